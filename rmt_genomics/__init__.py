@@ -1,0 +1,1 @@
+"""Classify long DNA sequences with a bidirectional Recurrent Memory Transformer."""

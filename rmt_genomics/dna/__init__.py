@@ -1,0 +1,31 @@
+"""DNA letters: alphabet, intervals, reading records, tokenizers. No torch in here."""
+
+from rmt_genomics.dna.alphabet import (
+    LETTERS,
+    decode,
+    encode,
+    reverse_complement,
+    reverse_complement_codes,
+)
+from rmt_genomics.dna.composition import Composition, composition_of
+from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.random_access import IndexedFasta
+from rmt_genomics.dna.records import EncodedRecord, Record, read_encoded, read_records
+from rmt_genomics.dna.tokenizers import Tokenizer
+
+__all__ = [
+    "LETTERS",
+    "Composition",
+    "EncodedRecord",
+    "IndexedFasta",
+    "Interval",
+    "Record",
+    "Tokenizer",
+    "composition_of",
+    "decode",
+    "encode",
+    "read_encoded",
+    "read_records",
+    "reverse_complement",
+    "reverse_complement_codes",
+]

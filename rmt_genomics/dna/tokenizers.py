@@ -1,0 +1,114 @@
+"""From base codes to the tokens a model reads: single bases, or k-mers.
+
+The reverse strand is tokenised from the reverse-complemented bases, never by rearranging tokens.
+
+The law of this file: no base is dropped. k-mers are read from the left every ``stride`` bases for
+as long as a whole one fits; each base after the last one becomes a single-letter token.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rmt_genomics.dna.alphabet import LETTERS, UNKNOWN, Codes
+from rmt_genomics.errors import ConfigError
+
+_KINDS = ("base", "kmer")
+_LARGEST_K = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """Cuts sequences into tokens; checks itself.
+
+    Token ids of kind ``base`` are the base codes. Those of kind ``kmer`` are the ``4**k`` k-mers
+    in alphabetical order, then the five letters A, C, G, T, N: letters stand for the bases after
+    the last k-mer, and N also for any k-mer that contains one.
+
+    Raises:
+        ConfigError: If the settings contradict each other.
+
+    Examples:
+        >>> from rmt_genomics.dna.alphabet import encode
+        >>> Tokenizer("kmer", k=2, stride=2).encode(encode("AATTANC")).tolist()
+        [0, 15, 20, 17]
+    """
+
+    kind: str = "base"
+    """``base`` or ``kmer``."""
+
+    k: int = 1
+    """Bases in a token."""
+
+    stride: int = 1
+    """Bases from the start of one k-mer to the start of the next."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise ConfigError(
+                f"tokenizer.kind is {self.kind!r}, but must be one of {', '.join(_KINDS)}."
+            )
+        if self.kind == "base" and (self.k, self.stride) != (1, 1):
+            raise ConfigError(
+                f"tokenizer.k is {self.k} and tokenizer.stride is {self.stride}, but both must be "
+                "1 for tokenizer.kind 'base'. Set tokenizer.kind to 'kmer'."
+            )
+        if not 1 <= self.k <= _LARGEST_K:
+            raise ConfigError(
+                f"tokenizer.k is {self.k}, but must be 1 to {_LARGEST_K}: "
+                "the vocabulary grows as 4**k."
+            )
+        if not 1 <= self.stride <= self.k:
+            raise ConfigError(
+                f"tokenizer.stride is {self.stride}, but must be 1 to {self.k} (tokenizer.k): "
+                "a longer stride would skip bases."
+            )
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of different tokens."""
+        return len(LETTERS) if self.kind == "base" else 4**self.k + len(LETTERS)
+
+    def num_tokens(self, length_bp: int) -> int:
+        """Return how many tokens a sequence of this length gives."""
+        num_kmers, tail_start = self._cut(length_bp)
+        return num_kmers + length_bp - tail_start
+
+    def encode(self, codes: Codes) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
+        """Cut base codes into tokens.
+
+        Args:
+            codes: Base codes, 5' to 3', of the strand to be read.
+
+        Returns:
+            Token ids: uint8 if the vocabulary fits into it (k up to 3), else int32.
+        """
+        if self.kind == "base":
+            return codes
+        num_kmers, tail_start = self._cut(len(codes))
+        letters = codes[tail_start:].astype(np.int32) + 4**self.k
+        tokens = np.concatenate([self._kmers(codes, num_kmers), letters])
+        return tokens.astype(np.uint8) if self.vocabulary_size <= 256 else tokens
+
+    def _cut(self, length_bp: int) -> tuple[int, int]:
+        """Return the number of whole k-mers, and where the bases after them begin."""
+        if length_bp < self.k:
+            return 0, 0
+        num_kmers = (length_bp - self.k) // self.stride + 1
+        return num_kmers, (num_kmers - 1) * self.stride + self.k
+
+    def _kmers(self, codes: Codes, num_kmers: int) -> npt.NDArray[np.int32]:
+        """Number every k-mer in base 4, its first letter being the highest digit."""
+        numbers = np.zeros(num_kmers, dtype=np.int32)
+        has_unknown = np.zeros(num_kmers, dtype=bool)
+        if num_kmers == 0:
+            return numbers
+        span = (num_kmers - 1) * self.stride + 1
+        for place in range(self.k):
+            letter = codes[place : place + span : self.stride]
+            numbers *= 4
+            numbers += letter
+            has_unknown |= letter == UNKNOWN
+        numbers[has_unknown] = 4**self.k + UNKNOWN
+        return numbers

@@ -1,0 +1,25 @@
+"""The errors and the warning that rmt_genomics raises on purpose.
+
+Every message follows one template, so that a user can act on it without reading the code:
+``{where}: {what was found}, but {rule}. {remedy}``.
+"""
+
+
+class RMTGenomicsError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(RMTGenomicsError, ValueError):
+    """A setting has a value that cannot be used."""
+
+
+class DataError(RMTGenomicsError, ValueError):
+    """Input data (a FASTA file, a labels file, a sequence, an interval) breaks a rule."""
+
+
+class CheckpointError(RMTGenomicsError):
+    """A saved model or checkpoint is missing, damaged or of another kind than expected."""
+
+
+class RMTGenomicsWarning(UserWarning):
+    """Something was repaired or decided for the user, who may want to know."""

@@ -1,0 +1,237 @@
+"""``RMTClassifier``: DNA in, label names and probabilities out.
+
+Saved and loaded as a folder of ``config.json`` and ``model.safetensors`` (or a hub id); pickles
+are never read.
+
+Dimensions: b batch, n base pairs, c classes, d model width.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from rmt_genomics.dna import encode
+from rmt_genomics.errors import DataError
+from rmt_genomics.model import saving
+from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.heads import HEADS
+from rmt_genomics.model.strands import BothStrands, Replay
+from rmt_genomics.model.tokens import N
+
+
+class RMTClassifier(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="rmt-genomics",
+    tags=["dna", "genomics", "recurrent-memory-transformer"],
+):
+    """A bidirectional Recurrent Memory Transformer over both strands, and a head.
+
+    Args:
+        config: Labels, tokens, sizes and switches.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling)
+        self.head = HEADS[config.strand_head](config.dim, len(config.classes))
+
+    @property
+    def classes_(self) -> tuple[str, ...]:
+        """Label names, in the order of logits and probabilities."""
+        return self.config.classes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def features(
+        self,
+        codes: UInt8[Tensor, "b n"],
+        lengths: Int[Tensor, " b"],
+        *,
+        replay: Replay = "auto",
+        bptt_depth: int | None = None,
+    ) -> Float[Tensor, "b two_d"]:
+        """Return the both-strand encoding ``[forward | reverse]``; arguments as for calling."""
+        _check_batch(codes, lengths)
+        encoding: Tensor = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
+        return encoding
+
+    def forward(
+        self,
+        codes: UInt8[Tensor, "b n"],
+        lengths: Int[Tensor, " b"],
+        *,
+        replay: Replay = "auto",
+        bptt_depth: int | None = None,
+    ) -> Float[Tensor, "b c"]:
+        """Return one logit a class for each sequence.
+
+        Args:
+            codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, padded at the end.
+            lengths: Base pairs of each row; what stands beyond is never read.
+            replay: Keep one segment's activations at a time in training; "auto" = beyond a few
+                segments. Changes memory and time, never the answer.
+            bptt_depth: Segments a gradient crosses; None = all.
+
+        Raises:
+            ValueError: If a length is below 1 or beyond the codes.
+        """
+        logits: Tensor = self.head(
+            self.features(codes, lengths, replay=replay, bptt_depth=bptt_depth)
+        )
+        return logits
+
+    def probabilities(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """Turn logits into probabilities: one label a sequence, or each label by itself."""
+        logits = logits.double() if logits.device.type != "mps" else logits.float()
+        return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(dim=-1)
+
+    def predict_proba(self, sequences: Sequence[str]) -> np.ndarray:
+        """Return the probability of each class, one row a sequence, in the order given.
+
+        Args:
+            sequences: DNA letters, 5' to 3', of any length from 1 bp.
+
+        Returns:
+            ``(n, classes)`` float64.
+
+        Raises:
+            DataError: If a sequence is empty or holds a letter that is no base.
+        """
+        if isinstance(sequences, str):
+            raise DataError(
+                "predict_proba: got one string, but needs a list of strings. Wrap it: [sequence]."
+            )
+        codes = [_encode(sequence, place) for place, sequence in enumerate(sequences)]
+        rows = np.empty((len(codes), len(self.classes_)))
+        for batch in batches_of_similar_length([len(each) for each in codes]):
+            rows[batch] = self.predict_codes([codes[place] for place in batch])
+        return rows
+
+    def predict_codes(self, codes: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the probability of each class for sequences of base codes, as one batch."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                batch, lengths = pad(codes)
+                logits = self(batch.to(self.device), lengths.to(self.device))
+                probabilities: np.ndarray = self.probabilities(logits).cpu().double().numpy()
+        finally:
+            self.train(was_training)
+        return probabilities
+
+    def predict(self, sequences: Sequence[str]) -> list[str]:
+        """Return the label name of each sequence; several joined by ``;`` when multi-label."""
+        return [self.label_of(row) for row in self.predict_proba(sequences)]
+
+    def label_of(self, probabilities: np.ndarray) -> str:
+        """Name the label: the most probable, or all at 0.5 and above joined by ``;``."""
+        if self.config.task == "multilabel":
+            pairs = zip(self.classes_, probabilities, strict=True)
+            return ";".join(name for name, probability in pairs if probability >= 0.5)
+        return self.classes_[int(probabilities.argmax())]
+
+    def save_pretrained(  # type: ignore[override]  # fewer options, each of which works
+        self, save_directory: str | Path, *, push_to_hub: bool = False, repo_id: str | None = None
+    ) -> str | None:
+        """Write ``config.json``, ``model.safetensors`` and a model card, each in one step.
+
+        Args:
+            save_directory: Folder, made if needed; a card that is already there is kept.
+            push_to_hub: Also upload, to ``repo_id`` or the folder's name.
+            repo_id: Where on the hub.
+        """
+        from safetensors.torch import save_file
+
+        folder = Path(save_directory)
+        with saving.staged(folder) as stage:
+            config = json.dumps(asdict(self.config), indent=2)
+            (stage / saving.CONFIG).write_text(config + "\n", encoding="utf-8")
+            save_file(saving.contiguous(self.state_dict()), stage / saving.WEIGHTS)
+            if not (folder / "README.md").exists():
+                self.generate_model_card().save(stage / "README.md")
+        return self.push_to_hub(repo_id or folder.name) if push_to_hub else None
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # fewer options, each of which works
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        **hub_options: object,
+    ) -> "RMTClassifier":
+        """Load a model, ready to predict.
+
+        Args:
+            pretrained_model_name_or_path: A folder, or a hub id.
+            device: Where to put it.
+            hub_options: ``revision``, ``token``, ``cache_dir``, ... of ``hf_hub_download``.
+
+        Raises:
+            CheckpointError: If files are missing, cut, or of different models.
+        """
+        source = pretrained_model_name_or_path
+        model = cls(saving.read_config(saving.find(source, saving.CONFIG, **hub_options)))
+        saving.load_weights(model, saving.find(source, saving.WEIGHTS, **hub_options))
+        return model.to(device).eval()
+
+
+def pad(codes: Sequence[np.ndarray]) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, " b"]]:
+    """Stack sequences of base codes, padded with N at the end; and their lengths."""
+    lengths = torch.tensor([len(each) for each in codes])
+    batch = torch.full((len(codes), int(lengths.max())), N, dtype=torch.uint8)
+    for row, each in zip(batch, codes, strict=True):
+        row[: len(each)] = torch.from_numpy(each)
+    return batch, lengths
+
+
+def batches_of_similar_length(
+    lengths: Sequence[int], *, max_rows: int = 64, max_bp: int = 262_144
+) -> list[list[int]]:
+    """Group indices, longest first, so that a padded batch stays within ``max_bp``.
+
+    A sequence longer than that makes a batch of its own.
+    """
+    batches: list[list[int]] = []
+    widest = 0
+    for place in sorted(range(len(lengths)), key=lambda each: -lengths[each]):
+        full = not batches or len(batches[-1]) == max_rows
+        if full or (len(batches[-1]) + 1) * widest > max_bp:
+            batches.append([])
+            widest = lengths[place]
+        batches[-1].append(place)
+    return batches
+
+
+def _encode(sequence: str, place: int) -> np.ndarray:
+    """Return base codes, or say which sequence is wrong."""
+    if not sequence:
+        raise DataError(f"sequence {place}: is empty, but must have at least 1 bp")
+    try:
+        return encode(sequence)
+    except DataError as error:
+        raise DataError(f"sequence {place}: {error}") from error
+
+
+def _check_batch(codes: Tensor, lengths: Tensor) -> None:
+    """Raise ValueError unless each length is within its row."""
+    if not len(codes):
+        raise ValueError("codes has no rows, but must hold at least one sequence")
+    low, high = int(lengths.min()), int(lengths.max())
+    if low < 1 or high > codes.shape[1]:
+        raise ValueError(
+            f"lengths lie between {low} and {high}, but must be between 1 and {codes.shape[1]}, "
+            "the width of codes"
+        )

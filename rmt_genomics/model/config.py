@@ -1,0 +1,113 @@
+"""Everything a saved classifier needs to be rebuilt: this is what ``config.json`` holds."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rmt_genomics.dna import Tokenizer
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.rmt import RMTConfig
+
+Task = Literal["binary", "multiclass", "multilabel"]
+StrandHead = Literal["concat", "symmetric"]
+PoolingKind = Literal["last", "mean", "max", "attention"]
+
+_CHOICES = {"task": Task, "strand_head": StrandHead, "pooling": PoolingKind}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierConfig:
+    """Labels, tokens, sizes and switches of one classifier; checks itself.
+
+    Raises:
+        ConfigError: If a setting is out of range or two settings contradict each other.
+    """
+
+    classes: tuple[str, ...]
+    """Label names, in the order of the logits."""
+
+    task: Task
+    """``binary`` and ``multiclass``: one label a sequence; ``multilabel``: any number."""
+
+    tokenizer_kind: Literal["base", "kmer"] = "base"
+    """One token a base, or one a k-mer."""
+
+    k: int = 1
+    """Bases in a k-mer."""
+
+    stride: int = 1
+    """Bases from one k-mer to the next."""
+
+    dim: int = 64
+    """Model width: features a token."""
+
+    depth: int = 3
+    """Transformer layers."""
+
+    heads: int = 4
+    """Attention heads; must divide ``dim``."""
+
+    segment_length: int = 512
+    """Tokens in a segment, memory not counted."""
+
+    num_memory_tokens: int = 8
+    """Memory tokens carried from one segment to the next."""
+
+    stem_width: int = 11
+    """Tokens seen by the convolution stem; odd, 0 = no stem."""
+
+    dropout: float = 0.0
+    """Share of attention weights and features dropped in training."""
+
+    memory_gate: bool = False
+    """A gate, biased to remember, between the memory read and the memory written."""
+
+    strand_head: StrandHead = "concat"
+    """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same logits."""
+
+    pooling: PoolingKind = "last"
+    """Read the memory of the last segment, or the mean, maximum or attention over all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))  # JSON brings a list
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) not in get_args(choices):
+                raise ConfigError(
+                    f"{name} is {value!r}, but must be one of {', '.join(get_args(choices))}"
+                )
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ConfigError(f"classes is {self.classes}, but must be two or more distinct names")
+        if self.task == "binary" and len(self.classes) != 2:
+            raise ConfigError(
+                f"task is 'binary' with {len(self.classes)} classes, but must have 2. "
+                "Use 'multiclass'."
+            )
+        if self.heads < 1 or self.dim % self.heads:
+            raise ConfigError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
+        try:
+            self.rmt()
+        except ValueError as error:
+            raise ConfigError(str(error).replace("seq_len", "segment_length")) from error
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """How bases become tokens."""
+        return Tokenizer(kind=self.tokenizer_kind, k=self.k, stride=self.stride)
+
+    def rmt(self) -> RMTConfig:
+        """Return the settings of the transformer: non-causal, memory that starts from memory."""
+        return RMTConfig(
+            num_tokens=self.tokenizer.vocabulary_size,
+            num_memory_tokens=self.num_memory_tokens,
+            dim=self.dim,
+            depth=self.depth,
+            heads=self.heads,
+            dim_head=self.dim // self.heads,
+            seq_len=self.segment_length,
+            causal=False,
+            attn_dropout=self.dropout,
+            ff_dropout=self.dropout,
+            stem_width=self.stem_width,
+            add_write_to_next_write_mem=True,
+            next_write_mem_stop_grad=False,
+            memory_gate=self.memory_gate,
+        )

@@ -1,0 +1,139 @@
+"""A model as a folder: ``config.json`` and ``model.safetensors``. Pickles are never read.
+
+Files are written into a temporary folder beside the target and renamed one by one, so that a
+stop half-way leaves the old model or the new one.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rmt_genomics.errors import CheckpointError, ConfigError
+from rmt_genomics.model.config import ClassifierConfig
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def find(source: str | Path, name: str, **hub_options: object) -> Path:
+    """Return the path of a model's file: in a local folder, or fetched from the hub.
+
+    Raises:
+        CheckpointError: If there is no such file.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "
+                "Give the --out folder of a finished training."
+            )
+        return folder / name
+    if folder.exists() or str(source).count("/") > 1 or str(source).startswith((".", "/")):
+        raise CheckpointError(f"{source}: is not a folder, but a model is a folder or a hub id")
+    return _download(str(source), name, **hub_options)
+
+
+def _download(hub_id: str, name: str, **hub_options: object) -> Path:
+    """Fetch one file of a hub model, or say why not."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub_id, name, **hub_options))  # type: ignore[call-overload]
+    except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
+        raise CheckpointError(
+            f"{hub_id}: there is no such folder, and {name} could not be had from the hub "
+            f"({type(error).__name__}). Check the path, or that you are online."
+        ) from error
+
+
+def read_config(path: Path) -> ClassifierConfig:
+    """Read and check ``config.json``.
+
+    Raises:
+        CheckpointError: If it is not JSON, or has a key or value this version does not know.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is not readable as JSON ({error})") from error
+    known = [field.name for field in fields(ClassifierConfig)]
+    if not isinstance(settings, dict) or not {"classes", "task"} <= settings.keys():
+        raise CheckpointError(
+            f"{path}: lacks 'classes' or 'task', but every rmt-genomics model has them. "
+            "Is this the folder of another program?"
+        )
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise CheckpointError(
+                f"{path}: unknown key {name!r}.{hint} A newer version may have written it: "
+                "pip install --upgrade rmt-genomics."
+            )
+    try:
+        return ClassifierConfig(**settings)
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill a model from ``model.safetensors``, all of it and nothing else.
+
+    Raises:
+        CheckpointError: If the file is cut, foreign, or does not fit the model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: is no whole safetensors file ({error}). Was the copy interrupted?"
+        ) from error
+    _check_names(model.state_dict(), weights, path)
+    model.load_state_dict(weights)
+
+
+def _check_names(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError at the first tensor that is missing, extra or of another shape."""
+    for name in sorted(expected.keys() ^ found.keys()):
+        state = "lacks" if name in expected else "has an unknown"
+        raise CheckpointError(f"{path}: {state} tensor {name!r}; it does not belong to {CONFIG}")
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is {list(tensor.shape)}, but {CONFIG} makes it "
+                f"{list(expected[name].shape)}. The two files are of different models."
+            )
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder whose files move to ``folder`` at the end, each in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+    try:
+        yield stage
+        for file in sorted(stage.iterdir(), key=lambda each: each.name == CONFIG):
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state that safetensors takes: contiguous, on the CPU."""
+    return {
+        name: tensor.detach().to(torch.device("cpu")).contiguous() for name, tensor in state.items()
+    }

@@ -1,0 +1,77 @@
+"""Memory tokens: what one segment hands to the next.
+
+A segment of n tokens goes through the transformer between two sets of m memory tokens:
+
+    [ read memory: m ][ segment: n ][ write memory: m ]
+
+The read memory carries what earlier segments wrote. The hidden states at the write rows become
+the read memory of the next segment (Bulatov et al. 2022, arXiv:2207.06881, section 3).
+Every segment adds the *identity* of each memory slot again, so that slots stay told apart however
+often they are rewritten.
+
+Dimensions: b batch, n tokens in a segment, m memory tokens, d model width.
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rmt_genomics.rmt.config import RMTConfig
+
+_REMEMBER = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98 % of what it held
+
+
+class Layout(NamedTuple):
+    """Rows of one wrapped segment: ``read`` memory rows, ``tokens``, then ``memory`` write rows."""
+
+    read: int
+    tokens: int
+    memory: int
+
+
+class MemoryTokens(nn.Module):
+    """Put memory around a segment, and take the new memory back out.
+
+    Args:
+        config: ``num_memory_tokens``, ``dim`` and the memory switches are used.
+    """
+
+    def __init__(self, config: RMTConfig) -> None:
+        super().__init__()
+        self.config = config
+        shape = (config.num_memory_tokens, config.dim)
+        self.read_identity = nn.Parameter(0.02 * torch.randn(shape))
+        self.write_identity = nn.Parameter(0.02 * torch.randn(shape))
+        self.gate = nn.Linear(2 * config.dim, config.dim) if config.memory_gate else None
+        if self.gate is not None:
+            nn.init.constant_(self.gate.bias, _REMEMBER)
+
+    def initial(self, batch_size: int) -> Float[Tensor, "b m d"]:
+        """Return what the first segment reads: nothing yet, so zeros."""
+        return self.read_identity.new_zeros(batch_size, *self.read_identity.shape)
+
+    def read(self, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
+        """Return what a segment may know of earlier ones: all, or in the control nothing."""
+        return torch.zeros_like(memory) if self.config.memory_reset == "segment" else memory
+
+    def wrap(
+        self, segment: Float[Tensor, "b n d"], memory: Float[Tensor, "b m d"]
+    ) -> Float[Tensor, "b n+2*m d"]:
+        """Place the memory before the segment, to be read, and blank slots after it, to write."""
+        write: Tensor = repeat(self.write_identity, "m d -> b m d", b=segment.shape[0])
+        if self.config.add_write_to_next_write_mem:
+            write = write + (memory.detach() if self.config.next_write_mem_stop_grad else memory)
+        read = memory + self.read_identity
+        return torch.cat([read.to(segment.dtype), segment, write.to(segment.dtype)], dim=1)
+
+    def update(
+        self, memory: Float[Tensor, "b m d"], written: Float[Tensor, "b m d"]
+    ) -> Float[Tensor, "b m d"]:
+        """Return the memory to carry on: what was written, or a gated step towards it."""
+        if self.gate is None:
+            return written.to(memory.dtype)
+        opening = torch.sigmoid(self.gate(torch.cat([memory, written], dim=-1)))
+        return torch.lerp(memory, written.to(memory.dtype), opening.to(memory.dtype))

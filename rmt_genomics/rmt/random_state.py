@@ -1,0 +1,74 @@
+"""Remember the random state, so that a step run twice draws the same dropout masks.
+
+Also what else a second run must find as the first left it: the autocast setting.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RandomState:
+    """State of the CPU generator, and of the GPU's where the work is on one."""
+
+    device: torch.device
+    cpu: Tensor
+    cuda: Tensor | None
+
+    @classmethod
+    def now(cls, device: torch.device) -> "RandomState":
+        """Take the present state; ``device`` is where the step runs."""
+        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        return cls(device, torch.get_rng_state(), cuda)
+
+    def restore(self) -> None:
+        """Make this the present state."""
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, self.device)
+
+    def same_or(self, earlier: "RandomState") -> "RandomState":
+        """Return ``earlier`` if nothing was drawn since, so that equal states are kept once."""
+        if not torch.equal(self.cpu, earlier.cpu):
+            return self
+        if self.cuda is None or earlier.cuda is None:
+            return earlier
+        return earlier if torch.equal(self.cuda, earlier.cuda) else self
+
+
+@contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Put the random state back afterwards, whatever was drawn in between."""
+    before = RandomState.now(device)
+    try:
+        yield
+    finally:
+        before.restore()
+
+
+@dataclass(frozen=True, slots=True)
+class AutocastState:
+    """Whether, and to what, operations are cast (``torch.autocast``)."""
+
+    device_type: str
+    enabled: bool
+    dtype: torch.dtype
+
+    @classmethod
+    def now(cls, device: torch.device) -> "AutocastState":
+        """Take the present setting for ``device``."""
+        kind = device.type
+        return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+
+    def again(self) -> torch.autocast:
+        """Return a context with this setting, and an empty cache of cast weights.
+
+        Weights cast while no graph was recorded must never serve where one is: their gradient
+        would be lost without a word.
+        """
+        torch.clear_autocast_cache()
+        return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.enabled)

@@ -1,0 +1,60 @@
+"""Rotary positions: where a token stands, as a rotation of its query and key.
+
+Only tokens are turned. Memory tokens have no place in the sequence, so they stay as they are
+(angle 0), far from every token. Angles are computed in float64 and the turning is done in float32
+or better: at position 10,000 a bfloat16 angle would be off by whole turns.
+
+(Su et al. 2021, arXiv:2104.09864, section 3.2.)
+
+Dimensions: b batch, h heads, e width of a head; ``i`` rows of a wrapped segment.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rmt_genomics.rmt.memory import Layout
+
+THETA = 32_768.0
+TOKENS_START_AT = 10_000  # memory tokens stand at 0
+
+
+class Rotation(NamedTuple):
+    """Cosine and signed sine of each row's angles, ``[i, e]``."""
+
+    cos: Float[Tensor, "i e"]
+    sin: Float[Tensor, "i e"]
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # a table made while predicting must serve training too
+def rotation_of(
+    layout: Layout, dim_head: int, device: torch.device, dtype: torch.dtype
+) -> Rotation:
+    """Return the rotation of every row of a wrapped segment, memory rows unturned.
+
+    Args:
+        layout: How many read, token and write rows there are.
+        dim_head: Width ``e`` of a head.
+        device: Where the tables are needed.
+        dtype: float64 keeps float64; anything else gives float32.
+    """
+    tokens = torch.arange(layout.tokens, dtype=torch.float64) + TOKENS_START_AT
+    blank = torch.zeros(layout.memory, dtype=torch.float64)
+    places = torch.cat([blank[: layout.read], tokens, blank])
+    rates = THETA ** -(torch.arange(0, dim_head, 2, dtype=torch.float64) / dim_head)
+    angles = torch.outer(places, rates)
+    table = torch.float64 if dtype == torch.float64 else torch.float32
+    cos = torch.cat([angles.cos(), angles.cos()], dim=-1)
+    sin = torch.cat([-angles.sin(), angles.sin()], dim=-1)
+    return Rotation(cos.to(device, table), sin.to(device, table))
+
+
+def rotate(features: Float[Tensor, "b h i e"], rotation: Rotation) -> Float[Tensor, "b h i e"]:
+    """Turn each pair of features (k, k + e/2) by the angle of its row."""
+    half = features.shape[-1] // 2
+    turned = torch.addcmul(features * rotation.cos, features.roll(half, dims=-1), rotation.sin)
+    return turned.to(features.dtype)

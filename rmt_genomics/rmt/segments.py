@@ -1,0 +1,95 @@
+"""Cut tokens into segments, lazily, with the halo that the stem needs.
+
+Rows of a batch have different lengths. They are sorted, longest first, so that the rows still
+being read at any segment are the first ones; rows that have ended are not computed at all.
+
+Dimensions: b batch, n tokens in a segment; ``rows`` the rows that have not ended.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, overload
+
+import torch
+from jaxtyping import Bool, Integer
+from torch import Tensor
+
+
+class Segment(NamedTuple):
+    """Consecutive tokens read in one pass, with their neighbours.
+
+    Attributes:
+        tokens: Token ids, ``left`` halo tokens, ``length`` tokens, then the right halo.
+        keep: True where ``tokens`` is real; None = everywhere.
+        left: Halo tokens on the left; 0 at the start of a sequence.
+        length: Tokens ``n`` of the segment itself.
+    """
+
+    tokens: Integer[Tensor, "rows with_halo"]
+    keep: Bool[Tensor, "rows with_halo"] | None
+    left: int
+    length: int
+
+    @property
+    def keep_inside(self) -> Bool[Tensor, "rows n"] | None:
+        """``keep`` of the segment's own tokens."""
+        return None if self.keep is None else self.keep[:, self.left : self.left + self.length]
+
+
+class Segments(Sequence[Segment]):
+    """The segments of a batch, cut when asked for.
+
+    Args:
+        tokens: Token ids ``[b, total]``, padded at the end with any valid id.
+        lengths: Tokens of each row, longest first, each between 1 and ``total``.
+        segment_length: Tokens in a full segment; only a row's last segment may be shorter.
+        halo: Neighbouring tokens (left, right) each segment brings along.
+    """
+
+    def __init__(
+        self,
+        tokens: Integer[Tensor, "b total"],
+        lengths: Sequence[int],
+        segment_length: int,
+        halo: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.tokens = tokens
+        self.lengths = list(lengths)
+        self.segment_length = segment_length
+        self.halo = halo
+        _check_lengths(self.lengths, tokens)
+
+    def __len__(self) -> int:
+        return -(-self.lengths[0] // self.segment_length)
+
+    @overload
+    def __getitem__(self, index: int) -> Segment: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Segment]: ...
+    def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
+        """Return segment ``index``: its rows are those that reach into it."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        start = index * self.segment_length
+        lengths = [length for length in self.lengths if length > start]
+        stop = min(start + self.segment_length, lengths[0])
+        left, right = min(self.halo[0], start), min(self.halo[1], lengths[0] - stop)
+        window = self.tokens[: len(lengths), start - left : stop + right]
+        keep = None
+        if lengths[-1] < stop + right:
+            places = torch.arange(start - left, stop + right, device=window.device)
+            keep = places < torch.tensor(lengths, device=window.device)[:, None]
+        return Segment(window, keep, left, stop - start)
+
+
+def _check_lengths(lengths: list[int], tokens: Tensor) -> None:
+    """Raise ValueError unless there is one length a row, sorted and within the tokens."""
+    rows, total = tokens.shape
+    if len(lengths) != rows:
+        raise ValueError(f"lengths has {len(lengths)} entries, but tokens has {rows} rows")
+    if lengths != sorted(lengths, reverse=True):
+        raise ValueError(f"lengths is {lengths}, but must be sorted, longest first")
+    if not lengths or lengths[-1] < 1 or lengths[0] > total:
+        raise ValueError(
+            f"lengths is {lengths}, but each must be between 1 and {total}, the width of tokens"
+        )

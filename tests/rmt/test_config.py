@@ -1,0 +1,30 @@
+"""Settings that cannot work are refused by name, value and rule."""
+
+from typing import Any
+
+import pytest
+
+from rmt_genomics.rmt import RMTConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dim": 0}, "dim is 0, but must be at least 1"),
+        ({"num_memory_tokens": -1}, "num_memory_tokens is -1, but must be at least 1"),
+        ({"attn_dropout": 1.0}, "attn_dropout is 1.0, but must be at least 0 and below 1"),
+        ({"dim_head": 7}, "dim_head is 7, but must be even with rotary_pos_emb=True"),
+        ({"stem_width": 4}, "stem_width is 4, but must be odd"),
+        ({"memory_reset": "often"}, "memory_reset is 'often', but must be 'never' or 'segment'"),
+        ({"dim": 1, "ff_mult": 0.5}, "ff_mult is 0.5, but must leave"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RMTConfig(num_tokens=5, **settings)
+
+
+def test_the_stem_looks_back_only_when_the_model_is_causal() -> None:
+    assert RMTConfig(num_tokens=5, causal=True, stem_width=11).halo == (10, 0)
+    assert RMTConfig(num_tokens=5, causal=False, stem_width=11).halo == (5, 5)
+    assert RMTConfig(num_tokens=5).halo == (0, 0)

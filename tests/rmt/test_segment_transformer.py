@@ -1,0 +1,108 @@
+"""One step of the recurrence: what it may see, what it must leave alone."""
+
+import pytest
+import torch
+
+from rmt_genomics.rmt import Segment, Segments, unroll
+from tests.toys import ragged, some_memory, tiny
+
+
+def segment_of(tokens: torch.Tensor) -> Segment:
+    return Segment(tokens, keep=None, left=0, length=tokens.shape[1])
+
+
+def test_a_sequence_that_has_ended_keeps_its_memory_bit_for_bit() -> None:
+    model = tiny(stem_width=3, memory_gate=True)
+    segments = ragged(model, [30, 13, 6])
+    memories = unroll(model, segments, some_memory(model, 3))
+    assert torch.equal(memories[0, 2], memories[-1, 2])
+    assert torch.equal(memories[2, 1], memories[-1, 1])
+    assert not torch.equal(memories[0, 1], memories[2, 1])
+
+
+def test_rows_that_have_ended_are_not_computed() -> None:
+    model = tiny()
+    rows_seen: list[int] = []
+    model.layers.register_forward_pre_hook(lambda _, args: rows_seen.append(len(args[0])))
+    unroll(model, ragged(model, [18, 7, 6]), some_memory(model, 3))
+    assert rows_seen == [3, 2, 1]
+
+
+@pytest.mark.parametrize("stem_width", [0, 5])
+@pytest.mark.parametrize("causal", [False, True])
+def test_company_changes_nothing(*, causal: bool, stem_width: int) -> None:
+    model = tiny(causal=causal, stem_width=stem_width)
+    lengths = [29, 17, 12, 5]
+    together = ragged(model, lengths)
+    memory = some_memory(model, 4)
+
+    batched = unroll(model, together, memory)[-1]
+
+    for row, length in enumerate(lengths):
+        alone = Segments(together.tokens[row : row + 1, :length], [length], 6, model.config.halo)
+        single = unroll(model, alone, memory[row : row + 1])[-1]
+        torch.testing.assert_close(batched[row : row + 1], single, rtol=1e-12, atol=1e-12)
+
+
+def test_what_stands_in_the_padding_is_never_read() -> None:
+    model = tiny(stem_width=5)
+    here = ragged(model, [20, 9])
+    there = Segments(here.tokens.clone(), here.lengths, 6, model.config.halo)
+    there.tokens[1, 9:] = 4 - there.tokens[1, 9:]
+    memory = some_memory(model, 2)
+    assert torch.equal(unroll(model, here, memory), unroll(model, there, memory))
+
+
+def test_the_memory_alone_is_the_memory_of_all_rows() -> None:
+    model = tiny()
+    segment, memory = segment_of(torch.randint(0, 5, (2, 6))), some_memory(model, 2)
+    _, written = model.hidden(segment, memory)
+    torch.testing.assert_close(model(segment, memory), written, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_flash_attention_equals_the_explicit_softmax(*, causal: bool) -> None:
+    flash, plain = tiny(causal=causal), tiny(causal=causal, use_flash_attn=False)
+    segments, memory = ragged(flash, [20, 9]), some_memory(flash, 2)
+    torch.testing.assert_close(
+        unroll(flash, segments, memory), unroll(plain, segments, memory), rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("stem_width", [0, 5])
+def test_a_causal_token_sees_nothing_after_it(stem_width: int) -> None:
+    model = tiny(causal=True, stem_width=stem_width)
+    tokens, memory = torch.randint(0, 5, (1, 6)), some_memory(model, 1)
+    for place in range(6):
+        changed = tokens.clone()
+        changed[0, place] = (changed[0, place] + 1) % 5
+        here, _ = model.hidden(segment_of(tokens), memory)
+        there, written = model.hidden(segment_of(changed), memory)
+        assert torch.equal(here[:, :place], there[:, :place])
+        assert not torch.allclose(here[:, place:], there[:, place:])
+        assert not torch.allclose(written, model(segment_of(tokens), memory))
+
+
+def test_a_bidirectional_token_sees_what_comes_after_it() -> None:
+    model = tiny(causal=False)
+    tokens, memory = torch.zeros(1, 6, dtype=torch.long), some_memory(model, 1)
+    changed = tokens.clone()
+    changed[0, -1] = 3
+    here, _ = model.hidden(segment_of(tokens), memory)
+    there, _ = model.hidden(segment_of(changed), memory)
+    assert not torch.allclose(here[:, 0], there[:, 0])
+
+
+def test_a_reset_memory_carries_nothing_over() -> None:
+    model = tiny(memory_reset="segment")
+    segments = ragged(model, [12])
+    first, second = unroll(model, segments, some_memory(model, 1))
+    assert torch.equal(second, model(segments[1], torch.zeros_like(first)))
+
+
+def test_a_new_gate_remembers() -> None:
+    open_, gated = tiny(), tiny(memory_gate=True)
+    segments, memory = ragged(open_, [6]), some_memory(open_, 1)
+    change_without = (unroll(open_, segments, memory)[-1] - memory).norm()
+    change_with = (unroll(gated, segments, memory)[-1] - memory).norm()
+    assert change_with < 0.1 * change_without

@@ -1,0 +1,77 @@
+"""Cutting: nothing is lost, nothing is read twice, neighbours come along."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.rmt import Segments
+
+rows_of_lengths = st.lists(st.integers(1, 40), min_size=1, max_size=4).map(
+    lambda lengths: sorted(lengths, reverse=True)
+)
+
+
+def numbered(lengths: list[int]) -> torch.Tensor:
+    """Tokens that say which row and place they come from; -1 is padding."""
+    tokens = torch.full((len(lengths), lengths[0]), -1)
+    for row, length in enumerate(lengths):
+        tokens[row, :length] = torch.arange(length) + 100 * row
+    return tokens
+
+
+@given(lengths=rows_of_lengths, segment_length=st.integers(1, 12), reach=st.integers(0, 5))
+def test_segments_join_up_to_the_input(lengths: list[int], segment_length: int, reach: int) -> None:
+    segments = Segments(numbered(lengths), lengths, segment_length, (reach, reach))
+    for row, length in enumerate(lengths):
+        own = [
+            segment.tokens[row, segment.left : segment.left + segment.length]
+            for segment in segments
+            if row < len(segment.tokens)
+        ]
+        joined = torch.cat(own)
+        assert joined[joined >= 0].tolist() == [100 * row + place for place in range(length)]
+        assert all(len(part) == segment_length for part in own[:-1])
+
+
+@given(lengths=rows_of_lengths, segment_length=st.integers(1, 12), reach=st.integers(0, 5))
+def test_only_real_tokens_are_kept_and_rows_that_ended_are_gone(
+    lengths: list[int], segment_length: int, reach: int
+) -> None:
+    segments = Segments(numbered(lengths), lengths, segment_length, (reach, reach))
+    for index, segment in enumerate(segments):
+        reaching = [length for length in lengths if length > index * segment_length]
+        assert len(segment.tokens) == len(reaching)
+        real = segment.tokens >= 0
+        keep = torch.ones_like(real) if segment.keep is None else segment.keep
+        assert torch.equal(keep, real)
+
+
+def test_a_segment_brings_its_neighbours_along() -> None:
+    segments = Segments(torch.arange(10)[None], [10], 4, halo=(2, 1))
+    assert [segment.tokens.tolist() for segment in segments] == [
+        [[0, 1, 2, 3, 4]],
+        [[2, 3, 4, 5, 6, 7, 8]],
+        [[6, 7, 8, 9]],
+    ]
+    assert [segment.left for segment in segments] == [0, 2, 2]
+
+
+def test_a_slice_and_a_negative_index_mean_what_they_mean_for_lists() -> None:
+    segments = Segments(torch.arange(10)[None], [10], 4)
+    assert segments[-1].tokens.tolist() == [[8, 9]]
+    assert [segment.tokens.tolist() for segment in segments[1:]] == [[[4, 5, 6, 7]], [[8, 9]]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([3], "lengths has 1 entries, but tokens has 2 rows"),
+        ([2, 3], "must be sorted, longest first"),
+        ([3, 0], "each must be between 1 and 3, the width of tokens"),
+        ([4, 3], "each must be between 1 and 3, the width of tokens"),
+    ],
+)
+def test_wrong_lengths_are_named(lengths: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Segments(torch.zeros(2, 3, dtype=torch.long), lengths, 2)

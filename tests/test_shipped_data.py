@@ -1,0 +1,149 @@
+"""The shipped data is what its README says: sums, sizes, places, and splits that do not leak."""
+
+import csv
+import gzip
+import hashlib
+import re
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from Bio import bgzf
+from Bio.SeqIO.FastaIO import SimpleFastaParser
+
+DATA = Path(__file__).parents[1] / "data"
+GENOMES, RRNA = DATA / "genomes", DATA / "rrna16s"
+ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<size>[\d,]+) \| `(?P<sum>[0-9a-f]{64})` \|$", re.M)
+LISTED = {row["file"]: row for row in ROW.finditer((DATA / "README.md").read_text())}
+
+
+INDEX_FILES = {".fai", ".gzi"}  # left beside a FASTA file by indexing it; git ignores them
+
+
+def shipped() -> list[Path]:
+    files = (path for path in DATA.rglob("*") if path.is_file())
+    return sorted(path for path in files if path.suffix not in INDEX_FILES)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "labels.tsv").open(newline="") as table:
+        return list(csv.DictReader(table, delimiter="\t"))
+
+
+def lengths(folder: Path) -> dict[str, int]:
+    fasta = next(folder.glob("*.fasta.gz"))
+    with gzip.open(fasta, "rt") as handle:
+        return {title.split()[0]: len(sequence) for title, sequence in SimpleFastaParser(handle)}
+
+
+def straddling(table: list[dict[str, str]]) -> list[str]:
+    """Name the groups that lie in more than one split."""
+    splits = defaultdict(set)
+    for row in table:
+        splits[row["group"]].add(row["split"])
+    return sorted(group for group, where in splits.items() if len(where) > 1)
+
+
+def overlaps(table: list[dict[str, str]]) -> list[tuple[str, int]]:
+    """Name record and start of each interval that begins before the one before it has ended."""
+    places = sorted((row["record"], int(row["start"]), int(row["end"])) for row in table)
+    return [
+        (record, start)
+        for (record_before, _, end), (record, start, _) in pairwise(places)
+        if record == record_before and start < end
+    ]
+
+
+def test_the_readme_lists_each_file_and_no_other() -> None:
+    names = [path.relative_to(DATA).as_posix() for path in shipped()]
+
+    assert sorted([*LISTED, "README.md"]) == sorted(names)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_size_and_sha256_are_those_of_the_readme(name: str) -> None:
+    content = (DATA / name).read_bytes()
+
+    assert f"{len(content):,}" == LISTED[name]["size"]
+    assert hashlib.sha256(content).hexdigest() == LISTED[name]["sum"]
+
+
+def test_all_of_it_is_at_most_6_megabytes_and_holds_no_code() -> None:
+    assert sum(path.stat().st_size for path in shipped()) <= 6_000_000
+    assert {path.suffix for path in shipped()} <= {".md", ".tsv", ".gz", ""}
+
+
+@pytest.mark.parametrize("folder", [GENOMES, RRNA], ids=lambda folder: folder.name)
+def test_the_sequences_are_blocked_gzip_that_can_be_read_from_the_middle(folder: Path) -> None:
+    with next(folder.glob("*.fasta.gz")).open("rb") as handle:
+        blocks = list(bgzf.BgzfBlocks(handle))
+
+    assert len(blocks) > 10
+    assert all(size <= 65_536 for _, _, _, size in blocks)
+
+
+@pytest.mark.parametrize("folder", [GENOMES, RRNA], ids=lambda folder: folder.name)
+def test_each_label_has_its_record_and_each_record_a_label(folder: Path) -> None:
+    assert {row["record"] for row in rows(folder)} == set(lengths(folder))
+
+
+@pytest.mark.parametrize("folder", [GENOMES, RRNA], ids=lambda folder: folder.name)
+def test_each_class_is_in_each_split(folder: Path) -> None:
+    table = rows(folder)
+    pairs = {(row["label"], row["split"]) for row in table}
+    labels = {label for label, _ in pairs}
+
+    assert len(labels) >= 2
+    assert pairs == {(x, split) for x in labels for split in ("train", "validation", "test")}
+
+
+def test_genome_intervals_lie_within_their_record_and_are_16_to_64_kb() -> None:
+    length = lengths(GENOMES)
+
+    for row in rows(GENOMES):
+        start, end = int(row["start"]), int(row["end"])
+        assert 0 <= start < end <= length[row["record"]], row
+        assert 16_384 <= end - start <= 65_536, row
+
+
+def test_genome_intervals_do_not_overlap() -> None:
+    assert overlaps(rows(GENOMES)) == []
+
+
+def test_an_overlap_would_be_seen() -> None:
+    first, second = ({"record": "chr1", "start": "0", "end": end} for end in ("5", "9"))
+
+    assert overlaps([first, second]) == [("chr1", 0)]
+
+
+def test_the_strain_of_the_test_split_is_never_trained_on() -> None:
+    test_only = {row["record"] for row in rows(GENOMES) if row["split"] == "test"}
+    trained_on = {row["record"] for row in rows(GENOMES) if row["split"] != "test"}
+
+    assert "NZ_CP016182.2" in test_only - trained_on
+
+
+def test_the_test_stretch_of_c_diphtheriae_comes_after_all_that_is_trained_on() -> None:
+    places = [row for row in rows(GENOMES) if row["record"] == "NZ_LN831026.1"]
+    first_tested = min(int(row["start"]) for row in places if row["split"] == "test")
+
+    assert max(int(row["end"]) for row in places if row["split"] != "test") <= first_tested
+
+
+def test_no_genus_is_in_two_splits() -> None:
+    assert straddling(rows(RRNA)) == []
+
+
+def test_a_straddling_group_would_be_seen() -> None:
+    table = rows(RRNA)
+    table[0] = table[0] | {"split": "test" if table[0]["split"] == "train" else "train"}
+
+    assert straddling(table) == [table[0]["group"]]
+
+
+def test_the_16s_genes_hold_letters_only() -> None:
+    with gzip.open(RRNA / "rrna16s.fasta.gz", "rt") as handle:
+        letters = set().union(*(sequence for _, sequence in SimpleFastaParser(handle)))
+
+    assert set("ACGT") <= letters <= set("ACGTNRYSWKMBDHV")

@@ -1,0 +1,39 @@
+"""Small models and batches for the tests of the core."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer
+
+TINY: dict[str, Any] = {
+    "num_tokens": 5,
+    "num_memory_tokens": 2,
+    "dim": 8,
+    "depth": 2,
+    "dim_head": 4,
+    "heads": 2,
+    "seq_len": 6,
+    "causal": False,
+}
+
+
+def tiny(**changes: Any) -> SegmentTransformer:
+    """A seeded two-layer model in float64 that reads five tokens, six a segment."""
+    torch.manual_seed(0)
+    return SegmentTransformer(RMTConfig(**{**TINY, **changes})).double()
+
+
+def ragged(model: SegmentTransformer, lengths: list[int]) -> Segments:
+    """Random tokens for rows of these lengths (longest first), cut for this model."""
+    torch.manual_seed(1)
+    tokens = torch.randint(0, 5, (len(lengths), lengths[0]))
+    return Segments(tokens, lengths, model.config.seq_len, model.config.halo)
+
+
+def some_memory(model: SegmentTransformer, rows: int) -> Tensor:
+    """A random first memory that wants a gradient."""
+    torch.manual_seed(2)
+    initial = model.memory.initial(rows)
+    return torch.randn_like(initial).requires_grad_()
