@@ -155,9 +155,9 @@ def _letters(lines: str) -> Iterator[str]:
 
 
 def _no_header(path: Path, before: str, line: int) -> DataError:
-    blank = before[: len(before) - len(before.lstrip())]
-    where = f"{path}:{line - 1 + blank.count(chr(10))}"
-    found = before.lstrip().split("\n", 1)[0]
+    numbered = enumerate(before.split("\n"), start=line - 1)  # the first is the one put in front
+    number, found = next((number, text) for number, text in numbered if text.strip())
+    where = f"{path}:{number}"
     if not found.isprintable():  # surrogates and control characters are not
         return DataError(
             f"{where}: this looks like a binary file, but FASTA text is expected "
@@ -176,9 +176,9 @@ def _split_header(header: str, where: str) -> tuple[str, str]:
     try:
         header.encode("utf-8")
     except UnicodeEncodeError as error:
-        shown = header.encode("utf-8", "surrogateescape")
+        shown = header.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         raise DataError(
-            f"{where}: the header {_short(str(shown)[2:-1])!r} is not UTF-8 text, but must be. "
+            f"{where}: the header '{_short(shown)}' is not UTF-8 text, but must be. "
             "Convert the file, for example: iconv -f latin1 -t utf-8."
         ) from error
     if not header or header[0].isspace():

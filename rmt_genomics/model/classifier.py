@@ -165,7 +165,7 @@ class RMTClassifier(
         return self.push_to_hub(repo_id or folder.name) if push_to_hub else None
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]  # fewer options, each of which works
+    def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | Path,
         *,

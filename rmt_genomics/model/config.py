@@ -1,17 +1,17 @@
 """Everything a saved classifier needs to be rebuilt: this is what ``config.json`` holds."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.rmt import RMTConfig
 
-Task = Literal["binary", "multiclass", "multilabel"]
-StrandHead = Literal["concat", "symmetric"]
-PoolingKind = Literal["last", "mean", "max", "attention"]
-
-_CHOICES = {"task": Task, "strand_head": StrandHead, "pooling": PoolingKind}
+CHOICES = {
+    "task": ("binary", "multiclass", "multilabel"),
+    "strand_head": ("concat", "symmetric"),
+    "pooling": ("last", "mean", "max", "attention"),
+}
+"""What may stand where only a few words may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +25,10 @@ class ClassifierConfig:
     classes: tuple[str, ...]
     """Label names, in the order of the logits."""
 
-    task: Task
+    task: str
     """``binary`` and ``multiclass``: one label a sequence; ``multilabel``: any number."""
 
-    tokenizer_kind: Literal["base", "kmer"] = "base"
+    tokenizer_kind: str = "base"
     """One token a base, or one a k-mer."""
 
     k: int = 1
@@ -61,19 +61,16 @@ class ClassifierConfig:
     memory_gate: bool = False
     """A gate, biased to remember, between the memory read and the memory written."""
 
-    strand_head: StrandHead = "concat"
+    strand_head: str = "concat"
     """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same logits."""
 
-    pooling: PoolingKind = "last"
+    pooling: str = "last"
     """Read the memory of the last segment, or the mean, maximum or attention over all."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))  # JSON brings a list
-        for name, choices in _CHOICES.items():
-            if (value := getattr(self, name)) not in get_args(choices):
-                raise ConfigError(
-                    f"{name} is {value!r}, but must be one of {', '.join(get_args(choices))}"
-                )
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ConfigError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
         if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
             raise ConfigError(f"classes is {self.classes}, but must be two or more distinct names")
         if self.task == "binary" and len(self.classes) != 2:

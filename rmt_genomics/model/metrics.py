@@ -36,7 +36,7 @@ def classification_metrics(
         each = list(zip(truth.T, called.T, strict=True))
         result["accuracy"] = float(metrics.accuracy_score(truth, called))
         result["balanced_accuracy"] = _mean(_balanced(t, p) for t, p in each)
-        result["mcc"] = _mean(metrics.matthews_corrcoef(t, p) for t, p in each)
+        result["mcc"] = _mean(_mcc(t, p) for t, p in each)
         result["macro_f1"] = float(
             metrics.f1_score(truth, called, average="macro", zero_division=0.0)
         )
@@ -46,7 +46,7 @@ def classification_metrics(
         labels = np.arange(len(classes))
         result["accuracy"] = float(metrics.accuracy_score(targets, called))
         result["balanced_accuracy"] = _balanced(targets, called)
-        result["mcc"] = float(metrics.matthews_corrcoef(targets, called))
+        result["mcc"] = _mcc(targets, called)
         result["macro_f1"] = float(
             metrics.f1_score(targets, called, labels=labels, average="macro", zero_division=0.0)
         )
@@ -65,6 +65,13 @@ def _balanced(targets: np.ndarray, called: np.ndarray) -> float | None:
     """Mean recall over the classes that occur (a class nobody has is no evidence)."""
     recalls = [float((called[targets == one] == one).mean()) for one in np.unique(targets)]
     return float(np.mean(recalls)) if recalls else None
+
+
+def _mcc(targets: np.ndarray, called: np.ndarray) -> float | None:
+    """Matthews correlation; 0 for a constant answer, None if there was nothing to tell apart."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(targets, called)) if len(np.unique(targets)) > 1 else None
 
 
 def _over_classes(metric: Any, truth: np.ndarray, scores: np.ndarray, task: str) -> float | None:

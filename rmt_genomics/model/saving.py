@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,10 +80,22 @@ def read_config(path: Path) -> ClassifierConfig:
                 f"{path}: unknown key {name!r}.{hint} A newer version may have written it: "
                 "pip install --upgrade rmt-genomics."
             )
+    _check_types(settings, path)
     try:
-        return ClassifierConfig(**settings)
-    except (ConfigError, TypeError) as error:
+        return ClassifierConfig(**{**settings, "classes": tuple(settings["classes"])})
+    except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _check_types(settings: dict[str, Any], path: Path) -> None:
+    """Raise CheckpointError at the first value that is of the wrong kind."""
+    for field in fields(ClassifierConfig):
+        kind: Any = list if field.name == "classes" else field.type
+        value = settings.get(field.name, kind)
+        if value is not kind and type(value) is not kind and (type(value), kind) != (int, float):
+            raise CheckpointError(
+                f"{path}: {field.name} is {value!r}, but must be of type {kind.__name__}"
+            )
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -127,7 +140,7 @@ def staged(folder: Path) -> Iterator[Path]:
         for file in sorted(stage.iterdir(), key=lambda each: each.name == CONFIG):
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
-            os.replace(file, folder / file.name)
+            file.replace(folder / file.name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -71,7 +71,7 @@ class BothStrands(nn.Module):
         segments = Segments(
             tokens[order], num_tokens[order].tolist(), self.config.seq_len, self.config.halo
         )
-        pooled = self.pool(self._memories(segments, replay, bptt_depth))
+        pooled: Tensor = self.pool(self._memories(segments, replay, bptt_depth))
         return pooled[order.argsort()]
 
     def _memories(

@@ -149,7 +149,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder, but must be a FASTA file. Name the file"):
+    with pytest.raises(DataError, match=r"is a folder, but must be a FASTA file. Name the file"):
         list(read_records(tmp_path))
 
 

@@ -1,0 +1,226 @@
+"""``RMTClassifier`` as a notebook uses it, and as a folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rmt_genomics.errors import CheckpointError, ConfigError, DataError
+from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.classifier import batches_of_similar_length
+from tests.model.toys import toy
+
+SEQUENCES = ["ACGTACGTTT", "G", "TTGACANNACGTTGACA" * 5, "gattaca"]
+
+
+def test_probabilities_come_in_the_order_given() -> None:
+    model = toy()
+    rows = model.predict_proba(SEQUENCES)
+    assert rows.shape == (4, 3)
+    assert rows.dtype == np.float64
+    np.testing.assert_allclose(rows.sum(axis=1), 1)
+    for row, sequence in zip(rows, SEQUENCES, strict=True):
+        np.testing.assert_allclose(model.predict_proba([sequence])[0], row, rtol=1e-10)
+
+
+def test_labels_are_names() -> None:
+    model = toy()
+    best = model.predict_proba(SEQUENCES).argmax(axis=1)
+    assert model.predict(SEQUENCES) == [model.classes_[place] for place in best]
+
+
+def test_several_labels_are_joined() -> None:
+    model = toy(task="multilabel")
+    assert model.label_of(np.array([0.9, 0.1, 0.5])) == "a;c"
+    assert model.label_of(np.array([0.1, 0.1, 0.1])) == ""
+    assert ((model.predict_proba(SEQUENCES) > 0) & (model.predict_proba(SEQUENCES) < 1)).all()
+
+
+def test_predicting_leaves_the_mode_and_no_graph() -> None:
+    model = toy(dropout=0.5).train()
+    np.testing.assert_array_equal(model.predict_proba(["ACGT"]), model.predict_proba(["ACGT"]))
+    assert model.training
+
+
+def test_no_sequences_give_no_rows() -> None:
+    assert toy().predict_proba([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "message"),
+    [
+        ("ACGT", "got one string, but needs a list of strings"),
+        (["ACGT", ""], "sequence 1: is empty, but must have at least 1 bp"),
+        (["ACGT", "ACXT"], "sequence 1: .*'X'"),
+    ],
+)
+def test_a_sequence_that_cannot_be_read_is_named(sequences: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        toy().predict_proba(sequences)
+
+
+@pytest.mark.parametrize(
+    ("codes", "lengths", "message"),
+    [
+        (torch.zeros(1, 4, dtype=torch.uint8), [5], "must be between 1 and 4, the width of codes"),
+        (torch.zeros(1, 4, dtype=torch.uint8), [0], "must be between 1 and 4, the width of codes"),
+        (torch.zeros(0, 4, dtype=torch.uint8), [], "codes has no rows"),
+    ],
+)
+def test_lengths_beyond_the_codes_are_refused(
+    codes: torch.Tensor, lengths: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        toy()(codes, torch.tensor(lengths, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": ("a",)}, "must be two or more distinct names"),
+        ({"task": "binary"}, "task is 'binary' with 3 classes, but must have 2"),
+        ({"heads": 3}, r"dim \(8\) must be a multiple of heads \(3\)"),
+        ({"pooling": "sum"}, "pooling is 'sum', but must be one of last, mean, max, attention"),
+        ({"stem_width": 4}, "stem_width is 4, but must be odd"),
+        ({"segment_length": 0}, "segment_length is 0, but must be at least 1"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        toy(**settings)
+
+
+def test_batches_hold_every_sequence_once_and_stay_small() -> None:
+    lengths = [5, 900, 3, 40, 41, 1000, 7]
+    batches = batches_of_similar_length(lengths, max_rows=3, max_bp=120)
+    assert sorted(place for batch in batches for place in batch) == list(range(7))
+    for batch in batches:
+        assert len(batch) <= 3
+        assert len(batch) == 1 or len(batch) * max(lengths[place] for place in batch) <= 120
+
+
+class TestAFolder:
+    """Law 6: a saved model is the model."""
+
+    def test_the_same_logits_come_back(self, tmp_path: Path) -> None:
+        model = toy().float()
+        model.save_pretrained(tmp_path / "model")
+        again = RMTClassifier.from_pretrained(tmp_path / "model")
+        np.testing.assert_array_equal(
+            again.predict_proba(SEQUENCES), model.predict_proba(SEQUENCES)
+        )
+        assert again.config == model.config
+        assert not again.training
+
+    @pytest.mark.slow
+    def test_the_same_logits_come_back_in_another_process(self, tmp_path: Path) -> None:
+        model = toy().float()
+        model.save_pretrained(tmp_path / "model")
+        program = (
+            "import sys, torch; torch.set_num_threads(1)\n"
+            "from rmt_genomics import RMTClassifier\n"
+            "rows = RMTClassifier.from_pretrained(sys.argv[1]).predict_proba(sys.argv[2:])\n"
+            "print(rows.tolist())"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "model"), *SEQUENCES],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        np.testing.assert_array_equal(json.loads(run.stdout), model.predict_proba(SEQUENCES))
+
+    @pytest.mark.gpu
+    def test_the_same_logits_come_back_on_another_device(
+        self, tmp_path: Path, device: torch.device
+    ) -> None:
+        model = toy().float()
+        model.save_pretrained(tmp_path / "model")
+        again = RMTClassifier.from_pretrained(tmp_path / "model", device=device)
+        np.testing.assert_allclose(
+            again.predict_proba(SEQUENCES), model.predict_proba(SEQUENCES), atol=1e-4
+        )
+
+    def test_it_holds_no_pickle_and_nothing_half_written(self, tmp_path: Path) -> None:
+        toy().save_pretrained(tmp_path)
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == ["README.md", "config.json", "model.safetensors"]
+
+    def test_a_model_card_of_ones_own_is_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "README.md").write_text("mine")
+        toy().save_pretrained(tmp_path)
+        assert (tmp_path / "README.md").read_text() == "mine"
+
+    def test_a_failed_save_leaves_the_old_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        toy().save_pretrained(tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("safetensors.torch.save_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            toy(dim=16).save_pretrained(tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def broken(tmp_path: Path, name: str, content: bytes | None) -> Path:
+    """A model folder in which one file is replaced, or gone."""
+    toy().save_pretrained(tmp_path)
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", None, "has no config.json, but a model folder holds"),
+        ("model.safetensors", None, "has no model.safetensors, but a model folder holds"),
+        ("config.json", b"{", "is not readable as JSON"),
+        ("config.json", b"[]", "lacks 'classes' or 'task'"),
+        ("config.json", b'{"classes": ["a", "b"]}', "lacks 'classes' or 'task'"),
+        (
+            "config.json",
+            b'{"classes": ["a", "b"], "task": "binary", "dimm": 3}',
+            "unknown key 'dimm'. Did you mean 'dim'",
+        ),
+        (
+            "config.json",
+            b'{"classes": ["a", "b"], "task": "binary", "heads": 5}',
+            r"dim \(64\) must be a multiple of heads \(5\)",
+        ),
+        (
+            "config.json",
+            b'{"classes": ["a", "b"], "task": "binary", "dim": "x"}',
+            "dim is 'x', but must be of type int",
+        ),
+        ("model.safetensors", b"\x80\x04.", "is no whole safetensors file"),
+        (
+            "config.json",
+            b'{"classes": ["a", "b"], "task": "binary"}',
+            "The two files are of different models|does not belong to config.json",
+        ),
+    ],
+)
+def test_a_broken_folder_says_what_is_wrong(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    folder = broken(tmp_path, name, content)
+    with pytest.raises(CheckpointError, match=message):
+        RMTClassifier.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("source", ["no/such/folder", "./nothing", "nobody/nothing"])
+def test_a_model_that_is_nowhere_is_named(source: str) -> None:
+    with pytest.raises(CheckpointError, match=source):
+        RMTClassifier.from_pretrained(source)
