@@ -1,1 +1,42 @@
-"""Classify long DNA sequences with a bidirectional Recurrent Memory Transformer."""
+"""Classify long DNA sequences with a bidirectional Recurrent Memory Transformer.
+
+Names are loaded when they are first asked for: torch alone takes longer to import than
+``rmt-genomics --help`` may take.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rmt_genomics.model import RMTClassifier
+
+    __version__: str
+
+__all__ = ["RMTClassifier", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "RMTClassifier":
+        from rmt_genomics.model import RMTClassifier
+
+        return RMTClassifier
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """Ask the installed package, or the pyproject.toml of a clone that is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rmt-genomics")
+    except PackageNotFoundError:
+        import tomllib
+        from pathlib import Path
+
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+        return str(tomllib.loads(text)["project"]["version"])

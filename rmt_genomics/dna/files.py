@@ -35,7 +35,7 @@ def check_is_file(path: Path, what: str) -> None:
 
 def packing_of(path: Path) -> Packing:
     """Tell plain, gzip and bgzip files apart by their first bytes."""
-    with path.open("rb") as handle:
+    with explain_reading(path), path.open("rb") as handle:
         return _packing(handle.read(16))
 
 
@@ -52,19 +52,26 @@ def open_unpacked(path: Path, raw: BinaryIO | None = None) -> Iterator[BinaryIO]
             this can also come in the middle of reading.
     """
     check_is_file(path, "a FASTA file")
+    with explain_reading(path), raw or path.open("rb", buffering=0) as source:
+        buffered = io.BufferedReader(cast(io.RawIOBase, source), _BUFFER_BYTES)
+        packing = _packing(buffered.peek(16))
+        if packing == "bgzip":
+            check_bgzip_end(path)
+        yield buffered if packing == "plain" else cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
+
+
+@contextmanager
+def explain_reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while ``path`` is read into a DataError that names it."""
     try:
-        with raw or path.open("rb", buffering=0) as source:
-            buffered = io.BufferedReader(cast(io.RawIOBase, source), _BUFFER_BYTES)
-            packing = _packing(buffered.peek(16))
-            if packing == "bgzip":
-                check_bgzip_end(path)
-            yield (
-                buffered if packing == "plain" else cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
-            )
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(path, str(error)) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}), but must be. "
+            "Check its permissions and its disk."
+        ) from error
 
 
 def _packing(start: bytes) -> Packing:

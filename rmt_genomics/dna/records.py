@@ -123,8 +123,8 @@ def _headers_and_pieces(
 ) -> Iterator[str]:
     """Yield header lines, and sequence in large pieces without white space.
 
-    Pieces instead of lines, because a chromosome has millions of lines: this is several times
-    faster and needs a third of the memory. The lines of headers are noted in ``header_lines``.
+    Pieces instead of lines, because a chromosome has millions of lines, and a string for each
+    costs time and memory. The lines of headers are noted in ``header_lines``.
     """
     line = 1
     while piece := text.read(_PIECE_LETTERS):

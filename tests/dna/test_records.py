@@ -148,3 +148,10 @@ def test_importing_the_package_stays_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_the_package_names_what_it_offers() -> None:
+    from rmt_genomics import dna
+
+    assert set(dna.__all__) >= {"LETTERS", "IndexedFasta", "Interval", "Tokenizer", "read_records"}
+    assert all(hasattr(dna, name) for name in dna.__all__)

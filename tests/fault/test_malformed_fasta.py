@@ -163,7 +163,9 @@ def test_a_file_that_cannot_be_read_is_refused(
 
     monkeypatch.setattr(Path, "open", refuse)
 
-    with pytest.raises(DataError, match=r"toy\.fa: cannot be read: Permission denied\."):
+    with pytest.raises(
+        DataError, match=r"toy\.fa: cannot be read \(Permission denied\), but must be"
+    ):
         list(read_records(tmp_path / "toy.fa"))
 
 

@@ -1,0 +1,138 @@
+"""One training step with replay, against the published PyTorch RMT.
+
+    pip install recurrent-memory-transformer-pytorch==0.7.0
+    python benchmarks/train_step.py
+
+Both read the same tokens with the same sizes, segments and memory. Ours classifies from the last
+memory; theirs predicts tokens with so small a vocabulary that its logits cost nothing. Theirs runs
+as it is published: with its defaults (four residual streams), and with one stream.
+"""
+
+import argparse
+import platform
+
+import torch
+from contest import hold, take_part
+from torch import Tensor
+
+VOCABULARY = 8
+CONTESTANTS = {
+    "rmt_genomics": "rmt_genomics",
+    "recurrent-memory-transformer-pytorch, defaults": "theirs-4",
+    "recurrent-memory-transformer-pytorch, one stream": "theirs-1",
+}
+
+
+def main() -> None:
+    """Print the table, or be one of its contestants."""
+    options = _options()
+    torch.set_num_threads(options.threads)
+    if options.contestant:
+        take_part(_job(options))
+        return
+    sizes = [f"--{name}={value}" for name, value in vars(options).items() if name != "contestant"]
+    results = hold(
+        __file__,
+        [[f"--contestant={short}", *sizes] for short in CONTESTANTS.values()],
+        rounds=options.rounds,
+    )
+    ours = results[0]
+    print(
+        f"dim {options.dim}, depth {options.depth}, segments of {options.segment}, batch "
+        f"{options.batch} x {options.tokens} tokens, {options.memory} memory tokens, fp32, "
+        f"{options.threads} threads, {platform.machine()}, torch {torch.__version__}; median of "
+        f"{options.rounds} (fastest - slowest)\n"
+    )
+    print("| training step with replay | seconds | throughput of ours | peak memory | of ours |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, result in zip(CONTESTANTS, results, strict=True):
+        print(
+            f"| {name} | {result.seconds:.2f} ({result.fastest:.2f} - {result.slowest:.2f}) "
+            f"| {result.seconds / ours.seconds:.2f} x | {result.peak_mib:.0f} MiB "
+            f"| {result.peak_mib / ours.peak_mib:.2f} x |"
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in (
+        ("dim", 256),
+        ("depth", 6),
+        ("heads", 4),
+        ("memory", 16),
+        ("segment", 512),
+        ("batch", 2),
+        ("tokens", 8192),
+        ("threads", 2),
+        ("rounds", 5),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--contestant", choices=CONTESTANTS.values(), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _job(options: argparse.Namespace):
+    """Return a function that runs one training step of the contestant."""
+    torch.manual_seed(0)
+    tokens = torch.randint(0, VOCABULARY, (options.batch, options.tokens))
+    if options.contestant == "rmt_genomics":
+        return _ours(options, tokens)
+    return _theirs(options, tokens, streams=int(options.contestant[-1]))
+
+
+def _ours(options: argparse.Namespace, tokens: Tensor):
+    from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, replay
+
+    config = RMTConfig(
+        num_tokens=VOCABULARY,
+        num_memory_tokens=options.memory,
+        dim=options.dim,
+        depth=options.depth,
+        heads=options.heads,
+        seq_len=options.segment,
+        dim_head=options.dim // options.heads,
+        causal=False,
+        stem_width=11,
+    )
+    model, head = SegmentTransformer(config), torch.nn.Linear(options.dim, 2)
+    segments = Segments(tokens, [options.tokens] * options.batch, options.segment, config.halo)
+    labels = torch.arange(options.batch) % 2
+
+    def step() -> None:
+        memories = replay(model, segments, model.memory.initial(options.batch))
+        logits = head(memories[-1].mean(dim=1))
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        model.zero_grad()
+
+    return step
+
+
+def _theirs(options: argparse.Namespace, tokens: Tensor, streams: int):
+    from recurrent_memory_transformer_pytorch import (
+        RecurrentMemoryTransformer,
+        RecurrentMemoryTransformerWrapper,
+    )
+
+    model = RecurrentMemoryTransformerWrapper(
+        RecurrentMemoryTransformer(
+            num_tokens=VOCABULARY,
+            num_memory_tokens=options.memory,
+            dim=options.dim,
+            depth=options.depth,
+            heads=options.heads,
+            dim_head=options.dim // options.heads,
+            seq_len=options.segment,
+            causal=False,
+            num_residual_streams=streams,
+        )
+    )
+
+    def step() -> None:
+        model(tokens, memory_replay_backprop=True)
+        model.zero_grad()
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

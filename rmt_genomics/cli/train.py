@@ -1,0 +1,74 @@
+"""``rmt-genomics train``: FASTA and labels in, a trained and judged model out."""
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+_LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
+
+
+@click.command()
+@click.argument("fasta", type=_PATH)
+@click.option("--labels", type=_PATH, required=True, help="Table of labels (see below).")
+@click.option("--out", type=_PATH, required=True, help="Folder of the run; a model folder after.")
+@click.option("--config", type=_PATH, help="Settings, a TOML file.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    help="Where to compute.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Of everything random."
+)
+@click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
+def train(  # noqa: PLR0913 (one argument an option)
+    fasta: Path,
+    labels: Path,
+    out: Path,
+    config: Path | None,
+    settings: tuple[str, ...],
+    device: str,
+    seed: int,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Train a classifier on FASTA and labels.
+
+    The labels are tab-separated with a header: record, label and, if wanted, group and split; or
+    record, start, end, strand, label, group, split for intervals (0-based, half-open). Several
+    labels of one example are joined by ; and examples of one group stay in one part.
+
+    Settings are those of the TOML file, changed by --set, such as --set model.preset=tiny or
+    --set training.max_epochs=5. With --resume and neither of the two, those of the run are used.
+
+    Prints the main metrics of the best model and of a k-mer baseline on the test part, or on the
+    validation part if there is no test part, as a tab-separated table.
+    """
+    from rmt_genomics.inference import evaluate_run
+    from rmt_genomics.inference.tables import metric_lines
+    from rmt_genomics.training import read_config
+    from rmt_genomics.training import train as train_model
+
+    if resume and config is None and (out / "config.toml").is_file():
+        config = out / "config.toml"
+    result = train_model(
+        fasta,
+        labels,
+        out,
+        read_config(config, settings),
+        device=device,
+        seed=seed,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    metrics = evaluate_run(result.model_dir, fasta, device=device)
+    for line in metric_lines(metrics):
+        click.echo(line)
+    click.echo(f"Judged on the {metrics['split']} part. The model is in {out}.", err=True)

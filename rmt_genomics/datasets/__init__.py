@@ -1,0 +1,33 @@
+"""Files to batches: labels, splits, the encoded store, batches of similar length."""
+
+from typing import TYPE_CHECKING, Any
+
+from rmt_genomics.datasets.examples import Example, LabelScheme
+from rmt_genomics.datasets.labels import read_labels
+from rmt_genomics.datasets.splits import Split, split_examples
+from rmt_genomics.datasets.store import EncodedStore
+
+if TYPE_CHECKING:
+    from rmt_genomics.datasets.batches import Batch, IntervalDataset, LengthBuckets, collate
+
+__all__ = [
+    "Batch",
+    "EncodedStore",
+    "Example",
+    "IntervalDataset",
+    "LabelScheme",
+    "LengthBuckets",
+    "Split",
+    "collate",
+    "read_labels",
+    "split_examples",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only for those who make batches, so that looking at labels is quick."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rmt_genomics.datasets import batches
+
+    return getattr(batches, name)

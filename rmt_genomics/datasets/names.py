@@ -1,0 +1,73 @@
+"""Compare the record names of a labels file with those of its FASTA file, and explain misfits."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from rmt_genomics.errors import DataError
+
+_SHOWN = 5
+_VERSION = re.compile(r"\.[0-9]+$")
+_CHR = re.compile(r"^chr", re.IGNORECASE)
+
+_CAUSES: dict[str, Callable[[str], str]] = {
+    "upper and lower case": str.casefold,
+    "the version suffix (such as .1)": lambda name: _VERSION.sub("", name),
+    "the prefix chr": lambda name: _CHR.sub("", name),
+}
+
+
+def check_records_exist(
+    path: Path, first_lines: Mapping[str, int], records: Collection[str]
+) -> None:
+    """Raise DataError if labels name records that the FASTA file does not have.
+
+    Args:
+        path: The labels file.
+        first_lines: The first line of every record named in it.
+        records: The records of the FASTA file.
+    """
+    missing = [name for name in first_lines if name not in records]
+    if not missing:
+        return
+    shown = ", ".join(f"{name!r} (line {first_lines[name]})" for name in missing[:_SHOWN])
+    raise DataError(
+        f"{path}: {len(missing)} of {len(first_lines)} records named here ({shown}"
+        f"{', ...' if len(missing) > _SHOWN else ''}) are not in the FASTA file, "
+        f"but all must be. {_remedy(missing, records)}"
+    )
+
+
+def check_records_labelled(
+    path: Path, first_lines: Mapping[str, int], records: Collection[str]
+) -> None:
+    """Raise DataError if the FASTA file has records that the labels file does not name."""
+    missing = [name for name in records if name not in first_lines]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing)} of {len(records)} records of the FASTA file have no label "
+            f"({_listed(missing)}), but every record must have one. "
+            "Add their lines, or take them out of the FASTA file."
+        )
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """Return a question that names the closest known name, or nothing if none is close."""
+    folded = {each.casefold(): each for each in known}
+    close = get_close_matches(name.casefold(), folded, n=1)
+    return f" Did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def _remedy(missing: list[str], records: Collection[str]) -> str:
+    for cause, normalise in _CAUSES.items():
+        theirs = {normalise(name): name for name in records}
+        matching = [name for name in missing if normalise(name) in theirs]
+        if matching:
+            example = f"{matching[0]!r} here, {theirs[normalise(matching[0])]!r} in the FASTA file"
+            return f"{len(matching)} would match but for {cause}: {example}."
+    return f"The FASTA file has {_listed(list(records))}.{did_you_mean(missing[0], records)}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,155 @@
+"""Divide examples into training, validation and test parts.
+
+Laws: parts are disjoint and together are all examples; examples of one group are in one part; every
+class is in the training part; the same seed gives the same parts.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
+from rmt_genomics.datasets.hold_out import groups_of, hold_out
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
+
+WAYS = ("auto", "column", "group", "stratified")
+
+_Examples = tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The parts of a data set, each in the order of the labels file."""
+
+    train: _Examples
+    validation: _Examples
+    test: _Examples
+    """Empty unless the labels file says which examples are for testing."""
+
+
+def split_examples(
+    examples: Sequence[Example], *, how: str = "auto", validation_fraction: float, seed: int
+) -> Split:
+    """Divide examples into parts.
+
+    Args:
+        examples: All of them.
+        how: ``column`` takes the parts that the labels file names, and holds validation out of
+            the training part if it names none; ``group`` holds out whole groups; ``stratified``
+            holds out the same share of every class. ``auto`` is the first of these that the
+            examples have what is needed for.
+        validation_fraction: Share of the training examples to hold out, between 0 and 1.
+        seed: Decides which ones.
+
+    Returns:
+        The parts. Warns if intervals of different parts overlap.
+
+    Raises:
+        ConfigError: If an argument is out of its range, or a stratified split would divide groups.
+        DataError: If a part would be empty or a group divided, if there is one class only, or if
+            a class would be missing from the training part.
+    """
+    if how not in WAYS:
+        raise ConfigError(f"data.split is {how!r}, but must be one of {', '.join(WAYS)}.")
+    if not 0 < validation_fraction < 1:
+        raise ConfigError(
+            f"data.validation_fraction is {validation_fraction}, but must be between 0 and 1."
+        )
+    scheme = LabelScheme.of(examples)
+    if how == "auto":
+        how = _best_way(examples)
+    if how == "stratified" and _has_groups(examples):
+        raise ConfigError(
+            "data.split is 'stratified', but the examples have groups, which that would divide. "
+            "Set data.split to 'group', or leave the group column out."
+        )
+    parts = _by_column(examples) if how == "column" else {"train": tuple(examples)}
+    _check_classes(parts.get("train", ()), scheme)
+    _check_groups(parts)
+    if "validation" not in parts:
+        by_group = how == "group" or (how == "column" and _has_groups(examples))
+        groups = groups_of(parts["train"], by_group=by_group)
+        counts = scheme.multi_hot(parts["train"])
+        held_out = hold_out(counts, groups, validation_fraction, seed)
+        parts |= _divide(parts["train"], held_out)
+    _warn_of_overlaps(parts)
+    return Split(parts["train"], parts["validation"], parts.get("test", ()))
+
+
+def _best_way(examples: Sequence[Example]) -> str:
+    if any(example.split is not None for example in examples):
+        return "column"
+    return "group" if _has_groups(examples) else "stratified"
+
+
+def _has_groups(examples: Sequence[Example]) -> bool:
+    return any(example.group is not None for example in examples)
+
+
+def _by_column(examples: Sequence[Example]) -> dict[str, _Examples]:
+    if without := [example.name for example in examples if example.split is None]:
+        raise DataError(
+            f"{len(without)} of {len(examples)} examples have no split (such as {without[0]}), "
+            "but data.split 'column' needs one for each. Fill in the column, or set data.split."
+        )
+    parts = {name: tuple(each for each in examples if each.split == name) for name in SPLITS}
+    return {name: part for name, part in parts.items() if part}
+
+
+def _divide(examples: _Examples, held_out: set[int]) -> dict[str, _Examples]:
+    return {
+        "train": tuple(each for place, each in enumerate(examples) if place not in held_out),
+        "validation": tuple(each for place, each in enumerate(examples) if place in held_out),
+    }
+
+
+def _check_classes(train: _Examples, scheme: LabelScheme) -> None:
+    if not train:
+        raise DataError(
+            "the split column has no example for train, but training needs some. "
+            "Write train in more lines."
+        )
+    in_train = {label for example in train for label in example.labels}
+    if missing := [label for label in scheme.classes if label not in in_train]:
+        raise DataError(
+            f"{len(missing)} of {len(scheme.classes)} classes (such as {missing[0]!r}) have no "
+            "example in train, but every class must. Move examples into train, or leave the "
+            "class out."
+        )
+
+
+def _check_groups(parts: dict[str, _Examples]) -> None:
+    part_of: dict[str, str] = {}
+    for name, examples in parts.items():
+        for example in examples:
+            if example.group is not None and part_of.setdefault(example.group, name) != name:
+                raise DataError(
+                    f"the group {example.group!r} is in {part_of[example.group]} and in {name}, "
+                    "but a group must stay in one part of the split. Change the split column."
+                )
+
+
+def _warn_of_overlaps(parts: dict[str, _Examples]) -> None:
+    if overlapping := _count_overlaps(parts):
+        warnings.warn(
+            f"{overlapping} examples overlap an example of another part of the split: scores "
+            "will be too good. Give overlapping examples one group.",
+            RMTGenomicsWarning,
+            stacklevel=3,
+        )
+
+
+def _count_overlaps(parts: dict[str, _Examples]) -> int:
+    """Count the examples whose bases begin inside an example of another part."""
+    placed = sorted(
+        (each.interval.record, each.interval.start, each.interval.end, name)
+        for name, examples in parts.items()
+        for each in examples
+    )
+    overlapping, record, ends = 0, "", dict.fromkeys(SPLITS, 0)
+    for name_of_record, start, end, part in placed:
+        if name_of_record != record:
+            record, ends = name_of_record, dict.fromkeys(SPLITS, 0)
+        overlapping += max(end for name, end in ends.items() if name != part) > start
+        ends[part] = max(ends[part], end)
+    return overlapping

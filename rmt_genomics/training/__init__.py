@@ -1,0 +1,7 @@
+"""From a labelled FASTA to a trained classifier: settings, the training loop, the run folder."""
+
+from rmt_genomics.training.config import ExperimentConfig
+from rmt_genomics.training.config_file import read_config
+from rmt_genomics.training.train import TrainingResult, train
+
+__all__ = ["ExperimentConfig", "TrainingResult", "read_config", "train"]

@@ -1,0 +1,109 @@
+"""Checkpoints: written in one step, read without running code, resumed as if never stopped.
+
+After each epoch ``last.ckpt`` holds weights, optimiser, schedule, counters and metrics; random
+numbers need no place there, since every epoch starts them anew from seed and epoch number.
+``best.ckpt`` holds the weights with the lowest validation loss so far.
+"""
+
+import io
+import math
+import os
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from rmt_genomics.errors import CheckpointError
+from rmt_genomics.training.run_folder import RunFolder
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU: tensors and plain values, never code.
+
+    Raises:
+        CheckpointError: If it is cut, or holds anything else.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path}: is no whole checkpoint of rmt-genomics ({reason}). Restore it from a copy, "
+            "or start again with --overwrite."
+        ) from error
+    return checkpoint
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoint files that appear whole or not at all.
+
+    Lightning's own writer passes through the system's temporary folder, which may be another
+    disk: from there a file is copied, and a stop in between leaves half of it.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        """Write beside the target, push it to the disk, then rename."""
+        if storage_options is not None:
+            raise TypeError("storage_options: there are none for files on a disk")
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        content = io.BytesIO()  # torch.save hides the cause of a failed write; Python does not
+        torch.save(checkpoint, content)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
+        """Read as ``read_checkpoint`` does, whatever the caller would allow."""
+        return read_checkpoint(Path(path))
+
+
+class KeepCheckpoints(Checkpoint):
+    """Save after each epoch, and stop when the validation loss no longer falls.
+
+    Args:
+        folder: Where.
+        patience: Epochs without a lower loss before training stops.
+    """
+
+    def __init__(self, folder: RunFolder, patience: int) -> None:
+        self.folder = folder
+        self.patience = patience
+        self.best_loss = math.inf
+        self.epochs_since = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that had stopped by itself stays stopped when it is resumed."""
+        del pl_module
+        trainer.should_stop = self.epochs_since >= self.patience
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Compare with the best so far, and save."""
+        loss = pl_module.validation["val_loss"]
+        self.epochs_since += 1
+        if loss < self.best_loss:
+            self.best_loss, self.epochs_since = loss, 0
+            trainer.save_checkpoint(self.folder.best, weights_only=True)
+        trainer.should_stop = self.epochs_since >= self.patience
+        trainer.save_checkpoint(self.folder.last, weights_only=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must remember."""
+        return {"best_loss": self.best_loss, "epochs_since": self.epochs_since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.best_loss = state_dict["best_loss"]
+        self.epochs_since = state_dict["epochs_since"]

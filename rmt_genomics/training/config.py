@@ -1,0 +1,179 @@
+"""All settings of a training run, in the sections of the TOML file; each checks itself.
+
+``config_file`` reads and writes them. ``ExperimentConfig.resolved`` fills in what a preset
+leaves open; that is what a run folder keeps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Literal
+
+from rmt_genomics.dna import Tokenizer
+from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.training.presets import PRESETS
+from rmt_genomics.training.rules import Range, check_fields
+
+Count = Annotated[int, Range(at_least=1)]
+Share = Annotated[float, Range(at_least=0, below=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Size and shape of the classifier. None = what the preset says."""
+
+    preset: Literal["tiny", "small", "base"] = "small"
+    """Size by name: dim, depth, heads, segment_length and num_memory_tokens."""
+
+    dim: Count | None = None
+    """Model width: features a token."""
+
+    depth: Count | None = None
+    """Transformer layers."""
+
+    heads: Count | None = None
+    """Attention heads; must divide ``dim``."""
+
+    segment_length: Count | None = None
+    """Tokens in a segment, memory not counted."""
+
+    num_memory_tokens: Count | None = None
+    """Memory tokens carried from one segment to the next."""
+
+    strand_head: Literal["concat", "symmetric"] = "concat"
+    """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same answer."""
+
+    pooling: Literal["last", "mean", "max", "attention"] = "last"
+    """Read the memory of the last segment, or the mean, maximum or attention over all."""
+
+    stem_width: Annotated[int, Range(at_least=0)] = 11
+    """Tokens seen by the convolution stem; odd, 0 = no stem."""
+
+    dropout: Share = 0.0
+    """Share of attention weights and features dropped in training."""
+
+    memory_gate: bool = False
+    """A gate, biased to remember, between the memory read and the memory written."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerSettings:
+    """How bases become tokens."""
+
+    kind: Literal["base", "kmer"] = "base"
+    """One token a base, or one a k-mer."""
+
+    k: Count = 1
+    """Bases in a k-mer; 1 for kind ``base``."""
+
+    stride: Count = 1
+    """Bases from one k-mer to the next, at most k."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "tokenizer")
+        Tokenizer(kind=self.kind, k=self.k, stride=self.stride)  # the three must fit together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How the weights are found."""
+
+    max_epochs: Count = 20
+    """Passes over the training part, at most; the learning rate falls over this many."""
+
+    learning_rate: Annotated[float, Range(above=0)] = 5e-4
+    """Highest learning rate, reached at the end of the warm-up; it then falls to a tenth."""
+
+    batch_size: Count = 8
+    """Examples in a batch."""
+
+    accumulate_batches: Count = 1
+    """Batches whose gradients are added up before one step."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Number format of the heavy arithmetic; weights stay fp32."""
+
+    bptt_depth: Count | Literal["all"] = "all"
+    """Segments a gradient crosses."""
+
+    replay: bool | Literal["auto"] = "auto"
+    """Keep one segment's activations at a time; auto = beyond a few segments."""
+
+    weight_decay: Annotated[float, Range(at_least=0)] = 0.01
+    """Of matrices only: biases, norms, embeddings and memory are left alone."""
+
+    warmup_fraction: Share = 0.1
+    """Share of all steps in which the learning rate rises."""
+
+    gradient_clip: Annotated[float, Range(at_least=0)] = 1.0
+    """Largest norm of a step's gradient; 0 = any."""
+
+    patience: Count = 5
+    """Epochs without a lower validation loss after which training stops."""
+
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """``balanced`` gives rare classes as much weight in the loss as common ones."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSettings:
+    """Which examples are trained on and which are held out."""
+
+    split: Literal["auto", "column", "group", "stratified"] = "auto"
+    """auto = the labels' split column if there is one, else by group if there is one, else at
+    random within each class."""
+
+    group: str = "group"
+    """Column of the labels file; examples with the same value there stay on one side."""
+
+    validation_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
+    """Share of the examples held out where the labels file does not say which."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentConfig:
+    """The whole of a run's settings; what one TOML file holds."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+
+    def __post_init__(self) -> None:
+        self.classifier(("any", "other"), "binary")  # sizes that do not fit together fail here
+
+    def resolved(self) -> "ExperimentConfig":
+        """Return the same settings with every number filled in from the preset."""
+        preset = asdict(PRESETS[self.model.preset])
+        left_open = {name: n for name, n in preset.items() if getattr(self.model, name) is None}
+        return replace(self, model=replace(self.model, **left_open)) if left_open else self
+
+    def classifier(self, classes: Sequence[str], task: str) -> ClassifierConfig:
+        """Return what the model is built from, for these labels."""
+        explicit = {name: n for name, n in asdict(self.model).items() if n is not None}
+        sizes = {**asdict(PRESETS[self.model.preset]), **explicit}
+        del sizes["preset"]
+        return ClassifierConfig(
+            classes=tuple(classes),
+            task=task,
+            tokenizer_kind=self.tokenizer.kind,
+            k=self.tokenizer.k,
+            stride=self.tokenizer.stride,
+            **sizes,
+        )
+
+    def flat(self) -> dict[str, object]:
+        """Return every setting by its dotted key, such as ``model.dim``; None = left open."""
+        return {
+            f"{section.name}.{name}": value
+            for section in fields(self)
+            for name, value in asdict(getattr(self, section.name)).items()
+        }

@@ -1,0 +1,103 @@
+"""Everything that is read and checked before the first training step."""
+
+import platform
+import shlex
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from rmt_genomics import __version__
+from rmt_genomics.datasets import EncodedStore, LabelScheme, Split, read_labels, split_examples
+from rmt_genomics.dna.files import check_is_file
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.training.config import ExperimentConfig
+
+_PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The data of a run, checked."""
+
+    store: EncodedStore
+    split: Split
+    scheme: LabelScheme
+
+    def split_table(self) -> str:
+        """Write how each example is used, as a labels file that ``read_labels`` reads.
+
+        Coordinates are 0-based and half-open. The group column is there if there are groups.
+        """
+        parts = {name: getattr(self.split, name) for name in ("train", "validation", "test")}
+        has_groups = any(each.group is not None for part in parts.values() for each in part)
+        columns = ["record", "start", "end", "strand", "label", *["group"] * has_groups, "split"]
+        lines = ["\t".join(columns)]
+        for name, examples in parts.items():
+            for each in examples:
+                place = each.interval
+                cells = [place.record, str(place.start), str(place.end), place.strand]
+                groups = [each.group or ""] * has_groups
+                lines.append("\t".join([*cells, ";".join(each.labels), *groups, name]))
+        return "\n".join(lines) + "\n"
+
+
+def prepare(fasta: Path, labels: Path, config: ExperimentConfig, *, seed: int) -> Prepared:
+    """Read the data and divide it.
+
+    Raises:
+        DataError: At the first thing that breaks a rule.
+    """
+    check_is_file(labels, "a labels file")  # at once, not after encoding a long FASTA file
+    store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
+    examples = read_labels(labels, store.lengths, group_column=config.data.group)
+    split = split_examples(
+        examples,
+        how=config.data.split,
+        validation_fraction=config.data.validation_fraction,
+        seed=seed,
+    )
+    return Prepared(store, split, LabelScheme.of(examples))
+
+
+def find_device(name: str) -> str:
+    """Return cpu, cuda or mps; ``auto`` is the fastest there is.
+
+    Raises:
+        ConfigError: If it is not there.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return next(each for each, is_there in there.items() if is_there)
+    if name not in there:
+        raise ConfigError(f"device is {name!r}, but must be one of auto, {', '.join(there)}.")
+    if not there[name]:
+        raise ConfigError(
+            f"device is {name!r}, but PyTorch finds none on this machine. Use 'auto' or 'cpu'."
+        )
+    return name
+
+
+def environment(prepared: Prepared, *, device: str, seed: int) -> str:
+    """Describe what a run ran on, for those who want to repeat it."""
+    gpu = torch.cuda.get_device_name() if device == "cuda" else "none"
+    facts = {
+        "command": shlex.join(sys.argv),
+        "seed": str(seed),
+        "fasta_sha256": prepared.store.sha256,
+        "python": platform.python_version(),
+        "rmt-genomics": __version__,
+        **{name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": str(torch.get_num_threads()),
+        "device": device,
+        "gpu": gpu,
+    }
+    return "".join(f"{name}: {value}\n" for name, value in facts.items())

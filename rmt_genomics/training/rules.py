@@ -1,0 +1,96 @@
+"""What a setting may be, read from its type annotation: one place for the check and its words.
+
+``Annotated[int, Range(at_least=1)]`` admits 3 and not 0, 3.0, True or "3", and calls itself
+"a whole number of at least 1".
+"""
+
+import math
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from rmt_genomics.errors import ConfigError
+
+_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Bounds of a number; those that are None do not bind."""
+
+    at_least: int | float | None = None
+    above: int | float | None = None
+    below: int | float | None = None
+
+    def admits(self, value: float) -> bool:
+        """Whether the value is within all bounds."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        bounds = {"at least": self.at_least, "above": self.above, "below": self.below}
+        return " and ".join(
+            f"{word} {bound}" for word, bound in bounds.items() if bound is not None
+        )
+
+
+def check_fields(section: object, name: str) -> None:
+    """Hold each field of a dataclass to its annotation.
+
+    A whole number given for a ``float`` field becomes one; nothing else is converted.
+
+    Args:
+        section: The dataclass instance, frozen or not.
+        name: How users call it; stands before the field's name in the error.
+
+    Raises:
+        ConfigError: At the first field that breaks its rule.
+    """
+    for field, annotation in get_type_hints(type(section), include_extras=True).items():
+        value = getattr(section, field)
+        if not _fits(annotation, value):
+            raise ConfigError(
+                f"{name}.{field} is {as_toml(value)}, but must be {_rule(annotation)}."
+            )
+        if type(value) is int and _base(annotation) is float:
+            object.__setattr__(section, field, float(value))
+
+
+def _fits(annotation: Any, value: object) -> bool:
+    """Whether a value is what an annotation asks for. A bool is no number here."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return any(_fits(argument, value) for argument in arguments)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if origin is Annotated:
+        base, *ranges = arguments
+        return _fits(base, value) and all(each.admits(value) for each in ranges)
+    if annotation is float:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) is annotation
+
+
+def _rule(annotation: Any) -> str:
+    """Put an annotation into words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(_rule(each) for each in arguments if each is not NoneType)
+    if origin is Literal:
+        return " or ".join(as_toml(choice) for choice in arguments)
+    if origin is Annotated:
+        base, bounds = arguments
+        return f"{_NAMES[base]} {'of ' if base is int else ''}{bounds}"
+    return _NAMES[annotation]
+
+
+def _base(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def as_toml(value: object) -> str:
+    """Write a value nearly as in a TOML file."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,0 +1,126 @@
+"""The folder of a run: what is written there, when it may be used, and what is cleared.
+
+A folder in use is refused. ``--overwrite`` removes only the files that a run writes, so that
+nothing else in the folder is ever lost.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from rmt_genomics.errors import CheckpointError, DataError
+from rmt_genomics.model.saving import staged
+
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "config.toml",
+    "metrics.jsonl",
+    "metrics.csv",
+    "metrics.json",
+    "split.tsv",
+    "kmer_logistic.safetensors",
+    "environment.txt",
+    "checkpoints/best.ckpt",
+    "checkpoints/last.ckpt",
+)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths in a run's folder, and the rules for using it."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings, resolved."""
+        return self.path / "config.toml"
+
+    @property
+    def best(self) -> Path:
+        """The weights with the lowest validation loss."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """All that is needed to go on after the last whole epoch."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    def check_usable(self, *, inputs: Sequence[Path], resume: bool, overwrite: bool) -> None:
+        """Refuse a folder in use, before anything is read or written.
+
+        Args:
+            inputs: What the run reads; it must not be what the run writes.
+            resume: The folder is to hold an interrupted run.
+            overwrite: An earlier run there may be replaced.
+
+        Raises:
+            DataError: If it is in use, is no folder, or the inputs would be written over.
+            CheckpointError: If there is nothing to resume.
+        """
+        if resume and overwrite:
+            raise DataError(f"{self.path}: resume keeps what overwrite removes. Pass one of them.")
+        if self.path.exists() and not self.path.is_dir():
+            raise DataError(f"{self.path}: is a file, but --out must name a folder.")
+        if resume and not self.config.is_file():
+            raise CheckpointError(
+                f"{self.path}: has no config.toml, but --resume needs the folder of an earlier "
+                "run. Start it without --resume."
+            )
+        if not (resume or overwrite) and self.path.exists() and any(self.path.iterdir()):
+            raise DataError(
+                f"{self.path}: the folder is not empty, but a new run needs an empty one. Name "
+                "another, or pass --overwrite to replace an earlier run, or --resume to go on "
+                "with it."
+            )
+        written = {(self.path / name).resolve() for name in _FILES}
+        for file in inputs:
+            if file.resolve() in written:
+                raise DataError(
+                    f"{file}: is to be read, but a run in {self.path} writes its own file there. "
+                    "Copy it to another folder first."
+                )
+
+    def clear(self) -> None:
+        """Remove what an earlier run wrote. A model card is kept: it may have been edited."""
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+
+    def write(self, texts: Mapping[str, str]) -> None:
+        """Write small files by name, each in one step."""
+        with staged(self.path) as stage:
+            for name, text in texts.items():
+                (stage / name).write_text(text, encoding="utf-8", newline="\n")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn a full disk and missing rights into errors that name the folder and a remedy."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise self._full() from error
+            if error.errno in _NO_ACCESS:
+                raise DataError(
+                    f"{error.filename or self.path}: cannot be written ({error.strerror}), but "
+                    "training keeps its files there. Check the rights, or name another --out."
+                ) from error
+            raise
+        except SafetensorError as error:  # it wraps the system's error as text
+            if any(f"os error {number})" in str(error) for number in _NO_SPACE):
+                raise self._full() from error
+            raise
+
+    def _full(self) -> DataError:
+        return DataError(
+            f"{self.path}: there is {os.strerror(errno.ENOSPC).lower()}, but the run must save "
+            "its weights. Free some space and go on with --resume."
+        )

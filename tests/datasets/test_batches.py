@@ -1,0 +1,176 @@
+"""Batches: every example once, the like with the like, nothing lost to padding."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from rmt_genomics.datasets import batches
+from rmt_genomics.datasets.batches import Batch, IntervalDataset, LengthBuckets, collate
+from rmt_genomics.datasets.examples import Example, LabelScheme
+from rmt_genomics.datasets.store import EncodedStore
+from rmt_genomics.dna.alphabet import decode
+from rmt_genomics.dna.interval import Interval
+from rmt_genomics.errors import ConfigError
+
+lengths = st.lists(st.integers(1, 1000), max_size=300)
+sizes = st.integers(1, 40)
+
+
+def order(
+    lengths: list[int], size: int, *, shuffle: bool = True, seed: int = 0, epoch: int = 0
+) -> list[list[int]]:
+    buckets = LengthBuckets(lengths, size, shuffle=shuffle, seed=seed)
+    buckets.set_epoch(epoch)
+    return list(buckets)
+
+
+@given(lengths=lengths, size=sizes, shuffle=st.booleans(), epoch=st.integers(0, 9))
+def test_every_example_comes_once(
+    lengths: list[int], size: int, *, shuffle: bool, epoch: int
+) -> None:
+    found = order(lengths, size, shuffle=shuffle, epoch=epoch)
+
+    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
+    assert sorted({len(batch) for batch in found} - {size}) in ([], [len(lengths) % size])
+    assert len(LengthBuckets(lengths, size, shuffle=shuffle, seed=0)) == len(found)
+
+
+@given(lengths=lengths, size=sizes, seed=st.integers(0, 9), epoch=st.integers(0, 9))
+def test_seed_and_epoch_decide_the_order(
+    lengths: list[int], size: int, seed: int, epoch: int
+) -> None:
+    buckets = LengthBuckets(lengths, size, shuffle=True, seed=seed)
+    buckets.set_epoch(epoch + 1)
+    list(buckets)
+    buckets.set_epoch(epoch)
+
+    expected = order(lengths, size, seed=seed, epoch=epoch)
+
+    assert list(buckets) == list(buckets) == expected
+
+
+@given(seed=st.integers(0, 99), epoch=st.integers(0, 99))
+def test_each_epoch_has_an_order_of_its_own(seed: int, epoch: int) -> None:
+    many = [100] * 64
+
+    assert order(many, 4, seed=seed, epoch=epoch) != order(many, 4, seed=seed, epoch=epoch + 1)
+    assert order(many, 4, seed=seed, epoch=epoch) != order(many, 4, seed=seed + 1, epoch=epoch)
+
+
+def test_each_epoch_brings_other_examples_together() -> None:
+    """A new order of the same batches would not be enough, even for a small data set."""
+    many = list(range(100, 164))
+
+    first, second = ({frozenset(batch) for batch in order(many, 4, epoch=n)} for n in (0, 1))
+
+    assert len(first & second) < len(first) / 2
+
+
+@given(lengths=lengths, size=sizes)
+def test_without_shuffling_examples_come_by_length(lengths: list[int], size: int) -> None:
+    found = [index for batch in order(lengths, size, shuffle=False) for index in batch]
+
+    assert found == sorted(range(len(lengths)), key=lengths.__getitem__)  # sorted() is stable
+
+
+def test_little_is_padded() -> None:
+    many = np.random.default_rng(0).integers(100, 10_000, size=2000).tolist()
+
+    def padding(found: list[list[int]]) -> float:
+        padded = sum(max(many[index] for index in batch) * len(batch) for batch in found)
+        return padded / sum(many) - 1
+
+    in_file_order = [list(range(start, start + 8)) for start in range(0, 2000, 8)]
+
+    assert padding(order(many, 8)) < 0.05
+    assert padding(in_file_order) > 0.5
+
+
+def test_a_batch_needs_an_example() -> None:
+    with pytest.raises(ConfigError, match=r"training\.batch_size is 0, but must be at least 1"):
+        LengthBuckets([1, 2], 0, shuffle=True, seed=0)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> IntervalDataset:
+    path = tmp_path / "toy.fa"
+    path.write_text(">r1\nGATTACA\n>r2\nACGT\n>r3\nAC\n")
+    store = EncodedStore.open(path, tmp_path / "cache")
+    examples = [
+        Example(Interval("r1", 0, 7), whole=True, labels=("a",)),
+        Example(Interval("r2", 0, 3, "-"), whole=False, labels=("b",)),
+        Example(Interval("r3", 0, 2), whole=True, labels=("a",)),
+    ]
+    return IntervalDataset(store, examples, LabelScheme.of(examples).targets(examples))
+
+
+def rows(batch: Batch) -> Iterator[str]:
+    return (decode(row.numpy()) for row in batch.codes)
+
+
+def test_an_item_is_read_from_its_strand(dataset: IntervalDataset) -> None:
+    item = dataset[1]
+
+    assert (decode(item.codes.numpy()), int(item.target), item.name) == ("CGT", 1, "r2:0-3(-)")
+    assert dataset.lengths == [7, 3, 2]
+    assert len(dataset) == 3
+
+
+def test_examples_are_padded_at_the_end(dataset: IntervalDataset) -> None:
+    batch = collate([dataset[1], dataset[0], dataset[2]])
+
+    assert list(rows(batch)) == ["CGTNNNN", "GATTACA", "ACNNNNN"]
+    assert batch.lengths.tolist() == [3, 7, 2]
+    assert batch.targets.tolist() == [1, 0, 0]
+    assert batch.names == ["r2:0-3(-)", "r1", "r3"]
+    assert (batch.codes.dtype, batch.lengths.dtype) == (torch.uint8, torch.int64)
+
+
+def test_several_labels_make_a_matrix(dataset: IntervalDataset) -> None:
+    scheme = LabelScheme(("a", "b"), "multilabel")
+    several = IntervalDataset(dataset.store, dataset.examples, scheme.targets(dataset.examples))
+
+    batch = collate([several[0], several[1]])
+
+    assert batch.targets.tolist() == [[1, 0], [0, 1]]
+    assert batch.targets.dtype == torch.float32
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_reads_everything(dataset: IntervalDataset, num_workers: int) -> None:
+    buckets = LengthBuckets(dataset.lengths, 2, shuffle=False, seed=0)
+    loader = DataLoader(dataset, batch_sampler=buckets, collate_fn=collate, num_workers=num_workers)
+
+    found = list(loader)
+
+    assert [list(rows(batch)) for batch in found] == [["ACN", "CGT"], ["GATTACA"]]
+    assert len(loader) == 2
+    assert isinstance(found[0], Batch)
+
+
+def test_lightning_tells_the_epoch(dataset: IntervalDataset) -> None:
+    """The hook the Trainer calls; without it each epoch would have the same order."""
+    from lightning_fabric.utilities.data import _set_sampler_epoch
+
+    many = [100] * 64
+    buckets = LengthBuckets(many, 4, shuffle=True, seed=0)
+
+    _set_sampler_epoch(DataLoader(dataset, batch_sampler=buckets), 3)
+
+    assert list(buckets) == order(many, 4, epoch=3)
+
+
+def test_the_package_names_what_it_offers() -> None:
+    from rmt_genomics import datasets
+
+    assert datasets.__all__ == sorted(datasets.__all__)
+    assert all(hasattr(datasets, name) for name in datasets.__all__)
+    assert datasets.LengthBuckets is batches.LengthBuckets
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = datasets.Nothing

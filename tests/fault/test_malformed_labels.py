@@ -1,0 +1,182 @@
+"""Labels files that break a rule: each is refused with place, value, rule and remedy."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rmt_genomics.datasets.labels import read_labels
+from rmt_genomics.errors import DataError
+
+LENGTHS = {"chr1": 40_000, "chr2": 50}
+HEADERS = "'record label [group] [split]' or 'record start end [strand] label [group] [split]'"
+PARTS = "record\tstart\tend\tlabel\n"
+
+MALFORMED = {
+    "empty": ("", f"labels.tsv: the file is empty, but must have a header line: {HEADERS}."),
+    "only comments": ("# nothing\n\n", "labels.tsv: the file is empty, but must have a header"),
+    "only a header": ("record\tlabel\n", "labels.tsv: there is no line after the header, but one"),
+    "no header": (
+        "chr1\tyes\nchr2\tno\n",
+        f"labels.tsv:1: the header has the column 'chr1', but must be {HEADERS}.",
+    ),
+    "an unknown column": (
+        "# note\nrecord\tlabels\nchr1\tyes\n",
+        f"labels.tsv:2: the header has the column 'labels', but must be {HEADERS}. "
+        "Did you mean 'label'?",
+    ),
+    "a column in capitals": ("Record\tlabel\nchr1\tyes\n", "Did you mean 'record'?"),
+    "commas": (
+        "record,label\nchr1,yes\n",
+        f"labels.tsv:1: the header is 'record,label', but must be {HEADERS}, "
+        "with tabs between the columns. Save the file as tab-separated text.",
+    ),
+    "a column twice": ("record\tlabel\tlabel\n", "labels.tsv:1: the header names a column twice"),
+    "no label column": ("record\tgroup\nchr1\tg\n", "labels.tsv:1: the header lacks label, but"),
+    "start without end": ("record\tstart\tlabel\nchr1\t0\tyes\n", "the header lacks end, but must"),
+    "strand without interval": ("record\tstrand\tlabel\n", "the header lacks start, end, but must"),
+    "a short line": (
+        "record\tlabel\nchr1\tyes\nchr2\n",
+        "labels.tsv:3: the line has 1 tab-separated fields, but must have 2, as the header: "
+        "record, label.",
+    ),
+    "blanks for tabs": (PARTS + "chr1 0 4 yes\n", "labels.tsv:2: the line has 1 tab-separated"),
+    "an empty label": (
+        "record\tlabel\nchr1\t\n",
+        "labels.tsv:2: the label is empty, but every line must have one. "
+        "Fill it in, or remove the line.",
+    ),
+    "an empty record": ("record\tlabel\n\tyes\n", "labels.tsv:2: the record is empty, but every"),
+    "an empty group": ("record\tlabel\tgroup\nchr1\tyes\t\n", "labels.tsv:2: the group is empty"),
+    "nothing between semicolons": (
+        "record\tlabel\nchr1\ta;;b\nchr2\ta\n",
+        "labels.tsv:2: the label is 'a;;b', but labels joined by ';' must be different names. "
+        "Take out what is empty or repeated.",
+    ),
+    "a label twice": ("record\tlabel\nchr1\ta;a\nchr2\ta\n", "labels.tsv:2: the label is 'a;a'"),
+    "past the end": (
+        PARTS + "chr1\t10000\t42768\tyes\n",
+        "labels.tsv:2: chr1:10000-42768 must satisfy start < end <= 40000, the length of chr1. "
+        "Coordinates are 0-based and half-open.",
+    ),
+    "nothing inside": (PARTS + "chr1\t4\t4\ty\n", "labels.tsv:2: chr1:4-4 must satisfy 0 <= start"),
+    "backwards": (PARTS + "chr1\t9\t4\ty\n", "labels.tsv:2: chr1:9-4 must satisfy 0 <= start"),
+    "negative": (
+        PARTS + "chr1\t-1\t4\ty\n",
+        "labels.tsv:2: start '-1' must be a whole number, 0 or more.",
+    ),
+    "a broken number": (PARTS + "chr1\t0\t4.5\ty\n", "labels.tsv:2: end '4.5' must be a whole"),
+    "a wrong strand": (
+        "record\tstart\tend\tstrand\tlabel\nchr1\t0\t4\tx\tyes\n",
+        "labels.tsv:2: strand 'x' is unknown, but must be one of + - .",
+    ),
+    "a wrong split": (
+        "record\tlabel\tsplit\nchr1\tyes\ttrian\nchr2\tno\ttest\n",
+        "labels.tsv:2: the split is 'trian', but must be one of train, validation "
+        "(or val, dev, valid), test. Did you mean 'train'?",
+    ),
+    "a record twice": (
+        "record\tlabel\nchr1\tyes\nchr2\tno\nchr1\tno\n",
+        "labels.tsv:4: chr1 was already at line 2, but must have one line. "
+        "Join several labels by ';'.",
+    ),
+    "an interval twice": (
+        PARTS + "chr1\t0\t4\tyes\nchr1\t0\t4\tno\n",
+        "labels.tsv:3: chr1:0-4(+) was already at line 2, but must have one line.",
+    ),
+    "a record without label": (
+        "record\tlabel\nchr2\tyes\n",
+        "labels.tsv: 1 of 2 records of the FASTA file have no label ('chr1'), but every record "
+        "must have one. Add their lines, or take them out of the FASTA file.",
+    ),
+    "a label without record": (
+        "record\tlabel\nchr1\tyes\nplasmid\tno\n",
+        "labels.tsv: 1 of 2 records named here ('plasmid' (line 3)) are not in the FASTA file, "
+        "but all must be. The FASTA file has 'chr1', 'chr2'.",
+    ),
+    "an interval without record": (
+        PARTS + "chr11\t0\t4\tyes\n",
+        "labels.tsv: 1 of 1 records named here ('chr11' (line 2)) are not in the FASTA file, but "
+        "all must be. The FASTA file has 'chr1', 'chr2'. Did you mean 'chr1'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_file_is_refused(tmp_path: Path, case: str) -> None:
+    content, message = MALFORMED[case]
+    path = tmp_path / "labels.tsv"
+    path.write_text(content)
+
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        read_labels(path, LENGTHS)
+
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def refusal(path: Path, names: list[str], records: list[str]) -> str:
+    """Return the error for a labels file with these names and a FASTA file with these records."""
+    path.write_text("record\tlabel\n" + "".join(f"{name}\tyes\n" for name in names))
+    with pytest.raises(DataError) as caught:
+        read_labels(path, dict.fromkeys(records, 10))
+    return str(caught.value)
+
+
+def test_many_labels_without_record_are_counted_and_five_shown(tmp_path: Path) -> None:
+    names = [f"contig{number}" for number in range(8)]
+
+    message = refusal(tmp_path / "labels.tsv", ["chr1", *names], ["chr1"])
+
+    assert "8 of 9 records named here ('contig0' (line 3), 'contig1' (line 4), " in message
+    assert "'contig4' (line 7), ...) are not in the FASTA file" in message
+    assert "contig5" not in message
+
+
+def test_many_records_without_label_are_counted_and_five_shown(tmp_path: Path) -> None:
+    records = [f"contig{number}" for number in range(8)]
+
+    message = refusal(tmp_path / "labels.tsv", ["chr1"], ["chr1", *records])
+
+    assert "8 of 9 records of the FASTA file have no label ('contig0', " in message
+    assert "'contig4', ...), but every record must have one" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "cause"),
+    [
+        ("NC_000913", "NC_000913.3", "the version suffix (such as .1)"),
+        ("NC_000913.2", "NC_000913.3", "the version suffix (such as .1)"),
+        ("1", "chr1", "the prefix chr"),
+        ("Chr7", "7", "the prefix chr"),
+        ("Plasmid", "plasmid", "upper and lower case"),
+    ],
+)
+def test_the_likely_cause_is_named(tmp_path: Path, name: str, record: str, cause: str) -> None:
+    message = refusal(tmp_path / "labels.tsv", [name], [record, "other"])
+
+    expected = f"1 would match but for {cause}: {name!r} here, {record!r} in the FASTA file."
+    assert message.endswith(expected)
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_bytes(b"record\tlabel\nchr1\tna\xefve\n")
+
+    with pytest.raises(DataError) as caught:
+        read_labels(path, LENGTHS)
+
+    assert str(caught.value) == (
+        f"{path}:2: the file is not UTF-8 text, but must be. "
+        "Save it as UTF-8 with tabs, or convert it, for example: iconv -f latin1 -t utf-8."
+    )
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.tsv: there is no such file, but it must be a lab"):
+        read_labels(tmp_path / "none.tsv", LENGTHS)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder, but must be a labels file"):
+        read_labels(tmp_path, LENGTHS)

@@ -1,0 +1,85 @@
+"""Files appear whole or not at all, and never in the place of others unasked."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.inference.output import (
+    check_new_file,
+    check_new_folder,
+    whole_file,
+    write_text,
+)
+
+
+def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "new\n")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "new\n"
+
+
+def test_what_goes_wrong_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    with pytest.raises(ZeroDivisionError), whole_file(path) as making:
+        making.write_text("half")
+        raise ZeroDivisionError
+
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"a.txt": "old"}
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.txt") as caught:
+        with whole_file(tmp_path / "a.txt") as making:
+            making.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.touch()
+
+    with pytest.raises(ConfigError, match=r"a\.tsv: there is a file already.*--overwrite"):
+        check_new_file(path, inputs=[], overwrite=False)
+    check_new_file(path, inputs=[], overwrite=True)
+
+
+def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "a.fa"
+    path.touch()
+
+    with pytest.raises(ConfigError, match=r"a\.fa: is an input too"):
+        check_new_file(path, inputs=[tmp_path / "." / "a.fa"], overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("", "is a folder, but must be a file"), ("x/a.tsv", "no folder .*x")]
+)
+def test_a_file_needs_a_place(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_new_file(tmp_path / name, inputs=[], overwrite=True)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    check_new_folder(tmp_path, overwrite=False)
+    check_new_folder(tmp_path / "new", overwrite=False)
+    (tmp_path / "a.txt").touch()
+
+    with pytest.raises(ConfigError, match="the folder is not empty.*--overwrite"):
+        check_new_folder(tmp_path, overwrite=False)
+    check_new_folder(tmp_path, overwrite=True)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+
+    with pytest.raises(ConfigError, match=r"a\.txt: is a file, but must be a folder"):
+        check_new_folder(tmp_path / "a.txt", overwrite=True)

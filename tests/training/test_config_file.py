@@ -1,0 +1,189 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.training.config import (
+    DataSettings,
+    ExperimentConfig,
+    ModelSettings,
+    TokenizerSettings,
+    TrainingSettings,
+)
+from rmt_genomics.training.config_file import KEYS, parse_setting, parse_toml, read_config, to_toml
+
+positive = st.floats(min_value=1e-9, max_value=1e9)
+shares = st.floats(min_value=0, max_value=1, exclude_max=True)
+counts = st.integers(min_value=1, max_value=10**6)
+booleans = st.booleans()
+
+configs = st.builds(
+    ExperimentConfig,
+    model=st.builds(
+        ModelSettings,
+        preset=st.sampled_from(["tiny", "small", "base"]),
+        dim=st.none() | st.sampled_from([4, 8, 64]),
+        depth=st.none() | counts,
+        heads=st.none() | st.sampled_from([1, 2]),
+        segment_length=st.none() | counts,
+        num_memory_tokens=st.none() | counts,
+        strand_head=st.sampled_from(["concat", "symmetric"]),
+        pooling=st.sampled_from(["last", "mean", "max", "attention"]),
+        stem_width=st.sampled_from([0, 1, 11]),
+        dropout=shares,
+        memory_gate=booleans,
+    ).filter(lambda model: model.dim != 4 or model.heads is not None),
+    tokenizer=st.sampled_from([TokenizerSettings(), TokenizerSettings(kind="kmer", k=6, stride=3)]),
+    training=st.builds(
+        TrainingSettings,
+        max_epochs=counts,
+        learning_rate=positive,
+        batch_size=counts,
+        accumulate_batches=counts,
+        precision=st.sampled_from(["fp32", "bf16"]),
+        bptt_depth=st.just("all") | counts,
+        replay=st.just("auto") | booleans,
+        weight_decay=positive,
+        warmup_fraction=shares,
+        gradient_clip=positive,
+        patience=counts,
+        class_weights=st.sampled_from(["balanced", "none"]),
+    ),
+    data=st.builds(
+        DataSettings,
+        split=st.sampled_from(["auto", "column", "group", "stratified"]),
+        group=st.text(st.characters(codec="utf-8")),
+        validation_fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    ),
+)
+
+
+@given(configs)
+def test_reading_what_was_written_gives_the_same_settings(config: ExperimentConfig) -> None:
+    assert parse_toml(to_toml(config), "here") == config
+    assert parse_toml(to_toml(config.resolved()), "here") == config.resolved()
+
+
+@given(configs)
+def test_settings_that_differ_are_written_differently(config: ExperimentConfig) -> None:
+    assert (to_toml(config) == to_toml(ExperimentConfig())) == (config == ExperimentConfig())
+
+
+def test_the_keys_are_those_that_the_documents_promise() -> None:
+    assert set(KEYS) == {
+        *("model.preset", "model.dim", "model.depth", "model.heads", "model.segment_length"),
+        *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
+        *("model.dropout", "model.memory_gate"),
+        *("tokenizer.kind", "tokenizer.k", "tokenizer.stride"),
+        *("training.max_epochs", "training.learning_rate", "training.batch_size"),
+        *("training.accumulate_batches", "training.precision", "training.bptt_depth"),
+        *("training.replay", "training.weight_decay", "training.warmup_fraction"),
+        *("training.gradient_clip", "training.patience", "training.class_weights"),
+        *("data.split", "data.group", "data.validation_fraction"),
+    }
+
+
+def test_without_file_and_changes_there_are_the_defaults() -> None:
+    assert read_config(None) == ExperimentConfig()
+
+
+def test_a_change_wins_over_the_file_and_the_last_change_over_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[training]\nmax_epochs = 3\nbatch_size = 2\n")
+
+    config = read_config(file, ["training.max_epochs=4", "training.max_epochs=5"])
+
+    assert (config.training.max_epochs, config.training.batch_size) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("model.dim=8", 8),
+        ("training.learning_rate=1e-4", 1e-4),
+        ("training.replay=false", False),
+        ("training.replay=auto", "auto"),
+        ("data.group=my column", "my column"),
+        ('data.group="12"', "12"),
+        ("data.group = a=b", "a=b"),
+    ],
+)
+def test_a_value_on_the_command_line_is_toml_and_else_text(text: str, value: object) -> None:
+    key, read = parse_setting(text)
+
+    assert read == value
+    assert type(read) is type(value)
+    assert key == text.partition("=")[0].strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[model]\nnum_mem_tokens = 4",
+            "unknown key 'model.num_mem_tokens'. Did you mean 'model.n",
+        ),
+        ("[trainng]\nmax_epochs = 4", "unknown key 'trainng.max_epochs'. Did you mean 'training.m"),
+        ("[modle]\n", "'modle' is {}, but settings stand in the tables [model], [tokenizer]"),
+        ("learning_rate = 4", "'learning_rate' is 4, but settings stand in .* Did you mean 'train"),
+        ("[model.dim]\nx = 1", "model.dim is {'x': 1}, but must be a whole number"),
+        ("[qqq]\nzzz = 1", "unknown key 'qqq.zzz'. Known keys: model.preset, "),
+        ("[model]\ndim = ", "is not valid TOML: "),
+        ("[model]\ndim = 0", "model.dim is 0, but must be a whole number of at least 1"),
+        ("[model]\npreset = 'huge'", "model.preset is 'huge', but must be 'tiny' or 'small' or"),
+        ("[training]\nprecision = 16", "training.precision is 16, but must be 'fp32' or 'bf16'"),
+        ("[training]\nbptt_depth = 0", "training.bptt_depth is 0, but must be a whole number of"),
+        ("[data]\nvalidation_fraction = 1", "must be a number above 0 and below 1"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError) as error:
+        read_config(file)
+
+    assert str(error.value).startswith(f"{file}: ")
+    for part in message.split(" .* "):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.dims=4", "--set: unknown key 'model.dims'. Did you mean 'model.dim'?"),
+        ("dim=4", "--set: unknown key 'dim'. Did you mean 'model.dim'?"),
+        ("model.dim", "--set model.dim: must be KEY=VALUE. For example: --set training.max_epoch"),
+        ("model.dim=", "--set model.dim=: must be KEY=VALUE"),
+        ("model.dim=-1", "--set: model.dim is -1, but must be a whole number of at least 1"),
+        ("model.dim=wide", "--set: model.dim is 'wide', but must be a whole number"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        read_config(None, [setting])
+
+    assert message in str(error.value)
+
+
+def test_the_source_at_fault_is_named_and_not_the_other(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text("[model]\ndim = 8\n")
+    bad.write_text("[model]\ndepth = 0\n")
+
+    with pytest.raises(ConfigError, match=r"^--set: model\.depth is 0"):
+        read_config(good, ["model.depth=0"])
+    with pytest.raises(ConfigError, match=r"bad\.toml: model\.depth is 0"):
+        read_config(bad, ["model.dim=8"])
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
+        read_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"binary\.toml: is not text in UTF-8"):
+        read_config(binary)

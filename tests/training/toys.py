@@ -1,0 +1,54 @@
+"""A data set that a tiny model learns in seconds: GC-rich records against AT-rich ones."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rmt_genomics.training import ExperimentConfig, TrainingResult, read_config, train
+
+TINY = {
+    "model.dim": 8,
+    "model.depth": 1,
+    "model.heads": 2,
+    "model.segment_length": 16,
+    "model.num_memory_tokens": 2,
+    "model.stem_width": 3,
+    "training.max_epochs": 2,
+    "training.batch_size": 4,
+    "training.learning_rate": 0.01,
+}
+
+
+def settings(**changes: Any) -> ExperimentConfig:
+    """Tiny settings; ``training__max_epochs=3`` changes one."""
+    dotted = {name.replace("__", "."): value for name, value in changes.items()}
+    return read_config(None, [f"{key}={value}" for key, value in {**TINY, **dotted}.items()])
+
+
+def sequence(random: np.random.Generator, gc: float, length_bp: int) -> str:
+    """Random DNA with a share of G and C."""
+    shares = [(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2]
+    return "".join(random.choice(list("ACGT"), p=shares, size=length_bp))
+
+
+def write_data(folder: Path, *, num_records: int = 16, seed: int = 0) -> tuple[Path, Path]:
+    """Write FASTA and labels; records have 20 to 60 bp."""
+    random = np.random.default_rng(seed)
+    fasta, labels = folder / "toy.fasta", folder / "labels.tsv"
+    names = [f"r{index}" for index in range(num_records)]
+    classes = ["rich" if index % 2 else "poor" for index in range(num_records)]
+    records = [
+        f">{name}\n{sequence(random, 0.9 if each == 'rich' else 0.1, int(random.integers(20, 60)))}"
+        for name, each in zip(names, classes, strict=True)
+    ]
+    fasta.write_text("\n".join(records) + "\n")
+    rows = [f"{name}\t{each}" for name, each in zip(names, classes, strict=True)]
+    labels.write_text("\n".join(["record\tlabel", *rows]) + "\n")
+    return fasta, labels
+
+
+def run(data: tuple[Path, Path], out: Path, **options: Any) -> TrainingResult:
+    """Train on the CPU; what is no option of ``train`` is a setting, as ``settings`` takes it."""
+    changes = {name: options.pop(name) for name in list(options) if "__" in name}
+    return train(*data, out, settings(**changes), device="cpu", **options)
