@@ -5,7 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer
+from rmt_genomics.rmt import (
+    RecurrentMemoryTransformer,
+    RecurrentMemoryTransformerWrapper,
+    RMTConfig,
+    Segments,
+    SegmentTransformer,
+)
 
 TINY: dict[str, Any] = {
     "num_tokens": 5,
@@ -37,3 +43,19 @@ def some_memory(model: SegmentTransformer, rows: int) -> Tensor:
     torch.manual_seed(2)
     initial = model.memory.initial(rows)
     return torch.randn_like(initial).requires_grad_()
+
+
+def token_model(**changes: Any) -> RecurrentMemoryTransformer:
+    """A seeded causal token model of the same size."""
+    torch.manual_seed(0)
+    return RecurrentMemoryTransformer(**{**TINY, "causal": True, **changes}).double()
+
+
+def over_segments(**changes: Any) -> RecurrentMemoryTransformerWrapper:
+    """The same, over many segments."""
+    return RecurrentMemoryTransformerWrapper(token_model(**changes))
+
+
+def some_tokens(rows: int, length: int) -> Tensor:
+    """Random token ids."""
+    return torch.randint(0, 5, (rows, length), generator=torch.Generator().manual_seed(1))

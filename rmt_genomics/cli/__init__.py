@@ -10,6 +10,7 @@ from rmt_genomics.cli.group import LazyGroup
 COMMANDS = {  # in the order of a first visit
     "demo": "Train on the real DNA that comes with this package, and see how it goes.",
     "inspect": "Look at FASTA and labels before they are used.",
+    "split": "Divide labelled DNA into train, validation and test.",
     "train": "Train a classifier on FASTA and labels.",
     "evaluate": "Compare a model's predictions with true labels.",
     "predict": "Name the label of each FASTA record.",

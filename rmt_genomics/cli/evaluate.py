@@ -10,7 +10,10 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("model_dir")
 @click.argument("fasta", type=_PATH)
-@click.option("--labels", type=_PATH, required=True, help="Table of true labels (see train).")
+@click.option("--labels", type=_PATH, required=True, help="True labels (see train).")
+@click.option(
+    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
+)
 @click.option("--out", type=_PATH, required=True, help="Folder for the results.")
 @click.option(
     "--device",
@@ -20,24 +23,34 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--overwrite", is_flag=True, help="Use --out even if it is not empty.")
 def evaluate(
-    model_dir: str, fasta: Path, labels: Path, out: Path, device: str, *, overwrite: bool
+    model_dir: str,
+    fasta: Path,
+    labels: Path,
+    label_pattern: str | None,
+    out: Path,
+    device: str,
+    *,
+    overwrite: bool,
 ) -> None:
     """Compare a model's predictions with true labels.
 
-    MODEL_DIR is the folder of a trained model, or a hub id. If the labels have a split column
+    MODEL_DIR is the folder of a trained model, or a hub id. FASTA is a file or a folder, of any
+    kind that train reads. If the labels have a split column
     with test rows, those are judged, else all rows. Beside the model stands a k-mer baseline: a
     logistic regression on counts of 4-mers, from the model's folder or fitted on the train rows.
 
     Writes metrics.json, predictions.tsv, confusion.tsv and plots (SVG and PNG), and prints the
     main metrics as a tab-separated table.
     """
+    from rmt_genomics.datasets import LabelSource
     from rmt_genomics.inference.evaluate import evaluate as evaluate_model
     from rmt_genomics.inference.tables import metric_lines
     from rmt_genomics.reports import write_plots
 
-    metrics = evaluate_model(model_dir, fasta, labels, out, device=device, overwrite=overwrite)
+    source = LabelSource(labels, label_pattern)
+    metrics = evaluate_model(model_dir, fasta, source, out, device=device, overwrite=overwrite)
     write_plots(out)
     for line in metric_lines(metrics):
         click.echo(line)
     rows = "the test rows" if metrics["split"] == "test" else "all rows (none is marked as test)"
-    click.echo(f"Judged {rows} of {labels}: {metrics['n']} examples. Written to {out}.", err=True)
+    click.echo(f"Judged {rows} of {source}: {metrics['n']} examples. Written to {out}.", err=True)

@@ -10,7 +10,10 @@ _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 @click.command()
 @click.argument("fasta", type=_PATH)
-@click.option("--labels", type=_PATH, required=True, help="Table of labels (see below).")
+@click.option("--labels", type=_PATH, required=True, help="Table of labels, or a word (see below).")
+@click.option(
+    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
+)
 @click.option("--out", type=_PATH, required=True, help="Folder of the run; a model folder after.")
 @click.option("--config", type=_PATH, help="Settings, a TOML file.")
 @click.option(
@@ -30,6 +33,7 @@ _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 def train(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
     labels: Path,
+    label_pattern: str | None,
     out: Path,
     config: Path | None,
     settings: tuple[str, ...],
@@ -41,9 +45,18 @@ def train(  # noqa: PLR0913 (one argument an option)
 ) -> None:
     """Train a classifier on FASTA and labels.
 
-    The labels are tab-separated with a header: record, label and, if wanted, group and split; or
-    record, start, end, strand, label, group, split for intervals (0-based, half-open). Several
-    labels of one example are joined by ; and examples of one group stay in one part.
+    FASTA is a file, or a folder of files of one kind: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV
+    with a sequence column, plain or packed by gzip or bgzip.
+
+    The labels are a table (tabs or commas) with a header: record, label and, if wanted, group and
+    split; or record, start, end, strand, label, group, split for intervals (0-based, half-open);
+    or a BED file with the label in column 4. Several labels of one example are joined by ; and
+    examples of one group stay in one part.
+
+    Instead of a table, --labels may say where the sequence files have them: column (the column
+    label of a CSV or TSV; group and split are read too), header (label=... in each header, or what
+    --label-pattern finds there), file (one file a class, called so) or folder (one folder a class).
+    With column and header, files called train, dev and test are the parts of the split.
 
     Settings are those of the TOML file, changed by --set, such as --set model.preset=tiny or
     --set training.max_epochs=5. With --resume and neither of the two, those of the run are used.
@@ -51,6 +64,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     Prints the main metrics of the best model and of a k-mer baseline on the test part, or on the
     validation part if there is no test part, as a tab-separated table.
     """
+    from rmt_genomics.datasets import LabelSource
     from rmt_genomics.inference import evaluate_run
     from rmt_genomics.inference.tables import metric_lines
     from rmt_genomics.training import read_config
@@ -60,7 +74,7 @@ def train(  # noqa: PLR0913 (one argument an option)
         config = out / "config.toml"
     result = train_model(
         fasta,
-        labels,
+        LabelSource(labels, label_pattern),
         out,
         read_config(config, settings),
         device=device,

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from rmt_genomics.datasets.examples import Example, LabelScheme
-from rmt_genomics.datasets.labels import read_labels
+from rmt_genomics.datasets.label_sources import LabelSource
+from rmt_genomics.datasets.labels import read_intervals, read_labels
 from rmt_genomics.datasets.splits import Split, split_examples
 from rmt_genomics.datasets.store import EncodedStore
 
@@ -16,9 +17,11 @@ __all__ = [
     "Example",
     "IntervalDataset",
     "LabelScheme",
+    "LabelSource",
     "LengthBuckets",
     "Split",
     "collate",
+    "read_intervals",
     "read_labels",
     "split_examples",
 ]

@@ -10,6 +10,9 @@ from rmt_genomics.errors import DataError
 
 _Counts = npt.NDArray[np.float64]
 
+_MOST_ORDERS = 20
+_MOST_STEPS = 50_000  # groups looked at in all orders together
+
 
 def groups_of(examples: Sequence[Example], *, by_group: bool) -> list[list[int]]:
     """Return the places of the examples of each group; without groups, each is one of its own."""
@@ -28,17 +31,24 @@ def groups_of(examples: Sequence[Example], *, by_group: bool) -> list[list[int]]
 
 
 def hold_out(
-    multi_hot: npt.NDArray[np.float32], groups: list[list[int]], fraction: float, seed: int
+    multi_hot: npt.NDArray[np.float32],
+    groups: list[list[int]],
+    fraction: float,
+    seed: int,
+    *,
+    part: str = "validation",
 ) -> set[int]:
     """Choose groups at random so that every class gets close to its share.
 
-    A class that is in several groups is wanted at least once on both sides.
+    A class that is in several groups is wanted at least once on both sides. Of several random
+    orders in which the groups may be taken, the one that comes closest decides.
 
     Args:
         multi_hot: 1 where an example (row) has a class (column).
         groups: Places of the examples of each group.
         fraction: Share of the examples of each class to choose.
         seed: Decides which.
+        part: What the chosen ones are for; named in errors.
 
     Returns:
         The places of the chosen examples.
@@ -49,15 +59,23 @@ def hold_out(
     counts = np.array([multi_hot[group].sum(axis=0, dtype=np.float64) for group in groups])
     total = counts.sum(axis=0)
     wanted = np.where((counts > 0).sum(axis=0) > 1, np.maximum(fraction * total, 1), 0)
-    order = np.random.default_rng(seed).permutation(len(groups))
-    chosen = _choose(counts[order], total, wanted)
-    if not chosen:
+    random = np.random.default_rng(seed)
+    tries = max(1, min(_MOST_ORDERS, _MOST_STEPS // len(groups)))
+    orders = [random.permutation(len(groups)) for _ in range(tries)]
+    choices = [order[_choose(counts[order], total, wanted)] for order in orders]
+    chosen = min(choices, key=lambda each: _distance(counts[each].sum(axis=0), wanted))
+    if not len(chosen):
         raise DataError(
-            f"{len(multi_hot)} examples in {len(groups)} groups give no validation part, but "
+            f"{len(multi_hot)} examples in {len(groups)} groups give no {part} part, but "
             "training needs one, and every class must stay in train. "
             "Add examples or groups, or name the parts in a split column."
         )
-    return {place for index in chosen for place in groups[order[index]]}
+    return {place for index in chosen for place in groups[index]}
+
+
+def _distance(held: _Counts, wanted: _Counts) -> tuple[int, float]:
+    """Count the classes that are wanted but not held, then the examples too many and too few."""
+    return int(((wanted > 0) & (held == 0)).sum()), float(np.abs(held - wanted).sum())
 
 
 def _choose(counts: _Counts, total: _Counts, wanted: _Counts) -> list[int]:

@@ -1,4 +1,4 @@
-"""Read labelled records or intervals from a tab-separated file.
+"""Read labelled records or intervals from a table: tabs or commas between cells, gz or not.
 
 A header line, then one example a line, columns in any order. Whole records:
 
@@ -12,26 +12,27 @@ both counted on the forward strand whatever the ``strand`` is:
     chr1    10000   42768   -       enhancer
 
 ``strand``, ``group`` and ``split`` may be left out. Several labels are joined by ``;``. Comment
-lines that begin with ``#`` may come before the header.
+lines that begin with ``#`` may come before the header. A BED file (see ``bed``) needs no header:
+its fourth column is the label, its sixth the strand.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from rmt_genomics.datasets import bed
 from rmt_genomics.datasets.examples import Example, LabelScheme
+from rmt_genomics.datasets.fields import Fields
 from rmt_genomics.datasets.names import check_records_exist, check_records_labelled, did_you_mean
-from rmt_genomics.dna.files import check_is_file, explain_reading
+from rmt_genomics.datasets.rows import Row, read_rows
+from rmt_genomics.datasets.suspicions import warn_if_one_based, warn_of_mixed_labels
 from rmt_genomics.dna.interval import Interval
-from rmt_genomics.errors import DataError
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
-__all__ = ["COLUMNS", "Example", "LabelScheme", "read_labels"]
+__all__ = ["COLUMNS", "Example", "LabelScheme", "read_intervals", "read_labels"]
 
 COLUMNS = ("record", "start", "end", "strand", "label", "group", "split")
 _HEADERS = "'record label [group] [split]' or 'record start end [strand] label [group] [split]'"
-_SPLIT_WORDS = {"val": "validation", "dev": "validation", "valid": "validation"} | {
-    word: word for word in ("train", "validation", "test")
-}
 
 
 def read_labels(
@@ -39,8 +40,10 @@ def read_labels(
 ) -> list[Example]:
     """Read and check every line, so that a bad file fails now and not on the third day.
 
+    Warns of columns that are not used, and of coordinates and labels that look wrong.
+
     Args:
-        path: Tab-separated text with the columns above.
+        path: A table with the columns above, or a BED file with labels.
         record_lengths: Length in bp of every record of the FASTA file, by name.
         group_column: The column whose value is the group, such as ``genus``, or ``record`` to
             keep the intervals of a record together. Unless it is ``group``, it must be there.
@@ -53,134 +56,90 @@ def read_labels(
             records named here and those of the FASTA file do not fit together, with a count and
             examples. A FASTA record may only stay without label if the file has intervals.
     """
-    rows = _rows(path)
-    columns = _columns(next(rows, None), path, group_column)
-    parsed = [(row.number, _Fields(row, columns)) for row in rows]
-    if not parsed:
-        raise DataError(f"{path}: there is no line after the header, but one example must be.")
-    first_lines: dict[str, int] = {}
-    for number, fields in parsed:
-        first_lines.setdefault(fields.text("record"), number)
-    check_records_exist(path, first_lines, record_lengths.keys())
-    examples = [fields.example(record_lengths, group_column) for _, fields in parsed]
-    _check_no_repeats(path, [number for number, _ in parsed], examples)
-    if "start" not in columns:
+    header, *rows = _rows(path, "a labels file")
+    _check_columns(header, group_column)
+    first_lines = _check_records(path, header, rows, record_lengths)
+    fields = [Fields(row.where, row.named(header.cells)) for row in rows]
+    examples = [each.example(record_lengths, group_column) for each in fields]
+    _check_no_repeats(path, rows, examples)
+    if "start" in header.cells:
+        warn_if_one_based(str(path), [each.interval for each in examples], record_lengths)
+    else:
         check_records_labelled(path, first_lines, record_lengths.keys())
+    warn_of_mixed_labels(str(path), examples)
     return examples
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The fields of one line, and where they stand."""
+def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interval]:
+    """Read intervals only: BED of 3 to 6 columns, or a table that has record, start and end.
 
-    where: str
-    number: int
-    cells: list[str]
+    Args:
+        path: The file; a label in it is not needed and not looked at.
+        record_lengths: Length in bp of every record of the FASTA file, by name.
+
+    Returns:
+        The intervals in file order, each on its strand (``+`` where there is no such column).
+
+    Raises:
+        DataError: As in ``read_labels``.
+    """
+    header, *rows = _rows(path, "a file of intervals")
+    if lacking := [name for name in ("record", "start", "end") if name not in header.cells]:
+        raise DataError(
+            f"{header.where}: the header lacks {', '.join(lacking)}, but intervals need record, "
+            "start and end. A BED file without a header will do too."
+        )
+    _check_records(path, header, rows, record_lengths)
+    fields = [Fields(row.where, row.named(header.cells)) for row in rows]
+    intervals = [each.interval(record_lengths[each.text("record")]) for each in fields]
+    warn_if_one_based(str(path), intervals, record_lengths)
+    return intervals
 
 
-class _Fields:
-    """One line, to be asked for its columns by name."""
-
-    def __init__(self, row: _Row, columns: list[str]) -> None:
-        if len(row.cells) != len(columns):
-            raise DataError(
-                f"{row.where}: the line has {len(row.cells)} tab-separated fields, but must have "
-                f"{len(columns)}, as the header: {', '.join(columns)}."
-            )
-        self.where = row.where
-        self._cells = dict(zip(columns, row.cells, strict=True))
-
-    def text(self, column: str) -> str:
-        """Return a cell that must not be empty."""
-        if not self._cells[column]:
-            raise DataError(
-                f"{self.where}: the {column} is empty, but every line must have one. "
-                "Fill it in, or remove the line."
-            )
-        return self._cells[column]
-
-    def example(self, record_lengths: Mapping[str, int], group_column: str) -> Example:
-        """Check all cells and put them together."""
-        labels = tuple(label.strip() for label in self.text("label").split(";"))
-        if "" in labels or len(set(labels)) < len(labels):
-            raise DataError(
-                f"{self.where}: the label is {self.text('label')!r}, but labels joined by ';' "
-                "must be different names. Take out what is empty or repeated."
-            )
-        return Example(
-            interval=self._interval(record_lengths[self.text("record")]),
-            whole="start" not in self._cells,
-            labels=labels,
-            group=self.text(group_column) if group_column in self._cells else None,
-            split=self._split() if "split" in self._cells else None,
+def warn_of_unused(where: str, columns: Collection[str], used: Collection[str]) -> None:
+    """Warn of columns that are not used, since nothing is dropped in silence."""
+    if unused := [column for column in columns if column not in used]:
+        warnings.warn(
+            f"{where}: {len(unused)} columns are not used: {', '.join(unused)}.",
+            RMTGenomicsWarning,
+            stacklevel=4,
         )
 
-    def _interval(self, length_bp: int) -> Interval:
-        record = self.text("record")
-        if "start" not in self._cells:
-            return Interval(record, 0, length_bp)
-        strand = self.text("strand") if "strand" in self._cells else "+"
-        try:
-            interval = Interval(record, self._number("start"), self._number("end"), strand)
-            interval.check_within(length_bp)
-        except DataError as error:
-            raise DataError(f"{self.where}: {error}") from error
-        return interval
 
-    def _number(self, column: str) -> int:
-        text = self.text(column)
-        if not (text.isascii() and text.isdecimal()):
-            raise DataError(f"{column} {text!r} must be a whole number, 0 or more.")
-        return int(text)
-
-    def _split(self) -> str:
-        word = self.text("split")
-        if word.lower() not in _SPLIT_WORDS:
-            raise DataError(
-                f"{self.where}: the split is {word!r}, but must be one of train, validation "
-                f"(or val, dev, valid), test.{did_you_mean(word, _SPLIT_WORDS)}"
-            )
-        return _SPLIT_WORDS[word.lower()]
-
-
-def _rows(path: Path) -> Iterator[_Row]:
-    """Yield the header, then the lines below; blank lines and comments at the top are left out."""
-    check_is_file(path, "a labels file")
-    with explain_reading(path):
-        content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        bad_line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{bad_line}: the file is not UTF-8 text, but must be. "
-            "Save it as UTF-8 with tabs, or convert it, for example: iconv -f latin1 -t utf-8."
-        ) from error
-    at_top = True
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or (at_top and line.startswith("#")):
-            continue
-        at_top = False
-        yield _Row(f"{path}:{number}", number, [cell.strip() for cell in line.split("\t")])
-
-
-def _columns(header: _Row | None, path: Path, group_column: str) -> list[str]:
-    """Check the header and return its columns."""
-    if header is None:
+def _rows(path: Path, what: str) -> list[Row]:
+    """Return the header, our own for a BED file without one, and the rows below it."""
+    rows = bed.with_header(list(read_rows(path, what)))
+    if not rows:
         raise DataError(f"{path}: the file is empty, but must have a header line: {_HEADERS}.")
-    columns = header.cells
-    if len(columns) == 1:
+    if len(rows[0].cells) == 1:
         raise DataError(
-            f"{header.where}: the header is {columns[0]!r}, but must be {_HEADERS}, "
+            f"{rows[0].where}: the header is {rows[0].cells[0]!r}, but must be {_HEADERS}, "
             "with tabs between the columns. Save the file as tab-separated text."
         )
-    for column in columns:
-        if column not in (*COLUMNS, group_column):
+    return rows
+
+
+def _check_columns(header: Row, group_column: str) -> None:
+    """Check that the header has what is needed; warn of columns that are not used."""
+    columns, known = header.cells, [*COLUMNS, group_column]
+    if "start" in columns:
+        known.append(bed.NOT_USED)
+    intervals = {"start", "end", "strand"} & set(columns)
+    needed = {"record", "label"} | ({"start", "end"} if intervals else set())
+    lacking = [column for column in COLUMNS if column in needed and column not in columns]
+    unknown = [column for column in columns if column not in known]
+    for column in unknown:
+        question = did_you_mean(column, [each for each in COLUMNS if each not in columns])
+        if lacking or question:
             raise DataError(
                 f"{header.where}: the header has the column {column!r}, but must be {_HEADERS}."
-                f"{did_you_mean(column, COLUMNS)}"
+                f"{question}"
             )
+    if lacking:
+        raise DataError(
+            f"{header.where}: the header lacks {', '.join(lacking)}, but must be {_HEADERS}."
+            f"{_remedy(columns)}"
+        )
     if len(set(columns)) < len(columns):
         raise DataError(f"{header.where}: the header names a column twice, but each must be once.")
     if group_column != "group" and group_column not in columns:
@@ -188,21 +147,35 @@ def _columns(header: _Row | None, path: Path, group_column: str) -> list[str]:
             f"{header.where}: the header lacks {group_column!r}, but data.group names it as the "
             f"column of groups.{did_you_mean(group_column, columns)}"
         )
-    intervals = {"start", "end", "strand"} & set(columns)
-    needed = {"record", "label"} | ({"start", "end"} if intervals else set())
-    if lacking := [column for column in COLUMNS if column in needed and column not in columns]:
-        raise DataError(
-            f"{header.where}: the header lacks {', '.join(lacking)}, but must be {_HEADERS}."
-        )
-    return columns
+    warn_of_unused(header.where, columns, known)
 
 
-def _check_no_repeats(path: Path, numbers: list[int], examples: list[Example]) -> None:
+def _remedy(columns: Collection[str]) -> str:
+    if "start" in columns and "label" not in columns:
+        return " In a BED file, the label is the fourth column."
+    return ""
+
+
+def _check_records(
+    path: Path, header: Row, rows: Sequence[Row], record_lengths: Mapping[str, int]
+) -> dict[str, int]:
+    """Check that the sequences have all records; return the first line of each."""
+    if not rows:
+        raise DataError(f"{path}: there is no line after the header, but one example must be.")
+    first_lines: dict[str, int] = {}
+    for row in rows:
+        record = Fields(row.where, row.named(header.cells)).text("record")
+        first_lines.setdefault(record, row.number)
+    check_records_exist(path, first_lines, record_lengths.keys())
+    return first_lines
+
+
+def _check_no_repeats(path: Path, rows: Sequence[Row], examples: Sequence[Example]) -> None:
     first: dict[Interval, int] = {}
-    for number, example in zip(numbers, examples, strict=True):
+    for row, example in zip(rows, examples, strict=True):
         if example.interval in first:
             raise DataError(
-                f"{path}:{number}: {example.name} was already at line {first[example.interval]}, "
-                "but must have one line. Join several labels by ';'."
+                f"{path}:{row.number}: {example.name} was already at line "
+                f"{first[example.interval]}, but must have one line. Join several labels by ';'."
             )
-        first[example.interval] = number
+        first[example.interval] = row.number

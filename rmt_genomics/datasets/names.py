@@ -47,7 +47,7 @@ def check_records_labelled(
     if missing:
         raise DataError(
             f"{path}: {len(missing)} of {len(records)} records of the FASTA file have no label "
-            f"({_listed(missing)}), but every record must have one. "
+            f"({listed(missing)}), but every record must have one. "
             "Add their lines, or take them out of the FASTA file."
         )
 
@@ -66,8 +66,9 @@ def _remedy(missing: list[str], records: Collection[str]) -> str:
         if matching:
             example = f"{matching[0]!r} here, {theirs[normalise(matching[0])]!r} in the FASTA file"
             return f"{len(matching)} would match but for {cause}: {example}."
-    return f"The FASTA file has {_listed(list(records))}.{did_you_mean(missing[0], records)}"
+    return f"The FASTA file has {listed(list(records))}.{did_you_mean(missing[0], records)}"
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Return the first five names, quoted."""
     return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")

@@ -4,13 +4,12 @@ Laws: parts are disjoint and together are all examples; examples of one group ar
 class is in the training part; the same seed gives the same parts.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.hold_out import groups_of, hold_out
-from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
+from rmt_genomics.errors import ConfigError, DataError
 
 WAYS = ("auto", "column", "group", "stratified")
 
@@ -42,7 +41,7 @@ def split_examples(
         seed: Decides which ones.
 
     Returns:
-        The parts. Warns if intervals of different parts overlap.
+        The parts. Whether they leak into each other, ``leakage.audit`` finds out.
 
     Raises:
         ConfigError: If an argument is out of its range, or a stratified split would divide groups.
@@ -72,7 +71,32 @@ def split_examples(
         counts = scheme.multi_hot(parts["train"])
         held_out = hold_out(counts, groups, validation_fraction, seed)
         parts |= _divide(parts["train"], held_out)
-    _warn_of_overlaps(parts)
+    return Split(parts["train"], parts["validation"], parts.get("test", ()))
+
+
+def split_by_shares(
+    examples: Sequence[Example], shares: Mapping[str, float], *, by_group: bool, seed: int
+) -> Split:
+    """Divide examples into parts of wanted sizes, with every class near its share in each.
+
+    Args:
+        examples: All of them.
+        shares: Of train, validation and test; they add up to 1, and test may be 0.
+        by_group: Whether groups stay whole.
+        seed: Decides which examples or groups come where.
+
+    Raises:
+        DataError: If there is one class only, or a class would be missing from a part.
+    """
+    scheme = LabelScheme.of(examples)
+    parts, left = {"train": tuple(examples)}, 1.0
+    for name in [name for name in ("test", "validation") if shares[name] > 0]:
+        groups = groups_of(parts["train"], by_group=by_group)
+        counts = scheme.multi_hot(parts["train"])
+        held_out = hold_out(counts, groups, shares[name] / left, seed, part=name)
+        parts |= _divide(parts["train"], held_out, name)
+        left -= shares[name]
+    _check_classes_everywhere(parts, scheme)
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
 
 
@@ -96,10 +120,12 @@ def _by_column(examples: Sequence[Example]) -> dict[str, _Examples]:
     return {name: part for name, part in parts.items() if part}
 
 
-def _divide(examples: _Examples, held_out: set[int]) -> dict[str, _Examples]:
+def _divide(
+    examples: _Examples, held_out: set[int], name: str = "validation"
+) -> dict[str, _Examples]:
     return {
         "train": tuple(each for place, each in enumerate(examples) if place not in held_out),
-        "validation": tuple(each for place, each in enumerate(examples) if place in held_out),
+        name: tuple(each for place, each in enumerate(examples) if place in held_out),
     }
 
 
@@ -118,6 +144,24 @@ def _check_classes(train: _Examples, scheme: LabelScheme) -> None:
         )
 
 
+def _check_classes_everywhere(parts: dict[str, _Examples], scheme: LabelScheme) -> None:
+    everyone = [example for part in parts.values() for example in part]
+    for name, part in parts.items():
+        there = {label for example in part for label in example.labels}
+        if missing := [label for label in scheme.classes if label not in there]:
+            groups = {
+                example.group or example.name
+                for example in everyone
+                if missing[0] in example.labels
+            }
+            raise DataError(
+                f"{len(missing)} of {len(scheme.classes)} classes have no example in {name} (such "
+                f"as {missing[0]!r}, which is in {len(groups)} groups), but every class must be in "
+                f"all {len(parts)} parts. Add examples of it, leave the class out, or change "
+                "--fractions or --seed."
+            )
+
+
 def _check_groups(parts: dict[str, _Examples]) -> None:
     part_of: dict[str, str] = {}
     for name, examples in parts.items():
@@ -127,29 +171,3 @@ def _check_groups(parts: dict[str, _Examples]) -> None:
                     f"the group {example.group!r} is in {part_of[example.group]} and in {name}, "
                     "but a group must stay in one part of the split. Change the split column."
                 )
-
-
-def _warn_of_overlaps(parts: dict[str, _Examples]) -> None:
-    if overlapping := _count_overlaps(parts):
-        warnings.warn(
-            f"{overlapping} examples overlap an example of another part of the split: scores "
-            "will be too good. Give overlapping examples one group.",
-            RMTGenomicsWarning,
-            stacklevel=3,
-        )
-
-
-def _count_overlaps(parts: dict[str, _Examples]) -> int:
-    """Count the examples whose bases begin inside an example of another part."""
-    placed = sorted(
-        (each.interval.record, each.interval.start, each.interval.end, name)
-        for name, examples in parts.items()
-        for each in examples
-    )
-    overlapping, record, ends = 0, "", dict.fromkeys(SPLITS, 0)
-    for name_of_record, start, end, part in placed:
-        if name_of_record != record:
-            record, ends = name_of_record, dict.fromkeys(SPLITS, 0)
-        overlapping += max(end for name, end in ends.items() if name != part) > start
-        ends[part] = max(ends[part], end)
-    return overlapping

@@ -10,8 +10,11 @@ from rmt_genomics.dna.alphabet import (
 from rmt_genomics.dna.composition import Composition, composition_of
 from rmt_genomics.dna.interval import Interval
 from rmt_genomics.dna.random_access import IndexedFasta
-from rmt_genomics.dna.records import EncodedRecord, Record, read_encoded, read_records
+from rmt_genomics.dna.record import EncodedRecord, Record
+from rmt_genomics.dna.records import read_encoded, read_records
+from rmt_genomics.dna.sources import sequence_files
 from rmt_genomics.dna.tokenizers import Tokenizer
+from rmt_genomics.dna.windows import windows
 
 __all__ = [
     "LETTERS",
@@ -28,4 +31,6 @@ __all__ = [
     "read_records",
     "reverse_complement",
     "reverse_complement_codes",
+    "sequence_files",
+    "windows",
 ]

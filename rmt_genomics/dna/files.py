@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal, cast
 
 from rmt_genomics.errors import DataError
 
+Unpacked = io.BufferedReader | gzip.GzipFile
 Packing = Literal["plain", "gzip", "bgzip"]
 
 _BUFFER_BYTES = 1 << 20
@@ -26,6 +27,11 @@ def check_is_file(path: Path, what: str) -> None:
     """Raise DataError unless ``path`` can be read like a file; ``what`` names what it should be."""
     if path.is_dir():
         raise DataError(f"{path}: is a folder, but must be {what}. Name the file inside it.")
+    check_exists(path, what)
+
+
+def check_exists(path: Path, what: str) -> None:
+    """Raise DataError unless there is such a file or folder."""
     if not path.exists():
         raise DataError(
             f"{path}: there is no such file, but it must be {what}. "
@@ -40,24 +46,27 @@ def packing_of(path: Path) -> Packing:
 
 
 @contextmanager
-def open_unpacked(path: Path, raw: BinaryIO | None = None) -> Iterator[BinaryIO]:
+def open_unpacked(
+    path: Path, raw: BinaryIO | None = None, *, what: str = "a sequence file"
+) -> Iterator[Unpacked]:
     """Open a plain, gzip or bgzip file to read its unpacked bytes, front to back.
 
     Args:
         path: Where the bytes come from; named in errors. A pipe such as /dev/stdin will do.
         raw: The open file, if the caller watches how far it has been read; else ``path`` is opened.
+        what: What the file should be, for the error if there is none.
 
     Raises:
         DataError: If there is no such file, if it cannot be read, or if it is cut or damaged:
             this can also come in the middle of reading.
     """
-    check_is_file(path, "a FASTA file")
+    check_is_file(path, what)
     with explain_reading(path), raw or path.open("rb", buffering=0) as source:
         buffered = io.BufferedReader(cast(io.RawIOBase, source), _BUFFER_BYTES)
         packing = _packing(buffered.peek(16))
         if packing == "bgzip":
             check_bgzip_end(path)
-        yield buffered if packing == "plain" else cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
+        yield gzip.GzipFile(fileobj=buffered) if packing != "plain" else cast(Unpacked, buffered)
 
 
 @contextmanager

@@ -1,47 +1,27 @@
-"""Read FASTA records one after the other: whole files, in the memory of one record.
+"""Read sequence records one after the other: whole files, in the memory of one record.
 
-CRLF line ends, lower case, blank lines, a missing last newline and very long lines are ordinary.
-What breaks a rule is an error that says where: nothing is skipped or repaired in silence.
+What breaks a rule is an error that says where: nothing is skipped or repaired in silence. The
+kinds of files are in ``formats``; here is what holds for all of them.
 """
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rmt_genomics.dna.alphabet import Codes, check_letters, encode
+from rmt_genomics.dna.alphabet import check_letters, encode
 from rmt_genomics.dna.files import open_unpacked
+from rmt_genomics.dna.formats import PEEK_BYTES, format_of
+from rmt_genomics.dna.record import EncodedRecord, Record
 from rmt_genomics.errors import DataError
 
-_PIECE_LETTERS = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One FASTA entry."""
-
-    name: str
-    """The header up to its first blank."""
-
-    description: str
-    """The rest of the header; may be empty."""
-
-    sequence: str
-    """Letters as in the file, without white space; all of them DNA, at least one."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedRecord:
-    """One FASTA entry as base codes (see ``alphabet``)."""
-
-    name: str
-    description: str
-    codes: Codes
+__all__ = ["EncodedRecord", "Record", "read_encoded", "read_records"]
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Read the records of a FASTA file: plain, gzip or bgzip, told apart by content.
+    """Read the records of a file: FASTA, FASTQ, GenBank, EMBL, or a table of sequences.
+
+    Kind and packing (plain, gzip or bgzip) are told by content, then by name.
 
     Args:
         path: The file. A pipe such as /dev/stdin will do.
@@ -78,7 +58,7 @@ def read_encoded(path: Path, raw: BinaryIO | None = None) -> Iterator[EncodedRec
             codes = encode(record.sequence)
         except DataError as error:
             raise _in_record(path, record, error) from error
-        yield EncodedRecord(record.name, record.description, codes)
+        yield EncodedRecord(record.name, record.description, codes, record.columns)
 
 
 def _in_record(path: Path, record: Record, error: DataError) -> DataError:
@@ -87,107 +67,31 @@ def _in_record(path: Path, record: Record, error: DataError) -> DataError:
 
 def _parse(path: Path, raw: BinaryIO | None) -> Iterator[Record]:
     """Read records and check everything but their letters."""
-    from Bio.SeqIO.FastaIO import SimpleFastaParser  # here, so that importing dna stays quick
-
-    first_lines: dict[str, int] = {}
+    first_places: dict[str, int] = {}
     with open_unpacked(path, raw) as unpacked:
+        kind = format_of(unpacked.peek(PEEK_BYTES), path)
         # Bytes that are not UTF-8 become surrogates, so that they can be found with their line.
         text = io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="surrogateescape")
-        header_lines: list[int] = []
-        lines = _headers_and_pieces(text, path, header_lines)
-        entries = SimpleFastaParser(lines)  # type: ignore[no-untyped-call]
-        for place, (header, sequence) in enumerate(entries):
-            line = header_lines[place]
-            name, description = _split_header(header, f"{path}:{line}")
-            if name in first_lines:
+        for place, record in kind.read(text, path):
+            name = record.name
+            if (first := first_places.setdefault(name, place)) != place:
                 raise DataError(
-                    f"{path}:{line}: record {name!r} was already at line {first_lines[name]}, "
-                    "but every record needs a name of its own. Rename or remove one of them."
+                    f"{kind.where(path, place)}: record {name!r} was already at {kind.place} "
+                    f"{first}, but every record needs a name of its own. "
+                    "Rename or remove one of them."
                 )
-            first_lines[name] = line
-            if not sequence:
+            if not record.sequence:
                 raise DataError(
-                    f"{path}:{line}: record {name!r} has no sequence, but must have at least one "
-                    "letter. Remove the record, or check that the file is whole."
+                    f"{kind.where(path, place)}: record {name!r} has no sequence, but must have at "
+                    "least one letter. Remove the record, or check that the file is whole."
                 )
-            yield Record(name, description, sequence)
-    if not first_lines:
+            yield record
+    if not first_places:
         raise DataError(
-            f"{path}: the file is empty, but must hold at least one FASTA record. "
+            f"{path}: the file is empty, but must hold at least one {_holds(kind.name)}. "
             "Check how it was made."
         )
 
 
-def _headers_and_pieces(
-    text: io.TextIOWrapper, path: Path, header_lines: list[int]
-) -> Iterator[str]:
-    """Yield header lines, and sequence in large pieces without white space.
-
-    Pieces instead of lines, because a chromosome has millions of lines, and a string for each
-    costs time and memory. The lines of headers are noted in ``header_lines``.
-    """
-    line = 1
-    while piece := text.read(_PIECE_LETTERS):
-        piece += text.readline()  # so that it ends with a line
-        joined = "\n" + piece
-        before, *entries = joined.split("\n>") if ">" in piece else [joined]
-        if not header_lines and not before.isspace() and before:
-            raise _no_header(path, before, line)
-        yield from _letters(before)
-        line += before.count("\n")
-        for entry in entries:
-            header, _, body = entry.partition("\n")
-            header_lines.append(line)
-            yield ">" + header
-            yield from _letters(body)
-            line += entry.count("\n") + 1
-        line -= 1  # the one put in front of the piece
-
-
-def _letters(lines: str) -> Iterator[str]:
-    """Yield the letters as one piece, if there are any."""
-    letters = lines.replace("\n", "")
-    if " " in letters or "\t" in letters:
-        letters = "".join(letters.split())
-    if letters:
-        # A '>' that did not begin a line is a bad letter, and must not be taken for a header.
-        yield " " + letters if letters.startswith(">") else letters
-
-
-def _no_header(path: Path, before: str, line: int) -> DataError:
-    numbered = enumerate(before.split("\n"), start=line - 1)  # the first is the one put in front
-    number, found = next((number, text) for number, text in numbered if text.strip())
-    where = f"{path}:{number}"
-    if not found.isprintable():  # surrogates and control characters are not
-        return DataError(
-            f"{where}: this looks like a binary file, but FASTA text is expected "
-            "(plain, gzip or bgzip). Convert it to FASTA first."
-        )
-    return DataError(
-        f"{where}: the first record is preceded by {_short(found)!r}, but a FASTA file "
-        "must begin with a '>' line. Remove the text, or convert the file to FASTA."
-    )
-
-
-def _split_header(header: str, where: str) -> tuple[str, str]:
-    """Cut a header (without its '>') into name and description."""
-    if "\x00" in header:
-        raise DataError(f"{where}: the header holds NUL bytes, but FASTA is text. Is it binary?")
-    try:
-        header.encode("utf-8")
-    except UnicodeEncodeError as error:
-        shown = header.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        raise DataError(
-            f"{where}: the header '{_short(shown)}' is not UTF-8 text, but must be. "
-            "Convert the file, for example: iconv -f latin1 -t utf-8."
-        ) from error
-    if not header or header[0].isspace():
-        raise DataError(
-            f"{where}: the '>' line has no name, but every record needs one, right after the '>'."
-        )
-    name, *rest = header.split(maxsplit=1)
-    return name, "".join(rest)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
+def _holds(kind: str) -> str:
+    return "row below its header" if kind == "table" else f"{kind} record"

@@ -3,7 +3,13 @@
 from rmt_genomics.inference.device import DEVICES, choose_device
 from rmt_genomics.inference.evaluate import evaluate_run, predict_examples
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
-from rmt_genomics.inference.predict import Prediction, predict_records, read_fastas
+from rmt_genomics.inference.predict import (
+    Prediction,
+    predict_records,
+    read_fastas,
+    read_stretches,
+    read_windows,
+)
 
 __all__ = [
     "DEVICES",
@@ -14,4 +20,6 @@ __all__ = [
     "predict_examples",
     "predict_records",
     "read_fastas",
+    "read_stretches",
+    "read_windows",
 ]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.datasets.examples import Example, LabelScheme, Targets
+from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.errors import CheckpointError, DataError, RMTGenomicsWarning
@@ -33,7 +34,7 @@ from rmt_genomics.model.saving import staged
 def evaluate(
     model_dir: str | Path,
     fasta: Path,
-    labels: Path,
+    labels: Path | LabelSource,
     out: Path,
     *,
     device: str = "auto",
@@ -46,8 +47,8 @@ def evaluate(
     Args:
         model_dir: A model folder or a hub id. The k-mer baseline in it is judged too; if there
             is none, one is fitted on the rows that the labels file marks as train.
-        fasta: The sequences.
-        labels: True labels, of classes the model knows.
+        fasta: The sequences: a file, or a folder of files.
+        labels: True labels, of classes the model knows: a table, or where else they are.
         out: Folder for ``metrics.json``, ``predictions.tsv`` and ``confusion.tsv``.
         device: auto, cpu, cuda or mps.
         overwrite: Replace what an earlier evaluation left in ``out``.
@@ -59,13 +60,15 @@ def evaluate(
         RMTGenomicsError: If the input is wrong or ``out`` is in use; then nothing is written.
     """
     check_new_folder(out, overwrite=overwrite)
+    labels = LabelSource.of(labels)
+    labels.check()
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
-    examples = read_labels(labels, store.lengths)
+    examples = labels.read(store.records())
     test = [example for example in examples if example.split == "test"]
-    judged = _Judged.of(model, store, test or examples, where=labels)
+    judged = _Judged.of(model, store, test or examples, where=str(labels))
     train = [example for example in examples if example.split == "train"]
-    baseline = _find_baseline(model_dir, judged.scheme, store, train, where=labels)
+    baseline = _find_baseline(model_dir, judged.scheme, store, train, where=str(labels))
     metrics = _with_baseline(judged, "test" if test else "all", baseline, store)
     with staged(out) as stage:
         _write_tables(stage, judged, metrics)
@@ -93,11 +96,11 @@ def evaluate_run(run: Path, fasta: Path, *, device: str = "auto") -> dict[str, A
     examples = read_labels(split_file, store.lengths)
     part = {name: [e for e in examples if e.split == name] for name in _PARTS}
     name = "test" if part["test"] else "validation"
-    judged = _Judged.of(model, store, part[name], where=split_file)
-    baseline = _fit(judged.scheme, store, part["train"], where=split_file)
+    judged = _Judged.of(model, store, part[name], where=str(split_file))
+    baseline = _fit(judged.scheme, store, part["train"], where=str(split_file))
     metrics = _with_baseline(judged, name, baseline, store)
     if name == "test":
-        validation = _Judged.of(model, store, part["validation"], where=split_file)
+        validation = _Judged.of(model, store, part["validation"], where=str(split_file))
         metrics["validation"] = validation.metrics(validation.probabilities)
     if baseline is not None:
         baseline.save(run / kmer_baseline.FILE_NAME)
@@ -130,7 +133,7 @@ class _Judged:
 
     @classmethod
     def of(
-        cls, model: RMTClassifier, store: EncodedStore, examples: Sequence[Example], *, where: Path
+        cls, model: RMTClassifier, store: EncodedStore, examples: Sequence[Example], *, where: str
     ) -> "_Judged":
         """Predict, once the labels are known to fit the model; ``where`` is the labels file."""
         scheme = LabelScheme(model.classes_, model.config.task)
@@ -144,7 +147,7 @@ class _Judged:
         )
 
 
-def _targets(scheme: LabelScheme, examples: Sequence[Example], where: Path) -> Targets:
+def _targets(scheme: LabelScheme, examples: Sequence[Example], where: str) -> Targets:
     try:
         return scheme.targets(examples)
     except DataError as error:
@@ -169,7 +172,7 @@ def _find_baseline(
     store: EncodedStore,
     train: Sequence[Example],
     *,
-    where: Path,
+    where: str,
 ) -> KmerBaseline | None:
     """Read the baseline beside the model, or fit one on the train rows."""
     path = Path(model_dir) / kmer_baseline.FILE_NAME
@@ -185,7 +188,7 @@ def _find_baseline(
 
 
 def _fit(
-    scheme: LabelScheme, store: EncodedStore, train: Sequence[Example], *, where: Path
+    scheme: LabelScheme, store: EncodedStore, train: Sequence[Example], *, where: str
 ) -> KmerBaseline | None:
     """Fit a baseline, or warn why there is none."""
     try:

@@ -8,30 +8,30 @@ Dimensions: c classes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from rmt_genomics.dna import EncodedRecord, read_encoded
-from rmt_genomics.dna.files import check_is_file
+from rmt_genomics.datasets import EncodedStore, read_intervals
+from rmt_genomics.dna import EncodedRecord, Interval, read_encoded, sequence_files
+from rmt_genomics.dna.windows import check_windows, cut_windows
 from rmt_genomics.model import RMTClassifier
 
 MAX_ROWS = 64
 MAX_BP = 262_144
-_STDIN = Path("/dev/stdin")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the model says about one record."""
+    """What the model says about one record, or a part of it."""
 
     record: str
     """Name of the record."""
 
     length: int
-    """Its length in bp."""
+    """Length in bp of what was read."""
 
     label: str
     """The most probable class; multi-label: all at 0.5 and above, joined by ``;``, or none."""
@@ -42,17 +42,43 @@ class Prediction:
     probabilities: np.ndarray
     """One a class ``(c,)``, in the order of the model's ``classes_``."""
 
+    interval: Interval | None = None
+    """What was read of the record, if not all of it."""
+
 
 def read_fastas(paths: Sequence[Path]) -> Iterator[EncodedRecord]:
-    """Read the records of several FASTA files, one after the other; ``-`` is standard input.
+    """Read the records of several files or folders, one after the other; ``-`` is standard input.
 
     Raises:
         DataError: At once if a file is missing; while reading, at the first rule broken.
     """
-    sources = [_STDIN if str(path) == "-" else path for path in paths]
-    for source in sources:
-        check_is_file(source, "a FASTA file")
-    return chain.from_iterable(map(read_encoded, sources))
+    return chain.from_iterable(map(read_encoded, sequence_files(paths)))
+
+
+def read_windows(paths: Sequence[Path], window: int, step: int) -> Iterator[EncodedRecord]:
+    """Read the same records cut into windows (see ``dna.windows``), in the memory of one record.
+
+    Raises:
+        ConfigError: At once if windows of this length and step would leave bases out.
+        DataError: As ``read_fastas``.
+    """
+    check_windows(window, step)
+    return cut_windows(read_fastas(paths), window, step)
+
+
+def read_stretches(paths: Sequence[Path], intervals: Path) -> Iterator[EncodedRecord]:
+    """Read intervals of records, each on its strand; the files are encoded once (see ``store``).
+
+    Args:
+        paths: Files or folders; no standard input, since it is read in any order.
+        intervals: BED, or a table that has record, start and end.
+
+    Raises:
+        DataError: At once if a file breaks a rule.
+    """
+    store = EncodedStore.open(paths)
+    places = read_intervals(intervals, store.lengths)
+    return (EncodedRecord(each.record, "", store.codes(each), interval=each) for each in places)
 
 
 def predict_records(model: RMTClassifier, records: Iterable[EncodedRecord]) -> Iterator[Prediction]:
@@ -68,7 +94,8 @@ def predict_records(model: RMTClassifier, records: Iterable[EncodedRecord]) -> I
     for batch in _batches(records):
         rows = model.predict_codes([record.codes for record in batch])
         for record, probabilities in zip(batch, rows, strict=True):
-            yield make_prediction(model, record.name, len(record.codes), probabilities)
+            prediction = make_prediction(model, record.name, len(record.codes), probabilities)
+            yield replace(prediction, interval=record.interval)
 
 
 def make_prediction(

@@ -8,19 +8,21 @@ from rmt_genomics.inference.predict import Prediction
 METRICS = ("accuracy", "balanced_accuracy", "mcc", "macro_f1", "auroc", "auprc")
 
 
-def prediction_lines(predictions: Iterable[Prediction], classes: Sequence[str]) -> Iterator[str]:
+def prediction_lines(
+    predictions: Iterable[Prediction], classes: Sequence[str], places: Sequence[str] = ()
+) -> Iterator[str]:
     """Yield a header and one line a prediction, without line ends.
 
-    Columns: record, length (bp), label, score (probability of the label; empty if a multi-label
-    model names none), and one probability a class. The header waits for the first prediction,
+    Columns: record, ``places`` (such as start and end, of predictions that have an interval),
+    length (bp), label, score (probability of the label; empty if a multi-label model names none),
+    and one probability a class. The header waits for the first prediction,
     so that input that is wrong from the start prints nothing.
     """
     for place, prediction in enumerate(predictions):
         if place == 0:
-            yield "\t".join(["record", "length", "label", "score", *_names(classes)])
-        yield "\t".join(
-            [prediction.record, str(prediction.length), prediction.label, *_numbers(prediction)]
-        )
+            yield "\t".join(["record", *places, "length", "label", "score", *_names(classes)])
+        where = [prediction.record, *(str(getattr(prediction.interval, each)) for each in places)]
+        yield "\t".join([*where, str(prediction.length), prediction.label, *_numbers(prediction)])
 
 
 def judged_lines(

@@ -1,17 +1,26 @@
 """The Recurrent Memory Transformer, with no genomics in it: can be lifted out as it is."""
 
 from rmt_genomics.rmt.config import RMTConfig
-from rmt_genomics.rmt.replay import replay
-from rmt_genomics.rmt.segment_transformer import SegmentTransformer
+from rmt_genomics.rmt.recurrent_memory_transformer import RecurrentMemoryTransformer
+from rmt_genomics.rmt.replay import replay, replay_trail
+from rmt_genomics.rmt.segment_transformer import Reading, SegmentTransformer
 from rmt_genomics.rmt.segments import Segment, Segments
-from rmt_genomics.rmt.unroll import each_memory, unroll
+from rmt_genomics.rmt.unroll import Trail, Written, each_memory, unroll, unroll_trail
+from rmt_genomics.rmt.wrapper import RecurrentMemoryTransformerWrapper
 
 __all__ = [
     "RMTConfig",
+    "Reading",
+    "RecurrentMemoryTransformer",
+    "RecurrentMemoryTransformerWrapper",
     "Segment",
     "SegmentTransformer",
     "Segments",
+    "Trail",
+    "Written",
     "each_memory",
     "replay",
+    "replay_trail",
     "unroll",
+    "unroll_trail",
 ]

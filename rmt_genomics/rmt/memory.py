@@ -12,9 +12,8 @@ often they are rewritten.
 Dimensions: b batch, n tokens in a segment, m memory tokens, d model width.
 """
 
-from typing import NamedTuple
-
 import torch
+import torch.nn.functional as F
 from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,14 +21,6 @@ from torch import Tensor, nn
 from rmt_genomics.rmt.config import RMTConfig
 
 _REMEMBER = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98 % of what it held
-
-
-class Layout(NamedTuple):
-    """Rows of one wrapped segment: ``read`` memory rows, ``tokens``, then ``memory`` write rows."""
-
-    read: int
-    tokens: int
-    memory: int
 
 
 class MemoryTokens(nn.Module):
@@ -53,25 +44,35 @@ class MemoryTokens(nn.Module):
         """Return what the first segment reads: nothing yet, so zeros."""
         return self.read_identity.new_zeros(batch_size, *self.read_identity.shape)
 
-    def read(self, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
-        """Return what a segment may know of earlier ones: all, or in the control nothing."""
-        return torch.zeros_like(memory) if self.config.memory_reset == "segment" else memory
+    def recall(self, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
+        """Return what a segment may know of earlier ones: all, or in some cases nothing."""
+        if self.config.memory_reset == "segment":
+            return torch.zeros_like(memory)
+        if self.training and self.config.memory_dropout:
+            shown = torch.rand(len(memory), 1, 1, device=memory.device)
+            return memory * (shown >= self.config.memory_dropout)
+        return memory
 
     def wrap(
-        self, segment: Float[Tensor, "b n d"], memory: Float[Tensor, "b m d"]
-    ) -> Float[Tensor, "b n+2*m d"]:
+        self,
+        segment: Float[Tensor, "b n d"],
+        memory: Float[Tensor, "b m d"],
+        *,
+        has_read_rows: bool = True,
+    ) -> Float[Tensor, "b wrapped d"]:
         """Place the memory before the segment, to be read, and blank slots after it, to write."""
         write: Tensor = repeat(self.write_identity, "m d -> b m d", b=segment.shape[0])
         if self.config.add_write_to_next_write_mem:
             write = write + (memory.detach() if self.config.next_write_mem_stop_grad else memory)
-        read = memory + self.read_identity
-        return torch.cat([read.to(segment.dtype), segment, write.to(segment.dtype)], dim=1)
+        read = [memory + self.read_identity] if has_read_rows else []
+        return torch.cat([rows.to(segment.dtype) for rows in (*read, segment, write)], dim=1)
 
     def update(
         self, memory: Float[Tensor, "b m d"], written: Float[Tensor, "b m d"]
     ) -> Float[Tensor, "b m d"]:
         """Return the memory to carry on: what was written, or a gated step towards it."""
-        if self.gate is None:
-            return written.to(memory.dtype)
-        opening = torch.sigmoid(self.gate(torch.cat([memory, written], dim=-1)))
-        return torch.lerp(memory, written.to(memory.dtype), opening.to(memory.dtype))
+        written = written.to(memory.dtype)
+        if self.gate is not None:
+            opening = torch.sigmoid(self.gate(torch.cat([memory, written], dim=-1)))
+            written = torch.lerp(memory, written, opening.to(memory.dtype))
+        return F.rms_norm(written, written.shape[-1:]) if self.config.memory_norm else written

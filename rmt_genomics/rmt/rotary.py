@@ -1,12 +1,13 @@
 """Rotary positions: where a token stands, as a rotation of its query and key.
 
 Only tokens are turned. Memory tokens have no place in the sequence, so they stay as they are
-(angle 0), far from every token. Angles are computed in float64 and the turning is done in float32
-or better: at position 10,000 a bfloat16 angle would be off by whole turns.
+(angle 0), far from every token. Cached tokens of earlier segments stand just before the segment,
+so distances are right across the border. Angles are computed in float64 and the turning is done
+in float32 or better: at position 10,000 a bfloat16 angle would be off by whole turns.
 
 (Su et al. 2021, arXiv:2104.09864, section 3.2.)
 
-Dimensions: b batch, h heads, e width of a head; ``i`` rows of a wrapped segment.
+Dimensions: b batch, h heads, e width of a head, i rows.
 """
 
 from functools import lru_cache
@@ -16,10 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rmt_genomics.rmt.memory import Layout
+from rmt_genomics.rmt.layout import Layout
 
 THETA = 32_768.0
-TOKENS_START_AT = 10_000  # memory tokens stand at 0
+TOKENS_START_AT = 10_000  # memory tokens stand at 0, cached tokens just below
 
 
 class Rotation(NamedTuple):
@@ -28,23 +29,28 @@ class Rotation(NamedTuple):
     cos: Float[Tensor, "i e"]
     sin: Float[Tensor, "i e"]
 
+    def last(self, num_rows: int) -> "Rotation":
+        """Return the angles of the last rows."""
+        return Rotation(self.cos[-num_rows:], self.sin[-num_rows:])
+
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(mode=False)  # a table made while predicting must serve training too
 def rotation_of(
     layout: Layout, dim_head: int, device: torch.device, dtype: torch.dtype
 ) -> Rotation:
-    """Return the rotation of every row of a wrapped segment, memory rows unturned.
+    """Return the rotation of every row of the past and of a wrapped segment.
 
     Args:
-        layout: How many read, token and write rows there are.
+        layout: How many cached, read, token and write rows there are.
         dim_head: Width ``e`` of a head.
         device: Where the tables are needed.
         dtype: float64 keeps float64; anything else gives float32.
     """
+    cached = torch.arange(-layout.past, 0, dtype=torch.float64) + TOKENS_START_AT
     tokens = torch.arange(layout.tokens, dtype=torch.float64) + TOKENS_START_AT
-    blank = torch.zeros(layout.memory, dtype=torch.float64)
-    places = torch.cat([blank[: layout.read], tokens, blank])
+    read, write = (torch.zeros(rows, dtype=torch.float64) for rows in (layout.read, layout.write))
+    places = torch.cat([cached, read, tokens, write])
     rates = THETA ** -(torch.arange(0, dim_head, 2, dtype=torch.float64) / dim_head)
     angles = torch.outer(places, rates)
     table = torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,22 +1,47 @@
 """One step of the recurrence: a segment and the memory read, in; the memory written, out.
 
-``SegmentTransformer.write`` is the step that ``unroll`` and ``replay`` run over segments.
-``hidden`` also returns what became of each token, for models that predict tokens.
+``SegmentTransformer`` is the plain step that ``unroll`` and ``replay`` run over segments;
+``read`` is the rich one, with XL memories and with what became of each token.
 
-Dimensions: b batch, n tokens in a segment, m memory tokens, d model width.
+Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, p cached tokens.
 """
 
+from typing import NamedTuple
+
 import torch
-from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rmt_genomics.rmt.config import RMTConfig
-from rmt_genomics.rmt.layers import Layers
-from rmt_genomics.rmt.memory import Layout, MemoryTokens
-from rmt_genomics.rmt.rotary import Rotation, rotation_of
+from rmt_genomics.rmt.distance_bias import DistanceBias
+from rmt_genomics.rmt.layers import Cache, Layers, Surroundings
+from rmt_genomics.rmt.layout import Layout, Sight, who_sees_whom
+from rmt_genomics.rmt.memory import MemoryTokens
+from rmt_genomics.rmt.rotary import rotation_of
 from rmt_genomics.rmt.segments import Segment
 from rmt_genomics.rmt.stem import TokenEmbedding
+from rmt_genomics.rmt.xl_memory import (
+    as_seen,
+    cached_length,
+    is_cached,
+    next_cache,
+    of_rows,
+    with_ended,
+)
+
+
+class Reading(NamedTuple):
+    """What one segment leaves.
+
+    Attributes:
+        tokens: Final state of each token; None unless asked for.
+        memory: Memory after the segment.
+        cache: XL memories after the segment; empty without them.
+    """
+
+    tokens: Float[Tensor, "b n d"] | None
+    memory: Float[Tensor, "b m d"]
+    cache: Cache
 
 
 class SegmentTransformer(nn.Module):
@@ -31,6 +56,7 @@ class SegmentTransformer(nn.Module):
         self.config = config
         self.embed = TokenEmbedding(config)
         self.memory = MemoryTokens(config)
+        self.distance_bias = DistanceBias(config) if config.rel_pos_bias else None
         self.layers = Layers(config)
 
     def forward(self, segment: Segment, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
@@ -38,60 +64,76 @@ class SegmentTransformer(nn.Module):
 
         Rows of ``memory`` beyond those of the segment belong to sequences that have ended: they
         are handed on bit for bit.
+
+        Raises:
+            ValueError: If the model has XL memories, which would be lost here.
         """
-        rows = len(segment.tokens)
-        read = self.memory.read(memory[:rows])
-        out = self._run(segment, read, num_rows=self.config.num_memory_tokens)
-        updated = self.memory.update(read, out)
-        return updated if rows == len(memory) else torch.cat([updated, memory[rows:]])
+        if self.config.use_xl_memories:
+            raise ValueError(
+                "use_xl_memories is True, but this step hands on the memory alone. "
+                "Use SegmentTransformer.read, which hands on the cache too."
+            )
+        return self.read(segment, memory).memory
 
-    def hidden(
-        self, segment: Segment, memory: Float[Tensor, "b m d"]
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b m d"]]:
-        """Return the final state of each token, and the memory after the segment."""
-        m = self.config.num_memory_tokens
-        read = self.memory.read(memory)
-        out = self._run(segment, read, num_rows=segment.length + m)
-        return out[:, :-m], self.memory.update(read, out[:, -m:])
+    def read(
+        self,
+        segment: Segment,
+        memory: Float[Tensor, "b m d"],
+        cache: Cache = (),
+        *,
+        wants_tokens: bool = False,
+        hides_read_memory: bool = False,
+    ) -> Reading:
+        """Read a segment; return what it leaves.
 
-    def _run(self, segment: Segment, memory: Tensor, *, num_rows: int) -> Tensor:
-        """Wrap the segment in memory and return the last ``num_rows`` rows of the last layer."""
-        wrapped = self.memory.wrap(self.embed(segment), memory)
-        layout = Layout(memory.shape[1], segment.length, memory.shape[1])
-        rows: Tensor = self.layers(
-            wrapped,
-            rotation=self._rotation(layout, wrapped),
-            keep=self._keep(layout, segment.keep_inside, wrapped.device),
-            num_rows=num_rows,
+        Args:
+            segment: The tokens; a row without any real token leaves its memory as it was.
+            memory: What was written before; zeros at the start.
+            cache: XL memories of earlier segments, one tensor a layer; empty at the start.
+            wants_tokens: Whether the final states of tokens are asked for.
+            hides_read_memory: Whether tokens and write memory are kept from seeing what is read.
+        """
+        rows, m = len(segment.tokens), self.config.num_memory_tokens
+        known = self.memory.recall(memory[:rows])
+        past = of_rows(cache, rows)
+        is_start = segment.is_start and not self.config.always_have_read_memories
+        layout = Layout(cached_length(past), 0 if is_start else m, segment.length, m)
+        wrapped = self.memory.wrap(self.embed(segment), known, has_read_rows=not is_start)
+        num_rows = segment.length + m if wants_tokens else m
+        sight = Sight(
+            self.config.causal,
+            self.config.memory_not_causal,
+            hides_read_memory,
+            segment.keep_inside,
+            is_cached(past),
         )
-        return rows
+        around = self.surroundings(layout, sight, as_seen(self.config, past), wrapped)
+        out, keys_values = self.layers(wrapped, around, num_rows=num_rows)
+        updated = self._unless_empty(segment, memory, self.memory.update(known, out[:, -m:]))
+        return Reading(
+            out[:, :-m] if wants_tokens else None,
+            updated,
+            with_ended(cache, next_cache(self.config, layout, segment, past, keys_values)),
+        )
 
-    def _rotation(self, layout: Layout, wrapped: Tensor) -> Rotation | None:
-        """Return the rotary angles of all rows."""
-        if not self.config.rotary_pos_emb:
-            return None
-        return rotation_of(layout, self.config.dim_head, wrapped.device, wrapped.dtype)
+    def surroundings(self, layout: Layout, sight: Sight, past: Cache, rows: Tensor) -> Surroundings:
+        """Gather what all layers need to know of rows laid out like this."""
+        rotation = None
+        if self.config.rotary_pos_emb:
+            rotation = rotation_of(layout, self.config.dim_head, rows.device, rows.dtype)
+        mask = who_sees_whom(layout, sight, rows.device)
+        if self.distance_bias is not None:
+            bias = self.distance_bias(layout).to(rows.dtype)
+            mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+        tokens = slice(layout.read, layout.read + layout.tokens)
+        return Surroundings(rotation, mask, past, tokens, sight.is_token)
 
-    def _keep(
-        self, layout: Layout, is_token: Bool[Tensor, "b n"] | None, device: torch.device
-    ) -> Bool[Tensor, "_ 1 _ j"] | None:
-        """Say which row may look at which: memory is always seen, padding never."""
-        keep = None
-        if is_token is not None:
-            seen = is_token.new_ones(len(is_token), layout.memory)
-            real = torch.cat([seen[:, : layout.read], is_token, seen], dim=1)
-            keep = rearrange(real, "b j -> b 1 1 j")
-        if not self.config.causal:
-            return keep
-        causal = rearrange(_causal(layout, device), "i j -> 1 1 i j")
-        return causal if keep is None else causal & keep
-
-
-def _causal(layout: Layout, device: torch.device) -> Bool[Tensor, "i j"]:
-    """Each token sees the read memory and tokens up to itself; the write memory sees all."""
-    rows = sum(layout)
-    write = rows - layout.memory
-    keep = torch.ones(rows, rows, dtype=torch.bool, device=device)
-    keep[:write] = keep[:write].tril()
-    keep[: layout.read, : layout.read] = True
-    return keep
+    @staticmethod
+    def _unless_empty(segment: Segment, memory: Tensor, updated: Tensor) -> Tensor:
+        """Leave the memory of sequences that have no token here as it was."""
+        if segment.may_be_empty:
+            assert segment.keep_inside is not None
+            has_token = segment.keep_inside.any(dim=1)[:, None, None]
+            updated = torch.where(has_token, updated, memory[: len(updated)])
+        ended = memory[len(updated) :]
+        return torch.cat([updated, ended]) if len(ended) else updated

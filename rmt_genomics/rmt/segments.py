@@ -22,12 +22,16 @@ class Segment(NamedTuple):
         keep: True where ``tokens`` is real; None = everywhere.
         left: Halo tokens on the left; 0 at the start of a sequence.
         length: Tokens ``n`` of the segment itself.
+        is_start: Nothing was read before it.
+        may_be_empty: A row may have no real token at all here; its memory then rests.
     """
 
     tokens: Integer[Tensor, "rows with_halo"]
     keep: Bool[Tensor, "rows with_halo"] | None
     left: int
     length: int
+    is_start: bool = False
+    may_be_empty: bool = False
 
     @property
     def keep_inside(self) -> Bool[Tensor, "rows n"] | None:
@@ -79,7 +83,7 @@ class Segments(Sequence[Segment]):
         if lengths[-1] < stop + right:
             places = torch.arange(start - left, stop + right, device=window.device)
             keep = places < torch.tensor(lengths, device=window.device)[:, None]
-        return Segment(window, keep, left, stop - start)
+        return Segment(window, keep, left, stop - start, is_start=index == 0)
 
 
 def _check_lengths(lengths: list[int], tokens: Tensor) -> None:

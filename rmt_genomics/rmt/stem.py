@@ -8,6 +8,7 @@ never changes what the stem sees. Beyond the ends of a sequence there is nothing
 Dimensions: b batch, n tokens in a segment, d model width; ``with_halo`` tokens and their halo.
 """
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -20,22 +21,36 @@ _MAX_CHANNELS = 32
 
 
 class TokenEmbedding(nn.Module):
-    """One vector a token, plus what the stem finds around it.
+    """One vector a token, plus what the stem finds around it and what its place adds.
 
     Args:
-        config: ``num_tokens``, ``dim``, ``stem_width`` and ``causal`` are used.
+        config: ``num_tokens``, ``dim``, ``stem_width``, ``abs_pos_emb`` and ``emb_gradient_frac``
+            are used.
     """
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
+        self.gradient_share = config.emb_gradient_frac
         self.embedding = nn.Embedding(config.num_tokens, config.dim)
+        self.place = nn.Embedding(config.seq_len, config.dim) if config.abs_pos_emb else None
         self.stem = ConvolutionStem(config) if config.stem_width else None
 
-    def forward(self, segment: Segment) -> Float[Tensor, "b n d"]:
-        """Embed a segment; its halo is seen by the stem and then cut off."""
+    def forward(self, segment: Segment, *, starts_at: int = 0) -> Float[Tensor, "b n d"]:
+        """Embed a segment; its halo is seen by the stem and then cut off.
+
+        Args:
+            segment: Tokens and their halo.
+            starts_at: Place in the segment of the first token, where only a part is given.
+        """
         inside = slice(segment.left, segment.left + segment.length)
         embedded: Tensor = self.embedding(segment.tokens[:, inside].long())
-        return embedded if self.stem is None else embedded + self.stem(segment)[:, inside]
+        if self.stem is not None:
+            embedded = embedded + self.stem(segment)[:, inside]
+        if self.place is not None:
+            embedded = embedded + self.place.weight[starts_at : starts_at + segment.length]
+        if self.gradient_share < 1:
+            embedded = torch.lerp(embedded.detach(), embedded, self.gradient_share)
+        return embedded
 
 
 class ConvolutionStem(nn.Module):

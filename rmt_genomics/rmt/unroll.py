@@ -3,11 +3,14 @@
 This is the reference that ``replay`` is held against; it has the same signature and the same
 answer.
 
+A *step* maps (segment, memory read) to the memory written. A *rich* step also hands on a cache
+that carries no gradient (XL memories), and may return an output of its own (a token loss).
+
 Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,8 +18,39 @@ from torch import Tensor
 
 from rmt_genomics.rmt.random_state import RandomState
 
+Cache = tuple[Tensor, ...]
+
+
+class Written(NamedTuple):
+    """What a rich step returns.
+
+    Attributes:
+        memory: To be read by the next segment; gradients flow through it.
+        cache: Also handed on, without gradient.
+        output: Of this segment alone; gradients flow from it. None = nothing.
+    """
+
+    memory: Float[Tensor, "b m d"]
+    cache: Cache = ()
+    output: Tensor | None = None
+
+
+class Trail(NamedTuple):
+    """What a run over segments leaves.
+
+    Attributes:
+        memories: The memory written by every segment; ``[-1]`` is the last.
+        outputs: The output of every segment; empty if the step has none.
+        cache: What the next segment would read, without gradient.
+    """
+
+    memories: Float[Tensor, "s b m d"]
+    outputs: tuple[Tensor, ...]
+    cache: Cache
+
+
 Step = Callable[[Any, Tensor], Tensor]
-"""Maps (segment, memory read) to the memory written; usually an ``nn.Module``."""
+RichStep = Callable[[Any, Tensor, Cache], Written]
 
 
 def each_memory(step: Step, segments: Sequence[Any], memory: Tensor) -> Iterator[Tensor]:
@@ -48,10 +82,30 @@ def unroll(
     Raises:
         ValueError: If there is no segment, or ``bptt_depth`` is below 1.
     """
+    return unroll_trail(enriched(step), segments, memory, bptt_depth=bptt_depth).memories
+
+
+def unroll_trail(
+    step: RichStep,
+    segments: Sequence[Any],
+    memory: Float[Tensor, "b m d"],
+    cache: Cache = (),
+    *,
+    bptt_depth: int | None = None,
+) -> Trail:
+    """Do as ``unroll`` for a rich step; ``cache`` is what the first segment finds in it."""
     check_run(segments, bptt_depth)
     if bptt_depth is None or bptt_depth >= len(segments):
-        return torch.stack(list(each_memory(step, segments, memory)))
-    return _unroll_cut(step, segments, memory, bptt_depth)
+        trail = list(_each(step, segments, Written(memory, cache)))
+    else:
+        trail = _each_cut(step, segments, Written(memory, cache), bptt_depth)
+    outputs = tuple(written.output for written in trail if written.output is not None)
+    return Trail(torch.stack([written.memory for written in trail]), outputs, trail[-1].cache)
+
+
+def enriched(step: Step) -> RichStep:
+    """Make a rich step, with an empty cache and no output, of a plain one."""
+    return lambda segment, memory, _: Written(step(segment, memory))
 
 
 def check_run(segments: Sequence[Any], bptt_depth: int | None) -> None:
@@ -62,21 +116,35 @@ def check_run(segments: Sequence[Any], bptt_depth: int | None) -> None:
         raise ValueError(f"bptt_depth is {bptt_depth}, but must be at least 1, or None for all")
 
 
-def _unroll_cut(step: Step, segments: Sequence[Any], memory: Tensor, bptt_depth: int) -> Tensor:
-    """Run each memory's last ``bptt_depth`` segments again, from a memory cut off the graph."""
-    reads, states = [memory], []
+def without_gradient(cache: Cache) -> Cache:
+    """Cut a cache off the graph."""
+    return tuple(tensor.detach() for tensor in cache)
+
+
+def _each(step: RichStep, segments: Sequence[Any], state: Written) -> Iterator[Written]:
+    """Yield what each segment writes."""
+    for index in range(len(segments)):
+        state = step(segments[index], state.memory, without_gradient(state.cache))
+        yield state
+
+
+def _each_cut(
+    step: RichStep, segments: Sequence[Any], start: Written, bptt_depth: int
+) -> list[Written]:
+    """Run the last ``bptt_depth`` segments of each again, from a memory cut off the graph."""
+    states, random_states = [start], []
     with torch.no_grad():
         for index in range(len(segments)):
-            states.append(RandomState.now(memory.device))
-            reads.append(step(segments[index], reads[-1]))
-    after = RandomState.now(memory.device)
-    written = []
+            random_states.append(RandomState.now(start.memory.device))
+            states.append(step(segments[index], states[-1].memory, states[-1].cache))
+    after = RandomState.now(start.memory.device)
+    trail = []
     for last in range(len(segments)):
         first = max(0, last - bptt_depth + 1)
-        current = reads[first] if first == 0 else reads[first].detach()
+        state = states[first]
         for index in range(first, last + 1):
-            states[index].restore()
-            current = step(segments[index], current)
-        written.append(current)
+            random_states[index].restore()
+            state = step(segments[index], state.memory, without_gradient(state.cache))
+        trail.append(state)
     after.restore()
-    return torch.stack(written)
+    return trail

@@ -20,6 +20,7 @@ from rmt_genomics.training.config import (
     TokenizerSettings,
     TrainingSettings,
 )
+from rmt_genomics.training.rules import check_table
 
 _SECTIONS: dict[str, Any] = {
     "model": ModelSettings,
@@ -143,7 +144,10 @@ def _build(flat: Mapping[str, object]) -> ExperimentConfig:
     for key, value in flat.items():
         section, _, name = key.partition(".")
         tables[section][name] = value
-    return ExperimentConfig(**{name: _SECTIONS[name](**table) for name, table in tables.items()})
+    sections = {
+        name: kind(**check_table(kind, name, tables[name])) for name, kind in _SECTIONS.items()
+    }
+    return ExperimentConfig(**sections)
 
 
 def _at_fault(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
@@ -67,5 +66,4 @@ class SplitDataModule(LightningDataModule):
             batch_sampler=batches,
             collate_fn=collate,
             pin_memory=self.pin_memory,
-            generator=torch.Generator(),  # its own, so that it draws nothing from the model's
         )

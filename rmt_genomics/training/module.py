@@ -75,7 +75,7 @@ class ClassifierModule(LightningModule):
         )
         loss: Tensor = self.loss(logits, batch.targets)
         if not torch.isfinite(loss):
-            raise self._not_finite("loss", float(loss), batch.names)
+            raise self._not_finite("loss", loss.item(), batch.names)
         self.losses.append((loss.detach(), len(batch.names)))
         return loss
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from rmt_genomics import __version__
-from rmt_genomics.datasets import EncodedStore, LabelScheme, Split, read_labels, split_examples
-from rmt_genomics.dna.files import check_is_file
+from rmt_genomics.datasets import EncodedStore, LabelScheme, LabelSource, Split, split_examples
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import ExperimentConfig
 
@@ -44,15 +43,15 @@ class Prepared:
         return "\n".join(lines) + "\n"
 
 
-def prepare(fasta: Path, labels: Path, config: ExperimentConfig, *, seed: int) -> Prepared:
+def prepare(fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed: int) -> Prepared:
     """Read the data and divide it.
 
     Raises:
         DataError: At the first thing that breaks a rule.
     """
-    check_is_file(labels, "a labels file")  # at once, not after encoding a long FASTA file
+    labels.check()  # at once, not after encoding a long FASTA file
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
-    examples = read_labels(labels, store.lengths, group_column=config.data.group)
+    examples = labels.read(store.records(), group_column=config.data.group)
     split = split_examples(
         examples,
         how=config.data.split,

@@ -74,7 +74,7 @@ def line(row: Row, max_epochs: int) -> str:
     return "  ".join([*shown, speed(row["bp_per_second"] or 0), f"{row['seconds']:.1f} s"])
 
 
-def speed(bp_per_second: float) -> str:
+def speed(bp_per_second: int | float) -> str:
     """Write a speed with the unit that keeps it short."""
     for unit, size in (("Gb", 1e9), ("Mb", 1e6), ("kb", 1e3)):
         if bp_per_second >= size:

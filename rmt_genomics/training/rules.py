@@ -5,6 +5,7 @@
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -22,7 +23,7 @@ class Range:
     above: int | float | None = None
     below: int | float | None = None
 
-    def admits(self, value: float) -> bool:
+    def admits(self, value: int | float) -> bool:
         """Whether the value is within all bounds."""
         return (
             (self.at_least is None or value >= self.at_least)
@@ -38,25 +39,43 @@ class Range:
 
 
 def check_fields(section: object, name: str) -> None:
-    """Hold each field of a dataclass to its annotation.
-
-    A whole number given for a ``float`` field becomes one; nothing else is converted.
+    """Hold each field of a dataclass to its annotation, as ``checked`` does.
 
     Args:
         section: The dataclass instance, frozen or not.
         name: How users call it; stands before the field's name in the error.
+    """
+    for field, annotation in _annotations(type(section)).items():
+        value = checked(annotation, getattr(section, field), f"{name}.{field}")
+        object.__setattr__(section, field, value)
+
+
+def check_table(kind: type, name: str, table: Mapping[str, object]) -> dict[str, object]:
+    """Return values that are to become fields of a dataclass, checked beforehand.
+
+    Args:
+        kind: The dataclass.
+        name: How users call it.
+        table: Some of its fields by name.
+    """
+    annotations = _annotations(kind)
+    return {key: checked(annotations[key], value, f"{name}.{key}") for key, value in table.items()}
+
+
+def checked(annotation: Any, value: object, key: str) -> object:
+    """Return a value that an annotation admits; a whole number for a float becomes one.
 
     Raises:
-        ConfigError: At the first field that breaks its rule.
+        ConfigError: If it breaks the rule, naming key, value and rule.
     """
-    for field, annotation in get_type_hints(type(section), include_extras=True).items():
-        value = getattr(section, field)
-        if not _fits(annotation, value):
-            raise ConfigError(
-                f"{name}.{field} is {as_toml(value)}, but must be {_rule(annotation)}."
-            )
-        if type(value) is int and _base(annotation) is float:
-            object.__setattr__(section, field, float(value))
+    if not _fits(annotation, value):
+        raise ConfigError(f"{key} is {as_toml(value)}, but must be {_rule(annotation)}.")
+    is_float = annotation is float or get_args(annotation)[:1] == (float,)
+    return float(value) if is_float and isinstance(value, int) else value
+
+
+def _annotations(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def _fits(annotation: Any, value: object) -> bool:
@@ -85,10 +104,6 @@ def _rule(annotation: Any) -> str:
         base, bounds = arguments
         return f"{_NAMES[base]} {'of ' if base is int else ''}{bounds}"
     return _NAMES[annotation]
-
-
-def _base(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def as_toml(value: object) -> str:

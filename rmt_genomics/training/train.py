@@ -6,6 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
+from rmt_genomics.datasets import LabelSource
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.training.checkpoints import KeepCheckpoints, WholeFiles, read_checkpoint
 from rmt_genomics.training.config import ExperimentConfig
@@ -36,7 +37,7 @@ class TrainingResult:
 
 def train(  # noqa: PLR0913  # what a user may say, by name
     fasta: Path,
-    labels: Path,
+    labels: Path | LabelSource,
     out: Path,
     config: ExperimentConfig,
     *,
@@ -48,8 +49,9 @@ def train(  # noqa: PLR0913  # what a user may say, by name
     """Train a classifier; everything is read and checked before the first step.
 
     Args:
-        fasta: Sequences; plain, gzip or bgzip.
-        labels: Labels of records or intervals (see ``datasets.read_labels``).
+        fasta: A file of sequences, or a folder of such files (see ``dna.read_records``).
+        labels: Labels of records or intervals: a table (see ``datasets.read_labels``), or where
+            else they are.
         out: Folder of the run, made if needed. Must be empty but for the next two.
         config: Settings.
         device: auto, cpu, cuda or mps.
@@ -63,7 +65,9 @@ def train(  # noqa: PLR0913  # what a user may say, by name
         CheckpointError: If there is nothing to resume, or it is of another run.
     """
     folder = RunFolder(out)
-    folder.check_usable(inputs=[fasta, labels], resume=resume, overwrite=overwrite)
+    labels = LabelSource.of(labels)
+    inputs = [path for path in (fasta, labels.table) if path is not None]
+    folder.check_usable(inputs=inputs, resume=resume, overwrite=overwrite)
     device, config = find_device(device), config.resolved()
     if resume:
         check_same_config(folder, config)

@@ -192,7 +192,9 @@ def test_a_malformed_file_leaves_nothing(fasta: Path, cache: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.fa: there is no such file, but it must be a FASTA"):
+    with pytest.raises(
+        DataError, match=r"none\.fa: there is no such file, but it must be a sequence"
+    ):
         EncodedStore.open(tmp_path / "none.fa")
 
 

@@ -11,7 +11,7 @@ from Bio import bgzf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.dna import records
+from rmt_genomics.dna import fasta
 from rmt_genomics.dna.alphabet import decode
 from rmt_genomics.dna.records import Record, read_encoded, read_records
 from rmt_genomics.errors import DataError
@@ -86,7 +86,7 @@ def test_the_size_of_pieces_changes_nothing(
 
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "_PIECE_LETTERS", piece)
+        patch.setattr(fasta, "_PIECE_LETTERS", piece)
         with pytest.raises(DataError) as caught:
             found.extend(read_records(path))
 

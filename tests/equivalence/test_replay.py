@@ -52,7 +52,7 @@ def test_replay_equals_unroll(
         {"causal": True},
         {"causal": True, "stem_width": 5},
         {"use_flash_attn": False},
-        {"rotary_pos_emb": False},
+        {"rotary_pos_emb": False, "stem_width": 3},
         {"add_write_to_next_write_mem": True},
         {"add_write_to_next_write_mem": True, "next_write_mem_stop_grad": False},
         {"memory_reset": "segment"},

@@ -32,7 +32,7 @@ MALFORMED = {
     ),
     "sequence before the first record": (b"ACGT\n" + GOOD, "toy.fa:1: the first record is"),
     "an indented header": (b" >chr1\nACGT\n", "toy.fa:1: the first record is preceded by ' >chr1'"),
-    "FASTQ": (b"@read\nACGT\n+\nIIII\n", "toy.fa:1: the first record is preceded by '@read'"),
+    "SAM": (b"@HD\tVN:1.6\n", r"toy.fa:1: the first record is preceded by '@HD\tVN:1.6', but a"),
     "a '>' line without a name": (
         GOOD + b">\nACGT\n",
         "toy.fa:6: the '>' line has no name, but every record needs one, right after the '>'.",
@@ -73,7 +73,7 @@ MALFORMED = {
     ),
     "packed binary": (gzip.compress(BAM_LIKE), "toy.fa:1: this looks like a binary file, but"),
     "zip": (b"PK\x03\x04\x14\x00\x00", "toy.fa:1: this looks like a binary file, but"),
-    "binary after a '>'": (b">\x00\x01\x02\n", "toy.fa:1: the header holds NUL bytes, but FASTA"),
+    "binary after a '>'": (b">\x00\x01\x02\n", "toy.fa:1: the header holds NUL bytes, but must"),
     "NUL bytes in a sequence": (
         b">chr1\nAC\x00GT\n",
         r"record 'chr1': position 2 holds '\x00', but a DNA letter is one of A, C, G, T, N or an "
@@ -143,13 +143,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         list(read_records(tmp_path / "none.fa"))
 
     assert str(caught.value) == (
-        f"{tmp_path}/none.fa: there is no such file, but it must be a FASTA file. "
+        f"{tmp_path}/none.fa: there is no such file, but it must be a sequence file. "
         f"Check the spelling; relative names start from {Path.cwd()}."
     )
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"is a folder, but must be a FASTA file. Name the file"):
+    with pytest.raises(DataError, match=r"is a folder, but must be a sequence file. Name the file"):
         list(read_records(tmp_path))
 
 

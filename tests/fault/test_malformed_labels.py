@@ -26,9 +26,9 @@ MALFORMED = {
         "Did you mean 'label'?",
     ),
     "a column in capitals": ("Record\tlabel\nchr1\tyes\n", "Did you mean 'record'?"),
-    "commas": (
-        "record,label\nchr1,yes\n",
-        f"labels.tsv:1: the header is 'record,label', but must be {HEADERS}, "
+    "blanks": (
+        "record label\nchr1 yes\n",
+        f"labels.tsv:1: the header is 'record label', but must be {HEADERS}, "
         "with tabs between the columns. Save the file as tab-separated text.",
     ),
     "a column twice": ("record\tlabel\tlabel\n", "labels.tsv:1: the header names a column twice"),

@@ -122,7 +122,9 @@ def test_a_baseline_of_other_classes_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_baseline_is_told_with_the_reason(tmp_path: Path) -> None:
-    with pytest.warns(RMTGenomicsWarning, match=r"labels\.tsv: no row is marked as train.*left out"):
+    with pytest.warns(
+        RMTGenomicsWarning, match=r"labels\.tsv: no row is marked as train.*left out"
+    ):
         metrics = evaluated(tmp_path, splits="test")
 
     assert metrics["baselines"] == {}

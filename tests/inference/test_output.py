@@ -15,6 +15,12 @@ from rmt_genomics.inference.output import (
 )
 
 
+def write_half(path: Path, error: Exception) -> None:
+    with whole_file(path) as making:
+        making.write_text("half")
+        raise error
+
+
 def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "new\n")
 
@@ -26,18 +32,15 @@ def test_what_goes_wrong_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 
-    with pytest.raises(ZeroDivisionError), whole_file(path) as making:
-        making.write_text("half")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        write_half(path, ZeroDivisionError())
 
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"a.txt": "old"}
 
 
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space left on device: .*a\.txt") as caught:
-        with whole_file(tmp_path / "a.txt") as making:
-            making.write_text("half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_half(tmp_path / "a.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
@@ -73,7 +76,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     check_new_folder(tmp_path / "new", overwrite=False)
     (tmp_path / "a.txt").touch()
 
-    with pytest.raises(ConfigError, match="the folder is not empty.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"the folder is not empty.*--overwrite"):
         check_new_folder(tmp_path, overwrite=False)
     check_new_folder(tmp_path, overwrite=True)
 

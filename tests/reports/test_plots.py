@@ -58,6 +58,12 @@ def test_counts_can_be_read_on_dark_and_on_light_cells() -> None:
     assert [text.get_color() for text in axes.texts] == ["white", "black", "black", "white"]
 
 
+def test_the_shade_is_the_share_of_the_true_class() -> None:
+    (axes,) = confusion_matrix([[6, 2], [0, 0]], ["cat", "dog"]).axes
+
+    assert np.array(axes.images[0].get_array()).tolist() == [[0.75, 0.25], [0, 0]]
+
+
 def test_many_classes_are_drawn_without_numbers() -> None:
     (axes,) = confusion_matrix(np.eye(21, dtype=int).tolist(), [f"c{i}" for i in range(21)]).axes
 

@@ -56,7 +56,7 @@ def test_what_stands_in_the_padding_is_never_read() -> None:
 def test_the_memory_alone_is_the_memory_of_all_rows() -> None:
     model = tiny()
     segment, memory = segment_of(torch.randint(0, 5, (2, 6))), some_memory(model, 2)
-    _, written = model.hidden(segment, memory)
+    written = model.read(segment, memory, wants_tokens=True).memory
     torch.testing.assert_close(model(segment, memory), written, rtol=1e-12, atol=1e-12)
 
 
@@ -76,8 +76,8 @@ def test_a_causal_token_sees_nothing_after_it(stem_width: int) -> None:
     for place in range(6):
         changed = tokens.clone()
         changed[0, place] = (changed[0, place] + 1) % 5
-        here, _ = model.hidden(segment_of(tokens), memory)
-        there, written = model.hidden(segment_of(changed), memory)
+        here = model.read(segment_of(tokens), memory, wants_tokens=True).tokens
+        there, written, _ = model.read(segment_of(changed), memory, wants_tokens=True)
         assert torch.equal(here[:, :place], there[:, :place])
         assert not torch.allclose(here[:, place:], there[:, place:])
         assert not torch.allclose(written, model(segment_of(tokens), memory))
@@ -88,8 +88,8 @@ def test_a_bidirectional_token_sees_what_comes_after_it() -> None:
     tokens, memory = torch.zeros(1, 6, dtype=torch.long), some_memory(model, 1)
     changed = tokens.clone()
     changed[0, -1] = 3
-    here, _ = model.hidden(segment_of(tokens), memory)
-    there, _ = model.hidden(segment_of(changed), memory)
+    here = model.read(segment_of(tokens), memory, wants_tokens=True).tokens
+    there = model.read(segment_of(changed), memory, wants_tokens=True).tokens
     assert not torch.allclose(here[:, 0], there[:, 0])
 
 

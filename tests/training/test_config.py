@@ -86,5 +86,7 @@ def test_a_tokenizer_that_contradicts_itself_is_refused() -> None:
 
 
 def test_a_value_out_of_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"training\.learning_rate is 0, but must be .* above 0"):
-        TrainingSettings(learning_rate=0)
+    with pytest.raises(
+        ConfigError, match=r"training\.learning_rate is 0\.0, but must be .* above 0"
+    ):
+        TrainingSettings(learning_rate=0.0)

@@ -1,0 +1,82 @@
+"""``rmt-genomics split``: divide labelled DNA so that nothing alike is on two sides."""
+
+from pathlib import Path
+
+import click
+
+from rmt_genomics.datasets.examples import SPLITS
+
+_PATH = click.Path(path_type=Path)
+_WAYS = click.Choice(["column", "group", "record", "homology", "stratified"])
+_LARGEST_SEED = 2**32 - 1
+
+
+def _shares(_context: click.Context, _option: click.Parameter, text: str) -> dict[str, float]:
+    """Read the three shares, or say what is wrong with them."""
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    train, validation, test = shares if len(shares) == len(SPLITS) else (0.0, 0.0, 0.0)
+    if not (train > 0 and validation > 0 and test >= 0 and abs(sum(shares) - 1) < 1e-6):
+        raise click.BadParameter(
+            f"{text!r} must be three numbers that add up to 1: the shares of train, validation "
+            "and test, such as 0.8,0.1,0.1. Only that of test may be 0."
+        )
+    return dict(zip(SPLITS, shares, strict=True))
+
+
+@click.command()
+@click.argument("fasta", type=_PATH)
+@click.option("--labels", type=_PATH, required=True, help="Table of labels (see train).")
+@click.option("--out", type=_PATH, required=True, help="The table to write.")
+@click.option("--by", "way", type=_WAYS, help="What stays together (see below).")
+@click.option("--clusters", type=_PATH, help="Clusters from MMseqs2 or CD-HIT, for --by homology.")
+@click.option(
+    "--fractions",
+    "shares",
+    default="0.8,0.1,0.1",
+    callback=_shares,
+    help="Shares of train, validation and test.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Decides what comes where."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
+def split(  # noqa: PLR0913 (one argument an option)
+    fasta: Path,
+    labels: Path,
+    out: Path,
+    way: str | None,
+    clusters: Path | None,
+    shares: dict[str, float],
+    seed: int,
+    *,
+    overwrite: bool,
+) -> None:
+    """Divide labelled DNA into train, validation and test.
+
+    Every class gets near its share of each part, and what is alike stays together. --by says how
+    that is known: column keeps the split column there is (and holds validation out of train if it
+    names none); group keeps the groups of the group column whole; record keeps the intervals of a
+    record together; homology keeps sequences of about 90 % identity or more together, on either
+    strand; stratified keeps nothing together. By default it is column or group if the labels have
+    such a column, else homology.
+
+    Writes the labels with the columns group and split added, and prints the number of examples of
+    each class in each part as a tab-separated table. What still leaks is said on stderr.
+    """
+    from rmt_genomics.datasets import EncodedStore
+    from rmt_genomics.datasets.divide import divide_labels
+    from rmt_genomics.datasets.leakage import audit
+    from rmt_genomics.inference.output import check_new_file, write_text
+
+    inputs = [path for path in (fasta, labels, clusters) if path is not None]
+    check_new_file(out, inputs=inputs, overwrite=overwrite)
+    store = EncodedStore.open(fasta)
+    divided = divide_labels(store, labels, shares, way=way, clusters=clusters, seed=seed)
+    write_text(out, divided.table)
+    for row in divided.counts():
+        click.echo("\t".join(row))
+    click.echo(f"Divided by {divided.way}. Written to {out}.", err=True)
+    click.echo(audit(store, divided.split, divided.scheme).summary(), err=True)

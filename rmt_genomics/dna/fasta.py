@@ -1,0 +1,104 @@
+"""FASTA text to records (Biopython), in the memory of one record.
+
+CRLF line ends, lower case, blank lines, a missing last newline and very long lines are ordinary.
+"""
+
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+
+from rmt_genomics.dna.record import Record
+from rmt_genomics.errors import DataError
+
+_PIECE_LETTERS = 1 << 20
+
+
+def read_fasta(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
+    """Yield the line of each header with its record; the letters are not checked.
+
+    Raises:
+        DataError: If text comes before the first header, or a header has no usable name.
+    """
+    from Bio.SeqIO.FastaIO import SimpleFastaParser  # here, so that importing dna stays quick
+
+    header_lines: list[int] = []
+    lines = _headers_and_pieces(text, path, header_lines)
+    entries = SimpleFastaParser(lines)  # type: ignore[no-untyped-call]
+    for place, (header, sequence) in enumerate(entries):
+        line = header_lines[place]
+        name, description = split_header(header, ">", f"{path}:{line}")
+        yield line, Record(name, description, sequence)
+
+
+def split_header(header: str, mark: str, where: str) -> tuple[str, str]:
+    """Cut a header (without its mark, ``>`` or ``@``) into name and description."""
+    if "\x00" in header:
+        raise DataError(f"{where}: the header holds NUL bytes, but must be text. Is it binary?")
+    try:
+        header.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = header.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise DataError(
+            f"{where}: the header '{_short(shown)}' is not UTF-8 text, but must be. "
+            "Convert the file, for example: iconv -f latin1 -t utf-8."
+        ) from error
+    if not header or header[0].isspace():
+        raise DataError(
+            f"{where}: the '{mark}' line has no name, but every record needs one, "
+            f"right after the '{mark}'."
+        )
+    name, *rest = header.split(maxsplit=1)
+    return name, "".join(rest)
+
+
+def _headers_and_pieces(text: TextIOWrapper, path: Path, header_lines: list[int]) -> Iterator[str]:
+    """Yield header lines, and sequence in large pieces without white space.
+
+    Pieces instead of lines, because a chromosome has millions of lines, and a string for each
+    costs time and memory. The lines of headers are noted in ``header_lines``.
+    """
+    line = 1
+    while piece := text.read(_PIECE_LETTERS):
+        piece += text.readline()  # so that it ends with a line
+        joined = "\n" + piece
+        before, *entries = joined.split("\n>") if ">" in piece else [joined]
+        if not header_lines and not before.isspace() and before:
+            raise _no_header(path, before, line)
+        yield from _letters(before)
+        line += before.count("\n")
+        for entry in entries:
+            header, _, body = entry.partition("\n")
+            header_lines.append(line)
+            yield ">" + header
+            yield from _letters(body)
+            line += entry.count("\n") + 1
+        line -= 1  # the one put in front of the piece
+
+
+def _letters(lines: str) -> Iterator[str]:
+    """Yield the letters as one piece, if there are any."""
+    letters = lines.replace("\n", "")
+    if " " in letters or "\t" in letters:
+        letters = "".join(letters.split())
+    if letters:
+        # A '>' that did not begin a line is a bad letter, and must not be taken for a header.
+        yield " " + letters if letters.startswith(">") else letters
+
+
+def _no_header(path: Path, before: str, line: int) -> DataError:
+    numbered = enumerate(before.split("\n"), start=line - 1)  # the first is the one put in front
+    number, found = next((number, text) for number, text in numbered if text.strip())
+    where = f"{path}:{number}"
+    if not found.replace("\t", " ").isprintable():  # surrogates and control characters are not
+        return DataError(
+            f"{where}: this looks like a binary file, but FASTA text is expected "
+            "(plain, gzip or bgzip). Convert it to FASTA first."
+        )
+    return DataError(
+        f"{where}: the first record is preceded by {_short(found)!r}, but a FASTA file "
+        "must begin with a '>' line. Remove the text, or convert the file to FASTA."
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,69 @@
+"""``evaluate``: metrics on stdout, files and pictures in a folder, talk on stderr."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.toys import fail, succeed
+from tests.inference.toys import saved_model, two_kinds
+
+FILES = ["confusion.png", "confusion.svg", "confusion.tsv", "metrics.json"]
+FILES += ["precision_recall.png", "precision_recall.svg", "predictions.tsv", "roc.png", "roc.svg"]
+
+
+def evaluate_toys(folder: Path, splits: str) -> tuple[list[object], Path]:
+    fasta, labels = two_kinds(folder, splits=splits)
+    model, out = saved_model(folder / "model"), folder / "out"
+    return ["evaluate", model, fasta, "--labels", labels, "--out", out], out
+
+
+def test_files_pictures_and_the_main_metrics(tmp_path: Path) -> None:
+    arguments, out = evaluate_toys(tmp_path, "train test")
+
+    result = succeed(*arguments)
+
+    metrics = json.loads((out / "metrics.json").read_text())
+    lines = result.stdout.splitlines()
+    baseline = metrics["baselines"]["kmer_logistic"]
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert lines[0] == "metric\tmodel\tkmer_logistic"
+    assert lines[1] == f"accuracy\t{metrics['accuracy']:.4f}\t{baseline['accuracy']:.4f}"
+    assert result.stderr.startswith("Judged the test rows of")
+    assert "6 examples" in result.stderr
+
+
+def test_all_rows_and_no_baseline_are_both_told(tmp_path: Path) -> None:
+    arguments, _ = evaluate_toys(tmp_path, "")
+
+    result = succeed(*arguments)
+
+    warning, talk = result.stderr.splitlines()
+    assert warning.startswith("Warning: ")
+    assert warning.endswith("The k-mer baseline is left out.")
+    assert "Judged all rows (none is marked as test)" in talk
+    assert result.stdout.splitlines()[0] == "metric\tmodel"
+
+
+def test_a_folder_in_use_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    arguments, out = evaluate_toys(tmp_path, "train test")
+    out.mkdir()
+    (out / "metrics.json").write_text("old")
+
+    assert "the folder is not empty" in fail(*arguments)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("metrics.json", "old")]
+    succeed(*arguments, "--overwrite")
+    assert sorted(path.name for path in out.iterdir()) == FILES
+
+
+@pytest.mark.parametrize("missing", ["--labels", "--out"])
+def test_labels_and_out_must_be_given(tmp_path: Path, missing: str) -> None:
+    from tests.cli.toys import run
+
+    arguments, _ = evaluate_toys(tmp_path, "test")
+    place = arguments.index(missing)
+
+    result = run(*arguments[:place], *arguments[place + 2 :])
+
+    assert result.exit_code == 2
+    assert f"Missing option '{missing}'" in result.stderr

@@ -1,0 +1,111 @@
+"""Arguments that do not fit are refused by name; none is without effect."""
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rmt_genomics.rmt import RMTConfig
+from tests.toys import over_segments, some_tokens, tiny, token_model
+
+X = some_tokens(2, 6)
+MEMORY = torch.zeros(2, 2, 8, dtype=torch.float64)
+
+
+def refused(model: nn.Module, arguments: dict[str, Any], message: str) -> None:
+    """Check the message that users meet, below the shape checker of the test run."""
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(type(model).forward)(model, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": X[0]}, r"x has shape \(6,\), but must be \(b, n\)"),
+        ({"x": X[:, :0]}, r"x has shape \(2, 0\), but must be \(b, n\) with b and n above 0"),
+        ({"x": X.float()}, "x is torch.float32, but token ids must be integers"),
+        ({"x": some_tokens(1, 7)}, "x has 7 tokens, but a segment holds at most seq_len = 6"),
+        ({"x": X + 3}, r"x holds \d, but must lie in 0 to 4 \(num_tokens - 1\)"),
+        ({"x": X - 9}, r"x holds -\d, but must lie in 0 to 4"),
+        ({"mask": torch.ones(2, 5, dtype=torch.bool)}, r"mask has shape \(2, 5\), but must be"),
+        ({"mask": torch.ones(2, 6)}, "mask is torch.float32, but must be bool"),
+        ({"labels": X[:, :5]}, r"labels has shape \(2, 5\), but must be that of x, \(2, 6\)"),
+        ({"labels": X + 5}, "labels holds .*, or ignore_index -1"),
+        ({"read_memories": MEMORY[..., :7]}, r"read_memories has shape \(2, 2, 7\)"),
+        ({"read_memories": MEMORY[:1]}, r"read_memories has shape \(1, 2, 8\), but must be \(2, 2"),
+        ({"xl_memories": [MEMORY]}, "xl_memories are given, but have no effect"),
+        ({"mask_out_read_memories": True}, "mask_out_read_memories is True, but has no effect"),
+    ],
+)
+def test_what_does_not_fit_one_segment_is_named(arguments: dict[str, Any], message: str) -> None:
+    refused(token_model(), {"x": X, **arguments}, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mask": torch.ones(2, 20, dtype=torch.bool)}, r"mask has shape \(2, 20\)"),
+        ({"keep_segments": 3}, "keep_segments and memory_device have no effect without"),
+        ({"truncate_at_step": 0}, "bptt_depth is 0, but must be at least 1"),
+        ({"memory_replay_backprop": True, "keep_segments": 0}, "keep_segments is 0, but must be"),
+    ],
+)
+def test_what_does_not_fit_many_segments_is_named(arguments: dict[str, Any], message: str) -> None:
+    refused(over_segments(), {"x": some_tokens(2, 21), **arguments}, message)
+
+
+def test_an_encoder_without_labels_cannot_be_trained_in_silence() -> None:
+    for options in ({"return_loss": True}, {"memory_replay_backprop": True}):
+        with pytest.raises(ValueError, match="labels are None, but a model with causal=False"):
+            over_segments(causal=False)(X, **options)
+
+
+def test_xl_memories_of_another_model_are_refused() -> None:
+    model = token_model(use_xl_memories=True)
+    xl = model(X).xl_memories
+    with pytest.raises(ValueError, match=r"xl_memories has shapes .* must be 2 \(depth\) tensors"):
+        model(X, xl_memories=xl[:1])
+    with pytest.raises(ValueError, match="xl_memories has shapes"):
+        model(X[:1], xl_memories=xl)
+
+
+def test_the_plain_step_does_not_lose_xl_memories_in_silence() -> None:
+    model = tiny(use_xl_memories=True)
+    refused(model, {"segment": None, "memory": MEMORY}, "this step hands on the memory alone")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rotary_pos_emb": False}, "without any of them the order of tokens cannot be seen"),
+        ({"rel_pos_bias": True}, "one scheme of distances is enough"),
+        (
+            {"rotary_pos_emb": False, "abs_pos_emb": True, "use_xl_memories": True},
+            "abs_pos_emb is the only scheme of positions",
+        ),
+        ({"xl_mem_len": 3}, "xl_mem_len is 3, but has no effect: use_xl_memories is False"),
+        ({"use_xl_memories": True, "xl_mem_len": 0}, "xl_mem_len is 0, but must be at least 1"),
+        ({"enhanced_xl_recurrence": True}, "enhanced_xl_recurrence is True, but has no effect"),
+        (
+            {"enhanced_xl_recurrence": True, "use_xl_memories": True, "depth": 1},
+            "has no effect with depth 1: no layer is above",
+        ),
+        ({"value_residual": True, "depth": 1}, "has no effect with depth 1: no layer is below"),
+        ({"causal": False, "memory_not_causal": False}, "memory_not_causal is False, but has no"),
+        ({"next_write_mem_stop_grad": False}, "next_write_mem_stop_grad is False, but has no"),
+        ({"memory_reset": "segment", "memory_dropout": 0.1}, "memory_dropout has no effect"),
+        ({"emb_gradient_frac": 0.0}, "emb_gradient_frac is 0.0, but must be above 0"),
+    ],
+)
+def test_settings_that_contradict_or_do_nothing_are_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        RMTConfig(num_tokens=5, **settings)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(TypeError, match="num_mem_tokens"):
+        token_model(num_mem_tokens=3)
