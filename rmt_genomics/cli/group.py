@@ -77,13 +77,16 @@ def _in_one_line(error: OSError) -> str:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show our own warnings as one line on stderr; others stay as they are."""
+    """Show our own warnings as one line on stderr, each once; others stay as they are."""
+    told: set[str] = set()
     with warnings.catch_warnings():
         show_others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, RMTGenomicsWarning):
-                click.echo(f"Warning: {message}", err=True)
+                if str(message) not in told:
+                    click.echo(f"Warning: {message}", err=True)
+                told.add(str(message))
             else:
                 show_others(message, category, *place, **more)
 

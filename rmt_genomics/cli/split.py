@@ -28,7 +28,10 @@ def _shares(_context: click.Context, _option: click.Parameter, text: str) -> dic
 
 @click.command()
 @click.argument("fasta", type=_PATH)
-@click.option("--labels", type=_PATH, required=True, help="Table of labels (see train).")
+@click.option("--labels", type=_PATH, required=True, help="Table of labels, or a word (see train).")
+@click.option(
+    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
+)
 @click.option("--out", type=_PATH, required=True, help="The table to write.")
 @click.option("--by", "way", type=_WAYS, help="What stays together (see below).")
 @click.option("--clusters", type=_PATH, help="Clusters from MMseqs2 or CD-HIT, for --by homology.")
@@ -46,6 +49,7 @@ def _shares(_context: click.Context, _option: click.Parameter, text: str) -> dic
 def split(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
     labels: Path,
+    label_pattern: str | None,
     out: Path,
     way: str | None,
     clusters: Path | None,
@@ -56,25 +60,33 @@ def split(  # noqa: PLR0913 (one argument an option)
 ) -> None:
     """Divide labelled DNA into train, validation and test.
 
-    Every class gets near its share of each part, and what is alike stays together. --by says how
-    that is known: column keeps the split column there is (and holds validation out of train if it
-    names none); group keeps the groups of the group column whole; record keeps the intervals of a
-    record together; homology keeps sequences of about 90 % identity or more together, on either
-    strand; stratified keeps nothing together. By default it is column or group if the labels have
-    such a column, else homology.
+    FASTA and labels are of any kind that train reads. Every class gets near its share of each
+    part, and what is alike stays together. --by says how that is known:
 
-    Writes the labels with the columns group and split added, and prints the number of examples of
-    each class in each part as a tab-separated table. What still leaks is said on stderr.
+    \b
+    column      keep the split column; without validation, take it from train
+    group       keep the groups of the group column whole
+    record      keep the intervals of a record together
+    homology    keep sequences of about 90 % identity together, either strand
+    stratified  keep nothing together
+
+    By default it is column or group if the labels have such a column, else homology.
+
+    Writes the table of labels with the columns group and split added and all else as it was (a new
+    table if there is none, or a BED file), and prints the number of examples of each class in each
+    part as a tab-separated table. What still leaks is said on stderr.
     """
-    from rmt_genomics.datasets import EncodedStore
+    from rmt_genomics.datasets import EncodedStore, LabelSource
     from rmt_genomics.datasets.divide import divide_labels
     from rmt_genomics.datasets.leakage import audit
     from rmt_genomics.inference.output import check_new_file, write_text
 
-    inputs = [path for path in (fasta, labels, clusters) if path is not None]
+    source = LabelSource(labels, label_pattern)
+    inputs = [path for path in (fasta, source.table, clusters) if path is not None]
     check_new_file(out, inputs=inputs, overwrite=overwrite)
+    source.check()
     store = EncodedStore.open(fasta)
-    divided = divide_labels(store, labels, shares, way=way, clusters=clusters, seed=seed)
+    divided = divide_labels(store, source, shares, way=way, clusters=clusters, seed=seed)
     write_text(out, divided.table)
     for row in divided.counts():
         click.echo("\t".join(row))

@@ -30,6 +30,7 @@ _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 )
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
+@click.option("--strict", is_flag=True, help="Refuse a split that leaks, instead of warning.")
 def train(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
     labels: Path,
@@ -42,6 +43,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     *,
     resume: bool,
     overwrite: bool,
+    strict: bool,
 ) -> None:
     """Train a classifier on FASTA and labels.
 
@@ -81,6 +83,7 @@ def train(  # noqa: PLR0913 (one argument an option)
         seed=seed,
         resume=resume,
         overwrite=overwrite,
+        strict=strict,
     )
     metrics = evaluate_run(result.model_dir, fasta, device=device)
     for line in metric_lines(metrics):

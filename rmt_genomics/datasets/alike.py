@@ -51,11 +51,12 @@ def _meetings(sketches: Sketches) -> Places:
     """
     owners, runs = sketches.owners, _run_lengths(sketches.hashes)
     window = _largest_window(runs)
-    if is_limited := bool(len(runs)) and window < runs.max():
+    if is_limited := window + 1 < runs.max(initial=0):
         owners = owners[np.lexsort((_content_order(sketches)[owners], sketches.hashes))]
         warnings.warn(
-            f"{int((runs > window).sum()):,} k-mers are in more than {window:,} sequences each (up "
-            f"to {runs.max():,}): like sequences may be missed. Take exact duplicates out first.",
+            f"{int((runs > window + 1).sum()):,} k-mers are in more than {window + 1:,} sequences "
+            f"each (up to {runs.max():,}): like sequences may be missed. "
+            "Take exact duplicates out first.",
             RMTGenomicsWarning,
             stacklevel=4,
         )

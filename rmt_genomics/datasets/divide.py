@@ -1,4 +1,4 @@
-"""Divide a labels file as ``rmt-genomics split`` does: groups, parts, and the file with both."""
+"""Divide labelled examples as ``rmt-genomics split`` does: groups, parts, and a table of both."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.grouping import choose_way, regroup
-from rmt_genomics.datasets.label_columns import with_columns
-from rmt_genomics.datasets.labels import read_labels
+from rmt_genomics.datasets.label_columns import as_table, with_columns
+from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.splits import Split, split_by_shares, split_examples
 from rmt_genomics.datasets.store import EncodedStore
 
 
 @dataclass(frozen=True, slots=True)
 class DividedLabels:
-    """A labels file and its parts."""
+    """Labelled examples in parts."""
 
     way: str
     """How the examples were divided: one of ``grouping.WAYS``."""
@@ -24,7 +24,8 @@ class DividedLabels:
     scheme: LabelScheme
 
     table: str
-    """The text of the labels file with the columns ``group`` (if there are any) and ``split``."""
+    """The text of the labels table with the columns ``group`` (if there are any) and ``split``; a
+    new table if the labels are in a BED file without a header, or in the sequence files."""
 
     def counts(self) -> list[list[str]]:
         """Return a table of examples a class and part, with a header and a last row for all."""
@@ -42,18 +43,18 @@ class DividedLabels:
 
 def divide_labels(
     store: EncodedStore,
-    labels: Path,
+    labels: LabelSource,
     shares: Mapping[str, float],
     *,
     way: str | None = None,
     clusters: Path | None = None,
     seed: int = 0,
 ) -> DividedLabels:
-    """Read a labels file and divide its examples.
+    """Read labels and divide their examples.
 
     Args:
         store: The sequences.
-        labels: The labels file.
+        labels: A table, or where else the labels are.
         shares: Of train, validation and test. Where a split column says what is for testing, only
             how much of the rest validates.
         way: One of ``grouping.WAYS``; by default what the labels file has columns for, and
@@ -65,7 +66,7 @@ def divide_labels(
         ConfigError: If the settings do not go together.
         DataError: If the labels, the clusters or the parts break a rule.
     """
-    examples = read_labels(labels, store.lengths)
+    examples = labels.read(store.records())
     if way is None:
         way = "homology" if clusters is not None else choose_way(examples)
     grouped = regroup(store, examples, way, clusters)
@@ -74,8 +75,9 @@ def divide_labels(
         split = split_examples(grouped, how=way, validation_fraction=held_out, seed=seed)
     else:
         split = split_by_shares(grouped, shares, by_group=way != "stratified", seed=seed)
-    table = with_columns(labels, _columns(grouped, split))
-    return DividedLabels(way, split, LabelScheme.of(grouped), table)
+    columns = _columns(grouped, split)
+    table = with_columns(labels.table, columns) if labels.table else None
+    return DividedLabels(way, split, LabelScheme.of(grouped), table or as_table(grouped, columns))
 
 
 def _columns(examples: list[Example], split: Split) -> dict[str, list[str]]:

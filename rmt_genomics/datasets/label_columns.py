@@ -1,4 +1,4 @@
-"""Add columns to a labels file, and leave everything else of it as it was, byte for byte."""
+"""Add columns to a table of labels, and leave everything else of it as it was, byte for byte."""
 
 import csv
 import io
@@ -6,71 +6,66 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rmt_genomics.datasets.examples import Example
+from rmt_genomics.datasets.rows import read_rows
 from rmt_genomics.dna.files import open_unpacked
-from rmt_genomics.errors import DataError
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
-_BYTE_ORDER_MARK = "\ufeff"
+_SEPARATORS = {"tab": "\t", "comma": ","}
 
 
-def with_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str:
-    """Return the text of a labels file with more columns, or with new values in those it has.
+def with_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the text of a labels table with more columns, or with new values in those it has.
 
     Args:
-        path: A table that ``read_labels`` reads: tabs or commas, a header, comments above it.
+        path: A table that ``read_labels`` has read.
         columns: The values of each column, one a line below the header.
 
-    Raises:
-        DataError: If the file is no such table, having no header or not one line an example.
+    Returns:
+        The text; None if the table has no header of our names to add to (BED has none).
     """
-    with open_unpacked(path, what="a labels file") as handle:
+    header, *rows = read_rows(path, "a labels file")
+    if not {"record", "label"} <= set(header.cells) or header.separator not in _SEPARATORS:
+        return None
+    with open_unpacked(path) as handle:
         lines = _LINE.findall(handle.read().decode("utf-8"))
-    places = [
-        place for place, (text, _) in enumerate(lines) if text.strip(_BYTE_ORDER_MARK + " \t")
-    ]
-    while places and lines[places[0]][0].lstrip(_BYTE_ORDER_MARK).startswith("#"):
-        del places[0]
-    header = lines[places[0]][0] if places else ""
-    delimiter = "\t" if "\t" in header else ","
-    names = [name.strip(_BYTE_ORDER_MARK + " ") for name in _cells(header, delimiter)]
-    count = len(next(iter(columns.values())))
-    if "label" not in names or len(places) - 1 != count:
-        raise DataError(
-            f"{path}: has {max(0, len(places) - 1)} lines below the header {header!r} for {count} "
-            "examples, but columns can only be added to a table with a header and one line an "
-            "example. Write the labels as tab-separated text: record, label."
-        )
-    rows = [dict(zip(columns, columns, strict=True))]
-    rows += [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
-    for place, row in zip(places, rows, strict=True):
-        text, end = lines[place]
-        lines[place] = (_filled(text, delimiter, names, row), end)
+    cells = [list(columns), *zip(*columns.values(), strict=True)]  # a line each, the header first
+    for row, added in zip([header, *rows], cells, strict=True):
+        text, end = lines[row.number - 1]
+        values = dict(zip(columns, added, strict=True))
+        filled = _filled(text, _SEPARATORS[header.separator], header.cells, values)
+        lines[row.number - 1] = (filled, end)
     return "".join(text + end for text, end in lines)
 
 
-def _filled(line: str, delimiter: str, names: list[str], row: Mapping[str, str]) -> str:
-    """Set the cells of one line; a line whose cells stay keeps its very bytes."""
-    old = {name: value for name, value in row.items() if name in names}
+def as_table(examples: Sequence[Example], columns: Mapping[str, Sequence[str]]) -> str:
+    """Write a labels table anew: record or interval, label, and more columns."""
+    is_whole = all(example.whole for example in examples)
+    header = ["record", *([] if is_whole else ["start", "end", "strand"]), "label", *columns]
+    lines = [header]
+    for example, more in zip(examples, zip(*columns.values(), strict=True), strict=True):
+        place = example.interval
+        interval = [] if is_whole else [str(place.start), str(place.end), place.strand]
+        lines.append([place.record, *interval, ";".join(example.labels), *more])
+    return "".join("\t".join(line) + "\n" for line in lines)
+
+
+def _filled(line: str, separator: str, names: list[str], values: Mapping[str, str]) -> str:
+    """Set cells of one line; if all of them are new, the line keeps its very bytes."""
+    old = {name: value for name, value in values.items() if name in names}
     if old:
-        cells = _cells(line, delimiter)
+        cells = line.split(separator) if separator == "\t" else next(csv.reader([line]))
         for name, value in old.items():
             cells[names.index(name)] = value
-        line = _joined(cells, delimiter)
-    new = [_joined([value], delimiter) for name, value in row.items() if name not in names]
-    return delimiter.join([line, *new])
+        line = _joined(cells, separator)
+    new = [value for name, value in values.items() if name not in names]
+    return separator.join([line, *(_joined([each], separator) for each in new)])
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
-    if delimiter == "\t":
-        return line.split(delimiter)
-    return next(csv.reader([line]), [])
-
-
-def _joined(cells: list[str], delimiter: str) -> str:
-    if delimiter == "\t":
-        return delimiter.join(cells)
+def _joined(cells: list[str], separator: str) -> str:
+    """Join cells; where commas are between them, a cell that has one is quoted."""
+    if separator == "\t":
+        return separator.join(cells)
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     return text.getvalue()

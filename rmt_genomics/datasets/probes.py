@@ -57,7 +57,7 @@ def _features_of(store: EncodedStore, example: Example) -> tuple[float, float, f
     codes = store.codes(example.interval)
     strong = sum(int(np.count_nonzero(codes == LETTERS.index(letter))) for letter in "CG")
     unknown = int(np.count_nonzero(codes == UNKNOWN))
-    return len(codes), strong / max(1, len(codes) - unknown), unknown / len(codes)
+    return float(len(codes)), strong / max(1, len(codes) - unknown), unknown / len(codes)
 
 
 def _forest(seen: _Table, targets: npt.NDArray[np.float32], asked: _Table) -> _Table:

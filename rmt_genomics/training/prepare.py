@@ -11,6 +11,7 @@ import torch
 
 from rmt_genomics import __version__
 from rmt_genomics.datasets import EncodedStore, LabelScheme, LabelSource, Split, split_examples
+from rmt_genomics.datasets.leakage import Audit, audit, warn_of
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import ExperimentConfig
 
@@ -24,6 +25,7 @@ class Prepared:
     store: EncodedStore
     split: Split
     scheme: LabelScheme
+    audit: Audit
 
     def split_table(self) -> str:
         """Write how each example is used, as a labels file that ``read_labels`` reads.
@@ -43,11 +45,18 @@ class Prepared:
         return "\n".join(lines) + "\n"
 
 
-def prepare(fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed: int) -> Prepared:
-    """Read the data and divide it.
+def prepare(
+    fasta: Path,
+    labels: LabelSource,
+    config: ExperimentConfig,
+    *,
+    seed: int,
+    strict: bool = False,
+) -> Prepared:
+    """Read the data, divide it, and warn if its parts leak into each other.
 
     Raises:
-        DataError: At the first thing that breaks a rule.
+        DataError: At the first thing that breaks a rule; if ``strict``, a leak does.
     """
     labels.check()  # at once, not after encoding a long FASTA file
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
@@ -58,7 +67,10 @@ def prepare(fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed:
         validation_fraction=config.data.validation_fraction,
         seed=seed,
     )
-    return Prepared(store, split, LabelScheme.of(examples))
+    scheme = LabelScheme.of(examples)
+    found = audit(store, split, scheme)
+    warn_of(found, strict=strict)
+    return Prepared(store, split, scheme, found)
 
 
 def find_device(name: str) -> str:

@@ -24,6 +24,7 @@ _FILES = (
     "metrics.csv",
     "metrics.json",
     "split.tsv",
+    "leakage.json",
     "kmer_logistic.safetensors",
     "environment.txt",
     "checkpoints/best.ckpt",

@@ -1,5 +1,6 @@
 """``train``: from a labelled FASTA file to a folder with the best model found."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
+    strict: bool = False,
 ) -> TrainingResult:
     """Train a classifier; everything is read and checked before the first step.
 
@@ -58,6 +60,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
         seed: Of everything random: the split, the first weights, the order, dropout.
         resume: Go on with the interrupted run in ``out``, as if it had never stopped.
         overwrite: Replace an earlier run in ``out``; other files there stay.
+        strict: Refuse a split that leaks, instead of warning (see ``datasets.leakage``).
 
     Raises:
         ConfigError: If settings are wrong, or the loss stops being a number.
@@ -71,7 +74,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
     device, config = find_device(device), config.resolved()
     if resume:
         check_same_config(folder, config)
-    prepared = prepare(fasta, labels, config, seed=seed)
+    prepared = prepare(fasta, labels, config, seed=seed, strict=strict)
     record = record_of(prepared, config, seed=seed)
     is_started = resume and folder.last.exists()
     if is_started:
@@ -83,6 +86,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
                 {
                     "config.toml": to_toml(config),
                     "split.tsv": prepared.split_table(),
+                    "leakage.json": json.dumps(prepared.audit.to_json(), indent=2) + "\n",
                     "environment.txt": environment(prepared, device=device, seed=seed),
                 }
             )

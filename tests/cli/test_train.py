@@ -117,8 +117,8 @@ def test_a_folder_in_use_is_refused_until_overwriting_is_asked_for(
 
 def test_the_options_are_few_and_known() -> None:
     assert {name for option in command.params for name in option.opts} == {
-        *("fasta", "--labels", "--out", "--config", "--set"),
-        *("--device", "--seed", "--resume", "--overwrite"),
+        *("fasta", "--labels", "--label-pattern", "--out", "--config", "--set"),
+        *("--device", "--seed", "--resume", "--overwrite", "--strict"),
     }
 
 

@@ -3,15 +3,16 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets.examples import Example
-from rmt_genomics.datasets.splits import Split, split_examples
+from rmt_genomics.datasets.splits import Split, split_by_shares, split_examples
 from rmt_genomics.dna.interval import Interval
-from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
+from rmt_genomics.errors import ConfigError, DataError
 
 
 def make(
@@ -197,21 +198,75 @@ def test_a_wrong_setting_is_refused(options: dict[str, object], message: str) ->
         divide(make("abab", groups="gghh"), **options)
 
 
-def intervals(*placed: tuple[int, int, str]) -> list[Example]:
-    return [
-        Example(Interval("chr1", start, end), False, ("ab"[place % 2],), None, split)  # noqa: FBT003
-        for place, (start, end, split) in enumerate(placed)
+SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+
+
+def share_out(examples: list[Example], **options: Any) -> Split:
+    return split_by_shares(examples, **({"shares": SHARES, "by_group": True, "seed": 0} | options))
+
+
+@given(drawn=labels_and_groups, seed=st.integers(0, 99))
+def test_three_parts_are_disjoint_and_complete_and_have_every_class(
+    drawn: list[tuple[str, str]], seed: int
+) -> None:
+    labels, groups = zip(*drawn, strict=True)
+    assume(len(set(labels)) > 1)
+    examples = make(labels, groups)
+
+    try:
+        split = share_out(examples, seed=seed)
+    except DataError as error:
+        assert re.search("give no .* part|have no example in", str(error))  # noqa: PT017
+        return
+
+    parts = [split.train, split.validation, split.test]
+    together = [each.name for part in parts for each in part]
+    assert sorted(together) == sorted(each.name for each in examples)
+    assert all({each.labels for each in part} == {(x,) for x in labels} for part in parts)
+    groups_of_parts = [{each.group for each in part} for part in parts]
+    assert sum(map(len, groups_of_parts)) == len(set(groups))
+
+
+def test_the_parts_have_the_wanted_shares_of_each_class() -> None:
+    split = share_out(make("aab" * 20, groups=[f"g{place // 2}" for place in range(60)]))
+
+    counts = [
+        Counter(each.labels[0] for each in part)
+        for part in (split.train, split.validation, split.test)
     ]
+    assert counts == [{"a": 24, "b": 12}, {"a": 8, "b": 4}, {"a": 8, "b": 4}]
 
 
-def test_overlapping_parts_are_warned_of_with_a_count() -> None:
-    examples = intervals(
-        (0, 100, "train"), (50, 60, "train"), (99, 120, "validation"), (40, 45, "test")
+def test_no_test_part_is_made_if_none_is_wanted() -> None:
+    split = share_out(make("ab" * 10), shares=SHARES | {"test": 0.0}, by_group=False)
+
+    assert split.test == ()
+    assert len(split.validation) == 4
+
+
+def test_a_class_in_too_few_groups_is_named() -> None:
+    examples = make("ab" * 10 + "cc", groups=[str(place) for place in range(20)] + ["x", "y"])
+
+    message = (
+        "1 of 3 classes have no example in validation (such as 'c', which is in 2 groups), but "
+        "every class must be in all 3 parts. Add examples of it, leave the class out, or change "
+        "--fractions or --seed."
     )
-    with pytest.warns(RMTGenomicsWarning, match="2 examples overlap an example of another part"):
-        divide(examples)
+    with pytest.raises(DataError, match=re.escape(message)):
+        share_out(examples)
 
 
-def test_neighbours_do_not_overlap() -> None:
-    """The end is excluded, and warnings are errors in the tests."""
-    divide(intervals((0, 100, "train"), (50, 100, "train"), (100, 120, "validation")))
+def test_a_part_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(DataError, match="4 examples in 1 groups give no test part"):
+        share_out(make("abab", groups="gggg"))
+
+
+def test_the_best_of_several_orders_is_taken() -> None:
+    """With one order, the large groups that happen to come first would spoil the shares."""
+    sizes = [13, 11, 9, 7, 5, 5, 3, 3, 2, 2]
+    groups = [str(place) for place, size in enumerate(sizes) for _ in range(size)]
+
+    for seed in range(10):
+        held = share_out(make("ab" * 30, groups), seed=seed)
+        assert abs(len(held.validation) - 12) <= 1
+        assert abs(len(held.test) - 12) <= 1

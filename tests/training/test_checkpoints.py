@@ -113,3 +113,8 @@ def test_a_run_that_had_stopped_stays_stopped_when_resumed(tmp_path: Path) -> No
 
     assert trainer.should_stop
     assert resumed.best_loss == 1
+
+
+def test_storage_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="storage_options: there are none"):
+        WholeFiles().save_checkpoint({}, tmp_path / "last.ckpt", storage_options={"a": 1})

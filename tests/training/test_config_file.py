@@ -206,3 +206,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match=r"binary\.toml: is not text in UTF-8"):
         read_config(binary)
+
+
+def test_a_mistake_in_text_of_known_origin_names_it() -> None:
+    with pytest.raises(ConfigError, match=r"^runs/a: model\.depth is 0, but must be"):
+        parse_toml("[model]\ndepth = 0", "runs/a")

@@ -3,7 +3,6 @@ import io
 import json
 
 from rmt_genomics.training.metrics_log import COLUMNS, Row, as_csv, as_jsonl
-from rmt_genomics.training.progress import line, speed
 
 ROW: Row = {
     "epoch": 2,
@@ -30,20 +29,3 @@ def test_both_files_hold_the_same_numbers() -> None:
 
 def test_without_rows_there_is_only_a_header() -> None:
     assert (as_jsonl([]), as_csv([])) == ("", ",".join(COLUMNS) + "\n")
-
-
-def test_an_epoch_is_one_line_for_people() -> None:
-    assert line(ROW, 10) == (
-        "epoch 2/10  train_loss 0.5000  val_loss 0.2500  val_mcc n/a  val_accuracy 1.0000  "
-        "12.3 kb/s  1.3 s"
-    )
-
-
-def test_a_speed_has_the_unit_that_keeps_it_short() -> None:
-    assert [speed(each) for each in (0, 999, 1e3, 2.5e6, 3e9)] == [
-        "0 bp/s",
-        "999 bp/s",
-        "1.0 kb/s",
-        "2.5 Mb/s",
-        "3.0 Gb/s",
-    ]

@@ -70,7 +70,7 @@ def test_a_run_leaves_a_model_folder_and_its_own_story(data: Data, tmp_path: Pat
 
     assert {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()} == {
         *("config.json", "model.safetensors", "README.md", "config.toml", "split.tsv"),
-        *("metrics.jsonl", "metrics.csv", "environment.txt"),
+        *("metrics.jsonl", "metrics.csv", "environment.txt", "leakage.json"),
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
     }
     assert result.model_dir == out

@@ -1,0 +1,91 @@
+"""New columns in a labels file: the rest stays byte for byte."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.datasets import Example
+from rmt_genomics.datasets.label_columns import as_table, with_columns
+from rmt_genomics.dna.interval import Interval
+
+NEW = {"group": ["g1", "g2"], "split": ["train", "test"]}
+CASES = {
+    "tabs": (
+        "record\tlabel\nr1\ta\nr2\tb\n",
+        "record\tlabel\tgroup\tsplit\nr1\ta\tg1\ttrain\nr2\tb\tg2\ttest\n",
+    ),
+    "comments, blank lines, no end": (
+        "# from\tx\n\nrecord\tlabel\nr1\ta\n\nr2\t#b",
+        "# from\tx\n\nrecord\tlabel\tgroup\tsplit\nr1\ta\tg1\ttrain\n\nr2\t#b\tg2\ttest",
+    ),
+    "Windows": (
+        "\ufeffrecord\tlabel\r\nr1\ta\r\nr2\tb\r\n",
+        "\ufeffrecord\tlabel\tgroup\tsplit\r\nr1\ta\tg1\ttrain\r\nr2\tb\tg2\ttest\r\n",
+    ),
+    "a column there already": (
+        "split\tlabel\trecord\ntrain\ta\t1\ntrain\tb\t2\n",
+        "split\tlabel\trecord\tgroup\ntrain\ta\t1\tg1\ntest\tb\t2\tg2\n",
+    ),
+    "commas": (
+        'record,label\n"r,1",a\nr2,b\n',
+        'record,label,group,split\n"r,1",a,g1,train\nr2,b,g2,test\n',
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), CASES.values(), ids=CASES)
+def test_columns_are_added_or_filled(tmp_path: Path, before: str, after: str) -> None:
+    (tmp_path / "l.tsv").write_bytes(before.encode())
+
+    assert with_columns(tmp_path / "l.tsv", NEW) == after
+
+
+def test_a_packed_file_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "l.tsv.gz").write_bytes(gzip.compress(CASES["tabs"][0].encode()))
+
+    assert with_columns(tmp_path / "l.tsv.gz", NEW) == CASES["tabs"][1]
+
+
+def test_a_value_with_a_comma_is_quoted_where_commas_part(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("record,label\nr1,a\n")
+
+    assert (
+        with_columns(tmp_path / "l.csv", {"group": ["x,y"]}) == 'record,label,group\nr1,a,"x,y"\n'
+    )
+
+
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\t\r\n#\ufeff"), max_size=5)
+
+
+@given(st.lists(st.tuples(cells, cells), min_size=1, max_size=5))
+def test_taking_the_columns_out_again_gives_the_file_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    before = "\n".join(["record\tlabel", *(f"x{one}\t{other}x" for one, other in rows)])
+    path = tmp_path_factory.mktemp("labels") / "l.tsv"
+    path.write_text(before, encoding="utf-8", newline="")
+
+    after = with_columns(path, {"split": ["train"] * len(rows)})
+
+    assert after is not None
+    assert [line.rsplit("\t", 1)[0] for line in after.split("\n")] == before.split("\n")
+
+
+@pytest.mark.parametrize("text", ["chr1\t0\t9\ta\n", "#chrom\tstart\tend\tname\n", "chr1 0 9 a\n"])
+def test_a_bed_file_has_no_header_to_add_to(tmp_path: Path, text: str) -> None:
+    (tmp_path / "l.bed").write_text(text)
+
+    assert with_columns(tmp_path / "l.bed", NEW) is None
+
+
+def test_a_new_table_is_read_as_the_old_one_was() -> None:
+    whole = [Example(Interval("r", 0, 9), whole=True, labels=("a", "b"))]
+    part = [Example(Interval("r", 2, 5, "-"), whole=False, labels=("a",))]
+
+    assert as_table(whole, {"split": ["test"]}) == "record\tlabel\tsplit\nr\ta;b\ttest\n"
+    assert as_table(part, {"group": ["g"], "split": ["train"]}) == (
+        "record\tstart\tend\tstrand\tlabel\tgroup\tsplit\nr\t2\t5\t-\ta\tg\ttrain\n"
+    )

@@ -1,0 +1,187 @@
+"""Labels from a table or from the sequence files themselves. Refusals are in tests/fault."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from rmt_genomics.datasets import EncodedStore, Example, LabelSource
+from rmt_genomics.dna.interval import Interval
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
+
+
+def write(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def read(
+    fasta: Path, word: str, pattern: str | None = None, *, group_column: str = "group"
+) -> dict[str, tuple[str, ...]]:
+    """Return the labels by example."""
+    records = EncodedStore.open(fasta).records()
+    examples = LabelSource(Path(word), pattern).read(records, group_column=group_column)
+    return {example.name: example.labels for example in examples}
+
+
+def test_a_path_is_a_table_of_its_own(tmp_path: Path) -> None:
+    fasta = write(tmp_path / "toy.fa", ">r1\nAC\n")
+    table = write(tmp_path / "labels.csv", "label,record\nat,r1\n")
+
+    source = LabelSource.of(table)
+
+    assert (source.table, str(source)) == (table, str(table))
+    assert source.read(EncodedStore.open(fasta).records()) == [
+        Example(Interval("r1", 0, 2), whole=True, labels=("at",))
+    ]
+
+
+def test_column_is_that_of_the_sequence_table(tmp_path: Path) -> None:
+    table = write(
+        tmp_path / "toy.csv",
+        "sequence,label,group,split,start\nAC,a;b,g1,train,7\nGGG,a,g2,test,9\n",
+    )
+
+    with pytest.warns(RMTGenomicsWarning, match="--labels column: 1 columns are not used: start"):
+        found = LabelSource(Path("column")).read(EncodedStore.open(table).records())
+
+    assert found == [
+        Example(Interval("toy:0", 0, 2), whole=True, labels=("a", "b"), group="g1", split="train"),
+        Example(Interval("toy:1", 0, 3), whole=True, labels=("a",), group="g2", split="test"),
+    ]
+
+
+def test_any_column_may_be_the_group(tmp_path: Path) -> None:
+    table = write(tmp_path / "toy.csv", "sequence,label,genus\nAC,a,Vibrio\nGG,b,Yersinia\n")
+
+    records = EncodedStore.open(table).records()
+    found = LabelSource(Path("column")).read(records, group_column="genus")
+
+    assert [example.group for example in found] == ["Vibrio", "Yersinia"]
+
+
+def test_files_called_train_and_dev_are_the_parts_of_the_split(tmp_path: Path) -> None:
+    for part in ("train", "dev", "test"):
+        content = gzip.compress(b"sequence,label\nACGT,1\nGGCC,0\n")
+        (tmp_path / f"{part}.csv.gz").write_bytes(content)
+    records = EncodedStore.open(tmp_path).records()
+
+    with pytest.warns(RMTGenomicsWarning, match="are taken as the parts of the split"):
+        found = LabelSource(Path("column")).read(records)
+
+    assert {example.name: example.split for example in found} == {
+        "dev:0": "validation", "dev:1": "validation", "test:0": "test", "test:1": "test",
+        "train:0": "train", "train:1": "train",
+    }  # fmt: skip
+
+
+def test_a_split_column_says_more_than_the_names_of_files(tmp_path: Path) -> None:
+    for name in ("train", "dev"):
+        write(tmp_path / f"{name}.csv", "sequence,label,split\nAC,1,test\n")
+
+    found = LabelSource(Path("column")).read(EncodedStore.open(tmp_path).records())
+
+    assert {example.split for example in found} == {"test"}
+
+
+@pytest.mark.parametrize("names", [("train", "more"), ("train",)])
+def test_other_files_are_no_parts(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        write(tmp_path / f"{name}.csv", "sequence,label\nACGT,1\nGGCC,0\n")
+
+    found = LabelSource(Path("column")).read(EncodedStore.open(tmp_path).records())
+
+    assert {example.split for example in found} == {None}
+
+
+@pytest.mark.parametrize(
+    "header", ["r1 label=lytic", "r1 [label=lytic] phage", "r1|label=lytic", "r1 x label=lytic,y"]
+)
+def test_header_is_label_equals(tmp_path: Path, header: str) -> None:
+    fasta = write(tmp_path / "toy.fa", f">{header}\nAC\n>r2 label=a;b\nAC\n")
+
+    assert list(read(fasta, "header").values()) == [("lytic",), ("a", "b")]
+
+
+def test_a_pattern_finds_the_label_anywhere_in_the_header(tmp_path: Path) -> None:
+    fasta = write(tmp_path / "toy.fa", ">sigma70_1 x\nAC\n>sigma54_2\nAC\n")
+
+    assert read(fasta, "header", r"^(sigma\d+)_") == {
+        "sigma70_1": ("sigma70",),
+        "sigma54_2": ("sigma54",),
+    }
+
+
+def test_file_is_one_file_a_class(tmp_path: Path) -> None:
+    write(tmp_path / "E. coli.fna", ">r1\nAC\n>r2\nAC\n")
+    write(tmp_path / "v2.phage.fa", ">r3\nAC\n")
+
+    assert read(tmp_path, "file") == {"r1": ("E. coli",), "r2": ("E. coli",), "r3": ("v2.phage",)}
+
+
+def test_folder_is_one_folder_a_class(tmp_path: Path) -> None:
+    write(tmp_path / "lytic" / "a.fa", ">r1\nAC\n")
+    write(tmp_path / "lytic" / "b.fa", ">r2\nAC\n")
+    write(tmp_path / "temperate" / "a.fa", ">r3\nGG\n")
+
+    assert read(tmp_path, "folder") == {
+        "r1": ("lytic",),
+        "r2": ("lytic",),
+        "r3": ("temperate",),
+    }
+
+
+def test_a_table_that_is_not_there_is_noticed_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"heder: there is no such file.*labels file \(or one of c"):
+        LabelSource(tmp_path / "heder").check()
+    LabelSource(Path("header")).check()
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("column", r"--labels column: 2 of 3 records have no label \('b', 'c'\), but every record"),
+        ("header", r"--labels header: 3 of 3 .*Write label=\.\.\. into each header, or give --l"),
+    ],
+)
+def test_records_without_label_are_counted(tmp_path: Path, word: str, words: str) -> None:
+    table = write(tmp_path / "toy.csv", "name,sequence,label\na,AC,x\nb,AC,\nc,AC,\n")
+
+    with pytest.raises(DataError, match=words):
+        read(table, word)
+
+
+def test_a_label_that_is_wrong_names_file_and_record(tmp_path: Path) -> None:
+    table = write(tmp_path / "toy.csv", "name,sequence,label\nr1,AC,x;;y\n")
+
+    with pytest.raises(DataError, match=r"toy\.csv: record 'r1': the label is 'x;;y', but labels"):
+        read(table, "column")
+
+
+def test_columns_that_labels_from_files_do_not_use_are_named(tmp_path: Path) -> None:
+    table = write(tmp_path / "toy.csv", "name,sequence,label\nr1,AC,x\n")
+
+    with pytest.warns(RMTGenomicsWarning, match="--labels file: 1 columns are not used: label"):
+        read(table, "file")
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "words"),
+    [
+        ("column", "(x)", "it is for --labels header only, and --labels is 'column'"),
+        ("header", "(x", "is no regular expression"),
+        ("header", "x", "has 0 groups, but must have one, the label"),
+        ("header", "(x)(y)", "has 2 groups, but must have one"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_is_refused(path: str, pattern: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        LabelSource(Path(path), pattern)
+
+
+def test_a_group_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    fasta = write(tmp_path / "toy.fa", ">r1 label=a\nAC\n")
+
+    with pytest.raises(ConfigError, match=r"data\.group is 'genus', but with --labels header 1 of"):
+        read(fasta, "header", group_column="genus")

@@ -1,0 +1,43 @@
+"""Sequences in memory, and examples of them, for the tests of clusters and leakage."""
+
+import random
+from collections.abc import Mapping
+
+from rmt_genomics.datasets import EncodedStore, Example
+from rmt_genomics.dna import encode, reverse_complement_codes
+from rmt_genomics.dna.alphabet import Codes
+from rmt_genomics.dna.interval import Interval
+
+
+class MemoryStore(EncodedStore):
+    """An encoded store without a file, so that hypothesis can make many."""
+
+    def __init__(self, sequences: Mapping[str, str]) -> None:
+        self._sequences = {name: encode(letters) for name, letters in sequences.items()}
+        self.lengths = {name: len(letters) for name, letters in sequences.items()}
+        self.sha256 = ""
+
+    def codes(self, interval: Interval) -> Codes:
+        forward = self._sequences[interval.record][interval.start : interval.end]
+        return reverse_complement_codes(forward) if interval.strand == "-" else forward.copy()
+
+
+def dna(length: int, seed: int) -> str:
+    """Random letters."""
+    return "".join(random.Random(seed).choices("ACGT", k=length))
+
+
+def mutated(sequence: str, share: float, seed: int) -> str:
+    """Change this share of the letters, each to another one."""
+    dice, letters = random.Random(seed), list(sequence)
+    for place in dice.sample(range(len(letters)), round(share * len(letters))):
+        letters[place] = dice.choice("ACGT".replace(letters[place], ""))
+    return "".join(letters)
+
+
+def whole(store: EncodedStore, **options: str) -> list[Example]:
+    """One example a record, labelled a and b in turn."""
+    return [
+        Example(Interval(name, 0, length), True, ("ab"[place % 2],), **options)  # noqa: FBT003
+        for place, (name, length) in enumerate(store.lengths.items())
+    ]

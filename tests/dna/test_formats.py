@@ -1,0 +1,160 @@
+"""Every kind of sequence file gives the same records. What is refused is in tests/fault."""
+
+import gzip
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from Bio import bgzf
+
+from rmt_genomics.dna.formats import FORMATS, format_of
+from rmt_genomics.dna.record import Record
+from rmt_genomics.dna.records import read_encoded, read_records
+from rmt_genomics.errors import RMTGenomicsWarning
+from tests.sequence_files import CSV, FASTQ, GENBANK, KINDS, SEQUENCES, TSV
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def read(folder: Path, content: bytes, name: str = "toy.txt") -> list[Record]:
+    path = folder / name
+    path.write_bytes(content)
+    return list(read_records(path))
+
+
+@every_kind
+def test_every_kind_gives_the_same_records(tmp_path: Path, kind: str) -> None:
+    found = read(tmp_path, KINDS[kind])
+
+    assert {each.name: each.sequence.upper() for each in found} == SEQUENCES
+    assert {each.description for each in found} <= {"described", ""}
+
+
+@every_kind
+def test_the_content_counts_and_not_the_name(tmp_path: Path, kind: str) -> None:
+    for name in ("toy.fa", "toy.csv", "toy.gb", "toy.fq"):
+        assert len(read(tmp_path, KINDS[kind], name)) == 2
+
+
+@every_kind
+def test_every_kind_may_be_packed(tmp_path: Path, kind: str) -> None:
+    with bgzf.BgzfWriter(tmp_path / "blocks") as writer:
+        writer.write(KINDS[kind])
+
+    assert read(tmp_path, gzip.compress(KINDS[kind])) == read(tmp_path, KINDS[kind])
+    assert list(read_records(tmp_path / "blocks")) == read(tmp_path, KINDS[kind])
+
+
+@every_kind
+def test_line_ends_blank_lines_and_marks_are_ordinary(tmp_path: Path, kind: str) -> None:
+    content = KINDS[kind]
+    plain = read(tmp_path, content)
+
+    assert read(tmp_path, content.replace(b"\n", b"\r\n")) == plain
+    assert read(tmp_path, b"\xef\xbb\xbf" + content) == plain
+    assert read(tmp_path, content.rstrip()) == plain
+    assert read(tmp_path, content + b"\n") == plain
+
+
+@every_kind
+def test_a_pipe_can_be_read(kind: str) -> None:
+    code = (
+        "from pathlib import Path; from rmt_genomics.dna import read_records;"
+        "print(*[record.name for record in read_records(Path('/dev/stdin'))])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=KINDS[kind], capture_output=True, check=True
+    )
+
+    assert done.stdout.decode().split() == list(SEQUENCES)
+
+
+@every_kind
+def test_each_kind_is_known_by_its_first_line_alone(kind: str) -> None:
+    first_line = KINDS[kind].partition(b"\n")[0]
+    by_content = [each.name for each in FORMATS if each.begins(first_line.decode())]
+
+    assert by_content == [kind if kind not in ("CSV", "TSV") else "table"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.fq.gz", "FASTQ"), ("a.GBK", "GenBank"), ("a.tsv.bgz", "table"), ("a.txt", "FASTA")],
+)
+def test_where_the_content_says_nothing_the_name_does(name: str, kind: str) -> None:
+    assert format_of(b"", Path(name)).name == kind
+
+
+def test_a_fastq_quality_may_begin_like_a_header(tmp_path: Path) -> None:
+    assert [each.name for each in read(tmp_path, FASTQ)] == list(SEQUENCES)
+
+
+def test_fastq_lines_may_be_wrapped(tmp_path: Path) -> None:
+    (record,) = read(tmp_path, b"@r1\nACGT\nAC\n+r1\nIIII\nII\n")
+    assert record.sequence == "ACGTAC"
+
+
+def test_genbank_is_called_by_accession_and_version(tmp_path: Path) -> None:
+    assert read(tmp_path, GENBANK)[1].name == "chr2.3"
+
+
+def test_what_biopython_finds_odd_but_whole_is_passed_on(tmp_path: Path) -> None:
+    head, _, tail = GENBANK.partition(b"ORIGIN\n")
+
+    with pytest.warns(RMTGenomicsWarning, match=r"toy\.txt: record 1: Blank line in sequence"):
+        found = read(tmp_path, head + b"ORIGIN\n\n" + tail)
+
+    assert found == read(tmp_path, GENBANK)
+
+
+def test_rows_of_a_table_are_called_by_file_and_row_from_0(tmp_path: Path) -> None:
+    found = read(tmp_path, b"sequence,label\nACGT,1\n\nGGCC,0\n", "dev.csv")
+
+    assert found == [
+        Record("dev:0", "", "ACGT", {"label": "1"}),
+        Record("dev:1", "", "GGCC", {"label": "0"}),
+    ]
+
+
+def test_a_packed_table_gives_the_same_names(tmp_path: Path) -> None:
+    content = gzip.compress(b"sequence\nACGT\n")
+
+    assert [each.name for each in read(tmp_path, content, "my.set.csv.gz")] == ["my.set:0"]
+
+
+@pytest.mark.parametrize("column", ["name", "record", "Name"])
+def test_a_column_may_name_the_records(tmp_path: Path, column: str) -> None:
+    found = read(tmp_path, f"{column}\tSequence\nr1\tACGT\n".encode())
+    assert found == [Record("r1", "", "ACGT")]
+
+
+def test_quotes_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    (record,) = read(tmp_path, b'"sequence","label"\n"ACGT","a, b"\n')
+    assert record == Record("toy:0", "", "ACGT", {"label": "a, b"})
+
+
+def test_the_other_columns_are_kept(tmp_path: Path) -> None:
+    assert [each.columns for each in read(tmp_path, TSV)] == [{"label": "at"}] * 2
+    assert [each.columns for each in read_encoded(tmp_path / "toy.txt")] == [{"label": "at"}] * 2
+    assert CSV != TSV
+
+
+def test_a_sequence_in_a_table_may_be_long(tmp_path: Path) -> None:
+    (record,) = read(tmp_path, b"sequence,label\n" + b"ACGTN" * 400_000 + b",1\n")
+    assert len(record.sequence) == 2_000_000
+
+
+def test_of_many_short_records_only_the_names_are_kept(tmp_path: Path) -> None:
+    path, count = tmp_path / "reads.fastq", 20_000
+    path.write_text("".join(f"@r{n}\n{'ACGTN' * 40}\n+\n{'I' * 200}\n" for n in range(count)))
+
+    tracemalloc.start()
+    total = sum(len(record.codes) for record in read_encoded(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert total == count * 200
+    assert peak < (2 << 20) + count * 180  # a buffer, and a name with its place for each
