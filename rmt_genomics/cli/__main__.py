@@ -2,4 +2,5 @@
 
 from rmt_genomics.cli import main
 
-main(prog_name="rmt-genomics")
+if __name__ == "__main__":
+    main(prog_name="rmt-genomics")

@@ -51,10 +51,11 @@ def predict(  # noqa: PLR0913 (one argument an option)
     row is an interval of a BED file or of a table with record, start, end and, if wanted, strand;
     start, end and strand follow record, and the bases of strand - are read reverse-complemented.
     """
-    from rmt_genomics.inference import choose_device, predict_records
+    from rmt_genomics.inference import predict_records
     from rmt_genomics.inference.output import check_new_file, whole_file
     from rmt_genomics.inference.tables import prediction_lines
     from rmt_genomics.model import RMTClassifier
+    from rmt_genomics.model.device import choose_device
 
     if out is not None:
         inputs = [*fasta, intervals] if intervals else fasta

@@ -4,16 +4,21 @@ The form of the GUE and DNABERT data sets is ``sequence,label``. A column ``sequ
 there; ``name`` (or ``record``) may name the records, which are else called ``train:0``, ``train:1``
 and so on: the file's name without its suffixes, and the row, counted from 0 below the header. All
 other columns are kept beside the sequence, for ``--labels column``.
+
+A sequence written as overlapping k-mers (``ACG CGT GTT``, as for the first DNABERT) is put together
+again (``ACGTT``).
 """
 
 import csv
 import sys
+import warnings
 from collections.abc import Iterator
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 
 from rmt_genomics.dna.record import Record
-from rmt_genomics.errors import DataError
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 SEQUENCE = "sequence"
 NAMES = ("name", "record")
@@ -37,7 +42,7 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
     columns = _checked(_cells_of_header(_split(first_line)), path)
     rows = csv.reader(text, delimiter=_delimiter(first_line))
     name_column = next((column for column in NAMES if column in columns), None)
-    place = 0
+    place = from_kmers = 0
     for row in rows:
         if not any(row):
             continue
@@ -48,12 +53,21 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
                 f"the header: {', '.join(columns)}."
             )
         cells = dict(zip(columns, map(str.strip, row), strict=True))
-        sequence = cells.pop(SEQUENCE)
+        words = cells.pop(SEQUENCE).split()
+        from_kmers += len(words) > 1
+        sequence = _joined(words, f"{path}:{line}")
         name = f"{stem_of(path)}:{place}" if name_column is None else cells.pop(name_column)
         if not name:
             raise DataError(f"{path}:{line}: the {name_column} is empty, but every row needs one.")
         yield line, Record(name, "", sequence, cells)
         place += 1
+    if from_kmers:
+        warnings.warn(
+            f"{path}: {from_kmers} sequences are written as overlapping k-mers and have been put "
+            "together.",
+            RMTGenomicsWarning,
+            stacklevel=4,
+        )
 
 
 def stem_of(path: Path) -> str:
@@ -73,6 +87,16 @@ def _checked(columns: list[str], path: Path) -> list[str]:
     if len(set(columns)) < len(columns):
         raise DataError(f"{path}:1: the header names a column twice, but each must be once.")
     return columns
+
+
+def _joined(words: list[str], where: str) -> str:
+    """Put the k-mers of one sequence together, each of which adds its last letter."""
+    if any(after[:-1] != before[1:] for before, after in pairwise(words)):
+        raise DataError(
+            f"{where}: the sequence has blanks between its letters, but may have them only "
+            "between k-mers that overlap by all but one letter. Take the blanks out."
+        )
+    return "".join(words[:1]) + "".join(word[-1] for word in words[1:])
 
 
 def _delimiter(first_line: str) -> str:

@@ -1,6 +1,5 @@
 """From a trained classifier to predictions, and to how good they are."""
 
-from rmt_genomics.inference.device import DEVICES, choose_device
 from rmt_genomics.inference.evaluate import evaluate_run, predict_examples
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
 from rmt_genomics.inference.predict import (
@@ -12,10 +11,8 @@ from rmt_genomics.inference.predict import (
 )
 
 __all__ = [
-    "DEVICES",
     "KmerBaseline",
     "Prediction",
-    "choose_device",
     "evaluate_run",
     "predict_examples",
     "predict_records",

@@ -22,12 +22,12 @@ from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.errors import CheckpointError, DataError, RMTGenomicsWarning
 from rmt_genomics.inference import kmer_baseline, tables
-from rmt_genomics.inference.device import choose_device
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
 from rmt_genomics.inference.output import check_new_folder, write_text
 from rmt_genomics.inference.predict import make_prediction
 from rmt_genomics.model import RMTClassifier, classification_metrics
 from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.device import choose_device
 from rmt_genomics.model.saving import staged
 
 

@@ -140,6 +140,7 @@ def staged(folder: Path) -> Iterator[Path]:
         for file in sorted(stage.iterdir(), key=lambda each: each.name == CONFIG):
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
+            file.chmod(0o644)  # safetensors makes files that only their owner can read
             file.replace(folder / file.name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

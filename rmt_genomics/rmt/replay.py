@@ -134,8 +134,7 @@ class _Replay(torch.autograd.Function):
         cache: Cache,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        written, caches, outputs = run.forward(memory, cache, memory_device)
-        memories = torch.stack(written)
+        memories, caches, outputs = run.forward(memory, cache, memory_device)
         flat_caches = [tensor for each in caches for tensor in each]
         ctx.save_for_backward(memory, memories, *flat_caches, *parameters)
         ctx.run, ctx.bptt_depth = run, bptt_depth

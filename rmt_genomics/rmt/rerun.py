@@ -43,14 +43,14 @@ class Rerun:
 
     def forward(
         self, memory: Tensor, cache: Cache, memory_device: torch.device
-    ) -> tuple[list[Tensor], list[Cache], list[Tensor]]:
+    ) -> tuple[Tensor, list[Cache], list[Tensor]]:
         """Run all segments; record graphs for the last ones only.
 
         Returns:
-            The memories written, on ``memory_device``; the cache that each segment read, there
+            The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment read, there
             too; and the outputs, if there are any.
         """
-        memories: list[Tensor] = []
+        memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
         caches: list[Cache] = []
         outputs: list[Tensor] = []
         first_kept = self._first_kept(memory, cache)
@@ -63,7 +63,7 @@ class Rerun:
                 self.kept[index] = self._with_graph(index, memory, cache)
                 wrote = self.kept[index][1]
             memory, cache = wrote.memory.detach(), without_gradient(wrote.cache)
-            memories.append(memory.to(memory_device))
+            memories[index] = memory
             if wrote.output is not None:
                 outputs.append(wrote.output.detach())
         self.last_cache = cache

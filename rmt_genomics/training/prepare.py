@@ -12,7 +12,6 @@ import torch
 from rmt_genomics import __version__
 from rmt_genomics.datasets import EncodedStore, LabelScheme, LabelSource, Split, split_examples
 from rmt_genomics.datasets.leakage import Audit, audit, warn_of
-from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import ExperimentConfig
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
@@ -71,28 +70,6 @@ def prepare(
     found = audit(store, split, scheme)
     warn_of(found, strict=strict)
     return Prepared(store, split, scheme, found)
-
-
-def find_device(name: str) -> str:
-    """Return cpu, cuda or mps; ``auto`` is the fastest there is.
-
-    Raises:
-        ConfigError: If it is not there.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return next(each for each, is_there in there.items() if is_there)
-    if name not in there:
-        raise ConfigError(f"device is {name!r}, but must be one of auto, {', '.join(there)}.")
-    if not there[name]:
-        raise ConfigError(
-            f"device is {name!r}, but PyTorch finds none on this machine. Use 'auto' or 'cpu'."
-        )
-    return name
 
 
 def environment(prepared: Prepared, *, device: str, seed: int) -> str:

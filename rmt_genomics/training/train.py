@@ -9,6 +9,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from rmt_genomics.datasets import LabelSource
 from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.device import choose_device
 from rmt_genomics.training.checkpoints import KeepCheckpoints, WholeFiles, read_checkpoint
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
@@ -16,7 +17,7 @@ from rmt_genomics.training.data_module import SplitDataModule
 from rmt_genomics.training.loss import WeightedLoss, class_weights
 from rmt_genomics.training.metrics_log import MetricsLog, Row
 from rmt_genomics.training.module import ClassifierModule
-from rmt_genomics.training.prepare import Prepared, environment, find_device, prepare
+from rmt_genomics.training.prepare import Prepared, environment, prepare
 from rmt_genomics.training.progress import ShowProgress
 from rmt_genomics.training.resume import Record, check_same_config, check_same_run, record_of
 from rmt_genomics.training.run_folder import RunFolder
@@ -71,7 +72,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
     labels = LabelSource.of(labels)
     inputs = [path for path in (fasta, labels.table) if path is not None]
     folder.check_usable(inputs=inputs, resume=resume, overwrite=overwrite)
-    device, config = find_device(device), config.resolved()
+    device, config = choose_device(device).type, config.resolved()
     if resume:
         check_same_config(folder, config)
     prepared = prepare(fasta, labels, config, seed=seed, strict=strict)

@@ -96,6 +96,15 @@ def test_many_hashes_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sketch(store, whole(store)).scale == 11
 
 
+def test_a_repeat_counts_once() -> None:
+    store = MemoryStore({"r": dna(40, 0) * 3})
+
+    found = sketch(store, whole(store))
+
+    assert found.sizes.tolist() == [40]
+    assert len(found.hashes) == 40
+
+
 def test_what_is_too_short_or_unknown_has_no_hash() -> None:
     store = MemoryStore({"short": "ACGT", "unknown": "N" * 50})
 

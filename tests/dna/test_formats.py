@@ -136,6 +136,17 @@ def test_quotes_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
     assert record == Record("toy:0", "", "ACGT", {"label": "a, b"})
 
 
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_overlapping_kmers_are_put_together(tmp_path: Path, k: int) -> None:
+    letters = "ACGTTGCAACG"
+    kmers = " ".join(letters[at : at + k] for at in range(len(letters) - k + 1))
+
+    with pytest.warns(RMTGenomicsWarning, match="1 sequences are written as overlapping k-mers"):
+        found = read(tmp_path, f"sequence\tlabel\n{kmers}\t1\n{letters}\t0\n".encode())
+
+    assert [each.sequence for each in found] == [letters, letters]
+
+
 def test_the_other_columns_are_kept(tmp_path: Path) -> None:
     assert [each.columns for each in read(tmp_path, TSV)] == [{"label": "at"}] * 2
     assert [each.columns for each in read_encoded(tmp_path / "toy.txt")] == [{"label": "at"}] * 2

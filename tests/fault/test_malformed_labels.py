@@ -32,6 +32,10 @@ MALFORMED = {
         "with tabs between the columns. Save the file as tab-separated text.",
     ),
     "a column twice": ("record\tlabel\tlabel\n", "labels.tsv:1: the header names a column twice"),
+    "a group that is named twice": (
+        "record\tlabel\tgroup\tgroup\n",
+        "labels.tsv:1: the header names a column twice, but each must be once.",
+    ),
     "no label column": ("record\tgroup\nchr1\tg\n", "labels.tsv:1: the header lacks label, but"),
     "start without end": ("record\tstart\tlabel\nchr1\t0\tyes\n", "the header lacks end, but must"),
     "strand without interval": ("record\tstrand\tlabel\n", "the header lacks start, end, but must"),
@@ -113,6 +117,14 @@ def test_a_malformed_file_is_refused(tmp_path: Path, case: str) -> None:
 
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_group_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text("record\tlabel\tgenus\nchr1\ta\tx\nchr2\tb\ty\n")
+
+    with pytest.raises(DataError, match=r"lacks 'genuss', but data\.group .*mean 'genus'\?"):
+        read_labels(path, LENGTHS, group_column="genuss")
 
 
 def refusal(path: Path, names: list[str], records: list[str]) -> str:

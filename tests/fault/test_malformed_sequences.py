@@ -112,6 +112,11 @@ MALFORMED = {  # name of the case: name of the file, content, message
         b"sequence,a,a\nAC,1,2\n",
         "toy.csv:1: the header names a column",
     ),
+    "blanks between other words": (
+        "toy.csv",
+        b"sequence\nACGT\nACG GTT\n",
+        "toy.csv:3: the sequence has blanks between its letters, but may have them only between",
+    ),
     "a table of protein": ("toy.csv", b"sequence\nACGT\nMLS\n", "record 'toy:1': position 1 holds"),
     "a table of nothing": (
         "toy.csv",

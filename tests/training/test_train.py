@@ -15,7 +15,6 @@ from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config_file import read_config
 from rmt_genomics.training.metrics_log import COLUMNS
 from rmt_genomics.training.module import ClassifierModule
-from rmt_genomics.training.prepare import find_device
 from tests.training.toys import run, settings, write_data
 
 Data = tuple[Path, Path]
@@ -467,14 +466,3 @@ def test_labels_are_looked_for_before_a_long_fasta_is_encoded(
 
     with pytest.raises(DataError, match=r"labels\.tsv: there is no such file"):
         run(data, tmp_path / "run")
-
-
-def test_a_device_that_is_not_there_is_named() -> None:
-    with pytest.raises(
-        ConfigError, match="device is 'tpu', but must be one of auto, cuda, mps, cpu"
-    ):
-        find_device("tpu")
-    if not torch.backends.mps.is_available():
-        with pytest.raises(ConfigError, match="device is 'mps', but PyTorch finds none"):
-            find_device("mps")
-    assert find_device("auto") in ("cuda", "mps", "cpu")
