@@ -71,7 +71,7 @@ def test_size_and_sha256_are_those_of_the_readme(name: str) -> None:
 
 def test_all_of_it_is_at_most_6_megabytes_and_holds_no_code() -> None:
     assert sum(path.stat().st_size for path in shipped()) <= 6_000_000
-    assert {path.suffix for path in shipped()} <= {".md", ".tsv", ".gz", ""}
+    assert {path.suffix for path in shipped()} <= {".md", ".tsv", ".gz", ".toml", ""}
 
 
 @pytest.mark.parametrize("folder", [GENOMES, RRNA], ids=lambda folder: folder.name)

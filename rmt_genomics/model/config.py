@@ -56,7 +56,8 @@ class ClassifierConfig:
     """Tokens seen by the convolution stem; odd, 0 = no stem."""
 
     dropout: float = 0.0
-    """Share of attention weights and features dropped in training."""
+    """Share of feed-forward features dropped in training. (Attention weights are left alone: to
+    drop them costs the fused kernel, and two thirds of the speed on a CPU.)"""
 
     memory_gate: bool = False
     """A gate, biased to remember, between the memory read and the memory written."""
@@ -101,7 +102,6 @@ class ClassifierConfig:
             dim_head=self.dim // self.heads,
             seq_len=self.segment_length,
             causal=False,
-            attn_dropout=self.dropout,
             ff_dropout=self.dropout,
             stem_width=self.stem_width,
             add_write_to_next_write_mem=True,

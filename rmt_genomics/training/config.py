@@ -49,7 +49,7 @@ class ModelSettings:
     """Tokens seen by the convolution stem; odd, 0 = no stem."""
 
     dropout: Share = 0.0
-    """Share of attention weights and features dropped in training."""
+    """Share of feed-forward features dropped in training."""
 
     memory_gate: bool = False
     """A gate, biased to remember, between the memory read and the memory written."""
