@@ -47,8 +47,8 @@ class Rerun:
         """Run all segments; record graphs for the last ones only.
 
         Returns:
-            The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment read, there
-            too; and the outputs, if there are any.
+            The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment
+            read, there too; and the outputs, if there are any.
         """
         memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
         caches: list[Cache] = []
