@@ -80,8 +80,9 @@ class RMTClassifier(
         Args:
             codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, padded at the end.
             lengths: Base pairs of each row; what stands beyond is never read.
-            replay: Keep one segment's activations at a time in training; "auto" = beyond a few
-                segments. Changes memory and time, never the answer.
+            replay: Keep one segment's activations at a time in training (True), those of all
+                (False), or, beyond a few segments, of as many as a quarter of the free memory
+                holds ("auto"). Changes memory and time, never the answer.
             bptt_depth: Segments a gradient crosses; None = all.
 
         Raises:

@@ -20,7 +20,15 @@ from torch import Tensor, nn
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.model.pooling import POOLINGS
 from rmt_genomics.model.tokens import reverse_complement, tokenize
-from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, each_memory, replay, unroll
+from rmt_genomics.rmt import (
+    KeepSegments,
+    RMTConfig,
+    Segments,
+    SegmentTransformer,
+    each_memory,
+    replay,
+    unroll,
+)
 
 REPLAY_BEYOND = 4  # segments: below, keeping all activations is cheaper than running twice
 _CHUNK = 64  # segments whose memories are pooled at a time when nothing is kept for backward
@@ -86,10 +94,13 @@ class BothStrands(nn.Module):
                 chunk = torch.stack(list(islice(written, _CHUNK)))
                 yield chunk, is_read[start : start + _CHUNK]
             return
-        if use_replay == "auto":
-            use_replay = len(segments) > REPLAY_BEYOND or bptt_depth is not None
-        run = replay if use_replay else unroll
-        yield run(self.step, segments, first, bptt_depth=bptt_depth), is_read
+        is_long = len(segments) > REPLAY_BEYOND or bptt_depth is not None
+        if use_replay is False or (use_replay == "auto" and not is_long):
+            yield unroll(self.step, segments, first, bptt_depth=bptt_depth), is_read
+            return
+        keep: KeepSegments = "auto" if use_replay == "auto" else 1
+        memories = replay(self.step, segments, first, bptt_depth=bptt_depth, keep_segments=keep)
+        yield memories, is_read
 
 
 def _is_read(segments: Segments, device: torch.device) -> Bool[Tensor, "s b"]:

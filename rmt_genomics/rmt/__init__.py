@@ -2,13 +2,14 @@
 
 from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.recurrent_memory_transformer import RecurrentMemoryTransformer
-from rmt_genomics.rmt.replay import replay, replay_trail
+from rmt_genomics.rmt.replay import KeepSegments, replay, replay_trail
 from rmt_genomics.rmt.segment_transformer import Reading, SegmentTransformer
 from rmt_genomics.rmt.segments import Segment, Segments
 from rmt_genomics.rmt.unroll import Trail, Written, each_memory, unroll, unroll_trail
 from rmt_genomics.rmt.wrapper import RecurrentMemoryTransformerWrapper
 
 __all__ = [
+    "KeepSegments",
     "RMTConfig",
     "Reading",
     "RecurrentMemoryTransformer",

@@ -99,7 +99,7 @@ class TrainingSettings:
     """Segments a gradient crosses."""
 
     replay: bool | Literal["auto"] = "auto"
-    """Keep one segment's activations at a time; auto = beyond a few segments."""
+    """Keep the activations of one segment (true), of all (false), or of as many as fit (auto)."""
 
     weight_decay: Annotated[float, Range(at_least=0)] = 0.01
     """Of matrices only: biases, norms, embeddings and memory are left alone."""

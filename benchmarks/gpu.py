@@ -1,0 +1,124 @@
+"""Training on an NVIDIA GPU: bp/s, share of the bf16 matrix rate and peak memory, by length.
+
+    python benchmarks/gpu.py [--compile]
+
+Both strands of one sequence (or ``--batch`` many), bf16, segment replay; and full attention over
+the whole sequence until it no longer fits. Needs a CUDA device.
+"""
+
+import argparse
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, replay
+
+PRESETS = {"small": (128, 4, 4, 16), "base": (256, 6, 4, 16)}
+ROUNDS = 3
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=[1024, 16_384, 131_072, 1_048_576, 4_194_304]
+    )
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="torch.compile the segment step")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("This benchmark needs a CUDA device, and torch sees none on this machine.")
+    limit = _matrix_rate()
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, batch {options.batch} x 2 "
+        f"strands, bf16; a large matrix product reaches {limit / 1e12:.0f} TFLOP/s; "
+        f"compiled: {options.compile}; medians of {ROUNDS}\n"
+    )
+    print("| model | bp | bp/s | share of matrix rate | peak memory |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, length, segment in [
+        *((name, length, 512) for name in PRESETS for length in options.lengths),
+        *((name, length, length) for name in PRESETS for length in options.lengths),
+    ]:
+        label = name if segment == 512 else f"{name}, full attention"
+        try:
+            print(_row(label, PRESETS[name], length, segment, limit, options))
+        except torch.cuda.OutOfMemoryError:
+            print(f"| {label} | {length:,} | - | - | does not fit |")
+
+
+def _row(
+    label: str,
+    preset: tuple[int, int, int, int],
+    length: int,
+    segment: int,
+    limit: float,
+    options: argparse.Namespace,
+) -> str:
+    """Measure one model at one length."""
+    torch.cuda.empty_cache()
+    dim, depth, heads, memory = preset
+    config = RMTConfig(
+        num_tokens=5,
+        num_memory_tokens=memory,
+        dim=dim,
+        depth=depth,
+        heads=heads,
+        dim_head=dim // heads,
+        seq_len=segment,
+        causal=False,
+        stem_width=11,
+    )
+    model = SegmentTransformer(config).cuda()
+    run = torch.compile(model, dynamic=False) if options.compile else model
+    rows = 2 * options.batch
+    tokens = torch.randint(0, 5, (rows, length), dtype=torch.uint8, device="cuda")
+    segments = Segments(tokens, [length] * rows, segment, config.halo)
+
+    def step() -> None:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            memories = replay(run, segments, model.memory.initial(rows))
+        memories[-1].sum().backward()
+        model.zero_grad()
+
+    flops = _flops(model, segments, rows)
+    step()
+    torch.cuda.reset_peak_memory_stats()
+    seconds = median(_seconds(step) for _ in range(ROUNDS))
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    return (
+        f"| {label} | {length:,} | {options.batch * length / seconds:,.0f} "
+        f"| {flops / seconds / limit:.1%} | {peak:.2f} GiB |"
+    )
+
+
+def _flops(model: SegmentTransformer, segments: Segments, rows: int) -> float:
+    """Return the FLOPs of a training step, from those of one full segment."""
+    memory: Tensor = model.memory.initial(rows)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(segments[0], memory)
+    return 4 * counter.get_total_flops() * len(segments)  # forward twice, backward two forwards
+
+
+def _matrix_rate() -> float:
+    """Return the FLOP/s of a large bf16 matrix product."""
+    left, right = torch.randn(2, 8192, 8192, dtype=torch.bfloat16, device="cuda")
+    _seconds(lambda: left @ right)
+    return 2 * 8192**3 / median(_seconds(lambda: left @ right) for _ in range(10))
+
+
+def _seconds(job: Callable[[], object]) -> float:
+    """Time one job with events on the device."""
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began.record()
+    job()
+    ended.record()
+    torch.cuda.synchronize()
+    return began.elapsed_time(ended) / 1000
+
+
+if __name__ == "__main__":
+    main()
