@@ -18,7 +18,7 @@ def test_a_notebook_runs_from_top_to_bottom(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside this one
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
 
     client.execute()

@@ -7,6 +7,7 @@ Dimensions: b batch, n base pairs, c classes, d model width.
 """
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
 from rmt_genomics.model.strands import BothStrands, Replay
 from rmt_genomics.model.tokens import N
+from rmt_genomics.rmt.modes import evaluating
 
 
 class RMTClassifier(
@@ -64,6 +66,10 @@ class RMTClassifier(
     ) -> Float[Tensor, "b two_d"]:
         """Return the both-strand encoding ``[forward | reverse]``; arguments as for calling."""
         _check_batch(codes, lengths)
+        if replay not in (True, False, "auto"):
+            raise ValueError(f"replay is {replay!r}, but must be True, False or 'auto'")
+        beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
+        codes = codes.masked_fill(beyond, N)
         encoding: Tensor = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
         return encoding
 
@@ -86,7 +92,7 @@ class RMTClassifier(
             bptt_depth: Segments a gradient crosses; None = all.
 
         Raises:
-            ValueError: If a length is below 1 or beyond the codes.
+            ValueError: If shapes do not fit, or a length is below 1 or beyond the codes.
         """
         logits: Tensor = self.head(
             self.features(codes, lengths, replay=replay, bptt_depth=bptt_depth)
@@ -122,15 +128,10 @@ class RMTClassifier(
 
     def predict_codes(self, codes: Sequence[np.ndarray]) -> np.ndarray:
         """Return the probability of each class for sequences of base codes, as one batch."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                batch, lengths = pad(codes)
-                logits = self(batch.to(self.device), lengths.to(self.device))
-                probabilities: np.ndarray = self.probabilities(logits).cpu().double().numpy()
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            batch, lengths = pad(codes)
+            logits = self(batch.to(self.device), lengths.to(self.device))
+            probabilities: np.ndarray = self.probabilities(logits).cpu().double().numpy()
         return probabilities
 
     def predict(self, sequences: Sequence[str]) -> list[str]:
@@ -164,6 +165,16 @@ class RMTClassifier(
             if not (folder / "README.md").exists():
                 self.generate_model_card().save(stage / "README.md")
         return self.push_to_hub(repo_id or folder.name) if push_to_hub else None
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None) -> str:  # type: ignore[override]
+        """Upload the model to the Hugging Face hub; return the address of the commit."""
+        from huggingface_hub import HfApi
+
+        hub = HfApi()
+        name = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return str(hub.upload_folder(repo_id=name, folder_path=folder))
 
     @classmethod
     def from_pretrained(
@@ -228,8 +239,13 @@ def _encode(sequence: str, place: int) -> np.ndarray:
 
 def _check_batch(codes: Tensor, lengths: Tensor) -> None:
     """Raise ValueError unless each length is within its row."""
-    if not len(codes):
-        raise ValueError("codes has no rows, but must hold at least one sequence")
+    if codes.ndim != 2 or not len(codes):
+        raise ValueError(f"codes has shape {tuple(codes.shape)}, but must be (b, n), b at least 1")
+    if lengths.shape != (len(codes),) or lengths.is_floating_point():
+        raise ValueError(
+            f"lengths is {lengths.dtype} of shape {tuple(lengths.shape)}, but must be whole "
+            f"numbers of shape ({len(codes)},): one a row of codes"
+        )
     low, high = int(lengths.min()), int(lengths.max())
     if low < 1 or high > codes.shape[1]:
         raise ValueError(

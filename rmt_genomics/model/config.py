@@ -72,6 +72,8 @@ class ClassifierConfig:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ConfigError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
+        if not all(isinstance(name, str) for name in self.classes):
+            raise ConfigError(f"classes is {self.classes}, but must hold names: text")
         if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
             raise ConfigError(f"classes is {self.classes}, but must be two or more distinct names")
         if self.task == "binary" and len(self.classes) != 2:

@@ -114,6 +114,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"{path}: is no whole safetensors file ({error}). Was the copy interrupted?"
         ) from error
     _check_names(model.state_dict(), weights, path)
+    model.to(next(iter(weights.values())).dtype)
     model.load_state_dict(weights)
 
 

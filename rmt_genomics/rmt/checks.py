@@ -5,6 +5,7 @@ Dimensions: b batch, n tokens, m memory tokens, d model width, x cached tokens.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from rmt_genomics.rmt.config import RMTConfig
@@ -34,14 +35,17 @@ def check_tokens(
             raise ValueError(
                 f"{name} has shape {tuple(given.shape)}, but must be that of x, {tuple(x.shape)}"
             )
-    if mask is not None and mask.dtype.is_floating_point:
+    if mask is not None and mask.dtype != torch.bool:
         raise ValueError(f"mask is {mask.dtype}, but must be bool: True where a token is real")
     if labels is not None:
+        if labels.is_floating_point():
+            raise ValueError(f"labels is {labels.dtype}, but labels must be integers")
         _check_ids("labels", labels, config.num_tokens, allowed=config.ignore_index)
 
 
 def _check_ids(name: str, ids: Tensor, num_tokens: int, *, allowed: int | None) -> None:
     """Raise ValueError if an id is outside the vocabulary (one wait for the device)."""
+    ids = ids.long()  # a small type would wrap num_tokens, not refuse
     wrong = (ids < 0) | (ids >= num_tokens)
     if allowed is not None:
         wrong &= ids != allowed

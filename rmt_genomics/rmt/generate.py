@@ -16,6 +16,7 @@ from torch import Tensor
 from rmt_genomics.rmt import checks
 from rmt_genomics.rmt.layers import Cache
 from rmt_genomics.rmt.layout import Layout, Sight
+from rmt_genomics.rmt.modes import evaluating
 from rmt_genomics.rmt.recurrent_memory_transformer import RecurrentMemoryTransformer
 from rmt_genomics.rmt.segment_transformer import Reading
 from rmt_genomics.rmt.segments import Segment
@@ -45,27 +46,24 @@ def sample_tokens(  # how to sample is said by name
         top_p: Sample only from the likeliest tokens that together reach this probability.
 
     Returns:
-        The new tokens, ``length`` less those of ``prime``.
+        The new tokens (int64), ``length`` less those of ``prime``.
 
     Raises:
         ValueError: If the model is not causal or an argument is out of range.
     """
-    _check(model, prime, length, filter_thres, top_p)
+    _check(model, prime, length, temperature, filter_thres, top_p)
     checks.check_tokens(model.config, prime, many_segments=True)
     checks.check_state(model.config, prime, *state)
-    was_training = model.training
-    model.eval()
-    try:
+    prime = prime.long()
+    with evaluating(model):
         decoder = Decoder(model, len(prime), *state)
         logits = decoder.extend(prime)
         tokens: list[Tensor] = []
         for index in range(length - prime.shape[1]):
             if index:
                 logits = decoder.extend(tokens[-1])
-            tokens.append(choose(logits, temperature, filter_thres, top_p).to(prime.dtype))
+            tokens.append(choose(logits, temperature, filter_thres, top_p))
         return torch.cat(tokens, dim=1) if tokens else prime[:, :0]
-    finally:
-        model.train(was_training)
 
 
 def choose(
@@ -90,6 +88,7 @@ def _check(
     model: RecurrentMemoryTransformer,
     prime: Tensor,
     length: int,
+    temperature: float,
     filter_thres: float,
     top_p: float | None,
 ) -> None:
@@ -100,6 +99,8 @@ def _check(
         raise ValueError(
             f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
         )
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}, but must be at least 0")
     if not 0 <= filter_thres < 1:
         raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
     if top_p is not None and not 0 < top_p <= 1:
@@ -156,7 +157,7 @@ class Decoder:
         """Read the full segment once more, to write the memory."""
         reading = self._whole_segment()
         self.memory, self.cache = reading.memory, reading.cache
-        self.earlier = torch.cat([self.earlier, self.segment], dim=1)
+        self.earlier = self._halo(torch.cat([self.earlier, self.segment], dim=1))
         self.is_start = False
         self._start_segment()
 

@@ -17,27 +17,33 @@ class RandomState:
 
     device: torch.device
     cpu: Tensor
-    cuda: Tensor | None
+    gpu: Tensor | None
 
     @classmethod
     def now(cls, device: torch.device) -> "RandomState":
         """Take the present state; ``device`` is where the step runs."""
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        return cls(device, torch.get_rng_state(), cuda)
+        gpu = None
+        if device.type == "cuda":
+            gpu = torch.cuda.get_rng_state(device)
+        elif device.type == "mps":
+            gpu = torch.mps.get_rng_state()
+        return cls(device, torch.get_rng_state(), gpu)
 
     def restore(self) -> None:
         """Make this the present state."""
         torch.set_rng_state(self.cpu)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(self.cuda, self.device)
+        if self.gpu is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(self.gpu, self.device)
+        elif self.gpu is not None:
+            torch.mps.set_rng_state(self.gpu)
 
     def same_or(self, earlier: "RandomState") -> "RandomState":
         """Return ``earlier`` if nothing was drawn since, so that equal states are kept once."""
         if not torch.equal(self.cpu, earlier.cpu):
             return self
-        if self.cuda is None or earlier.cuda is None:
+        if self.gpu is None or earlier.gpu is None:
             return earlier
-        return earlier if torch.equal(self.cuda, earlier.cuda) else self
+        return earlier if torch.equal(self.gpu, earlier.gpu) else self
 
 
 @contextmanager

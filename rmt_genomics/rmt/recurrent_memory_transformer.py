@@ -9,6 +9,7 @@ tokens; ``inner`` is heads x dim_head; ``two`` is keys, then values.
 import inspect
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Integer
@@ -94,7 +95,7 @@ class RecurrentMemoryTransformer(nn.Module):
         checks.check_state(self.config, x, read_memories, xl_memories)
         if mask_out_read_memories and read_memories is None:
             raise ValueError("mask_out_read_memories is True, but has no effect: no read_memories")
-        memory = self._memory(read_memories, len(x))
+        memory = self.memory_for(read_memories, len(x))
         segment = Segment(x, mask, 0, x.shape[1], read_memories is None, mask is not None)
         reading = self.transformer.read(
             segment,
@@ -120,6 +121,8 @@ class RecurrentMemoryTransformer(nn.Module):
     ) -> Float[Tensor, "b n"]:
         """Return the cross-entropy of each position; 0 where a label counts for nothing."""
         labels = self._valid(labels, mask)
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()  # sums of many losses overflow or round in 16 bits
         return F.cross_entropy(
             rearrange(logits, "b n v -> b v n"),
             labels,
@@ -138,7 +141,7 @@ class RecurrentMemoryTransformer(nn.Module):
         labels = labels.long()
         return labels if mask is None else labels.masked_fill(~mask, self.config.ignore_index)
 
-    def _memory(self, given: Tensor | None, batch: int) -> Tensor:
+    def memory_for(self, given: Tensor | None, batch: int) -> Tensor:
         """Return a memory for each row."""
         if given is None:
             return self.init_memory(batch)

@@ -15,13 +15,15 @@ Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from rmt_genomics.rmt.gradients import Gradients
+from rmt_genomics.rmt.modes import modes_of
 from rmt_genomics.rmt.random_state import AutocastState
 from rmt_genomics.rmt.rerun import Rerun
 from rmt_genomics.rmt.unroll import (
@@ -76,6 +78,7 @@ def replay(
         keep_segments=keep_segments,
         memory_device=memory_device,
         parameters=_parameters_of(step, parameters),
+        modules=step if isinstance(step, nn.Module) else None,
     ).memories
 
 
@@ -89,19 +92,24 @@ def replay_trail(  # noqa: PLR0913  # replay's arguments, and the cache
     keep_segments: KeepSegments = 1,
     memory_device: torch.device | None = None,
     parameters: Iterable[Tensor] | None = None,
+    modules: nn.Module | None = None,
 ) -> Trail:
     """Do as ``replay`` for a rich step; ``cache`` is what the first segment finds in it.
 
-    A cache is kept for every segment: with XL memories that is what grows.
+    A cache is kept for every segment: with XL memories that is what grows. ``modules`` are those
+    that the step runs (None = the step itself): they are run again in the mode they are in now.
     """
     check_run(segments, bptt_depth)
     if isinstance(keep_segments, int) and keep_segments < 1:
         raise ValueError(f"keep_segments is {keep_segments}, but must be at least 1, or 'auto'")
     trained = [each for each in _parameters_of(step, parameters) if each.requires_grad]
+    _refuse_hooks(trained)
     if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
         trail = unroll_trail(step, segments, memory, cache)  # no graph is recorded
         return trail._replace(memories=trail.memories.to(memory_device or memory.device))
     run = Rerun(step, segments, keep_segments, AutocastState.now(memory.device))
+    if modules is not None or isinstance(step, nn.Module):
+        run.modes = modes_of(modules or cast(nn.Module, step))
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
     memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
         run, depth, memory_device or memory.device, memory, cache, *trained
@@ -119,6 +127,15 @@ def _parameters_of(step: Any, given: Iterable[Tensor] | None) -> list[Tensor]:
             "name the tensors it is trained by, or they would get no gradient"
         )
     return list(step.parameters())
+
+
+def _refuse_hooks(parameters: Iterable[Tensor]) -> None:
+    """Raise ValueError for hooks that would run in every segment and once more on the total."""
+    if any(getattr(parameter, "_backward_hooks", None) for parameter in parameters):
+        raise ValueError(
+            "a trained parameter has a hook (Tensor.register_hook), but replay would call it once "
+            "a segment. Use register_post_accumulate_grad_hook, which sees the total."
+        )
 
 
 class _Replay(torch.autograd.Function):
@@ -143,6 +160,7 @@ class _Replay(torch.autograd.Function):
         return memories, *outputs
 
     @staticmethod
+    @once_differentiable  # a second derivative would be cut without a word
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Any, ...]:
         memory, memories, *rest = ctx.saved_tensors
         caches = [tuple(rest.pop(0) for _ in range(size)) for size in ctx.cache_sizes]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rmt_genomics.rmt.free_memory import free_bytes, saved_bytes
+from rmt_genomics.rmt.modes import Modes, in_modes
 from rmt_genomics.rmt.random_state import AutocastState, RandomState, random_state_kept
 from rmt_genomics.rmt.unroll import Cache, RichStep, Written, without_gradient
 
@@ -40,6 +41,7 @@ class Rerun:
         self.random_states: list[RandomState] = []
         self.kept: dict[int, tuple[Tensor, Written]] = {}
         self.last_cache: Cache = ()
+        self.modes: Modes = {}
 
     def forward(
         self, memory: Tensor, cache: Cache, memory_device: torch.device
@@ -73,7 +75,7 @@ class Rerun:
         """Return the memory that a segment reads and what it writes, joined by a graph."""
         if index in self.kept:
             return self.kept.pop(index)  # freed by its one use
-        with random_state_kept(memory.device):
+        with random_state_kept(memory.device), in_modes(self.modes):
             self.random_states[index].restore()
             return self._with_graph(
                 index, memory, tuple(tensor.to(memory.device) for tensor in cache)

@@ -61,6 +61,7 @@ class Segments(Sequence[Segment]):
         self.segment_length = segment_length
         self.halo = halo
         _check_lengths(self.lengths, tokens)
+        self._lengths = torch.tensor(self.lengths, device=tokens.device)  # copied there once
 
     def __len__(self) -> int:
         return -(-self.lengths[0] // self.segment_length)
@@ -82,7 +83,7 @@ class Segments(Sequence[Segment]):
         keep = None
         if lengths[-1] < stop + right:
             places = torch.arange(start - left, stop + right, device=window.device)
-            keep = places < torch.tensor(lengths, device=window.device)[:, None]
+            keep = places < self._lengths[: len(lengths), None]
         return Segment(window, keep, left, stop - start, is_start=index == 0)
 
 

@@ -95,7 +95,7 @@ def unroll_trail(
 ) -> Trail:
     """Do as ``unroll`` for a rich step; ``cache`` is what the first segment finds in it."""
     check_run(segments, bptt_depth)
-    if bptt_depth is None or bptt_depth >= len(segments):
+    if bptt_depth is None or bptt_depth >= len(segments) or not torch.is_grad_enabled():
         trail = list(_each(step, segments, Written(memory, cache)))
     else:
         trail = _each_cut(step, segments, Written(memory, cache), bptt_depth)

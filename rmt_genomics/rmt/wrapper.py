@@ -59,17 +59,21 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         super().__init__()
         self.transformer = transformer
         self.truncate_at_step = truncate_at_step
-        self.step = TokenStep(transformer)
 
     @property
     def seq_len(self) -> int:
         """Tokens in a segment."""
         return self.transformer.seq_len
 
+    @property
+    def step(self) -> TokenStep:
+        """The rich step over segments. (To compile: ``transformer.transformer.layers``.)"""
+        return TokenStep(self.transformer)
+
     def forward(  # noqa: PLR0913  # the arguments users of the published PyTorch RMT know
         self,
         x: Integer[Tensor, "b n"],
-        memories: Float[Tensor, "b m d"] | None = None,
+        memories: Float[Tensor, "b m d"] | Float[Tensor, "m d"] | None = None,
         *,
         mask: Bool[Tensor, "b n"] | None = None,
         xl_memories: XLMemories | None = None,
@@ -115,7 +119,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         if wants_loss and labels is None:
             x, mask, labels = self._next_tokens(x, mask)
         segments = self._segments(x, mask, labels, is_start=memories is None)
-        first = self.transformer.init_memory(len(x)) if memories is None else memories
+        first = self.transformer.memory_for(memories, len(x))
         depth = self.truncate_at_step if truncate_at_step is None else truncate_at_step
         cache = tuple(xl_memories or ())
         if not memory_replay_backprop:

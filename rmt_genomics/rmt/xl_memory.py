@@ -59,7 +59,7 @@ def next_cache(
             joined = torch.cat([past[layer], joined], dim=2)
         if segment.keep_inside is not None:
             joined = _right_aligned(joined)
-        caches.append(joined[:, :, -config.xl_length :])
+        caches.append(joined[:, :, -config.xl_length :].clone())  # not a view of all that was
     return tuple(caches)
 
 

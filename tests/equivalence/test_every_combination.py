@@ -181,14 +181,14 @@ def test_the_gradient_reaches_the_callers_memories() -> None:
 @pytest.mark.parametrize(("keep", "runs"), [(1, 9), (2, 8), (4, 6), (99, 5)])
 def test_kept_segments_are_not_run_again(keep: int, runs: int) -> None:
     model, calls = over_segments(), []
-    model.step.register_forward_pre_hook(lambda *_: calls.append(1))
+    model.transformer.transformer.embed.register_forward_pre_hook(lambda *_: calls.append(1))
     model(some_tokens(1, 29), memory_replay_backprop=True, keep_segments=keep).backward()
     assert len(calls) == runs
 
 
 def test_auto_keeps_what_fits_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model, calls = over_segments(), []
-    model.step.register_forward_pre_hook(lambda *_: calls.append(1))
+    model.transformer.transformer.embed.register_forward_pre_hook(lambda *_: calls.append(1))
     for free, runs in ((0, 10), (10**9, 6)):  # one more to see what a segment needs
         calls.clear()
         monkeypatch.setattr("rmt_genomics.rmt.rerun.free_bytes", lambda _, free=free: free)

@@ -69,7 +69,7 @@ def test_a_sequence_that_cannot_be_read_is_named(sequences: Any, message: str) -
     [
         (torch.zeros(1, 4, dtype=torch.uint8), [5], "must be between 1 and 4, the width of codes"),
         (torch.zeros(1, 4, dtype=torch.uint8), [0], "must be between 1 and 4, the width of codes"),
-        (torch.zeros(0, 4, dtype=torch.uint8), [], "codes has no rows"),
+        (torch.zeros(0, 4, dtype=torch.uint8), [], "codes has shape .0, 4., but must be"),
     ],
 )
 def test_lengths_beyond_the_codes_are_refused(
