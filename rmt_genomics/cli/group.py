@@ -55,8 +55,8 @@ class LazyGroup(click.Group):
                 return super().invoke(ctx)
         except RMTGenomicsError as error:
             raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("Stopped by Ctrl-C.", err=True)
+        except KeyboardInterrupt as stop:
+            click.echo(" ".join(["Stopped by Ctrl-C.", *map(str, stop.args)]), err=True)
             ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno is None or error.errno == errno.EPIPE:

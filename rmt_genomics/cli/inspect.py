@@ -63,6 +63,7 @@ def _lengths_summary(lengths: list[int]) -> str:
 
 def _labels_summary(labels: Path, pattern: str | None, records: list[RecordInfo]) -> str:
     """Count examples by label, and by split where the file has one."""
+    from rmt_genomics.datasets.examples import SPLITS
     from rmt_genomics.datasets.label_sources import LabelSource
 
     examples = LabelSource(labels, pattern).read(records)
@@ -70,6 +71,6 @@ def _labels_summary(labels: Path, pattern: str | None, records: list[RecordInfo]
     lines = [f"{len(examples):,} labelled examples, {len(counts):,} classes:"]
     for name, count in sorted(counts.items()):
         splits = Counter(e.split for e in examples if name in e.labels and e.split)
-        parts = ", ".join(f"{split} {number:,}" for split, number in sorted(splits.items()))
+        parts = ", ".join(f"{split} {splits[split]:,}" for split in SPLITS if splits[split])
         lines.append(f"  {name}: {count:,}" + (f" ({parts})" if parts else ""))
     return "\n".join(lines)

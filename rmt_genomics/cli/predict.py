@@ -59,7 +59,7 @@ def predict(  # noqa: PLR0913 (one argument an option)
 
     if out is not None:
         inputs = [*fasta, intervals] if intervals else fasta
-        check_new_file(out, inputs=inputs, overwrite=overwrite)
+        check_new_file(out, inputs=inputs, overwrite=overwrite, or_stdout=True)
     records, places = _read(fasta, window, step, intervals)
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
     lines = prediction_lines(predict_records(model, records), model.classes_, places)

@@ -67,6 +67,7 @@ def divide_labels(
         DataError: If the labels, the clusters or the parts break a rule.
     """
     examples = labels.read(store.records())
+    labels.check_classes(examples)
     if way is None:
         way = "homology" if clusters is not None else choose_way(examples)
     grouped = regroup(store, examples, way, clusters)

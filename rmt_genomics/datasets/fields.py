@@ -34,12 +34,19 @@ class Fields:
             )
         return self._cells[column]
 
-    def example(self, record_lengths: Mapping[str, int], group_column: str) -> Example:
-        """Check all cells and put them together."""
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether labels are joined here, so that the whole table may have any number a line."""
+        return ";" in self._cells["label"]
+
+    def example(
+        self, record_lengths: Mapping[str, int], group_column: str, *, may_have_none: bool = False
+    ) -> Example:
+        """Check all cells and put them together; ``may_have_none`` allows an empty label."""
         return Example(
             interval=self.interval(record_lengths[self.text("record")]),
             whole="start" not in self._cells,
-            labels=self._labels(),
+            labels=() if may_have_none and not self._cells["label"] else self._labels(),
             group=self.text(group_column) if group_column in self._cells else None,
             split=self._split() if "split" in self._cells else None,
         )

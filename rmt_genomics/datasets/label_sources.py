@@ -105,17 +105,33 @@ class LabelSource:
         if self.table is not None:
             return read_labels(self.table, lengths, group_column=group_column)
         rows = [_cells(record, self) for record in records]
-        _check_labelled(self, records, rows)
+        may_have_none = any(";" in row.get("label", "") for row in rows)
+        _check_labelled(self, records, rows, may_have_none=may_have_none)
         _check_group_column(self, rows, group_column)
         _warn_of_unused(self, records, group_column)
         if str(self.path) in _WITH_SPLIT:
             _add_splits(self, records, rows)
         examples = [
-            Fields(f"{record.file}: record {record.name!r}", row).example(lengths, group_column)
+            Fields(f"{record.file}: record {record.name!r}", row).example(
+                lengths, group_column, may_have_none=may_have_none
+            )
             for record, row in zip(records, rows, strict=True)
         ]
         warn_of_mixed_labels(str(self), examples)
         return examples
+
+    def check_classes(self, examples: Sequence[Example]) -> None:
+        """Raise DataError if all examples are one class since they are in one folder or file.
+
+        To be called before something is learned from them; judging one class is fine.
+        """
+        labels = {label for example in examples for label in example.labels}
+        if str(self.path) in _WHERE_CLASSES_ARE and len(labels) == 1:
+            raise DataError(
+                f"{self}: all {len(examples)} examples are in one {self.path} and have the label "
+                f"{labels.pop()!r}, but there must be two classes at least. Give the folder that "
+                f"holds {_WHERE_CLASSES_ARE[str(self.path)]}."
+            )
 
 
 def _by_column(record: RecordInfo, _: str) -> dict[str, str]:
@@ -141,6 +157,7 @@ _LABELS: dict[str, Callable[[RecordInfo, str], dict[str, str]]] = {
     "file": _by_file,
     "folder": _by_folder,
 }
+_WHERE_CLASSES_ARE = {"folder": "one folder a class", "file": "one file a class"}
 _WITH_SPLIT = ("column", "header")
 _PLACES = ("record", "start", "end", "strand")  # where a sequence is from, not a part of it
 
@@ -151,10 +168,16 @@ def _cells(record: RecordInfo, source: LabelSource) -> dict[str, str]:
 
 
 def _check_labelled(
-    source: LabelSource, records: Sequence[RecordInfo], rows: Sequence[dict[str, str]]
+    source: LabelSource,
+    records: Sequence[RecordInfo],
+    rows: Sequence[dict[str, str]],
+    *,
+    may_have_none: bool,
 ) -> None:
     missing = [
-        record.name for record, row in zip(records, rows, strict=True) if not row.get("label")
+        record.name
+        for record, row in zip(records, rows, strict=True)
+        if "label" not in row or not (row["label"] or may_have_none)
     ]
     if missing:
         raise DataError(

@@ -11,8 +11,9 @@ both counted on the forward strand whatever the ``strand`` is:
     record  start   end     strand  label
     chr1    10000   42768   -       enhancer
 
-``strand``, ``group`` and ``split`` may be left out. Several labels are joined by ``;``. Comment
-lines that begin with ``#`` may come before the header. A BED file (see ``bed``) needs no header:
+``strand``, ``group`` and ``split`` may be left out. Several labels are joined by ``;``; in a table
+that has such lines, an empty label means none of them. Comment lines that begin with ``#`` may come
+before the header. A BED file (see ``bed``) needs no header:
 its fourth column is the label, its sixth the strand.
 """
 
@@ -60,7 +61,10 @@ def read_labels(
     _check_columns(header, group_column)
     first_lines = _check_records(path, header, rows, record_lengths)
     fields = [Fields(row.where, row.named(header.cells)) for row in rows]
-    examples = [each.example(record_lengths, group_column) for each in fields]
+    is_multilabel = any(each.has_several_labels for each in fields)
+    examples = [
+        each.example(record_lengths, group_column, may_have_none=is_multilabel) for each in fields
+    ]
     _check_no_repeats(path, rows, examples)
     if "start" in header.cells:
         warn_if_one_based(str(path), [each.interval for each in examples], record_lengths)
@@ -171,11 +175,14 @@ def _check_records(
 
 
 def _check_no_repeats(path: Path, rows: Sequence[Row], examples: Sequence[Example]) -> None:
-    first: dict[Interval, int] = {}
+    first: dict[Interval, tuple[int, Example]] = {}
     for row, example in zip(rows, examples, strict=True):
         if example.interval in first:
+            number, earlier = first[example.interval]
+            are_same = example == earlier
+            remedy = "Remove one of the two." if are_same else "Join several labels by ';'."
             raise DataError(
-                f"{path}:{row.number}: {example.name} was already at line "
-                f"{first[example.interval]}, but must have one line. Join several labels by ';'."
+                f"{path}:{row.number}: {example.name} was already at line {number}, "
+                f"but must have one line. {remedy}"
             )
-        first[example.interval] = row.number
+        first[example.interval] = row.number, example

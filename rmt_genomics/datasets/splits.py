@@ -7,6 +7,9 @@ class is in the training part; the same seed gives the same parts.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.hold_out import groups_of, hold_out
 from rmt_genomics.errors import ConfigError, DataError
@@ -68,7 +71,7 @@ def split_examples(
     if "validation" not in parts:
         by_group = how == "group" or (how == "column" and _has_groups(examples))
         groups = groups_of(parts["train"], by_group=by_group)
-        counts = scheme.multi_hot(parts["train"])
+        counts = _counted(scheme, parts["train"])
         held_out = hold_out(counts, groups, validation_fraction, seed)
         parts |= _divide(parts["train"], held_out)
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
@@ -92,12 +95,18 @@ def split_by_shares(
     parts, left = {"train": tuple(examples)}, 1.0
     for name in [name for name in ("test", "validation") if shares[name] > 0]:
         groups = groups_of(parts["train"], by_group=by_group)
-        counts = scheme.multi_hot(parts["train"])
+        counts = _counted(scheme, parts["train"])
         held_out = hold_out(counts, groups, shares[name] / left, seed, part=name)
         parts |= _divide(parts["train"], held_out, name)
         left -= shares[name]
     _check_classes_everywhere(parts, scheme)
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
+
+
+def _counted(scheme: LabelScheme, examples: Sequence[Example]) -> npt.NDArray[np.float32]:
+    """Return a column a class, and one more for having none: that must be divided as well."""
+    hot = scheme.multi_hot(examples)
+    return np.column_stack([hot, ~hot.any(axis=1)]).astype(np.float32)
 
 
 def _best_way(examples: Sequence[Example]) -> str:

@@ -25,6 +25,7 @@ from rmt_genomics.inference import kmer_baseline, tables
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
 from rmt_genomics.inference.output import check_new_folder, write_text
 from rmt_genomics.inference.predict import make_prediction
+from rmt_genomics.inference.trained_on import warn_if_trained_on
 from rmt_genomics.model import RMTClassifier, classification_metrics
 from rmt_genomics.model.classifier import batches_of_similar_length
 from rmt_genomics.model.device import choose_device
@@ -42,7 +43,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Judge a model on labelled DNA and write ``metrics.json`` and two tables into ``out``.
 
-    If the labels file marks rows as test, those are judged; else all rows are.
+    If the labels file marks rows as test, those are judged; else all rows are. Warns if the model
+    was trained on some of them.
 
     Args:
         model_dir: A model folder or a hub id. The k-mer baseline in it is judged too; if there
@@ -66,6 +68,7 @@ def evaluate(
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
     examples = labels.read(store.records())
     test = [example for example in examples if example.split == "test"]
+    warn_if_trained_on(model_dir, test or examples, store.sha256)
     judged = _Judged.of(model, store, test or examples, where=str(labels))
     train = [example for example in examples if example.split == "train"]
     baseline = _find_baseline(model_dir, judged.scheme, store, train, where=str(labels))

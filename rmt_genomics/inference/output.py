@@ -1,6 +1,7 @@
 """Output that appears whole or not at all: written under a temporary name, then renamed."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,13 +9,28 @@ from pathlib import Path
 from rmt_genomics.errors import ConfigError
 
 
-def check_new_file(path: Path, *, inputs: Sequence[Path], overwrite: bool) -> None:
-    """Raise ConfigError if ``path`` may not be written, before any work is done for it."""
+def check_new_file(
+    path: Path, *, inputs: Sequence[Path], overwrite: bool, or_stdout: bool = False
+) -> None:
+    """Raise ConfigError if ``path`` may not be written, before any work is done for it.
+
+    Args:
+        path: What is to be made.
+        inputs: What is read; it must not be written over.
+        overwrite: A file at ``path`` may be replaced. Links, devices and pipes never are.
+        or_stdout: Without ``--out`` the command writes to stdout.
+    """
     if any(each.exists() and path.exists() and each.samefile(path) for each in inputs):
         raise ConfigError(f"{path}: is an input too, but would be overwritten. Give another --out.")
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder, but must be a file. Name a file inside it.")
-    if path.exists() and not overwrite:
+    if (kind := _kind_of(path)) not in (None, "a file"):
+        remedy = "Leave --out out to write to stdout, or name" if or_stdout else "Name"
+        raise ConfigError(
+            f"{path}: is {kind}, but --out makes a file and replaces nothing else. "
+            f"{remedy} a file in a folder."
+        )
+    if kind is not None and not overwrite:
         raise ConfigError(
             f"{path}: there is a file already, but nothing is overwritten unasked. "
             "Add --overwrite, or give another --out."
@@ -24,6 +40,17 @@ def check_new_file(path: Path, *, inputs: Sequence[Path], overwrite: bool) -> No
             f"{path}: there is no folder {path.absolute().parent}, but the file is to be in it. "
             "Make the folder first."
         )
+
+
+def _kind_of(path: Path) -> str | None:
+    """Say in words what is at a path, without following a link; None if nothing is."""
+    if path.is_symlink():
+        return f"a link to {path.readlink()}"
+    if not path.exists():
+        return None
+    mode = path.stat().st_mode
+    kinds = {stat.S_IFREG: "a file", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def check_new_folder(folder: Path, *, overwrite: bool) -> None:

@@ -229,6 +229,9 @@ def batches_of_similar_length(
 
 def _encode(sequence: str, place: int) -> np.ndarray:
     """Return base codes, or say which sequence is wrong."""
+    if not isinstance(sequence, str | bytes):
+        kind = type(sequence).__name__
+        raise DataError(f"sequence {place}: is a {kind}, but must be text, such as 'ACGT'.")
     if not sequence:
         raise DataError(f"sequence {place}: is empty, but must have at least 1 bp")
     try:

@@ -6,6 +6,7 @@ stop half-way leaves the old model or the new one.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.model.config import ClassifierConfig
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)  # begins with no dot, as paths may
 
 
 def find(source: str | Path, name: str, **hub_options: object) -> Path:
@@ -33,14 +35,32 @@ def find(source: str | Path, name: str, **hub_options: object) -> Path:
     folder = Path(source)
     if folder.is_dir():
         if not (folder / name).is_file():
+            _check_finished(folder)
             raise CheckpointError(
                 f"{folder}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "
                 "Give the --out folder of a finished training."
             )
         return folder / name
-    if folder.exists() or str(source).count("/") > 1 or str(source).startswith((".", "/")):
-        raise CheckpointError(f"{source}: is not a folder, but a model is a folder or a hub id")
+    if folder.exists():
+        raise CheckpointError(
+            f"{source}: is not a folder, but a model is a folder or a hub id. "
+            "Give the --out folder of a finished training."
+        )
+    if not _HUB_ID.fullmatch(str(source)):
+        raise CheckpointError(
+            f"{source}: there is no such folder, and a hub id looks like owner/name. "
+            "Check the path."
+        )
     return _download(str(source), name, **hub_options)
+
+
+def _check_finished(folder: Path) -> None:
+    """Raise CheckpointError if a folder without a model is that of a training under way."""
+    if (folder / "config.toml").is_file() and (folder / "split.tsv").is_file():
+        raise CheckpointError(
+            f"{folder}: training has not finished, but only then is there a model. "
+            f"Go on with: rmt-genomics train ... --out {folder} --resume"
+        )
 
 
 def _download(hub_id: str, name: str, **hub_options: object) -> Path:

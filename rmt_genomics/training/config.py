@@ -4,11 +4,12 @@
 leaves open; that is what a run folder keeps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from rmt_genomics.dna import Tokenizer
+from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.training.presets import PRESETS
 from rmt_genomics.training.rules import Range, check_fields
@@ -148,7 +149,8 @@ class ExperimentConfig:
     data: DataSettings = field(default_factory=DataSettings)
 
     def __post_init__(self) -> None:
-        self.classifier(("any", "other"), "binary")  # sizes that do not fit together fail here
+        _check_sizes(self._sizes())
+        self.classifier(("any", "other"), "binary")  # what else does not fit together fails here
 
     def resolved(self) -> "ExperimentConfig":
         """Return the same settings with every number filled in from the preset."""
@@ -158,16 +160,13 @@ class ExperimentConfig:
 
     def classifier(self, classes: Sequence[str], task: str) -> ClassifierConfig:
         """Return what the model is built from, for these labels."""
-        explicit = {name: n for name, n in asdict(self.model).items() if n is not None}
-        sizes = {**asdict(PRESETS[self.model.preset]), **explicit}
-        del sizes["preset"]
         return ClassifierConfig(
             classes=tuple(classes),
             task=task,
             tokenizer_kind=self.tokenizer.kind,
             k=self.tokenizer.k,
             stride=self.tokenizer.stride,
-            **sizes,
+            **self._sizes(),
         )
 
     def flat(self) -> dict[str, object]:
@@ -177,3 +176,29 @@ class ExperimentConfig:
             for section in fields(self)
             for name, value in asdict(getattr(self, section.name)).items()
         }
+
+    def _sizes(self) -> dict[str, Any]:
+        """Return the model's settings by name, those of the preset where they are left open."""
+        explicit = {name: n for name, n in asdict(self.model).items() if n is not None}
+        sizes = {**asdict(PRESETS[self.model.preset]), **explicit}
+        del sizes["preset"]
+        return sizes
+
+
+def _check_sizes(sizes: Mapping[str, Any]) -> None:
+    """Raise ConfigError, by the keys that users know, if sizes do not go together."""
+    dim, heads, stem_width = sizes["dim"], sizes["heads"], sizes["stem_width"]
+    if dim % heads:
+        raise ConfigError(
+            f"model.dim ({dim}) must be a multiple of model.heads ({heads}). Change one of them."
+        )
+    if dim // heads % 2:
+        raise ConfigError(
+            f"model.dim ({dim}) divided by model.heads ({heads}) is {dim // heads}, but must be "
+            "even: positions turn pairs of features. Change one of them."
+        )
+    if stem_width and stem_width % 2 == 0:
+        raise ConfigError(
+            f"model.stem_width is {stem_width}, but must be odd, or 0 for no stem. "
+            f"For example: {stem_width + 1}."
+        )

@@ -60,6 +60,7 @@ def prepare(
     labels.check()  # at once, not after encoding a long FASTA file
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
     examples = labels.read(store.records(), group_column=config.data.group)
+    labels.check_classes(examples)
     split = split_examples(
         examples,
         how=config.data.split,

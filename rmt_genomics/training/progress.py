@@ -22,10 +22,12 @@ class ShowProgress(Callback):
         self.max_epochs = max_epochs
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
+        self.has_begun = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show an empty bar, on a terminal."""
         del pl_module
+        self.has_begun = True
         if self.console.is_terminal:
             self.bar = Progress(
                 TextColumn("{task.description}"),
@@ -51,6 +53,13 @@ class ShowProgress(Callback):
         del trainer, pl_module
         self._remove_bar()
         self.console.print(line(self.measured.rows[-1], self.max_epochs), markup=False)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so if a resumed run had nothing left to do."""
+        del trainer, pl_module
+        if not self.has_begun:
+            done = f"{len(self.measured.rows)} of at most {self.max_epochs} epochs"
+            self.console.print(f"Nothing was left to do: the run had finished ({done}).")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

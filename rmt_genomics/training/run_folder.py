@@ -103,9 +103,15 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn a full disk and missing rights into errors that name the folder and a remedy."""
+        """Turn a full disk and missing rights into errors that name the folder and a remedy.
+
+        A ``KeyboardInterrupt`` gets words, too: how to go on.
+        """
         try:
             yield
+        except KeyboardInterrupt as stop:
+            remedy = f"Go on with: rmt-genomics train ... --out {self.path} --resume"
+            raise KeyboardInterrupt(remedy) from stop
         except OSError as error:
             if error.errno in _NO_SPACE:
                 raise self._full() from error

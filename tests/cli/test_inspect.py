@@ -44,8 +44,8 @@ def test_labels_are_counted_by_class_and_split(tmp_path: Path) -> None:
 
     assert summary[1:] == [
         "6 labelled examples, 2 classes:",
-        "  at: 3 (test 1, train 2)",
-        "  gc: 3 (test 1, train 2)",
+        "  at: 3 (train 2, test 1)",
+        "  gc: 3 (train 2, test 1)",
     ]
 
 

@@ -122,6 +122,18 @@ def test_a_file_is_replaced_only_if_told_to(tmp_path: Path) -> None:
     assert out.read_text().startswith("record\t")
 
 
+def test_a_link_is_not_replaced_and_stdout_is_named(tmp_path: Path) -> None:
+    model = saved_model(tmp_path / "model")
+    fasta, link = write_fasta(tmp_path / "toy.fa", {"r": "ACGT"}), tmp_path / "stdout"
+    link.symlink_to("/dev/fd/1")
+
+    told = fail("predict", model, fasta, "--out", link, "--overwrite")
+
+    assert "stdout: is a link to /dev/fd/1" in told
+    assert "Leave --out out to write to stdout" in told
+    assert link.is_symlink()
+
+
 def test_a_record_that_is_wrong_half_way_leaves_no_file(tmp_path: Path) -> None:
     model = saved_model(tmp_path / "model")
     fasta, out = write_fasta(tmp_path / "toy.fa", {"r1": "ACGT", "r2": "AC-T"}), tmp_path / "o.tsv"
@@ -224,6 +236,18 @@ def test_a_model_folder_that_is_none_is_named(tmp_path: Path) -> None:
 
     assert "empty: has no config.json" in fail("predict", tmp_path / "empty", fasta)
     assert "is not a folder" in fail("predict", fasta, fasta)
+
+
+def test_the_folder_of_an_unfinished_training_is_known(tmp_path: Path) -> None:
+    fasta, run = write_fasta(tmp_path / "toy.fa", {"r": "ACGT"}), tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("config.toml", "split.tsv", "checkpoints/last.ckpt"):
+        (run / name).touch()
+
+    told = fail("predict", run, fasta)
+
+    assert f"{run}: training has not finished" in told
+    assert f"Go on with: rmt-genomics train ... --out {run} --resume" in told
 
 
 def test_a_device_that_is_not_there_is_an_error(

@@ -76,6 +76,42 @@ def test_resuming_takes_the_settings_of_the_run(data: Data, tmp_path: Path) -> N
     result = CliRunner().invoke(main, [*places, "--device", "cpu", "--resume"])
 
     assert result.exit_code == 0, result.output
+    told = "Nothing was left to do: the run had finished (1 of at most 1 epochs)."
+    assert told in result.stderr.splitlines()
+
+
+def test_stopping_says_how_to_go_on(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("rmt_genomics.training.module.ClassifierModule.training_step", press)
+        stopped = train(data, out)
+    resumed = train(data, out, "--resume")
+
+    told = f"Stopped by Ctrl-C. Go on with: rmt-genomics train ... --out {out} --resume"
+    assert (stopped.exit_code, stopped.stderr.splitlines()[-1]) == (130, told)
+    assert resumed.exit_code == 0, resumed.output
+    assert "Nothing was left" not in resumed.stderr
+
+
+def test_an_example_may_have_none_of_several_labels(data: Data, tmp_path: Path) -> None:
+    labels = ["", "poor", "rich", "poor;rich"]
+    rows = [f"r{index}\t{labels[index % 4]}" for index in range(16)]
+    data[1].write_text("\n".join(["record\tlabel", *rows]) + "\n")
+
+    result = train(data, tmp_path / "run", training__max_epochs=1)
+
+    assert result.exit_code == 0, result.output
+    held_out = [
+        line.split("\t")[4]
+        for line in (tmp_path / "run/split.tsv").read_text().splitlines()
+        if line.endswith("validation")
+    ]
+    assert "" in held_out
 
 
 @pytest.mark.parametrize(

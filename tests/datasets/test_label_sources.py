@@ -132,6 +132,31 @@ def test_folder_is_one_folder_a_class(tmp_path: Path) -> None:
     }
 
 
+def test_an_empty_cell_among_several_labels_means_none_of_them(tmp_path: Path) -> None:
+    table = write(tmp_path / "toy.csv", "name,sequence,label\na,AC,x;y\nb,AC,\n")
+
+    assert read(table, "column") == {"a": ("x", "y"), "b": ()}
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("folder", r"--labels folder: all 2 examples are in one folder and have the label 'lytic'"),
+        ("folder", "two classes at least. Give the folder that holds one folder a class."),
+        ("file", "in one file and have the label 'a', .* Give the folder that holds one file a"),
+    ],
+)
+def test_one_folder_or_file_is_one_class_and_not_enough(
+    tmp_path: Path, word: str, words: str
+) -> None:
+    sequences = write(tmp_path / "lytic" / "a.fa", ">r1\nAC\n>r2\nAC\n")
+    source = LabelSource(Path(word))
+    examples = source.read(EncodedStore.open(sequences).records())
+
+    with pytest.raises(DataError, match=words):
+        source.check_classes(examples)
+
+
 def test_a_table_that_is_not_there_is_noticed_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"heder: there is no such file.*labels file \(or one of c"):
         LabelSource(tmp_path / "heder").check()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.datasets.labels import COLUMNS, Example, read_labels
+from rmt_genomics.datasets.labels import COLUMNS, Example, LabelScheme, read_labels
 from rmt_genomics.dna.interval import Interval
 
 LENGTHS = {"chr1": 100, "chr2": 50}
@@ -108,3 +108,10 @@ def test_columns_may_stand_in_any_order(
         Interval("chr1", 0, 10, "-"), whole=False, labels=("yes",), group="g", split="validation"
     )
     assert example == expected
+
+
+def test_an_empty_label_among_several_means_none_of_them(tmp_path: Path) -> None:
+    examples = read(tmp_path, "record\tlabel\nchr1\tb;a\nchr2\t\n")
+
+    assert [example.labels for example in examples] == [("b", "a"), ()]
+    assert LabelScheme.of(examples).targets(examples).tolist() == [[1, 1], [0, 0]]

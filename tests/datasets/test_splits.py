@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,6 +48,23 @@ def test_a_rare_class_is_on_both_sides_if_it_can_be() -> None:
 
     assert Counter(each.labels[0] for each in split.validation) == {"a": 10, "b": 1}
     assert {each.labels[0] for each in split.train} == {"a", "b", "c"}
+
+
+def test_having_none_of_several_labels_is_divided_like_a_class() -> None:
+    kinds = {(): 20, ("a",): 8, ("a", "b"): 12}
+    labels = [each for each, count in kinds.items() for _ in range(count)]
+    examples = [
+        replace(example, labels=each)
+        for example, each in zip(make("x" * len(labels)), labels, strict=True)
+    ]
+
+    split = divide(examples)
+    shared = split_by_shares(
+        examples, {"train": 0.5, "validation": 0.25, "test": 0.25}, by_group=False, seed=0
+    )
+
+    for part in (split.validation, shared.validation, shared.test):
+        assert sum(not each.labels for each in part) == 5
 
 
 def test_groups_are_held_out_whole() -> None:

@@ -84,6 +84,10 @@ MALFORMED = {
         "labels.tsv:4: chr1 was already at line 2, but must have one line. "
         "Join several labels by ';'.",
     ),
+    "a line twice": (
+        "record\tlabel\nchr1\tyes\nchr2\tno\nchr1\tyes\n",
+        "labels.tsv:4: chr1 was already at line 2, but must have one line. Remove one of the two.",
+    ),
     "an interval twice": (
         PARTS + "chr1\t0\t4\tyes\nchr1\t0\t4\tno\n",
         "labels.tsv:3: chr1:0-4(+) was already at line 2, but must have one line.",

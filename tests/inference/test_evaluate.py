@@ -235,3 +235,41 @@ def test_a_run_keeps_the_baseline_of_its_train_part(tmp_path: Path) -> None:
 
     saved = KmerBaseline.load(run / FILE_NAME)
     assert saved.coefficients.tolist() == fitted_baseline(tmp_path).coefficients.tolist()
+
+
+def test_examples_that_the_model_was_trained_on_are_counted(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation")
+    sha256 = EncodedStore.open(fasta).sha256
+    (run / "environment.txt").write_text(f"seed: 0\nfasta_sha256: {sha256}\n")
+
+    words = r"split\.tsv: 6 of 12 examples were trained on by this model, so the figures flatter it"
+    with pytest.warns(RMTGenomicsWarning, match=words):
+        metrics = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "out")
+
+    assert metrics["n"] == 12
+
+
+def test_of_other_sequences_only_name_and_length_are_known(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation")
+    (run / "environment.txt").write_text("fasta_sha256: 0123\n")
+
+    with pytest.warns(RMTGenomicsWarning, match="6 of 12 examples have the name and length of one"):
+        evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "out")
+
+
+def test_examples_held_out_in_training_are_judged_without_a_warning(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation test")
+
+    assert evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "out")["n"] == 4
+
+
+def test_an_example_with_none_of_the_labels_is_judged(tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "toy.fa", {f"r{i}": dna(30, seed=i) for i in range(5)})
+    rows = ["r0 at;gc test", "r1  test", "r2 at train", "r3 gc train", "r4  train"]
+    labels = write_table(tmp_path / "l.tsv", "record label split", *rows)
+    model = saved_model(tmp_path / "model", task="multilabel")
+
+    metrics = evaluate(model, fasta, labels, tmp_path / "out")
+
+    assert [sum(counts[1]) for counts in metrics["confusion"]] == [1, 1]  # of two, one has it
+    assert [row["truth"] for row in rows_of(tmp_path / "out" / "predictions.tsv")] == ["at;gc", ""]

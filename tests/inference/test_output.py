@@ -86,3 +86,33 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"a\.txt: is a file, but must be a folder"):
         check_new_folder(tmp_path / "a.txt", overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_is_never_replaced(tmp_path: Path, *, overwrite: bool) -> None:
+    (tmp_path / "a.tsv").write_text("mine")
+    for name, target in (("link", "a.tsv"), ("dangling", "gone")):
+        (tmp_path / name).symlink_to(target)
+
+        with pytest.raises(ConfigError, match=f"{name}: is a link to {target}.*Name a file") as got:
+            check_new_file(tmp_path / name, inputs=[], overwrite=overwrite)
+
+        assert "--overwrite" not in str(got.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_pipe_or_device_is_never_replaced(tmp_path: Path, *, overwrite: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    for path, kind in ((tmp_path / "pipe", "a named pipe"), (Path(os.devnull), "a device")):
+        with pytest.raises(ConfigError, match=f"{path}: is {kind}, but --out makes a file") as got:
+            check_new_file(path, inputs=[], overwrite=overwrite)
+        assert "--overwrite" not in str(got.value)
+
+
+def test_where_stdout_will_do_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stdout").symlink_to("/dev/fd/1")
+
+    with pytest.raises(ConfigError, match=r"stdout: is a link to .*Leave --out out to write to st"):
+        check_new_file(tmp_path / "stdout", inputs=[], overwrite=True, or_stdout=True)

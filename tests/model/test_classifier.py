@@ -4,8 +4,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -62,6 +63,13 @@ def test_no_sequences_give_no_rows() -> None:
 def test_a_sequence_that_cannot_be_read_is_named(sequences: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         toy().predict_proba(sequences)
+
+
+def test_what_is_no_text_is_named_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for users
+
+    with pytest.raises(DataError, match="sequence 1: is a NoneType, but must be text, such as"):
+        toy().predict_proba(["ACGT", cast("str", None)])
 
 
 @pytest.mark.parametrize(
@@ -224,3 +232,34 @@ def test_a_broken_folder_says_what_is_wrong(
 def test_a_model_that_is_nowhere_is_named(source: str) -> None:
     with pytest.raises(CheckpointError, match=source):
         RMTClassifier.from_pretrained(source)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in for the hub, which has nothing; note who was asked for."""
+    asked: list[str] = []
+
+    def download(hub_id: str, *_: object) -> None:
+        asked.append(hub_id)
+        raise OSError("offline")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    return asked
+
+
+@pytest.mark.parametrize("source", ["rml", "./nope", "../a/b", "/no/where", "a/b/c", "rml/", "~/a"])
+def test_what_is_no_hub_id_is_a_folder_that_is_not_there(hub: list[str], source: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        RMTClassifier.from_pretrained(source)
+
+    assert str(caught.value).startswith(
+        f"{source}: there is no such folder, and a hub id looks like owner/name."
+    )
+    assert hub == []
+
+
+def test_owner_and_name_are_looked_for_on_the_hub(hub: list[str]) -> None:
+    with pytest.raises(CheckpointError, match="could not be had from the hub"):
+        RMTClassifier.from_pretrained("owner-1/my.model_2")
+
+    assert hub == ["owner-1/my.model_2"]

@@ -74,9 +74,11 @@ def test_model_and_tokenizer_settings_reach_the_classifier() -> None:
 
 
 def test_sizes_that_do_not_fit_together_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dim \(10\) must be a multiple of heads \(4\)"):
+    with pytest.raises(ConfigError, match=r"^model\.dim \(10\) must be a multiple of model.*\(4\)"):
         ExperimentConfig(model=ModelSettings(dim=10))
-    with pytest.raises(ConfigError, match="stem_width is 4, but must be odd"):
+    with pytest.raises(ConfigError, match=r"^model\.dim \(12\) divided by model\.heads \(4\) is 3"):
+        ExperimentConfig(model=ModelSettings(dim=12))
+    with pytest.raises(ConfigError, match=r"^model\.stem_width is 4, but must be odd"):
         ExperimentConfig(model=ModelSettings(stem_width=4))
 
 
