@@ -15,7 +15,7 @@ Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -108,8 +108,10 @@ def replay_trail(  # noqa: PLR0913  # replay's arguments, and the cache
         trail = unroll_trail(step, segments, memory, cache)  # no graph is recorded
         return trail._replace(memories=trail.memories.to(memory_device or memory.device))
     run = Rerun(step, segments, keep_segments, AutocastState.now(memory.device))
-    if modules is not None or isinstance(step, nn.Module):
-        run.modes = modes_of(modules or cast(nn.Module, step))
+    if modules is None and isinstance(step, nn.Module):
+        modules = step
+    if modules is not None:
+        run.modes = modes_of(modules)
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
     memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
         run, depth, memory_device or memory.device, memory, cache, *trained

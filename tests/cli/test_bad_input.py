@@ -41,7 +41,7 @@ BAD_LABELS = [  # name of the case, rows after the header, words
     ("labels without record", ["r1 at x", "r2 gc x", "r3 gc x"], ["1 of 3", "'r3' (line 4)"]),
     ("record without labels", ["r1 at test"], ["1 of 2 records", "('r2')", "Add their lines"]),
     ("unknown split", ["r1 at test", "r2 gc tset"], [":3:", "'tset'", "Did you mean 'test'?"]),
-    ("twice", ["r1 at test", "r2 gc test", "r1 at test"], [":4:", "line 2", "Join"]),
+    ("twice", ["r1 at test", "r2 gc test", "r1 at test"], [":4:", "line 2", "Remove one"]),
     ("a cell too few", ["r1 at"], [":2:", "2 tab-separated fields", "must have 3"]),
     ("nothing below the header", [], ["no line after the header"]),
 ]
