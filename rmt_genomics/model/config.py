@@ -57,7 +57,7 @@ class ClassifierConfig:
 
     dropout: float = 0.0
     """Share of feed-forward features dropped in training. (Attention weights are left alone: to
-    drop them costs the fused kernel, and two thirds of the speed on a CPU.)"""
+    drop them costs the fused kernel, and much of the speed on a CPU.)"""
 
     memory_gate: bool = False
     """A gate, biased to remember, between the memory read and the memory written."""
