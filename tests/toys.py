@@ -35,7 +35,7 @@ def ragged(model: SegmentTransformer, lengths: list[int]) -> Segments:
     """Random tokens for rows of these lengths (longest first), cut for this model."""
     torch.manual_seed(1)
     tokens = torch.randint(0, 5, (len(lengths), lengths[0]))
-    return Segments(tokens, lengths, model.config.seq_len, model.config.halo)
+    return Segments(tokens, lengths, model.config.tokens_a_segment, model.config.halo)
 
 
 def some_memory(model: SegmentTransformer, rows: int) -> Tensor:

@@ -55,6 +55,9 @@ class ClassifierConfig:
     stem_width: int = 11
     """Tokens seen by the convolution stem; odd, 0 = no stem."""
 
+    stem_pool: int = 1
+    """Neighbouring tokens that the stem merges into one row of a segment."""
+
     dropout: float = 0.0
     """Share of feed-forward features dropped in training. (Attention weights are left alone: to
     drop them costs the fused kernel, and much of the speed on a CPU.)"""
@@ -106,6 +109,7 @@ class ClassifierConfig:
             causal=False,
             ff_dropout=self.dropout,
             stem_width=self.stem_width,
+            stem_pool=self.stem_pool,
             add_write_to_next_write_mem=True,
             next_write_mem_stop_grad=False,
             memory_gate=self.memory_gate,

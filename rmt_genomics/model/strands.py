@@ -77,7 +77,10 @@ class BothStrands(nn.Module):
         tokens, num_tokens = tokenize(self.tokenizer, codes, lengths)
         order = num_tokens.argsort(descending=True, stable=True)
         segments = Segments(
-            tokens[order], num_tokens[order].tolist(), self.config.seq_len, self.config.halo
+            tokens[order],
+            num_tokens[order].tolist(),
+            self.config.tokens_a_segment,
+            self.config.halo,
         )
         pooled: Tensor = self.pool(self._memories(segments, replay, bptt_depth))
         return pooled[order.argsort()]

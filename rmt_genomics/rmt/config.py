@@ -74,6 +74,11 @@ class RMTConfig:
     stem_width: int = 0
     """Tokens seen by the convolution stem over embeddings; odd, 0 = no stem."""
 
+    stem_pool: int = 1
+    """Neighbouring tokens that the stem merges into one row: the strongest answer of each filter
+    among them. A segment is then ``seq_len * stem_pool`` tokens; only where no token output is
+    wanted."""
+
     use_xl_memories: bool = False
     """Cache keys and values of earlier segments (Transformer-XL: Dai et al. 2019)."""
 
@@ -129,6 +134,11 @@ class RMTConfig:
     def ff_inner(self) -> int:
         """Hidden features of the gated feed-forward layer."""
         return int(self.dim * self.ff_mult * 2 / 3)
+
+    @property
+    def tokens_a_segment(self) -> int:
+        """Tokens read in one segment: ``seq_len`` rows, each of ``stem_pool`` tokens."""
+        return self.seq_len * self.stem_pool
 
     @property
     def xl_length(self) -> int:

@@ -46,6 +46,11 @@ class RecurrentMemoryTransformer(nn.Module):
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.config = RMTConfig(**settings)
+        if self.config.stem_pool > 1:
+            raise ValueError(
+                f"stem_pool is {self.config.stem_pool}, but must be 1 here: there is one output a "
+                "token. SegmentTransformer takes it, where memories are all that is wanted."
+            )
         self.transformer = SegmentTransformer(self.config)
         self.to_logits = nn.Linear(self.config.dim, self.config.num_tokens)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _AT_LEAST_ONE = (
     *("num_tokens", "num_memory_tokens", "dim", "depth", "dim_head", "heads", "seq_len"),
-    "num_residual_streams",
+    *("num_residual_streams", "stem_pool"),
 )
 _SHARES = ("attn_dropout", "ff_dropout", "memory_dropout")
 
@@ -27,6 +27,7 @@ def _problems(config: "RMTConfig") -> Iterator[str]:
     """Yield what is wrong."""
     yield from _out_of_range(config)
     yield from _about_positions(config)
+    yield from _about_merging(config)
     yield from _without_effect(config)
 
 
@@ -71,6 +72,19 @@ def _about_positions(config: "RMTConfig") -> Iterator[str]:
         yield (
             f"dim_head is {config.dim_head}, but must be even with rotary_pos_emb=True: "
             "rotary positions turn pairs of features"
+        )
+
+
+def _about_merging(config: "RMTConfig") -> Iterator[str]:
+    if config.stem_pool > 1 and not config.stem_width:
+        yield (
+            f"stem_pool is {config.stem_pool}, but must be 1 where stem_width is 0: it is the stem "
+            "that merges tokens"
+        )
+    if config.stem_pool > 1 and config.causal:
+        yield (
+            f"stem_pool is {config.stem_pool}, but must be 1 where causal is True: a merged row "
+            "sees tokens that come after its first"
         )
 
 

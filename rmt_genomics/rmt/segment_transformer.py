@@ -19,7 +19,7 @@ from rmt_genomics.rmt.layout import Layout, Sight, who_sees_whom
 from rmt_genomics.rmt.memory import MemoryTokens
 from rmt_genomics.rmt.rotary import rotation_of
 from rmt_genomics.rmt.segments import Segment
-from rmt_genomics.rmt.stem import TokenEmbedding
+from rmt_genomics.rmt.stem import TokenEmbedding, merged_mask
 from rmt_genomics.rmt.xl_memory import (
     as_seen,
     cached_length,
@@ -97,14 +97,17 @@ class SegmentTransformer(nn.Module):
         known = self.memory.recall(memory[:rows])
         past = of_rows(cache, rows)
         is_start = segment.is_start and not self.config.always_have_read_memories
-        layout = Layout(cached_length(past), 0 if is_start else m, segment.length, m)
-        wrapped = self.memory.wrap(self.embed(segment), known, has_read_rows=not is_start)
-        num_rows = segment.length + m if wants_tokens else m
+        embedded = self.embed(segment)
+        is_token = merged_mask(segment.keep_inside, self.config.stem_pool)
+        num_tokens = embedded.shape[1]
+        layout = Layout(cached_length(past), 0 if is_start else m, num_tokens, m)
+        wrapped = self.memory.wrap(embedded, known, has_read_rows=not is_start)
+        num_rows = num_tokens + m if wants_tokens else m
         sight = Sight(
             self.config.causal,
             self.config.memory_not_causal,
             hides_read_memory,
-            segment.keep_inside,
+            is_token,
             is_cached(past),
         )
         around = self.surroundings(layout, sight, as_seen(self.config, past), wrapped)
@@ -113,7 +116,7 @@ class SegmentTransformer(nn.Module):
         return Reading(
             out[:, :-m] if wants_tokens else None,
             updated,
-            with_ended(cache, next_cache(self.config, layout, segment, past, keys_values)),
+            with_ended(cache, next_cache(self.config, layout, is_token, past, keys_values)),
         )
 
     def surroundings(self, layout: Layout, sight: Sight, past: Cache, rows: Tensor) -> Surroundings:

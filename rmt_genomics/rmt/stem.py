@@ -5,13 +5,18 @@ embeddings (``docs/LOG.md``). The stem sees raw tokens only, so a *halo* of neig
 each side of a segment makes it exact across segment borders: cutting a sequence into segments
 never changes what the stem sees. Beyond the ends of a sequence there is nothing: zeros.
 
-Dimensions: b batch, n tokens in a segment, d model width; ``with_halo`` tokens and their halo.
+With ``stem_pool`` p above 1 each p neighbouring tokens become one row: the strongest answer of each
+filter among them, and the mean of their embeddings. The transformer then has 1/p of the rows to
+read. Where a sequence ends within such a group, only its real tokens count.
+
+Dimensions: b batch, n tokens in a segment, r rows (n / p, rounded up), d model width;
+``with_halo`` tokens and their halo.
 """
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
-from jaxtyping import Float
+from einops import rearrange, reduce
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from rmt_genomics.rmt.config import RMTConfig
@@ -21,21 +26,22 @@ _MAX_CHANNELS = 32
 
 
 class TokenEmbedding(nn.Module):
-    """One vector a token, plus what the stem finds around it and what its place adds.
+    """One vector a row, plus what the stem finds around it and what its place adds.
 
     Args:
-        config: ``num_tokens``, ``dim``, ``stem_width``, ``abs_pos_emb`` and ``emb_gradient_frac``
-            are used.
+        config: ``num_tokens``, ``dim``, ``stem_width``, ``stem_pool``, ``abs_pos_emb`` and
+            ``emb_gradient_frac`` are used.
     """
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
         self.gradient_share = config.emb_gradient_frac
+        self.merged = config.stem_pool
         self.embedding = nn.Embedding(config.num_tokens, config.dim)
         self.place = nn.Embedding(config.seq_len, config.dim) if config.abs_pos_emb else None
         self.stem = ConvolutionStem(config) if config.stem_width else None
 
-    def forward(self, segment: Segment, *, starts_at: int = 0) -> Float[Tensor, "b n d"]:
+    def forward(self, segment: Segment, *, starts_at: int = 0) -> Float[Tensor, "b r d"]:
         """Embed a segment; its halo is seen by the stem and then cut off.
 
         Args:
@@ -43,18 +49,22 @@ class TokenEmbedding(nn.Module):
             starts_at: Place in the segment of the first token, where only a part is given.
         """
         inside = slice(segment.left, segment.left + segment.length)
-        embedded: Tensor = self.embedding(segment.tokens[:, inside].long())
+        tokens = segment.tokens[:, inside].long()
+        if self.merged == 1:
+            embedded = self.embedding(tokens)
+        else:
+            embedded = mean_embedding(self.embedding, tokens, segment.keep_inside, self.merged)
         if self.stem is not None:
-            embedded = embedded + self.stem(segment)[:, inside]
+            embedded = embedded + self.stem(segment)
         if self.place is not None:
-            embedded = embedded + self.place.weight[starts_at : starts_at + segment.length]
+            embedded = embedded + self.place.weight[starts_at : starts_at + embedded.shape[1]]
         if self.gradient_share < 1:
             embedded = torch.lerp(embedded.detach(), embedded, self.gradient_share)
         return embedded
 
 
 class ConvolutionStem(nn.Module):
-    """Small embeddings, a wide convolution, a nonlinearity, a projection.
+    """Small embeddings, a wide convolution, a nonlinearity, a maximum over merged tokens, a map.
 
     Args:
         config: As for TokenEmbedding.
@@ -64,16 +74,60 @@ class ConvolutionStem(nn.Module):
         super().__init__()
         channels = min(config.num_tokens, _MAX_CHANNELS)
         self.reach = config.halo
+        self.merged = config.stem_pool
         self.embedding = nn.Embedding(config.num_tokens, channels)
         self.convolution = nn.Conv1d(channels, config.dim, config.stem_width)
         self.project = nn.Linear(config.dim, config.dim, bias=False)
 
-    def forward(self, segment: Segment) -> Float[Tensor, "b with_halo d"]:
-        """Return one vector a token of the segment and its halo; halo vectors lack neighbours."""
+    def forward(self, segment: Segment) -> Float[Tensor, "b r d"]:
+        """Return one vector a row of the segment itself; its halo is only looked at."""
         embedded = self.embedding(segment.tokens.long())
         if segment.keep is not None:
             embedded = embedded * rearrange(segment.keep, "b n -> b n 1")
         padded = F.pad(rearrange(embedded, "b n c -> b c n"), self.reach)
-        found = F.gelu(rearrange(self.convolution(padded), "b d n -> b n d"))
-        projected: Tensor = self.project(found)
+        answers = self.convolution(padded)[..., segment.left : segment.left + segment.length]
+        strongest = merged_max(
+            rearrange(answers, "b d n -> b n d"), segment.keep_inside, self.merged
+        )
+        projected: Tensor = self.project(F.gelu(strongest))
         return projected
+
+
+def merged_mask(keep: Bool[Tensor, "b n"] | None, p: int) -> Bool[Tensor, "b r"] | None:
+    """Return which rows hold a real token; None = all."""
+    if keep is None or p == 1:
+        return keep
+    return reduce(_groups(keep, p), "b r p -> b r", "any")
+
+
+def mean_embedding(
+    embedding: nn.Embedding, tokens: Int64[Tensor, "b n"], keep: Bool[Tensor, "b n"] | None, p: int
+) -> Float[Tensor, "b r d"]:
+    """Embed p neighbouring tokens as their mean, of the real ones only; zero without any."""
+    weight = embedding.weight
+    real = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
+    share = _groups(real.to(weight.dtype), p)
+    share = share / share.sum(dim=2, keepdim=True).clamp(min=1)
+    bags, of = (rearrange(each, "b r p -> (b r) p") for each in (_groups(tokens, p), share))
+    means = F.embedding_bag(bags, weight, mode="sum", per_sample_weights=of)
+    return rearrange(means, "(b r) d -> b r d", b=len(tokens))
+
+
+def merged_max(
+    answers: Float[Tensor, "b n d"], keep: Bool[Tensor, "b n"] | None, p: int
+) -> Float[Tensor, "b r d"]:
+    """Take the largest of each p neighbouring tokens, the real ones only; zero without any."""
+    if p == 1:
+        return answers
+    if keep is not None:
+        answers = answers.masked_fill(~rearrange(keep, "b n -> b n 1"), -torch.inf)
+    largest = _groups(answers, p, -torch.inf).amax(dim=2)
+    return largest if keep is None else largest.masked_fill(largest.isneginf(), 0.0)
+
+
+def _groups(x: Tensor, p: int, fill: float = 0.0) -> Tensor:
+    """Cut the tokens ``[b, n, ...]`` into ``[b, r, p, ...]``, the last group filled up."""
+    missing = -x.shape[1] % p
+    if missing:
+        x = torch.cat([x, x.new_full((x.shape[0], missing, *x.shape[2:]), fill)], dim=1)
+    return rearrange(x, "b (r p) ... -> b r p ...", p=p)

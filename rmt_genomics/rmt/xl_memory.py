@@ -17,7 +17,6 @@ from torch import Tensor
 from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.layers import Cache
 from rmt_genomics.rmt.layout import Layout
-from rmt_genomics.rmt.segments import Segment
 
 
 def cached_length(cache: Cache) -> int:
@@ -44,7 +43,11 @@ def is_cached(cache: Cache) -> Bool[Tensor, "b p"] | None:
 
 
 def next_cache(
-    config: RMTConfig, layout: Layout, segment: Segment, past: Cache, keys_values: Cache
+    config: RMTConfig,
+    layout: Layout,
+    is_token: Bool[Tensor, "b n"] | None,
+    past: Cache,
+    keys_values: Cache,
 ) -> Cache:
     """Return the cache after a segment: its tokens' keys and values behind those of before."""
     if not config.use_xl_memories:
@@ -53,11 +56,11 @@ def next_cache(
     caches = []
     for layer, own in enumerate(keys_values):
         joined = own[:, :, tokens].detach()
-        if segment.keep_inside is not None:
-            joined = joined * segment.keep_inside[..., None]
+        if is_token is not None:
+            joined = joined * is_token[..., None]
         if past:
             joined = torch.cat([past[layer], joined], dim=2)
-        if segment.keep_inside is not None:
+        if is_token is not None:
             joined = _right_aligned(joined)
         caches.append(joined[:, :, -config.xl_length :].clone())  # not a view of all that was
     return tuple(caches)

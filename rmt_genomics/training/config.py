@@ -49,6 +49,10 @@ class ModelSettings:
     stem_width: Annotated[int, Range(at_least=0)] = 11
     """Tokens seen by the convolution stem; odd, 0 = no stem."""
 
+    stem_pool: Count = 1
+    """Neighbouring tokens that the stem merges into one: a segment then covers as many times more
+    DNA, in the same time."""
+
     dropout: Share = 0.0
     """Share of feed-forward features dropped in training."""
 
@@ -201,4 +205,9 @@ def _check_sizes(sizes: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"model.stem_width is {stem_width}, but must be odd, or 0 for no stem. "
             f"For example: {stem_width + 1}."
+        )
+    if sizes["stem_pool"] > 1 and not stem_width:
+        raise ConfigError(
+            f"model.stem_pool is {sizes['stem_pool']}, but must be 1 where model.stem_width is 0: "
+            "it is the stem that merges tokens. Set model.stem_width, to 11 for example."
         )

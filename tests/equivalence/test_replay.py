@@ -51,6 +51,8 @@ def test_replay_equals_unroll(
     [
         {"causal": True},
         {"causal": True, "stem_width": 5},
+        {"stem_width": 5, "stem_pool": 3},
+        {"stem_width": 3, "stem_pool": 2, "rotary_pos_emb": False, "abs_pos_emb": True},
         {"use_flash_attn": False},
         {"rotary_pos_emb": False, "stem_width": 3},
         {"add_write_to_next_write_mem": True},

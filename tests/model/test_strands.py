@@ -14,7 +14,12 @@ EXACT = {"rtol": 1e-12, "atol": 1e-12}
 batches = st.lists(st.text(alphabet="ACGTN", min_size=1, max_size=40), min_size=1, max_size=3)
 poolings = st.sampled_from(sorted(POOLINGS))
 tokenizers = st.sampled_from(
-    [{}, {"tokenizer_kind": "kmer", "k": 3}, {"tokenizer_kind": "kmer", "k": 3, "stride": 2}]
+    [
+        {},
+        {"stem_pool": 3},
+        {"tokenizer_kind": "kmer", "k": 3},
+        {"tokenizer_kind": "kmer", "k": 3, "stride": 2, "stem_pool": 2},
+    ]
 )
 
 

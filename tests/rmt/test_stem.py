@@ -1,10 +1,13 @@
 """The stem: segmenting never changes what it sees."""
 
+from typing import Any
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.rmt import Segments
+from rmt_genomics.rmt.stem import mean_embedding, merged_mask, merged_max
 from tests.toys import tiny
 
 
@@ -12,22 +15,36 @@ from tests.toys import tiny
     length=st.integers(1, 40),
     segment_length=st.integers(1, 15),
     width=st.sampled_from([1, 3, 7, 11]),
-    causal=st.booleans(),
+    kind=st.sampled_from([{"causal": True}, {}, {"stem_pool": 2}, {"stem_pool": 7}]),
 )
 def test_segmenting_never_changes_what_the_stem_sees(
-    *, length: int, segment_length: int, width: int, causal: bool
+    *, length: int, segment_length: int, width: int, kind: dict[str, Any]
 ) -> None:
-    embed = tiny(stem_width=width, causal=causal).embed
-    halo = tiny(stem_width=width, causal=causal).config.halo
-    tokens = torch.randint(0, 5, (2, length))
+    model = tiny(stem_width=width, seq_len=segment_length, **kind)
+    config, tokens = model.config, torch.randint(0, 5, (2, length))
     lengths = [length, max(1, length - 5)]
 
-    whole = embed(Segments(tokens, lengths, length, halo)[0])
-    pieces = [embed(segment) for segment in Segments(tokens, lengths, segment_length, halo)]
+    whole = model.embed(Segments(tokens, lengths, length, config.halo)[0])
+    cut = Segments(tokens, lengths, config.tokens_a_segment, config.halo)
+    pieces = [model.embed(segment) for segment in cut]
 
     for row, real in enumerate(lengths):
-        joined = torch.cat([piece[row] for piece in pieces if row < len(piece)])[:real]
-        torch.testing.assert_close(joined, whole[row, :real], rtol=1e-12, atol=1e-12)
+        rows = -(-real // config.stem_pool)
+        joined = torch.cat([piece[row] for piece in pieces if row < len(piece)])[:rows]
+        torch.testing.assert_close(joined, whole[row, :rows], rtol=1e-12, atol=1e-12)
+
+
+def test_merged_rows_by_hand() -> None:
+    """Five tokens, two a row; the last row holds one."""
+    answers = torch.tensor([[[1.0], [5.0], [-3.0], [-2.0], [-7.0]]])
+    assert merged_max(answers, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
+    keep = torch.tensor([[True, False, True, False, False]])
+    assert merged_max(answers, keep, 2).flatten().tolist() == [1.0, -3.0, 0.0]
+    assert merged_mask(keep, 2).tolist() == [[True, True, False]]  # type: ignore[union-attr]
+
+    embedding = torch.nn.Embedding.from_pretrained(torch.tensor([[10.0], [20.0]]))
+    means = mean_embedding(embedding, torch.tensor([[0, 1, 1, 0, 1]]), keep, 2)
+    assert means.flatten().tolist() == [10.0, 20.0, 0.0]
 
 
 def test_without_a_halo_the_check_fails() -> None:
