@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 _LINUX = Path("/proc/meminfo")
+
+Result = TypeVar("Result")
 
 
 def free_bytes(device: torch.device) -> int:
@@ -21,8 +24,8 @@ def free_bytes(device: torch.device) -> int:
     return 0
 
 
-def saved_bytes(compute: Callable[[], object]) -> int:
-    """Run a computation and return the bytes that its graph keeps, parameters not counted."""
+def with_saved_bytes(compute: Callable[[], Result]) -> tuple[Result, int]:
+    """Run a computation; return its result, and the bytes its graph keeps beside parameters."""
     sizes: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -32,5 +35,5 @@ def saved_bytes(compute: Callable[[], object]) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        compute()
-    return sum(sizes.values())
+        result = compute()
+    return result, sum(sizes.values())

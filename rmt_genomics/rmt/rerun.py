@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rmt_genomics.rmt.free_memory import free_bytes, saved_bytes
+from rmt_genomics.rmt.free_memory import free_bytes, with_saved_bytes
 from rmt_genomics.rmt.modes import Modes, in_modes
 from rmt_genomics.rmt.random_state import AutocastState, RandomState, random_state_kept
 from rmt_genomics.rmt.unroll import Cache, RichStep, Written, without_gradient
@@ -55,11 +55,13 @@ class Rerun:
         memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
         caches: list[Cache] = []
         outputs: list[Tensor] = []
-        first_kept = self._first_kept(memory, cache)
+        first_kept = self._first_kept()
         for index in range(len(self.segments)):
             self._remember_random_state(memory)
             caches.append(tuple(tensor.to(memory_device) for tensor in cache))
-            if index < first_kept:
+            if first_kept is None:
+                (_, wrote), first_kept = self._measured(memory, cache)
+            elif index < first_kept:
                 wrote = self.step(self.segments[index], memory, cache)
             else:
                 self.kept[index] = self._with_graph(index, memory, cache)
@@ -88,14 +90,21 @@ class Rerun:
             # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
             return read, self.step(self.segments[index], read.view_as(read), cache)
 
-    def _first_kept(self, memory: Tensor, cache: Cache) -> int:
-        """Return the index of the first segment whose graph is kept."""
-        if self.keep_segments != "auto":
-            return max(0, len(self.segments) - self.keep_segments)
-        with random_state_kept(memory.device):
-            one = saved_bytes(lambda: self._with_graph(0, memory, cache))
-        fitting = int(SHARE_OF_FREE_MEMORY * free_bytes(memory.device) / max(1, one))
-        return max(0, len(self.segments) - max(1, fitting))
+    def _first_kept(self) -> int | None:
+        """Return the index of the first segment whose graph is kept; None = to be measured."""
+        if self.keep_segments == "auto":
+            return None
+        return max(0, len(self.segments) - self.keep_segments)
+
+    def _measured(self, memory: Tensor, cache: Cache) -> tuple[tuple[Tensor, Written], int]:
+        """Run the first segment with its graph; see by its size which graphs can be kept."""
+        free = free_bytes(memory.device)
+        first, one = with_saved_bytes(lambda: self._with_graph(0, memory, cache))
+        fitting = int(SHARE_OF_FREE_MEMORY * free / max(1, one))
+        first_kept = max(0, len(self.segments) - max(1, fitting))
+        if first_kept == 0:
+            self.kept[0] = first
+        return first, first_kept
 
     def _remember_random_state(self, memory: Tensor) -> None:
         state = RandomState.now(memory.device)
