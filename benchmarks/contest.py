@@ -37,8 +37,11 @@ def take_part(job: Callable[[], object]) -> None:
 
 def hold(
     script: str, contestants: list[list[str]], *, rounds: int, warmup: int = 1
-) -> list[Result]:
-    """Start one process a contestant (``script`` with its arguments) and let them take turns."""
+) -> list[Result | None]:
+    """Start one process a contestant (``script`` with its arguments) and let them take turns.
+
+    One that stops before the end (out of memory, say) has no result.
+    """
     processes = [
         subprocess.Popen(
             [sys.executable, script, *arguments],
@@ -51,23 +54,24 @@ def hold(
     reports: list[list[dict[str, float]]] = [[] for _ in processes]
     for _ in range(warmup + rounds):
         for process, mine in zip(processes, reports, strict=True):
-            mine.append(_one_job(process))
+            if (report := _one_job(process)) is not None:
+                mine.append(report)
     for process in processes:
         process.communicate()
-    return [_result(mine[warmup:]) for mine in reports]
+    return [_result(mine[warmup:]) if len(mine) == warmup + rounds else None for mine in reports]
 
 
-def _one_job(process: subprocess.Popen[str]) -> dict[str, float]:
-    """Ask for one job and wait for its report."""
+def _one_job(process: subprocess.Popen[str]) -> dict[str, float] | None:
+    """Ask for one job and wait for its report; None from one that has stopped."""
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
+    try:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return None
     line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"a contestant stopped early: {process.args}")
-    report: dict[str, float] = json.loads(line)
-    return report
+    return json.loads(line) if line else None
 
 
 def _result(reports: list[dict[str, float]]) -> Result:

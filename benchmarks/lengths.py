@@ -45,7 +45,8 @@ def main() -> None:
         kinds = [kind for kind in KINDS if kind != "full" or length <= options.longest_full]
         jobs = [["--contestant", kind, str(length)] for kind in kinds]
         for kind, result in zip(kinds, hold(__file__, jobs, rounds=options.rounds), strict=True):
-            found[kind].append((length, result.seconds, result.peak_mib))
+            if result is not None:
+                found[kind].append((length, result.seconds, result.peak_mib))
     _print_table(options.lengths, found)
     if options.plot:
         _plot(options.plot, found)

@@ -10,6 +10,7 @@ as it is published: with its defaults (four residual streams), and with one stre
 
 import argparse
 import platform
+import resource
 
 import torch
 from contest import hold, take_part
@@ -17,7 +18,8 @@ from torch import Tensor
 
 VOCABULARY = 8
 CONTESTANTS = {
-    "rmt_genomics": "rmt_genomics",
+    "rmt_genomics, one graph kept": "ours-1",
+    "rmt_genomics, auto": "ours-auto",
     "recurrent-memory-transformer-pytorch, defaults": "theirs-4",
     "recurrent-memory-transformer-pytorch, one stream": "theirs-1",
 }
@@ -28,24 +30,34 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     if options.contestant:
+        limit = options.limit_gib << 30
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         take_part(_job(options))
         return
-    sizes = [f"--{name}={value}" for name, value in vars(options).items() if name != "contestant"]
+    given = {name.replace("_", "-"): value for name, value in vars(options).items()}
+    sizes = [f"--{name}={value}" for name, value in given.items() if name != "contestant"]
     results = hold(
         __file__,
         [[f"--contestant={short}", *sizes] for short in CONTESTANTS.values()],
         rounds=options.rounds,
+        warmup=options.warmup,
     )
     ours = results[0]
+    if ours is None:
+        raise SystemExit("our own contestant stopped early")
     print(
         f"dim {options.dim}, depth {options.depth}, segments of {options.segment}, batch "
         f"{options.batch} x {options.tokens} tokens, {options.memory} memory tokens, fp32, "
         f"{options.threads} threads, {platform.machine()}, torch {torch.__version__}; median of "
         f"{options.rounds} (fastest - slowest)\n"
     )
-    print("| training step with replay | seconds | throughput of ours | peak memory | of ours |")
+    what = "prediction" if options.predict else "training step with replay"
+    print(f"| {what} | seconds | throughput of ours | peak memory | of ours |")
     print("| --- | --- | --- | --- | --- |")
     for name, result in zip(CONTESTANTS, results, strict=True):
+        if result is None:
+            print(f"| {name} | stopped, as said above; it may use {options.limit_gib} GiB | | | |")
+            continue
         print(
             f"| {name} | {result.seconds:.2f} ({result.fastest:.2f} - {result.slowest:.2f}) "
             f"| {result.seconds / ours.seconds:.2f} x | {result.peak_mib:.0f} MiB "
@@ -65,6 +77,9 @@ def _options() -> argparse.Namespace:
         ("tokens", 8192),
         ("threads", 2),
         ("rounds", 5),
+        ("warmup", 1),
+        ("limit-gib", 16),
+        ("predict", 0),
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--contestant", choices=CONTESTANTS.values(), help=argparse.SUPPRESS)
@@ -75,7 +90,7 @@ def _job(options: argparse.Namespace):
     """Return a function that runs one training step of the contestant."""
     torch.manual_seed(0)
     tokens = torch.randint(0, VOCABULARY, (options.batch, options.tokens))
-    if options.contestant == "rmt_genomics":
+    if options.contestant.startswith("ours"):
         return _ours(options, tokens)
     return _theirs(options, tokens, streams=int(options.contestant[-1]))
 
@@ -98,13 +113,23 @@ def _ours(options: argparse.Namespace, tokens: Tensor):
     segments = Segments(tokens, [options.tokens] * options.batch, options.segment, config.halo)
     labels = torch.arange(options.batch) % 2
 
+    keep = "auto" if options.contestant == "ours-auto" else 1
+
     def step() -> None:
-        memories = replay(model, segments, model.memory.initial(options.batch))
+        first = model.memory.initial(options.batch)
+        memories = replay(model, segments, first, keep_segments=keep)
         logits = head(memories[-1].mean(dim=1))
         torch.nn.functional.cross_entropy(logits, labels).backward()
         model.zero_grad()
 
-    return step
+    @torch.inference_mode()
+    def predict() -> None:
+        memory = model.memory.initial(options.batch)
+        for segment in segments:
+            memory = model(segment, memory)
+        head(memory.mean(dim=1))
+
+    return predict if options.predict else step
 
 
 def _theirs(options: argparse.Namespace, tokens: Tensor, streams: int):
@@ -131,7 +156,11 @@ def _theirs(options: argparse.Namespace, tokens: Tensor, streams: int):
         model(tokens, memory_replay_backprop=True)
         model.zero_grad()
 
-    return step
+    @torch.inference_mode()
+    def predict() -> None:
+        model.eval()(tokens)
+
+    return predict if options.predict else step
 
 
 if __name__ == "__main__":

@@ -97,8 +97,9 @@ class RMTConfig:
     always_have_read_memories: bool = True
     """The first segment has read rows too, holding the identities of the memory slots."""
 
-    memory_gate: bool = False
-    """A sigmoid gate, biased to remember, between the memory read and the memory written."""
+    memory_gate: bool | str = False
+    """A sigmoid gate, biased to remember, between the memory read and the memory written; ``hard``
+    can shut it wholly, so that a segment without news leaves the memory bit for bit."""
 
     memory_norm: bool = False
     """Bring the memory carried on to unit root mean square, so that it cannot grow or fade."""

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from rmt_genomics.rmt.config import RMTConfig
 
 _REMEMBER = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98 % of what it held
+_HARD_START = -1.0  # a new hard gate is open by 0.22: a closed one would find nothing to write
+_STRETCH = 1.2  # of the sigmoid around 0.5, before it is cut off at 0 and 1
 
 
 class MemoryTokens(nn.Module):
@@ -38,7 +40,8 @@ class MemoryTokens(nn.Module):
         self.write_identity = nn.Parameter(0.02 * torch.randn(shape))
         self.gate = nn.Linear(2 * config.dim, config.dim) if config.memory_gate else None
         if self.gate is not None:
-            nn.init.constant_(self.gate.bias, _REMEMBER)
+            is_hard = config.memory_gate == "hard"
+            nn.init.constant_(self.gate.bias, _HARD_START if is_hard else _REMEMBER)
 
     def initial(self, batch_size: int) -> Float[Tensor, "b m d"]:
         """Return what the first segment reads: nothing yet, so zeros."""
@@ -74,5 +77,19 @@ class MemoryTokens(nn.Module):
         written = written.to(memory.dtype)
         if self.gate is not None:
             opening = torch.sigmoid(self.gate(torch.cat([memory, written], dim=-1)))
+            if self.config.memory_gate == "hard":
+                opening = hardened(opening)
             written = torch.lerp(memory, written, opening.to(memory.dtype))
         return F.rms_norm(written, written.shape[-1:]) if self.config.memory_norm else written
+
+
+def hardened(opening: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Make openings below 1/12 exactly 0 and above 11/12 exactly 1; gradients stay as they were.
+
+    A feature whose gate is shut is handed on bit for bit, over any number of segments; a sigmoid
+    lets a little through each time. The stretched and cut sigmoid is that of Louizos et al. 2018
+    (arXiv:1712.01312, section 2.2), without its noise. The gradient is that of the plain sigmoid
+    (straight-through: Bengio et al. 2013, arXiv:1308.3432), or a shut gate could never open again.
+    """
+    hard = (_STRETCH * (opening - 0.5) + 0.5).clamp(0, 1)
+    return hard.detach() + (opening - opening.detach())

@@ -32,6 +32,9 @@ def _problems(config: "RMTConfig") -> Iterator[str]:
 
 
 def _out_of_range(config: "RMTConfig") -> Iterator[str]:
+    for name in (*_AT_LEAST_ONE, "stem_width"):
+        if type(value := getattr(config, name)) is not int:
+            yield f"{name} is {value!r}, but must be a whole number"
     for name in _AT_LEAST_ONE:
         if (value := getattr(config, name)) < 1:
             yield f"{name} is {value}, but must be at least 1"
@@ -46,6 +49,8 @@ def _out_of_range(config: "RMTConfig") -> Iterator[str]:
         yield f"ff_mult is {config.ff_mult}, but must leave dim * ff_mult * 2 / 3 >= 1 feature"
     if config.memory_reset not in ("never", "segment"):
         yield f"memory_reset is {config.memory_reset!r}, but must be 'never' or 'segment'"
+    if config.memory_gate not in (False, True, "hard"):
+        yield f"memory_gate is {config.memory_gate!r}, but must be False, True or 'hard'"
     if config.xl_mem_len is not None and config.xl_mem_len < 1:
         yield f"xl_mem_len is {config.xl_mem_len}, but must be at least 1"
 

@@ -47,6 +47,12 @@ def test_what_does_not_fit_one_segment_is_named(arguments: dict[str, Any], messa
     ("arguments", "message"),
     [
         ({"mask": torch.ones(2, 20, dtype=torch.bool)}, r"mask has shape \(2, 20\)"),
+        ({"mask": torch.ones(2, 21)}, "mask is torch.float32, but must be bool: True where a tok"),
+        ({"mask": torch.ones(2, 21, dtype=torch.uint8)}, "mask is torch.uint8, but must be bool"),
+        (
+            {"memories": MEMORY[0, :, :7]},
+            r"read_memories has shape \(2, 7\), but must be \(2, 2",
+        ),
         ({"keep_segments": 3}, "keep_segments and memory_device have no effect without"),
         ({"truncate_at_step": 0}, "bptt_depth is 0, but must be at least 1"),
         ({"memory_replay_backprop": True, "keep_segments": 0}, "keep_segments is 0, but must be"),
@@ -104,6 +110,11 @@ def test_settings_that_contradict_or_do_nothing_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         RMTConfig(num_tokens=5, **settings)
+
+
+def test_a_token_model_cannot_merge_tokens() -> None:
+    with pytest.raises(ValueError, match="stem_pool is 2, but must be 1 here: there is one output"):
+        token_model(causal=False, stem_width=3, stem_pool=2)
 
 
 def test_an_unknown_setting_is_refused() -> None:

@@ -90,6 +90,7 @@ def test_rare_tokens_are_filtered() -> None:
         ({"length": 3}, "length is 3, but must be at least 6, the tokens of prime"),
         ({"length": 9, "filter_thres": 1.0}, "filter_thres is 1.0, but must be"),
         ({"length": 9, "top_p": 0.0}, "top_p is 0.0, but must be above 0 and at most 1"),
+        ({"length": 9, "temperature": -0.5}, "temperature is -0.5, but must be at least 0"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:

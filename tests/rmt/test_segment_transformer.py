@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rmt_genomics.rmt import Segment, Segments, unroll
+from rmt_genomics.rmt.memory import hardened
 from tests.toys import ragged, some_memory, tiny
 
 
@@ -106,3 +107,40 @@ def test_a_new_gate_remembers() -> None:
     change_without = (unroll(open_, segments, memory)[-1] - memory).norm()
     change_with = (unroll(gated, segments, memory)[-1] - memory).norm()
     assert change_with < 0.1 * change_without
+
+
+def test_a_shut_hard_gate_leaves_the_memory_bit_for_bit_and_can_open_again() -> None:
+    model = tiny(memory_gate="hard")
+    segments, memory = ragged(model, [60]), some_memory(model, 1)
+    with torch.no_grad():
+        model.memory.gate.weight.zero_()
+        model.memory.gate.bias[::2] = -3.0  # sigmoid(-3) = 0.047 < 1/12
+
+    written = unroll(model, segments, memory)
+    written[0].square().sum().backward()
+
+    for each in written:
+        assert torch.equal(each[..., ::2], memory[..., ::2])
+        assert not torch.isclose(each[..., 1::2], memory[..., 1::2]).any()
+    assert model.memory.gate.bias.grad[::2].ne(0).all()
+
+
+def test_a_sigmoid_gate_lets_a_little_through() -> None:
+    model = tiny(memory_gate=True)
+    memory = some_memory(model, 1)
+    with torch.no_grad():
+        model.memory.gate.bias.fill_(-8.0)
+
+    assert unroll(model, ragged(model, [6]), memory)[0].ne(memory).all()
+
+
+def test_hardened_openings_by_hand() -> None:
+    opening = torch.tensor([0.0, 1 / 12 - 1e-3, 0.5, 0.75, 11 / 12 + 1e-3, 1.0], requires_grad=True)
+
+    hard = hardened(opening)
+    hard.sum().backward()
+
+    torch.testing.assert_close(hard, torch.tensor([0.0, 0.0, 0.5, 0.8, 1.0, 1.0]))
+    assert hard[1].item() == 0
+    assert hard[4].item() == 1
+    assert opening.grad.tolist() == [1.0] * 6

@@ -215,6 +215,18 @@ class TestXLMemories:
         assert torch.equal(second[0][:, :, :3], first[0][:, :, 3:])
         assert not first[0].requires_grad
 
+    @pytest.mark.parametrize("is_masked", [True, False])
+    def test_the_cache_holds_no_more_memory_than_it_shows(self, *, is_masked: bool) -> None:
+        """A view would keep the keys and values of a whole segment, and of all before it, alive."""
+        model, tokens = token_model(use_xl_memories=True, xl_mem_len=2), some_tokens(2, 6)
+        mask = torch.ones(2, 6, dtype=torch.bool) if is_masked else None
+        memory, xl = None, None
+        for _ in range(3):
+            _, memory, xl = model(tokens, memory, mask=mask, xl_memories=xl)
+        for each in xl:
+            assert each.shape[2] == 2
+            assert each.untyped_storage().nbytes() == each.numel() * each.element_size()
+
     def test_the_cache_is_looked_at_and_the_layer_above_too(self) -> None:
         outputs = []
         for enhanced in (False, True):
@@ -240,6 +252,7 @@ class TestXLMemories:
         {"use_xl_memories": True, "xl_mem_len": 2},
         {"add_write_to_next_write_mem": True},
         {"memory_gate": True},
+        {"memory_gate": "hard"},
         {"memory_norm": True},
         {"memory_reset": "segment"},
         {"ff_norm": True},
