@@ -56,6 +56,9 @@ class RMTConfig:
     ff_dropout: float = 0.0
     """Share of feed-forward features dropped in training."""
 
+    stem_dropout: float = 0.0
+    """Share of the convolution stem's features dropped in training."""
+
     memory_dropout: float = 0.0
     """Share of sequences whose whole memory is hidden from a segment in training."""
 

@@ -14,7 +14,7 @@ _AT_LEAST_ONE = (
     *("num_tokens", "num_memory_tokens", "dim", "depth", "dim_head", "heads", "seq_len"),
     *("num_residual_streams", "stem_pool"),
 )
-_SHARES = ("attn_dropout", "ff_dropout", "memory_dropout")
+_SHARES = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
 
 
 def check_config(config: "RMTConfig") -> None:
@@ -110,5 +110,7 @@ def _without_effect(config: "RMTConfig") -> Iterator[str]:
             "next_write_mem_stop_grad is False, but has no effect: "
             "add_write_to_next_write_mem is False"
         )
+    if config.stem_dropout and not config.stem_width:
+        yield f"stem_dropout is {config.stem_dropout}, but has no effect: stem_width is 0"
     if config.memory_reset == "segment" and config.memory_dropout:
         yield "memory_dropout has no effect: memory_reset is 'segment', so nothing is carried"

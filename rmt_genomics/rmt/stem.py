@@ -29,8 +29,8 @@ class TokenEmbedding(nn.Module):
     """One vector a row, plus what the stem finds around it and what its place adds.
 
     Args:
-        config: ``num_tokens``, ``dim``, ``stem_width``, ``stem_pool``, ``abs_pos_emb`` and
-            ``emb_gradient_frac`` are used.
+        config: ``num_tokens``, ``dim``, ``stem_width``, ``stem_pool``, ``stem_dropout``,
+            ``abs_pos_emb`` and ``emb_gradient_frac`` are used.
     """
 
     def __init__(self, config: RMTConfig) -> None:
@@ -77,6 +77,7 @@ class ConvolutionStem(nn.Module):
         self.merged = config.stem_pool
         self.embedding = nn.Embedding(config.num_tokens, channels)
         self.convolution = nn.Conv1d(channels, config.dim, config.stem_width)
+        self.dropout = nn.Dropout(config.stem_dropout)
         self.project = nn.Linear(config.dim, config.dim, bias=False)
 
     def forward(self, segment: Segment) -> Float[Tensor, "b r d"]:
@@ -89,7 +90,7 @@ class ConvolutionStem(nn.Module):
         strongest = merged_max(
             rearrange(answers, "b d n -> b n d"), segment.keep_inside, self.merged
         )
-        projected: Tensor = self.project(F.gelu(strongest))
+        projected: Tensor = self.project(self.dropout(F.gelu(strongest)))
         return projected
 
 

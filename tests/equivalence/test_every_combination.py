@@ -26,7 +26,7 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
         {"abs_pos_emb": True},
         {"rotary_pos_emb": False, "token_shift": True},
     ],
-    "stem": [OFF, {"stem_width": 5}],
+    "stem": [OFF, {"stem_width": 5}, {"stem_width": 3, "stem_dropout": 0.3}],
     "xl": [
         OFF,
         {"use_xl_memories": True},
@@ -40,6 +40,7 @@ SWITCHES: dict[str, list[dict[str, Any]]] = {
     "memory": [
         OFF,
         {"memory_gate": True},
+        {"memory_gate": "hard"},
         {"memory_norm": True, "always_have_read_memories": False},
         {"memory_reset": "segment"},
     ],

@@ -102,6 +102,7 @@ def test_the_plain_step_does_not_lose_xl_memories_in_silence() -> None:
         ({"causal": False, "memory_not_causal": False}, "memory_not_causal is False, but has no"),
         ({"next_write_mem_stop_grad": False}, "next_write_mem_stop_grad is False, but has no"),
         ({"memory_reset": "segment", "memory_dropout": 0.1}, "memory_dropout has no effect"),
+        ({"stem_dropout": 0.1}, "stem_dropout is 0.1, but has no effect: stem_width is 0"),
         ({"emb_gradient_frac": 0.0}, "emb_gradient_frac is 0.0, but must be above 0"),
     ],
 )
