@@ -16,7 +16,7 @@ Dimensions: b batch, n tokens in a segment, r rows (n / p, rounded up), d model 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 
 from rmt_genomics.rmt.config import RMTConfig
@@ -64,7 +64,7 @@ class TokenEmbedding(nn.Module):
 
 
 class ConvolutionStem(nn.Module):
-    """Small embeddings, a wide convolution, a nonlinearity, a maximum over merged tokens, a map.
+    """Small embeddings, a wide convolution, a maximum over merged tokens, a nonlinearity, a map.
 
     Args:
         config: As for TokenEmbedding.
@@ -79,19 +79,46 @@ class ConvolutionStem(nn.Module):
         self.convolution = nn.Conv1d(channels, config.dim, config.stem_width)
         self.dropout = nn.Dropout(config.stem_dropout)
         self.project = nn.Linear(config.dim, config.dim, bias=False)
+        self.convolve = (
+            self.of_one_hot if config.num_tokens <= _MAX_CHANNELS else self.of_embeddings
+        )
 
     def forward(self, segment: Segment) -> Float[Tensor, "b r d"]:
         """Return one vector a row of the segment itself; its halo is only looked at."""
-        embedded = self.embedding(segment.tokens.long())
-        if segment.keep is not None:
-            embedded = embedded * rearrange(segment.keep, "b n -> b n 1")
-        padded = F.pad(rearrange(embedded, "b n c -> b c n"), self.reach)
-        answers = self.convolution(padded)[..., segment.left : segment.left + segment.length]
-        strongest = merged_max(
-            rearrange(answers, "b d n -> b n d"), segment.keep_inside, self.merged
-        )
+        answers = self.convolve(segment)
+        strongest = merged_max(answers, segment.keep_inside, self.merged)
         projected: Tensor = self.project(self.dropout(F.gelu(strongest)))
         return projected
+
+    def of_embeddings(self, segment: Segment) -> Float[Tensor, "b n d"]:
+        """Convolve the embeddings of the tokens."""
+        embedded = _masked(self.embedding(segment.tokens.long()), segment)
+        padded = F.pad(rearrange(embedded, "b n c -> b c n"), self._missing(segment))
+        return rearrange(self.convolution(padded), "b d n -> b n d")
+
+    def of_one_hot(self, segment: Segment) -> Float[Tensor, "b n d"]:
+        """Do the same as one matrix product, with embedding and filters multiplied beforehand.
+
+        For a small vocabulary that takes half the time, since no gradient goes back to tokens.
+        """
+        weight = self.embedding.weight
+        width = self.convolution.kernel_size[0]
+        filters = torch.einsum("v c, d c w -> w v d", weight, self.convolution.weight)
+        identity = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+        one_hot = _masked(F.embedding(segment.tokens.long(), identity), segment)
+        padded = F.pad(one_hot, (0, 0, *self._missing(segment)))
+        windows = padded.flatten(1).unfold(1, width * len(weight), len(weight))
+        return F.linear(windows, rearrange(filters, "w v d -> d (w v)"), self.convolution.bias)
+
+    def _missing(self, segment: Segment) -> tuple[int, int]:
+        """Return how many neighbours lie beyond the ends of the sequence."""
+        right = segment.tokens.shape[1] - segment.left - segment.length
+        return self.reach[0] - segment.left, self.reach[1] - right
+
+
+def _masked(vectors: Float[Tensor, "b n c"], segment: Segment) -> Float[Tensor, "b n c"]:
+    """Set what stands for no real token to zero."""
+    return vectors if segment.keep is None else vectors * rearrange(segment.keep, "b n -> b n 1")
 
 
 def merged_mask(keep: Bool[Tensor, "b n"] | None, p: int) -> Bool[Tensor, "b r"] | None:
@@ -122,13 +149,11 @@ def merged_max(
         return answers
     if keep is not None:
         answers = answers.masked_fill(~rearrange(keep, "b n -> b n 1"), -torch.inf)
-    largest = _groups(answers, p, -torch.inf).amax(dim=2)
+    as_image = rearrange(answers, "b n d -> b d n 1")  # its memory layout has a fast kernel
+    largest = rearrange(F.max_pool2d(as_image, (p, 1), ceil_mode=True), "b d r 1 -> b r d")
     return largest if keep is None else largest.masked_fill(largest.isneginf(), 0.0)
 
 
-def _groups(x: Tensor, p: int, fill: float = 0.0) -> Tensor:
-    """Cut the tokens ``[b, n, ...]`` into ``[b, r, p, ...]``, the last group filled up."""
-    missing = -x.shape[1] % p
-    if missing:
-        x = torch.cat([x, x.new_full((x.shape[0], missing, *x.shape[2:]), fill)], dim=1)
-    return rearrange(x, "b (r p) ... -> b r p ...", p=p)
+def _groups(x: Shaped[Tensor, "b n"], p: int) -> Shaped[Tensor, "b r p"]:
+    """Cut the tokens into groups, the last one filled up with zeros."""
+    return rearrange(F.pad(x, (0, -x.shape[1] % p)), "b (r p) -> b r p", p=p)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,3 +54,26 @@ def test_without_a_halo_the_check_fails() -> None:
     whole = model.embed(Segments(tokens, [12], 12, (2, 2))[0])
     cut = torch.cat([model.embed(each) for each in Segments(tokens, [12], 6, (0, 0))], dim=1)
     assert not torch.allclose(cut, whole)
+
+
+@pytest.mark.parametrize("kind", [{"causal": True}, {}, {"stem_pool": 2}])
+def test_one_matrix_product_is_the_convolution(kind: dict[str, Any]) -> None:
+    """Values and gradients, in the first, an inner and the last segment, with ended rows."""
+    model = tiny(stem_width=5, **kind)
+    stem = model.embed.stem
+    assert stem is not None
+    segments = Segments(torch.randint(0, 5, (2, 29)), [29, 14], model.config.tokens_a_segment)
+    segments.halo = model.config.halo
+    for segment in segments:
+        found = []
+        for convolve in (stem.of_one_hot, stem.of_embeddings):
+            answers = convolve(segment)
+            weights = [stem.embedding.weight, *stem.convolution.parameters()]
+            found.append([answers, *torch.autograd.grad(answers.sin().sum(), weights)])
+        torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+def test_a_large_vocabulary_is_embedded_and_convolved() -> None:
+    stem = tiny(stem_width=3, num_tokens=33).embed.stem
+    assert stem is not None
+    assert stem.convolve == stem.of_embeddings
