@@ -25,7 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from rmt_genomics.datasets.simulation import TASKS, Simulation
+from rmt_genomics.datasets.simulation import START_BP, TASKS, Simulated, Simulation
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.model.strands import BothStrands
 from rmt_genomics.rmt import RMTConfig
@@ -69,7 +69,9 @@ def _options() -> argparse.Namespace:
     add("--number-long", type=int, default=200, help="the same beyond 512 segments")
     add("--threads", type=int, default=2)
     add("--seed", type=int, default=0)
-    add("--models", type=Path, help="keep trained models here; those that are there are not trained")
+    add(
+        "--models", type=Path, help="keep trained models here; those that are there are not trained"
+    )
     add("--out", type=Path, help="results as JSON")
     add("--plot", type=Path)
     return parser.parse_args()
@@ -102,9 +104,9 @@ def _trained(task: str, options: argparse.Namespace) -> tuple[Reader, dict[str, 
     """Return a trained model and what it was trained with."""
     torch.manual_seed(options.seed)
     model = Reader(len(TASKS[task]), options)
-    kind = {"task": task, "strands": options.strands, "control": options.control,
-            "gate": options.gate, "near_misses": options.near_misses, "seed": options.seed}  # fmt: skip
-    name = "_".join(str(each) for each in (*kind.values(), options.stem_width))
+    asked = ("strands", "control", "gate", "stem_width", "near_misses", "seed")
+    kind = {"task": task, **{name: getattr(options, name) for name in asked}}
+    name = "_".join(str(each) for each in kind.values())
     path = options.models / f"{name}.safetensors" if options.models else None
     if path and path.exists():
         load_model(model, path)
@@ -138,8 +140,13 @@ def _train(model: Reader, task: str, options: argparse.Namespace) -> dict[str, A
             recent = 0.9 * recent + 0.1 * float((logits.argmax(1) == targets).float().mean())
         if recent > 0.95 and stage < len(STAGES) - 1:
             stage, recent = stage + 1, 0.5
-    return {"steps": step, "trained_segments": STAGES[stage], "trained_mb": round(read_bp / 1e6, 1),
-            "train_cpu_seconds": round(time.process_time() - begin), "recent": round(recent, 3)}  # fmt: skip
+    return {
+        "steps": step,
+        "trained_segments": STAGES[stage],
+        "trained_mb": round(read_bp / 1e6, 1),
+        "train_cpu_seconds": round(time.process_time() - begin),
+        "recent": round(recent, 3),
+    }
 
 
 def _share(step: int, used: float) -> float:
@@ -163,26 +170,35 @@ def _batches(
     while True:
         chosen = list(islice(examples, rows))
         for each in chosen:
-            taken = [start for start, _ in each.sites]
-            _add_near_misses(each.codes, motifs, taken, options.near_misses * segments, random)
+            number = random.poisson(options.near_misses * segments)
+            _add_near_misses(each, motifs, number, random, may_be_exact=task == "memorise")
         yield _as_batch(chosen, simulation)
 
 
 def _add_near_misses(
-    codes: np.ndarray, motifs: np.ndarray, taken: list[int], mean: float, random: np.random.Generator
+    example: Simulated,
+    motifs: np.ndarray,
+    number: int,
+    random: np.random.Generator,
+    *,
+    may_be_exact: bool,
 ) -> None:
-    """Write motifs with 1 to 3 wrong bases into the background: what long noise is full of."""
+    """Write motifs with 1 to 3 wrong bases into the background: what long noise is full of.
+
+    Where only the start is asked for, whole motifs may follow it: what came first must stay.
+    """
     length = motifs.shape[1]
-    for _ in range(random.poisson(mean)):
-        start = int(random.integers(len(codes) - length + 1))
-        if all(abs(start - site) >= length for site in taken):
-            motif = motifs[random.integers(len(motifs))].copy()
-            wrong = random.choice(length, random.integers(1, 4), replace=False)
-            motif[wrong] = (motif[wrong] + random.integers(1, 4, len(wrong))) % 4
-            codes[start : start + length] = motif
+    for start in random.integers(len(example.codes) - length + 1, size=number):
+        if any(abs(start - site) < length for site, _ in example.sites):
+            continue
+        is_exact = may_be_exact and start >= START_BP and random.random() < 0.25
+        motif = motifs[random.integers(len(motifs))].copy()
+        wrong = random.choice(length, 0 if is_exact else random.integers(1, 4), replace=False)
+        motif[wrong] = (motif[wrong] + random.integers(1, 4, len(wrong))) % 4
+        example.codes[start : start + length] = motif
 
 
-def _as_batch(examples: list[Any], simulation: Simulation) -> tuple[Tensor, Tensor]:
+def _as_batch(examples: list[Simulated], simulation: Simulation) -> tuple[Tensor, Tensor]:
     codes = torch.from_numpy(np.stack([each.codes for each in examples]))
     return codes, torch.tensor([simulation.labels.index(each.label) for each in examples])
 
@@ -203,18 +219,22 @@ def _test(model: Reader, task: str, segments: int, number: int) -> dict[str, Any
 def table(rows: list[dict[str, Any]]) -> str:
     """Write accuracies as Markdown, one line a model."""
     lengths = sorted({row["segments"] for row in rows})
-    lines = ["| task | strands | memory | chance | " + " | ".join(
-        f"{each:,} segments ({each * SEGMENT_BP:,} bp)" for each in lengths) + " |"]  # fmt: skip
+    names = [f"{each:,} segments ({each * SEGMENT_BP:,} bp)" for each in lengths]
+    lines = [f"| task | strands | memory | chance | {' | '.join(names)} |"]
     lines.append("| --- " * (4 + len(lengths)) + "|")
-    kinds = {(row["task"], row["strands"], row["control"]): None for row in rows}
-    for task, strands, control in kinds:
-        found = {row["segments"]: row for row in rows
-                 if (row["task"], row["strands"], row["control"]) == (task, strands, control)}  # fmt: skip
-        cells = [f"{found[each]['accuracy']:.1%} (n {found[each]['n']})" if each in found else "-"
-                 for each in lengths]  # fmt: skip
+    for (task, strands, control), of_model in _by_model(rows).items():
+        found = {row["segments"]: f"{row['accuracy']:.1%} (n {row['n']})" for row in of_model}
         memory = "reset" if control else "kept"
-        lines.append(f"| {task} | {strands} | {memory} | {CHANCE[task]:.0%} | {' | '.join(cells)} |")
+        cells = " | ".join(found.get(each, "-") for each in lengths)
+        lines.append(f"| {task} | {strands} | {memory} | {CHANCE[task]:.0%} | {cells} |")
     return "\n".join(lines)
+
+
+def _by_model(rows: list[dict[str, Any]]) -> dict[tuple[str, str, bool], list[dict[str, Any]]]:
+    models: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
+    for row in rows:
+        models.setdefault((row["task"], row["strands"], row["control"]), []).append(row)
+    return models
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
@@ -224,13 +244,15 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip(TASKS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
-    for task, strands, control in {(r["task"], r["strands"], r["control"]): None for r in rows}:
-        found = [r for r in rows if (r["task"], r["strands"], r["control"]) == (task, strands, control)]
+    for (task, strands, control), found in _by_model(rows).items():
         axes.plot(
-            [r["segments"] * SEGMENT_BP for r in found], [r["accuracy"] for r in found],
-            ":" if control else "-" if strands == "forward" else "--", marker="o",
-            color=colours[task], label=f"{task}, {strands}{', memory reset' if control else ''}",
-        )  # fmt: skip
+            [row["segments"] * SEGMENT_BP for row in found],
+            [row["accuracy"] for row in found],
+            ":" if control else "-" if strands == "forward" else "--",
+            marker="o",
+            color=colours[task],
+            label=f"{task}, {strands}{', memory reset' if control else ''}",
+        )
     axes.axvspan(SEGMENT_BP, STAGES[-1] * SEGMENT_BP, alpha=0.1, color="black", label="trained on")
     axes.set(xscale="log", xlabel="sequence length (bp)", ylabel="accuracy", ylim=(0, 1.03))
     axes.legend(fontsize="small", ncols=2)

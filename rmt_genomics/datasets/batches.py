@@ -29,8 +29,9 @@ class Batch(NamedTuple):
     lengths: Int64[Tensor, "b"]
     """Bases of each example, padding not counted."""
 
-    targets: Int64[Tensor, "b"] | Float[Tensor, "b c"]
-    """Class indices; for multi-label tasks 1 for each class an example has."""
+    targets: Int64[Tensor, "b"] | Float[Tensor, "b c"] | Float[Tensor, "b"]
+    """Class indices; for multi-label tasks 1 for each class an example has; for a regression the
+    number itself."""
 
     names: list[str]
 
@@ -39,7 +40,7 @@ class Item(NamedTuple):
     """One example."""
 
     codes: UInt8[Tensor, "n"]
-    target: Int64[Tensor, ""] | Float[Tensor, "c"]
+    target: Int64[Tensor, ""] | Float[Tensor, "c"] | Float[Tensor, ""]
     name: str
 
 
@@ -57,11 +58,20 @@ class IntervalDataset(Dataset[Item]):
         self.store = store
         self.examples = tuple(examples)
         self.targets = torch.from_numpy(targets)
+        if self.targets.is_floating_point():
+            self.targets = self.targets.float()  # some devices have nothing longer
 
     @property
     def lengths(self) -> list[int]:
         """Bases of each example, for ``LengthBuckets``."""
         return [len(example.interval) for example in self.examples]
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """Do as ``collate``; of no items make a batch without rows."""
+        if items:
+            return collate(items)
+        no_codes = torch.empty((0, 0), dtype=torch.uint8)
+        return Batch(no_codes, torch.empty(0, dtype=torch.int64), self.targets[:0], [])
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -90,24 +100,38 @@ class LengthBuckets:
     examples are sorted by length, and those of one length keep their order. Either way every
     example comes exactly once an epoch.
 
+    Several processes that train together (ranks) make the same batches, and each takes its part
+    of every one (see ``deal``). So the number of processes changes no step. A part may be empty.
+
     Args:
         lengths: Length of each example.
         batch_size: Examples in a batch; the last one made may be smaller.
         shuffle: Whether each epoch has an order of its own.
         seed: Decides the orders, where ``shuffle`` asks for them.
+        rank: Which of the processes this is, from 0.
+        num_ranks: How many processes there are.
     """
 
     drop_last = False
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, *, shuffle: bool, seed: int
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
+        assert 0 <= rank < num_ranks
         if batch_size < 1:
             raise ConfigError(f"training.batch_size is {batch_size}, but must be at least 1.")
         self.batch_size = batch_size
         self._lengths = np.asarray(lengths, dtype=np.int64)
         self._shuffle = shuffle
         self._seed = seed
+        self._rank, self._num_ranks = rank, num_ranks
         self._epoch = 0
 
     @property
@@ -123,6 +147,12 @@ class LengthBuckets:
         return -(-len(self._lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
+        lengths = self._lengths.tolist()
+        for batch in self._batches():
+            yield deal(batch, lengths, self._num_ranks)[self._rank]
+
+    def _batches(self) -> Iterator[list[int]]:
+        """Yield the batches of all processes together."""
         if not self._shuffle:
             yield from self._cut(np.arange(len(self._lengths)))
             return
@@ -143,3 +173,32 @@ class LengthBuckets:
         by_length = places[np.argsort(self._lengths[places], kind="stable")].tolist()
         for start in range(0, len(by_length), self.batch_size):
             yield by_length[start : start + self.batch_size]
+
+
+def deal(batch: Sequence[int], lengths: Sequence[int], num_ranks: int) -> list[list[int]]:
+    """Divide a batch among processes, so that each has about the same number of bases.
+
+    The longest examples are dealt first, each to the process that has least (Graham 1969,
+    doi:10.1137/0117039). So two processes never differ by more than the longest example of the
+    batch; they wait for each other once a step.
+
+    Args:
+        batch: Indices of examples.
+        lengths: Bases of every example.
+        num_ranks: Number of processes.
+
+    Returns:
+        The part of each process, in the order of the batch.
+
+    Examples:
+        >>> deal([0, 1, 2, 3], [10, 40, 20, 20], 2)
+        [[0, 1], [2, 3]]
+    """
+    if num_ranks == 1:
+        return [list(batch)]
+    loads = [0] * num_ranks
+    owners: dict[int, int] = {}
+    for index in sorted(batch, key=lambda each: -lengths[each]):
+        owners[index] = min(range(num_ranks), key=loads.__getitem__)
+        loads[owners[index]] += lengths[index]
+    return [[index for index in batch if owners[index] == rank] for rank in range(num_ranks)]

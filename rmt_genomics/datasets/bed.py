@@ -4,6 +4,7 @@ Coordinates are 0-based and half-open, as everywhere here. A BED file without a 
 one, so that all that follows reads it as any other table.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,18 +22,25 @@ _OTHER_NAMES = {
     "name": "label",
 }
 _NO_NAME = "."
+_LIKE_NUMBER = re.compile(r"-?[0-9][0-9.,_]*")
+_GFF_COLUMNS = 9
 
 
 def with_header(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of a BED file with a header of our names; those of other tables unchanged.
 
     Raises:
-        DataError: If there are more columns than BED has up to its strand.
+        DataError: If there are more columns than BED has up to its strand, or it is GFF.
     """
     if not rows:
         return []
     if rows[0].cells[0].lower() in ("chrom", "chr"):
         return [replace(rows[0], cells=_our_names(rows[0].cells)), *rows[1:]]
+    if _is_gff(rows[0].cells):
+        raise DataError(
+            f"{rows[0].where}: this looks like GFF or GTF, whose coordinates begin at 1, but a "
+            "table or BED is needed. Make a BED file of it: record, start - 1, end, label."
+        )
     if not _is_bed(rows[0].cells):
         return list(rows)
     if len(rows[0].cells) > len(COLUMNS):
@@ -45,7 +53,11 @@ def with_header(rows: Sequence[Row]) -> list[Row]:
 
 
 def _is_bed(cells: list[str]) -> bool:
-    return len(cells) >= 3 and all(cell.lstrip("-").isdecimal() for cell in cells[1:3])
+    return len(cells) >= 3 and all(_LIKE_NUMBER.fullmatch(cell) for cell in cells[1:3])
+
+
+def _is_gff(cells: list[str]) -> bool:
+    return len(cells) == _GFF_COLUMNS and all(_LIKE_NUMBER.fullmatch(cell) for cell in cells[3:5])
 
 
 def _our_names(cells: list[str]) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
-from rmt_genomics.datasets.names import did_you_mean
 from rmt_genomics.dna.files import check_is_file, explain_reading
 from rmt_genomics.errors import DataError
 
@@ -109,4 +108,4 @@ def _not_understood(path: Path, number: int, line: str) -> DataError:
 def _remedy(missing: str, cluster_of: dict[str, str]) -> str:
     if cut := [name for name in cluster_of if missing.startswith(name)]:
         return f"{cut[0]!r} looks like a name cut short: run cd-hit with -d 0."
-    return f"Cluster the same FASTA file.{did_you_mean(missing, cluster_of)}"
+    return "Cluster the same FASTA file."

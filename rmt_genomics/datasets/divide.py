@@ -1,16 +1,24 @@
 """Divide labelled examples as ``rmt-genomics split`` does: groups, parts, and a table of both."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from rmt_genomics.datasets.bins import bin_edges, places_in
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.grouping import choose_way, regroup
 from rmt_genomics.datasets.label_columns import as_table, with_columns
+from rmt_genomics.datasets.label_kinds import warn_of_regression
 from rmt_genomics.datasets.label_sources import LabelSource
+from rmt_genomics.datasets.names import in_file
 from rmt_genomics.datasets.splits import Split, split_by_shares, split_examples
 from rmt_genomics.datasets.store import EncodedStore
+
+_BINS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +36,37 @@ class DividedLabels:
     new table if the labels are in a BED file without a header, or in the sequence files."""
 
     def counts(self) -> list[list[str]]:
-        """Return a table of examples a class and part, with a header and a last row for all."""
+        """Return a table of examples a class and part, with a header and a last row for all.
+
+        Labels that are numbers are counted in bins.
+        """
         parts = {name: getattr(self.split, name) for name in SPLITS}
+        is_regression = self.scheme.task == "regression"
+        rows = self._a_bin(parts) if is_regression else self._a_class(parts)
+        total = ["(all)", *(str(len(part)) for part in parts.values())]
+        return [["label", *SPLITS], *rows, total]
+
+    def _a_class(self, parts: Mapping[str, Sequence[Example]]) -> list[list[str]]:
         of = {
             name: Counter(label for each in part for label in each.labels)
             for name, part in parts.items()
         }
-        rows = [
+        return [
             [label, *(str(of[name][label]) for name in SPLITS)] for label in self.scheme.classes
         ]
-        total = ["(all)", *(str(len(part)) for part in parts.values())]
-        return [["label", *SPLITS], *rows, total]
+
+    def _a_bin(self, parts: Mapping[str, Sequence[Example]]) -> list[list[str]]:
+        of = {name: self.scheme.numbers(part) for name, part in parts.items()}
+        values = np.concatenate(list(of.values()))
+        edges = bin_edges(values, _BINS_SHOWN)
+        ends = [values.min(), *edges, values.max()]
+        counts = [
+            np.bincount(places_in(edges, of[name]), minlength=len(edges) + 1) for name in SPLITS
+        ]
+        return [
+            [f"{low:.6g} to {high:.6g}", *(str(each[place]) for each in counts)]
+            for place, (low, high) in enumerate(pairwise(ends))
+        ]
 
 
 def divide_labels(
@@ -49,6 +77,7 @@ def divide_labels(
     way: str | None = None,
     clusters: Path | None = None,
     seed: int = 0,
+    task: str = "auto",
 ) -> DividedLabels:
     """Read labels and divide their examples.
 
@@ -61,24 +90,34 @@ def divide_labels(
             homology if it has none.
         clusters: A file of clusters to be used for a split by homology.
         seed: Decides what comes where.
+        task: As in ``LabelScheme.of``.
 
     Raises:
         ConfigError: If the settings do not go together.
         DataError: If the labels, the clusters or the parts break a rule.
     """
-    examples = labels.read(store.records())
+    examples = labels.read(store.records(), task=task)
     labels.check_classes(examples)
     if way is None:
         way = "homology" if clusters is not None else choose_way(examples)
     grouped = regroup(store, examples, way, clusters)
-    if way == "column":
-        held_out = shares["validation"] / (shares["train"] + shares["validation"])
-        split = split_examples(grouped, how=way, validation_fraction=held_out, seed=seed)
-    else:
-        split = split_by_shares(grouped, shares, by_group=way != "stratified", seed=seed)
+    with in_file(str(labels)):
+        split = _split(grouped, way, shares, seed=seed, task=task)
     columns = _columns(grouped, split)
     table = with_columns(labels.table, columns) if labels.table else None
-    return DividedLabels(way, split, LabelScheme.of(grouped), table or as_table(grouped, columns))
+    scheme = LabelScheme.of(grouped, task)
+    warn_of_regression(str(labels), scheme.task, task)
+    return DividedLabels(way, split, scheme, table or as_table(grouped, columns))
+
+
+def _split(
+    examples: list[Example], way: str, shares: Mapping[str, float], *, seed: int, task: str
+) -> Split:
+    if way == "column":
+        held_out = shares["validation"] / (shares["train"] + shares["validation"])
+        return split_examples(examples, how=way, validation_fraction=held_out, seed=seed, task=task)
+    by_group = way != "stratified"
+    return split_by_shares(examples, shares, by_group=by_group, seed=seed, task=task)
 
 
 def _columns(examples: list[Example], split: Split) -> dict[str, list[str]]:

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rmt_genomics.datasets.label_kinds import KINDS, are_measured, number_of
 from rmt_genomics.datasets.names import did_you_mean
 from rmt_genomics.dna.interval import Interval
 from rmt_genomics.errors import DataError
 
 SPLITS = ("train", "validation", "test")
-TASKS = ("binary", "multiclass", "multilabel")
+TASKS = ("binary", "multiclass", "multilabel", "regression")
+LABEL = "label"
+"""What the one output of a regression is called: the column that holds its numbers."""
 
-Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.float64]
+Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32] | Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,8 @@ class Example:
     """Whether the interval is the whole record, so that the record's name says it all."""
 
     labels: tuple[str, ...]
-    """One label, or for multi-label tasks any number of them."""
+    """One label, or for multi-label tasks any number of them. A number is kept as it was written.
+    """
 
     group: str | None = None
     """Examples of one group stay in one part of a split, since they are alike."""
@@ -55,8 +60,9 @@ class LabelScheme:
     """The classes there are, and whether an example has one of them or any number.
 
     Args:
-        classes: Label names in the order of the model's outputs.
-        task: ``binary`` (one of two), ``multiclass`` (one of several) or ``multilabel`` (any).
+        classes: Label names in the order of the model's outputs; one name for a regression.
+        task: ``binary`` (one of two), ``multiclass`` (one of several), ``multilabel`` (any), or
+            ``regression`` (labels are numbers).
 
     Raises:
         DataError: If the two do not go together.
@@ -70,7 +76,11 @@ class LabelScheme:
             raise DataError(f"the task is {self.task!r}, but must be one of {', '.join(TASKS)}.")
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise DataError(f"the classes are {self.classes}, but must be different names.")
-        if self.task == "multilabel":
+        if self.task == "regression" and len(self.classes) != 1:
+            raise DataError(
+                f"the classes are {self.classes}, but a regression has one name, its number's."
+            )
+        if self.task in ("multilabel", "regression"):
             return
         if len(self.classes) == 1:
             raise DataError(
@@ -84,12 +94,23 @@ class LabelScheme:
             )
 
     @classmethod
-    def of(cls, examples: Sequence[Example]) -> "LabelScheme":
+    def of(cls, examples: Sequence[Example], task: str = "auto") -> "LabelScheme":
         """Find the classes (sorted) and the task of some examples.
 
+        Args:
+            examples: All there are.
+            task: ``classification`` or ``regression``; ``auto`` is what the labels look like (see
+                ``label_kinds``).
+
         Raises:
-            DataError: If there is no label, or one class only.
+            DataError: If there is no label, one class only, or for a regression a label that is no
+                number, or the same number everywhere.
         """
+        if task not in KINDS:
+            raise DataError(f"the task is {task!r}, but must be one of {', '.join(KINDS)}.")
+        labels = [example.labels for example in examples]
+        if task == "regression" or (task == "auto" and are_measured(labels)):
+            return cls._of_numbers(examples)
         classes = tuple(sorted({label for example in examples for label in example.labels}))
         if not classes:
             raise DataError(f"{len(examples)} examples have no label at all, but some must.")
@@ -97,17 +118,33 @@ class LabelScheme:
             return cls(classes, "multilabel")
         return cls(classes, "binary" if len(classes) == 2 else "multiclass")
 
+    @classmethod
+    def _of_numbers(cls, examples: Sequence[Example]) -> "LabelScheme":
+        scheme = cls((LABEL,), "regression")
+        values = np.unique(scheme.numbers(examples))
+        if len(values) < 2:
+            raise DataError(
+                f"all {len(examples)} examples have the label {values[0]:g}, but there must be two "
+                "different numbers at least: one leaves nothing to learn."
+                if len(values)
+                else "there are no examples, but a regression needs some."
+            )
+        return scheme
+
     def targets(self, examples: Sequence[Example]) -> Targets:
         """Turn labels into numbers.
 
         Returns:
             The class index of every example, int64 ``(n,)``; for multi-label tasks 1 for each
-            label an example has and 0 elsewhere, float32 ``(n, c)``.
+            label an example has and 0 elsewhere, float32 ``(n, c)``; for a regression the numbers
+            that the labels are, float64 ``(n,)``.
 
         Raises:
-            DataError: If an example has a label that is not a class, or not exactly one label
-                where the task asks for it.
+            DataError: If an example has a label that is not a class (or no number), or not
+                exactly one label where the task asks for it.
         """
+        if self.task == "regression":
+            return self.numbers(examples)
         hot = self.multi_hot(examples)
         if self.task == "multilabel":
             return hot
@@ -121,7 +158,7 @@ class LabelScheme:
         return indices
 
     def multi_hot(self, examples: Sequence[Example]) -> npt.NDArray[np.float32]:
-        """Return 1 for each label an example has and 0 elsewhere, ``(n, c)``, for any task."""
+        """Return 1 for each label an example has and 0 elsewhere, ``(n, c)``, for any classes."""
         place = {label: index for index, label in enumerate(self.classes)}
         hot = np.zeros((len(examples), len(self.classes)), dtype=np.float32)
         for row, example in enumerate(examples):
@@ -130,6 +167,19 @@ class LabelScheme:
                     raise self._unknown(example, label)
                 hot[row, place[label]] = 1
         return hot
+
+    def numbers(self, examples: Sequence[Example]) -> Numbers:
+        """Return the number that each label is, float64 ``(n,)``."""
+        values = np.empty(len(examples))
+        for row, example in enumerate(examples):
+            number = number_of(example.labels[0]) if len(example.labels) == 1 else None
+            if number is None:
+                raise DataError(
+                    f"{example.name}: the label is {';'.join(example.labels)!r}, but for "
+                    "regression it must be a number. Leave the example out, or fill it in."
+                )
+            values[row] = number
+        return values
 
     def _unknown(self, example: Example, label: str) -> DataError:
         return DataError(

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.fields import SPLIT_WORDS, Fields
+from rmt_genomics.datasets.label_kinds import check_kinds
 from rmt_genomics.datasets.labels import COLUMNS, read_labels, warn_of_unused
 from rmt_genomics.datasets.names import listed
-from rmt_genomics.datasets.suspicions import warn_of_mixed_labels
 from rmt_genomics.dna.files import check_is_file
 from rmt_genomics.dna.record import RecordInfo
 from rmt_genomics.dna.tables import stem_of
@@ -90,12 +90,15 @@ class LabelSource:
         if self.table is not None:
             check_is_file(self.table, f"a labels file (or one of {', '.join(_LABELS)})")
 
-    def read(self, records: Sequence[RecordInfo], *, group_column: str = "group") -> list[Example]:
+    def read(
+        self, records: Sequence[RecordInfo], *, group_column: str = "group", task: str = "auto"
+    ) -> list[Example]:
         """Label the records, or intervals of them.
 
         Args:
             records: All there are, in file order.
             group_column: As in ``read_labels``; the columns are those of the sequence table.
+            task: As in ``read_labels``.
 
         Raises:
             DataError: If a record has no label, or a label breaks a rule.
@@ -103,9 +106,9 @@ class LabelSource:
         """
         lengths = {record.name: record.length for record in records}
         if self.table is not None:
-            return read_labels(self.table, lengths, group_column=group_column)
+            return read_labels(self.table, lengths, group_column=group_column, task=task)
         rows = [_cells(record, self) for record in records]
-        may_have_none = any(";" in row.get("label", "") for row in rows)
+        may_have_none = task == "multilabel" or any(";" in row.get("label", "") for row in rows)
         _check_labelled(self, records, rows, may_have_none=may_have_none)
         _check_group_column(self, rows, group_column)
         _warn_of_unused(self, records, group_column)
@@ -117,7 +120,8 @@ class LabelSource:
             )
             for record, row in zip(records, rows, strict=True)
         ]
-        warn_of_mixed_labels(str(self), examples)
+        places = [f"record {record.name!r}" for record in records]
+        check_kinds(str(self), [each.labels for each in examples], places, task)
         return examples
 
     def check_classes(self, examples: Sequence[Example]) -> None:

@@ -14,7 +14,8 @@ both counted on the forward strand whatever the ``strand`` is:
 ``strand``, ``group`` and ``split`` may be left out. Several labels are joined by ``;``; in a table
 that has such lines, an empty label means none of them. Comment lines that begin with ``#`` may come
 before the header. A BED file (see ``bed``) needs no header:
-its fourth column is the label, its sixth the strand.
+its fourth column is the label, its sixth the strand. Labels that are numbers may be measured values
+(see ``label_kinds``).
 """
 
 import warnings
@@ -24,9 +25,10 @@ from pathlib import Path
 from rmt_genomics.datasets import bed
 from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.fields import Fields
+from rmt_genomics.datasets.label_kinds import check_kinds
 from rmt_genomics.datasets.names import check_records_exist, check_records_labelled, did_you_mean
 from rmt_genomics.datasets.rows import Row, read_rows
-from rmt_genomics.datasets.suspicions import warn_if_one_based, warn_of_mixed_labels
+from rmt_genomics.datasets.suspicions import warn_if_one_based
 from rmt_genomics.dna.interval import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
@@ -37,7 +39,11 @@ _HEADERS = "'record label [group] [split]' or 'record start end [strand] label [
 
 
 def read_labels(
-    path: Path, record_lengths: Mapping[str, int], *, group_column: str = "group"
+    path: Path,
+    record_lengths: Mapping[str, int],
+    *,
+    group_column: str = "group",
+    task: str = "auto",
 ) -> list[Example]:
     """Read and check every line, so that a bad file fails now and not on the third day.
 
@@ -48,6 +54,9 @@ def read_labels(
         record_lengths: Length in bp of every record of the FASTA file, by name.
         group_column: The column whose value is the group, such as ``genus``, or ``record`` to
             keep the intervals of a record together. Unless it is ``group``, it must be there.
+        task: What the labels are: classification, regression or auto (see ``label_kinds``); or the
+            task of the model that is to be judged on them. If that is multilabel, a label may be
+            empty although no line has several.
 
     Returns:
         One example a line, in file order.
@@ -61,7 +70,7 @@ def read_labels(
     _check_columns(header, group_column)
     first_lines = _check_records(path, header, rows, record_lengths)
     fields = [Fields(row.where, row.named(header.cells)) for row in rows]
-    is_multilabel = any(each.has_several_labels for each in fields)
+    is_multilabel = task == "multilabel" or any(each.has_several_labels for each in fields)
     examples = [
         each.example(record_lengths, group_column, may_have_none=is_multilabel) for each in fields
     ]
@@ -70,7 +79,8 @@ def read_labels(
         warn_if_one_based(str(path), [each.interval for each in examples], record_lengths)
     else:
         check_records_labelled(path, first_lines, record_lengths.keys())
-    warn_of_mixed_labels(str(path), examples)
+    places = [f"line {row.number}" for row in rows]
+    check_kinds(str(path), [each.labels for each in examples], places, task)
     return examples
 
 
@@ -118,9 +128,16 @@ def _rows(path: Path, what: str) -> list[Row]:
     if len(rows[0].cells) == 1:
         raise DataError(
             f"{rows[0].where}: the header is {rows[0].cells[0]!r}, but must be {_HEADERS}, "
-            "with tabs between the columns. Save the file as tab-separated text."
+            f"with tabs between the columns. {_hint(rows[0].cells[0])}"
         )
     return rows
+
+
+def _hint(header: str) -> str:
+    """Say what to do about a header in which nothing parts the columns."""
+    if header.startswith(">"):
+        return "This looks like FASTA: is it in the place of the labels?"
+    return "Save the file as tab-separated text."
 
 
 def _check_columns(header: Row, group_column: str) -> None:

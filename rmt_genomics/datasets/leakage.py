@@ -108,8 +108,8 @@ class Audit:
         for name, auroc in self.probes.items():
             if is_sure and name != "all" and auroc is not None and auroc > MOST_AUROC:
                 yield (
-                    f"{_PROBED[name]} alone tells the classes apart (AUROC {auroc:.3f} on "
-                    f"validation), but a model should need the sequence. Balance the classes in "
+                    f"{_PROBED[name]} alone tells the labels apart (AUROC {auroc:.3f} on "
+                    f"validation), but a model should need the sequence. Balance the labels in "
                     "it, or judge the model against this figure."
                 )
 

@@ -1,7 +1,8 @@
 """Compare the record names of a labels file with those of its FASTA file, and explain misfits."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from rmt_genomics.errors import DataError
 _SHOWN = 5
 _VERSION = re.compile(r"\.[0-9]+$")
 _CHR = re.compile(r"^chr", re.IGNORECASE)
+_FILE = re.compile(r"\.(?:fasta|fa|fna|fas|ffn|fastq|fq|gbk|gb|embl)(?:\.gz)?$", re.IGNORECASE)
 
 _CAUSES: dict[str, Callable[[str], str]] = {
     "upper and lower case": str.casefold,
     "the version suffix (such as .1)": lambda name: _VERSION.sub("", name),
     "the prefix chr": lambda name: _CHR.sub("", name),
+    "the '>' of a header": lambda name: name.removeprefix(">"),
+    "what follows the first blank of a header": lambda name: name.removeprefix(">").split(" ")[0],
+    "the end of a file's name": lambda name: _FILE.sub("", name),
 }
 
 
@@ -67,6 +72,15 @@ def _remedy(missing: list[str], records: Collection[str]) -> str:
             example = f"{matching[0]!r} here, {theirs[normalise(matching[0])]!r} in the FASTA file"
             return f"{len(matching)} would match but for {cause}: {example}."
     return f"The FASTA file has {listed(list(records))}.{did_you_mean(missing[0], records)}"
+
+
+@contextmanager
+def in_file(where: str) -> Iterator[None]:
+    """Add the name of a file to a DataError of what does not know it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def listed(names: list[str]) -> str:

@@ -31,17 +31,28 @@ def probe_labels(store: EncodedStore, split: Split, scheme: LabelScheme) -> dict
 
     Returns:
         The AUROC on the validation part, mean over the classes it has and lacks somewhere: 0.5
-        knows nothing, 1 all. None if there is no such class.
+        knows nothing, 1 all. None if there is no such class. For labels that are numbers, the
+        classes are above the median of the training part, and not.
     """
     most = max(1, min(_MOST_EXAMPLES, _MOST_TARGETS // len(scheme.classes)))
     train, validation = _evenly(split.train, most), _evenly(split.validation, most)
     seen, asked = _features(store, train), _features(store, validation)
-    targets, truth = scheme.multi_hot(train), scheme.multi_hot(validation)
+    targets, truth = _hot(scheme, train, train), _hot(scheme, train, validation)
     columns = {name: [place] for place, name in enumerate(FEATURES)} | {"all": [0, 1, 2]}
     return {
         name: _auroc(truth, _forest(seen[:, chosen], targets, asked[:, chosen]))
         for name, chosen in columns.items()
     }
+
+
+def _hot(
+    scheme: LabelScheme, train: Sequence[Example], examples: Sequence[Example]
+) -> npt.NDArray[np.float32]:
+    """Return 1 for each class an example has, ``(n, c)``."""
+    if scheme.task != "regression":
+        return scheme.multi_hot(examples)
+    is_high = scheme.numbers(examples) > np.median(scheme.numbers(train))
+    return is_high[:, None].astype(np.float32)
 
 
 def _evenly(examples: Sequence[Example], most: int) -> Sequence[Example]:
@@ -68,7 +79,8 @@ def _forest(seen: _Table, targets: npt.NDArray[np.float32], asked: _Table) -> _T
 
     # Regression on 0 and 1 gives class shares, for one label an example and for many alike.
     forest = RandomForestRegressor(_TREES, min_samples_leaf=_FEWEST_IN_LEAF, random_state=0)
-    scores: _Table = forest.fit(seen, targets).predict(asked)
+    wanted = targets[:, 0] if targets.shape[1] == 1 else targets
+    scores: _Table = forest.fit(seen, wanted).predict(asked)
     return scores.reshape(len(asked), targets.shape[1])
 
 

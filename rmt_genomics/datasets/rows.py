@@ -1,19 +1,23 @@
 """Read a text table, plain or packed: one row a line, with its place for errors.
 
 Cells are separated by tabs or commas, whichever the first row has; by blanks in a BED file that has
-no tabs. Blank lines, and comments at the top, are left out.
+no tabs. Blank lines, and comments at the top, are left out. A cell may be quoted, as spreadsheets
+and pandas do it; if it goes on over several lines, it is read as one line.
 """
 
 import csv
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmt_genomics.dna.files import open_unpacked
-from rmt_genomics.errors import DataError
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 _SEPARATORS = {"\t": "tab", ",": "comma"}
+_ZIP = b"PK\x03\x04"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BED_LINE = re.compile(r"\S+ +[0-9]+ +[0-9]+(?: |$)")
 _BED_HEADER = re.compile(r"#\s*(?:chrom|chr|record)[\t ,]", re.IGNORECASE)
 _BED_COMMENT = re.compile(r"(?:track|browser)(?: |$)")
@@ -25,10 +29,15 @@ class Row:
 
     where: str
     number: int
+    """Of its first line, from 1."""
+
     separator: str
     """In words: tab, comma or blank."""
 
     cells: list[str]
+
+    num_lines: int = 1
+    """More than one if a quoted cell goes on over several lines."""
 
     def named(self, columns: list[str]) -> dict[str, str]:
         """Return the cells by column.
@@ -45,21 +54,51 @@ class Row:
 
 
 def read_rows(path: Path, what: str) -> Iterator[Row]:
-    """Yield every row, a header like any other; ``what`` says what the file should be."""
-    separator = ""
-    for number, line in enumerate(_text(path, what).split("\n"), start=1):
-        if not line.strip() or (not separator and _is_comment(line)):
-            continue
-        if not separator:
-            line = line.lstrip("#") if _BED_HEADER.match(line) else line
-            separator = _separator_of(line)
-        cells = [cell.strip() for cell in _cells(line, separator)]
-        yield Row(f"{path}:{number}", number, _SEPARATORS.get(separator, "blank"), cells)
+    """Yield every row, a header like any other; ``what`` says what the file should be.
+
+    Raises:
+        DataError: If the file cannot be read, or a quote is not closed.
+    """
+    lines = _text(path, what).split("\n")
+    top = next((place for place, line in enumerate(lines) if _is_row(line)), len(lines))
+    if top == len(lines):
+        return
+    if _BED_HEADER.match(lines[top]):
+        lines[top] = lines[top].lstrip("#")
+    separator = _separator_of(lines[top])
+    name, places = _SEPARATORS.get(separator, "blank"), []
+    for number, num_lines, cells in _cells(lines[top:], separator, path, top + 1):
+        if num_lines > 1:
+            places.append(number)
+        cells = [" ".join(cell.split()) if "\n" in cell else cell.strip() for cell in cells]
+        yield Row(f"{path}:{number}", number, name, cells, num_lines)
+    if places:
+        warnings.warn(
+            f"{path}: {len(places)} lines (such as line {places[0]}) have a quoted cell that goes "
+            "on over several lines; its line ends are read as blanks. Is that as it should be?",
+            RMTGenomicsWarning,
+            stacklevel=2,
+        )
+
+
+def as_cell(text: str) -> str:
+    """Write a cell of a tab-separated table: quoted if it would else be read as a quoted one."""
+    return '"' + text.replace('"', '""') + '"' if text.startswith('"') else text
 
 
 def _text(path: Path, what: str) -> str:
     with open_unpacked(path, what=what) as unpacked:
         content = unpacked.read()
+    if content.startswith(_ZIP):
+        raise DataError(
+            f"{path}: this is an Excel workbook or another zip file, but must be text. "
+            "Save it as tab-separated text, in UTF-8."
+        )
+    if content.startswith(_UTF16):
+        raise DataError(
+            f"{path}: the file is UTF-16 text, but must be UTF-8. Save it as UTF-8, or convert it: "
+            "iconv -f utf-16 -t utf-8."
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -69,6 +108,10 @@ def _text(path: Path, what: str) -> str:
             "Save it as UTF-8 with tabs, or convert it, for example: iconv -f latin1 -t utf-8."
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _is_row(line: str) -> bool:
+    return bool(line.strip()) and not _is_comment(line)
 
 
 def _is_comment(line: str) -> bool:
@@ -83,7 +126,31 @@ def _separator_of(line: str) -> str:
     return " " if _BED_LINE.match(line) else "," if "," in line else "\t"
 
 
-def _cells(line: str, separator: str) -> list[str]:
-    if separator == ",":
-        return next(csv.reader([line]))
-    return line.split() if separator == " " else line.split(separator)
+def _cells(
+    lines: list[str], separator: str, path: Path, first: int
+) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield number, number of lines and cells of each row; ``first`` numbers the first line."""
+    if separator == " ":
+        rows = ((number, 1, line.split()) for number, line in enumerate(lines, first))
+        yield from (row for row in rows if row[2])
+        return
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, strict=True)
+    before = 0
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise _bad_quote(path, first + before, lines[before]) from error
+        if cells is None:
+            return
+        if "".join(cells).strip() or (separator == "," and len(cells) > 1):
+            yield first + before, reader.line_num - before, cells
+        before = reader.line_num
+
+
+def _bad_quote(path: Path, number: int, line: str) -> DataError:
+    shown = line if len(line) <= 40 else line[:37] + "..."
+    return DataError(
+        f"{path}:{number}: a cell of {shown!r} begins with a quote that is not closed at the end "
+        "of the cell, but must be. Close it, or take it out; a quote inside is written twice."
+    )

@@ -1,15 +1,18 @@
 """Divide examples into training, validation and test parts.
 
 Laws: parts are disjoint and together are all examples; examples of one group are in one part; every
-class is in the training part; the same seed gives the same parts.
+class is in the training part; the same seed gives the same parts. Labels that are numbers have
+bins in the place of classes, each with its share in every part, as far as groups allow it.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from rmt_genomics.datasets.bins import bins_to_try
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.hold_out import groups_of, hold_out
 from rmt_genomics.errors import ConfigError, DataError
@@ -30,7 +33,12 @@ class Split:
 
 
 def split_examples(
-    examples: Sequence[Example], *, how: str = "auto", validation_fraction: float, seed: int
+    examples: Sequence[Example],
+    *,
+    how: str = "auto",
+    validation_fraction: float,
+    seed: int,
+    task: str = "auto",
 ) -> Split:
     """Divide examples into parts.
 
@@ -42,6 +50,7 @@ def split_examples(
             examples have what is needed for.
         validation_fraction: Share of the training examples to hold out, between 0 and 1.
         seed: Decides which ones.
+        task: As in ``LabelScheme.of``.
 
     Returns:
         The parts. Whether they leak into each other, ``leakage.audit`` finds out.
@@ -57,7 +66,7 @@ def split_examples(
         raise ConfigError(
             f"data.validation_fraction is {validation_fraction}, but must be between 0 and 1."
         )
-    scheme = LabelScheme.of(examples)
+    scheme = LabelScheme.of(examples, task)
     if how == "auto":
         how = _best_way(examples)
     if how == "stratified" and _has_groups(examples):
@@ -71,14 +80,18 @@ def split_examples(
     if "validation" not in parts:
         by_group = how == "group" or (how == "column" and _has_groups(examples))
         groups = groups_of(parts["train"], by_group=by_group)
-        counts = _counted(scheme, parts["train"])
-        held_out = hold_out(counts, groups, validation_fraction, seed)
+        held_out = _held_out(scheme, parts["train"], groups, validation_fraction, seed)
         parts |= _divide(parts["train"], held_out)
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
 
 
 def split_by_shares(
-    examples: Sequence[Example], shares: Mapping[str, float], *, by_group: bool, seed: int
+    examples: Sequence[Example],
+    shares: Mapping[str, float],
+    *,
+    by_group: bool,
+    seed: int,
+    task: str = "auto",
 ) -> Split:
     """Divide examples into parts of wanted sizes, with every class near its share in each.
 
@@ -87,20 +100,38 @@ def split_by_shares(
         shares: Of train, validation and test; they add up to 1, and test may be 0.
         by_group: Whether groups stay whole.
         seed: Decides which examples or groups come where.
+        task: As in ``LabelScheme.of``.
 
     Raises:
         DataError: If there is one class only, or a class would be missing from a part.
     """
-    scheme = LabelScheme.of(examples)
+    scheme = LabelScheme.of(examples, task)
     parts, left = {"train": tuple(examples)}, 1.0
     for name in [name for name in ("test", "validation") if shares[name] > 0]:
         groups = groups_of(parts["train"], by_group=by_group)
-        counts = _counted(scheme, parts["train"])
-        held_out = hold_out(counts, groups, shares[name] / left, seed, part=name)
+        held_out = _held_out(scheme, parts["train"], groups, shares[name] / left, seed, name)
         parts |= _divide(parts["train"], held_out, name)
         left -= shares[name]
     _check_classes_everywhere(parts, scheme)
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
+
+
+def _held_out(  # what hold_out takes
+    scheme: LabelScheme,
+    examples: Sequence[Example],
+    groups: list[list[int]],
+    fraction: float,
+    seed: int,
+    part: str = "validation",
+) -> set[int]:
+    """Choose examples by their classes; those of a regression by the finest bins that will do."""
+    if scheme.task != "regression":
+        return hold_out(_counted(scheme, examples), groups, fraction, seed, part=part)
+    *finer, one_bin = bins_to_try(scheme.numbers(examples), fraction)
+    for bins in finer:
+        with suppress(DataError):
+            return hold_out(bins, groups, fraction, seed, part=part)
+    return hold_out(one_bin, groups, fraction, seed, part=part)
 
 
 def _counted(scheme: LabelScheme, examples: Sequence[Example]) -> npt.NDArray[np.float32]:
@@ -144,6 +175,8 @@ def _check_classes(train: _Examples, scheme: LabelScheme) -> None:
             "the split column has no example for train, but training needs some. "
             "Write train in more lines."
         )
+    if scheme.task == "regression":
+        return
     in_train = {label for example in train for label in example.labels}
     if missing := [label for label in scheme.classes if label not in in_train]:
         raise DataError(
@@ -154,6 +187,8 @@ def _check_classes(train: _Examples, scheme: LabelScheme) -> None:
 
 
 def _check_classes_everywhere(parts: dict[str, _Examples], scheme: LabelScheme) -> None:
+    if scheme.task == "regression":
+        return
     everyone = [example for part in parts.values() for example in part]
     for name, part in parts.items():
         there = {label for example in part for label in example.labels}

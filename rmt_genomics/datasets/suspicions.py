@@ -1,30 +1,12 @@
-"""Warn of labels and coordinates that break no rule and yet look wrong."""
+"""Warn of coordinates that break no rule and yet look wrong."""
 
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from rmt_genomics.datasets.examples import Example
 from rmt_genomics.dna.interval import Interval
 from rmt_genomics.errors import RMTGenomicsWarning
-
-
-def warn_of_mixed_labels(where: str, examples: Sequence[Example]) -> None:
-    """Warn if some labels are numbers and others names, as where NA stands for a missing one."""
-    labels = {label for example in examples for label in example.labels}
-    numbers = sorted(label for label in labels if _is_number(label))
-    names = sorted(labels.difference(numbers))
-    if not (numbers and names):
-        return
-    count = sum(any(label in names for label in example.labels) for example in examples)
-    warnings.warn(
-        f"{where}: {count} of {len(examples)} examples have a name as label (such as "
-        f"{names[0]!r}) and the others a number (such as {numbers[0]!r}). Each is taken as a "
-        "class; leave lines out whose label is not known.",
-        RMTGenomicsWarning,
-        stacklevel=3,
-    )
 
 
 def warn_if_one_based(
@@ -57,11 +39,3 @@ def _look_one_based(places: Sequence[Interval], length_bp: int) -> bool:
         return False
     steps = [after.start - before.end for before, after in pairwise(places)]
     return all(step == 1 for step in steps) and (bool(steps) or places[-1].end == length_bp)
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return label.lower() not in ("nan", "inf", "infinity")

@@ -8,6 +8,8 @@ The law of this file: ``reverse_complement`` and ``encode`` may change places,
 ``encode(reverse_complement(s)) == reverse_complement_codes(encode(s))``.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -57,9 +59,27 @@ def encode(sequence: str | bytes) -> Codes:
         >>> encode("acguR").tolist()
         [0, 1, 2, 3, 4]
     """
-    codes = bytearray(_as_bytes(sequence)).translate(_CODES)
-    if (position := codes.find(_BAD)) >= 0:
-        raise _not_dna(sequence, position)
+    return encode_pieces([sequence])
+
+
+def encode_pieces(pieces: Iterable[str | bytes]) -> Codes:
+    """Turn DNA letters that come piece by piece into the base codes of the whole.
+
+    No piece is kept: a chromosome takes one byte a base, and never its letters beside it.
+
+    Raises:
+        DataError: As in ``encode``; the position is that in the whole.
+
+    Examples:
+        >>> encode_pieces(["ACG", "TN"]).tolist()
+        [0, 1, 2, 3, 4]
+    """
+    codes = bytearray()
+    for piece in pieces:
+        found = _as_bytes(piece).translate(_CODES)
+        if (position := found.find(_BAD)) >= 0:
+            raise _not_dna(piece, position, starts_at=len(codes))
+        codes += found
     return np.frombuffer(codes, dtype=np.uint8)  # of a bytearray: may be written to
 
 
@@ -122,10 +142,10 @@ def _as_bytes(sequence: str | bytes) -> bytes:
     return sequence.encode("ascii", "replace") if isinstance(sequence, str) else sequence
 
 
-def _not_dna(sequence: str | bytes, position: int) -> DataError:
+def _not_dna(sequence: str | bytes, position: int, *, starts_at: int = 0) -> DataError:
     letter = sequence[position] if isinstance(sequence, str) else chr(sequence[position])
     return DataError(
-        f"position {position} holds {letter!r}, but a DNA letter is one of "
+        f"position {starts_at + position} holds {letter!r}, but a DNA letter is one of "
         f"{', '.join(LETTERS)} or an IUPAC code. {_remedy(sequence, letter)}"
     )
 

@@ -1,4 +1,4 @@
-"""FASTA text to records (Biopython), in the memory of one record.
+"""FASTA text to records (Biopython), or to base codes, in the memory of one record.
 
 CRLF line ends, lower case, blank lines, a missing last newline and very long lines are ordinary.
 """
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
 
-from rmt_genomics.dna.record import Record
+from rmt_genomics.dna.alphabet import encode_pieces
+from rmt_genomics.dna.record import EncodedRecord, Record
 from rmt_genomics.errors import DataError
 
 _PIECE_LETTERS = 1 << 20
@@ -28,6 +29,41 @@ def read_fasta(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
         line = header_lines[place]
         name, description = split_header(header, ">", f"{path}:{line}")
         yield line, Record(name, description, sequence)
+
+
+def read_fasta_codes(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, EncodedRecord]]:
+    """Yield the same with base codes, one byte a base: the letters of a record are never held.
+
+    Raises:
+        DataError: As ``read_fasta``, or at a letter that is not DNA.
+    """
+    header_lines: list[int] = []
+    lines = _headers_and_pieces(text, path, header_lines)
+    header = next(lines, None)
+    while header is not None:
+        line = header_lines[-1]
+        name, description = split_header(header[1:].rstrip(), ">", f"{path}:{line}")
+        entry = _Entry(lines)
+        try:
+            yield line, EncodedRecord(name, description, encode_pieces(entry))
+        except DataError as error:
+            raise DataError(f"{path}: record {name!r}: {error}") from error
+        header = entry.next_header
+
+
+class _Entry:
+    """The pieces of one sequence, up to the header of the next."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines = lines
+        self.next_header: str | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.lines:
+            if line.startswith(">"):
+                self.next_header = line
+                return
+            yield line.lstrip(" ")  # put there by _letters
 
 
 def split_header(header: str, mark: str, where: str) -> tuple[str, str]:
@@ -54,25 +90,34 @@ def split_header(header: str, mark: str, where: str) -> tuple[str, str]:
 def _headers_and_pieces(text: TextIOWrapper, path: Path, header_lines: list[int]) -> Iterator[str]:
     """Yield header lines, and sequence in large pieces without white space.
 
-    Pieces instead of lines, because a chromosome has millions of lines, and a string for each
-    costs time and memory. The lines of headers are noted in ``header_lines``.
+    Pieces instead of lines, because a chromosome has millions of lines, or one of many Mb, and a
+    string for each costs time and memory. The lines of headers are noted in ``header_lines``.
     """
-    line = 1
+    line, is_new_line = 1, True
     while piece := text.read(_PIECE_LETTERS):
-        piece += text.readline()  # so that it ends with a line
-        joined = "\n" + piece
+        if _ends_in_header(piece, is_new_line=is_new_line):
+            piece += text.readline()
+        joined = "\n" + piece if is_new_line else piece
         before, *entries = joined.split("\n>") if ">" in piece else [joined]
+        number = line - is_new_line  # the line at which what was joined begins
         if not header_lines and not before.isspace() and before:
-            raise _no_header(path, before, line)
+            raise _no_header(path, before, number)
         yield from _letters(before)
-        line += before.count("\n")
+        number += before.count("\n")
         for entry in entries:
+            number += 1  # the line end at which it was split
             header, _, body = entry.partition("\n")
-            header_lines.append(line)
+            header_lines.append(number)
             yield ">" + header
             yield from _letters(body)
-            line += entry.count("\n") + 1
-        line -= 1  # the one put in front of the piece
+            number += entry.count("\n")
+        line, is_new_line = number, piece.endswith("\n")
+
+
+def _ends_in_header(piece: str, *, is_new_line: bool) -> bool:
+    """Tell whether a piece ends within a header, which must be whole. A sequence may be cut."""
+    last_line = piece.rfind("\n") + 1
+    return piece.startswith(">", last_line) and (last_line > 0 or is_new_line)
 
 
 def _letters(lines: str) -> Iterator[str]:
@@ -86,7 +131,7 @@ def _letters(lines: str) -> Iterator[str]:
 
 
 def _no_header(path: Path, before: str, line: int) -> DataError:
-    numbered = enumerate(before.split("\n"), start=line - 1)  # the first is the one put in front
+    numbered = enumerate(before.split("\n"), start=line)
     number, found = next((number, text) for number, text in numbered if text.strip())
     where = f"{path}:{number}"
     if not found.replace("\t", " ").isprintable():  # surrogates and control characters are not

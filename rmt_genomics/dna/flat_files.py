@@ -41,14 +41,37 @@ def read_embl(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
     return _read(EmblScanner(), text, path, "EMBL")  # type: ignore[no-untyped-call]
 
 
+class _Lines:
+    """The lines of a text; remembers the first that is not blank.
+
+    Args:
+        text: Read line by line.
+    """
+
+    def __init__(self, text: TextIOWrapper) -> None:
+        self._text = text
+        self.first = ""
+
+    def readline(self) -> str:
+        """Return the next line; an empty one at the end of the text."""
+        line = self._text.readline()
+        self.first = self.first or line.strip()
+        return line
+
+
 def _read(scanner: Any, text: TextIOWrapper, path: Path, kind: str) -> Iterator[tuple[int, Record]]:
-    number = 1
-    while (found := _parse_next(scanner, text, f"{path}: record {number}", kind)) is not None:
+    number, lines = 1, _Lines(text)
+    while (found := _parse_next(scanner, lines, f"{path}: record {number}", kind)) is not None:
         yield number, Record(found.id or "", found.description or "", _letters(found))
         number += 1
+    if number == 1 and lines.first:
+        raise DataError(
+            f"{path}: the file begins with {lines.first[:40]!r} and has no line that begins with "
+            f"{scanner.RECORD_START.strip()!r}, but each {kind} record must. Is it such a file?"
+        )
 
 
-def _parse_next(scanner: Any, text: TextIOWrapper, where: str, kind: str) -> "SeqRecord | None":
+def _parse_next(scanner: Any, text: _Lines, where: str, kind: str) -> "SeqRecord | None":
     """Read one record, or None at the end of the file."""
     try:
         with warnings.catch_warnings(record=True) as told:
@@ -73,7 +96,8 @@ def _letters(found: "SeqRecord") -> str:
 
 
 def _broken(where: str, kind: str, what: str) -> DataError:
+    reason = " ".join(what.split()).rstrip(".")
     return DataError(
-        f"{where} breaks the {kind} format ({what.rstrip('.')}), but must be whole, with its "
+        f"{where} breaks the {kind} format ({reason}), but must be whole, with its "
         "letters, and end with '//'. Fetch the file again."
     )

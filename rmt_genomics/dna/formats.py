@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 
-from rmt_genomics.dna.fasta import read_fasta
+from rmt_genomics.dna.fasta import read_fasta, read_fasta_codes
 from rmt_genomics.dna.fastq import read_fastq
 from rmt_genomics.dna.files import open_unpacked
 from rmt_genomics.dna.flat_files import read_embl, read_genbank
-from rmt_genomics.dna.record import Record
+from rmt_genomics.dna.record import EncodedRecord, Record
 from rmt_genomics.dna.tables import has_sequence_column, read_table
 
 PEEK_BYTES = 1 << 13
@@ -35,6 +35,9 @@ class Format:
     read: Callable[[TextIOWrapper, Path], Iterator[tuple[int, Record]]]
     """Yields records with their places; ``path`` is for errors only."""
 
+    read_codes: Callable[[TextIOWrapper, Path], Iterator[tuple[int, EncodedRecord]]] | None = None
+    """The same with base codes, if that is possible without holding the letters."""
+
     place: str = "record"
     """What places count: lines or records, from 1."""
 
@@ -48,6 +51,7 @@ FASTA = Format(
     (".fasta", ".fa", ".fna", ".ffn", ".frn", ".fas"),
     lambda text: text.startswith(">"),
     read_fasta,
+    read_fasta_codes,
     "line",
 )
 FORMATS = (
@@ -70,7 +74,7 @@ FORMATS = (
         (".csv", ".tsv"),
         lambda text: has_sequence_column(text.partition("\n")[0]),
         read_table,
-        "line",
+        place="line",
     ),
 )
 

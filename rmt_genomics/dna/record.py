@@ -23,6 +23,11 @@ class Record:
     columns: dict[str, str] = field(default_factory=dict, hash=False)
     """What a table (CSV, TSV) says beside name and sequence, such as label. Else empty."""
 
+    @property
+    def length(self) -> int:
+        """Length in bp."""
+        return len(self.sequence)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedRecord:
@@ -36,6 +41,11 @@ class EncodedRecord:
 
     interval: Interval | None = None
     """Where the codes are from; None if they are the whole record."""
+
+    @property
+    def length(self) -> int:
+        """Length in bp."""
+        return len(self.codes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,6 +23,8 @@ from rmt_genomics.errors import DataError, RMTGenomicsWarning
 SEQUENCE = "sequence"
 NAMES = ("name", "record")
 
+_UTF16 = ("\udcff\udcfe", "\udcfe\udcff")  # as bytes that are no UTF-8 are read
+
 
 def has_sequence_column(first_line: str) -> bool:
     """Tell whether a line is the header of a table of sequences."""
@@ -81,12 +83,26 @@ def stem_of(path: Path) -> str:
 def _checked(columns: list[str], path: Path) -> list[str]:
     if SEQUENCE not in columns:
         raise DataError(
-            f"{path}:1: the columns are {', '.join(columns)}, but one must be {SEQUENCE!r}. "
-            "Name it so in the first line."
+            f"{path}:1: the columns are {_shown(columns)}, but one must be {SEQUENCE!r}. "
+            f"{_hint(columns)}"
         )
     if len(set(columns)) < len(columns):
         raise DataError(f"{path}:1: the header names a column twice, but each must be once.")
     return columns
+
+
+def _shown(columns: list[str]) -> str:
+    text = ", ".join(columns)
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _hint(columns: list[str]) -> str:
+    """Say what to do about a header without a sequence column."""
+    if columns[0].startswith(_UTF16):
+        return "The file is UTF-16 text: save it as UTF-8, or: iconv -f utf-16 -t utf-8."
+    if SEQUENCE in columns[0].split(";"):
+        return "Put commas or tabs between the columns, not semicolons."
+    return "Name it so in the first line."
 
 
 def _joined(words: list[str], where: str) -> str:

@@ -56,6 +56,7 @@ def cut_windows(
         for place in windows(record.name, len(record.codes), window, step):
             codes = record.codes[place.start : place.end]
             yield EncodedRecord(record.name, record.description, codes, record.columns, place)
+        del record, codes  # before the next is read
     if shorter:
         warnings.warn(
             f"{shorter} records are shorter than a window of {window} bp: each is one window, as "

@@ -1,4 +1,4 @@
-"""``RMTClassifier``: DNA in, label names and probabilities out.
+"""``RMTClassifier``: DNA in, label names and probabilities out; or, for a regression, numbers.
 
 Saved and loaded as a folder of ``config.json`` and ``model.safetensors`` (or a hub id); pickles
 are never read.
@@ -19,7 +19,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from rmt_genomics.dna import encode
-from rmt_genomics.errors import DataError
+from rmt_genomics.errors import ConfigError, DataError
 from rmt_genomics.model import saving
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
@@ -44,11 +44,12 @@ class RMTClassifier(
         super().__init__()
         self.config = config
         self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling)
+        self.dropout = nn.Dropout(config.dropout)
         self.head = HEADS[config.strand_head](config.dim, len(config.classes))
 
     @property
     def classes_(self) -> tuple[str, ...]:
-        """Label names, in the order of logits and probabilities."""
+        """Label names, in the order of logits and probabilities (a regression has one name)."""
         return self.config.classes
 
     @property
@@ -94,15 +95,30 @@ class RMTClassifier(
         Raises:
             ValueError: If shapes do not fit, or a length is below 1 or beyond the codes.
         """
-        logits: Tensor = self.head(
-            self.features(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        )
+        encoding = self.features(codes, lengths, replay=replay, bptt_depth=bptt_depth)
+        logits: Tensor = self.head(self.dropout(encoding))
         return logits
 
     def probabilities(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
-        """Turn logits into probabilities: one label a sequence, or each label by itself."""
+        """Turn logits into probabilities: one label a sequence, or each label by itself.
+
+        Raises:
+            ConfigError: If the model is a regression, which has none.
+        """
+        if self.config.task == "regression":
+            raise ConfigError(
+                f"the model is a regression of {self.classes_[0]!r}: it has no probabilities, but "
+                "values. Use predict."
+            )
         logits = logits.double() if logits.device.type != "mps" else logits.float()
         return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(dim=-1)
+
+    def answers(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """Turn logits into probabilities, or for a regression into values in the label's unit."""
+        if self.config.task != "regression":
+            return self.probabilities(logits)
+        logits = logits.double() if logits.device.type != "mps" else logits.float()
+        return logits * self.config.target_std + self.config.target_mean
 
     def predict_proba(self, sequences: Sequence[str]) -> np.ndarray:
         """Return the probability of each class, one row a sequence, in the order given.
@@ -115,10 +131,20 @@ class RMTClassifier(
 
         Raises:
             DataError: If a sequence is empty or holds a letter that is no base.
+            ConfigError: If the model is a regression: use ``predict``.
         """
+        if self.config.task == "regression":
+            raise ConfigError(
+                f"predict_proba: the model is a regression of {self.classes_[0]!r}, but only a "
+                "model of classes has probabilities. Use predict, which returns the values."
+            )
+        return self._predict(sequences, "predict_proba")
+
+    def _predict(self, sequences: Sequence[str], called: str) -> np.ndarray:
+        """Return the answers to sequences, ``(n, c)``; ``called`` is what the user called."""
         if isinstance(sequences, str):
             raise DataError(
-                "predict_proba: got one string, but needs a list of strings. Wrap it: [sequence]."
+                f"{called}: got one string, but needs a list of strings. Wrap it: [sequence]."
             )
         codes = [_encode(sequence, place) for place, sequence in enumerate(sequences)]
         rows = np.empty((len(codes), len(self.classes_)))
@@ -127,19 +153,33 @@ class RMTClassifier(
         return rows
 
     def predict_codes(self, codes: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the probability of each class for sequences of base codes, as one batch."""
+        """Return the probability of each class for sequences of base codes, as one batch.
+
+        Those of a regression are values, ``(n, 1)``, in the label's unit.
+        """
         with evaluating(self), torch.inference_mode():
             batch, lengths = pad(codes)
             logits = self(batch.to(self.device), lengths.to(self.device))
-            probabilities: np.ndarray = self.probabilities(logits).cpu().double().numpy()
-        return probabilities
+            answers: np.ndarray = self.answers(logits).cpu().double().numpy()
+        return answers
 
-    def predict(self, sequences: Sequence[str]) -> list[str]:
-        """Return the label name of each sequence; several joined by ``;`` when multi-label."""
-        return [self.label_of(row) for row in self.predict_proba(sequences)]
+    def predict(self, sequences: Sequence[str]) -> list[str] | list[float]:
+        """Return the label name of each sequence; several joined by ``;`` when multi-label.
+
+        A regression returns the value of each sequence, in the label's unit.
+        """
+        answers = self._predict(sequences, "predict")
+        if self.config.task == "regression":
+            return [float(value) for value in answers[:, 0]]
+        return [self.label_of(row) for row in answers]
 
     def label_of(self, probabilities: np.ndarray) -> str:
-        """Name the label: the most probable, or all at 0.5 and above joined by ``;``."""
+        """Name the label: the most probable, or all at 0.5 and above joined by ``;``.
+
+        That of a regression is the value as text.
+        """
+        if self.config.task == "regression":
+            return f"{probabilities[0]:.6g}"
         if self.config.task == "multilabel":
             pairs = zip(self.classes_, probabilities, strict=True)
             return ";".join(name for name, probability in pairs if probability >= 0.5)

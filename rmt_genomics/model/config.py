@@ -1,5 +1,6 @@
 """Everything a saved classifier needs to be rebuilt: this is what ``config.json`` holds."""
 
+import math
 from dataclasses import dataclass
 
 from rmt_genomics.dna import Tokenizer
@@ -7,7 +8,7 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.rmt import RMTConfig
 
 CHOICES = {
-    "task": ("binary", "multiclass", "multilabel"),
+    "task": ("binary", "multiclass", "multilabel", "regression"),
     "strand_head": ("concat", "symmetric"),
     "pooling": ("last", "mean", "max", "attention"),
 }
@@ -23,10 +24,17 @@ class ClassifierConfig:
     """
 
     classes: tuple[str, ...]
-    """Label names, in the order of the logits."""
+    """Label names, in the order of the logits; for a regression the name of its number."""
 
     task: str
-    """``binary`` and ``multiclass``: one label a sequence; ``multilabel``: any number."""
+    """``binary`` and ``multiclass``: one label a sequence; ``multilabel``: any number of them;
+    ``regression``: a number."""
+
+    target_mean: float = 0.0
+    """For a regression: the mean of the training labels, in their unit."""
+
+    target_std: float = 1.0
+    """For a regression: their standard deviation. The model's output is in multiples of it."""
 
     tokenizer_kind: str = "base"
     """One token a base, or one a k-mer."""
@@ -59,11 +67,13 @@ class ClassifierConfig:
     """Neighbouring tokens that the stem merges into one row of a segment."""
 
     dropout: float = 0.0
-    """Share of feed-forward features dropped in training. (Attention weights are left alone: to
-    drop them costs the fused kernel, and much of the speed on a CPU.)"""
+    """Share of features dropped in training: of feed-forward layers, of the stem and of the
+    encoding that the head reads. (Attention weights are left alone: to drop them costs the fused
+    kernel, and much of the speed on a CPU.)"""
 
-    memory_gate: bool = False
-    """A gate, biased to remember, between the memory read and the memory written."""
+    memory_gate: bool | str = False
+    """A gate, biased to remember, between the memory read and the memory written; ``hard`` leaves
+    the memory bit for bit where a segment has no news."""
 
     strand_head: str = "concat"
     """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same logits."""
@@ -77,7 +87,13 @@ class ClassifierConfig:
                 raise ConfigError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
         if not all(isinstance(name, str) for name in self.classes):
             raise ConfigError(f"classes is {self.classes}, but must hold names: text")
-        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+        self._check_scale()
+        if self.task == "regression":
+            if len(self.classes) != 1:
+                raise ConfigError(
+                    f"classes is {self.classes}, but a regression has one name, its number's"
+                )
+        elif len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
             raise ConfigError(f"classes is {self.classes}, but must be two or more distinct names")
         if self.task == "binary" and len(self.classes) != 2:
             raise ConfigError(
@@ -90,6 +106,20 @@ class ClassifierConfig:
             self.rmt()
         except ValueError as error:
             raise ConfigError(str(error).replace("seq_len", "segment_length")) from error
+
+    def _check_scale(self) -> None:
+        """Raise ConfigError unless mean and deviation can be used, or have no effect."""
+        mean, std = self.target_mean, self.target_std
+        if self.task != "regression" and (mean, std) != (0.0, 1.0):
+            raise ConfigError(
+                f"target_mean is {mean} and target_std {std}, but they have no effect: the task "
+                f"is {self.task!r}, no regression"
+            )
+        if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+            raise ConfigError(
+                f"target_mean is {mean} and target_std {std}, but both must be finite, and the "
+                "deviation above 0"
+            )
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -108,6 +138,7 @@ class ClassifierConfig:
             seq_len=self.segment_length,
             causal=False,
             ff_dropout=self.dropout,
+            stem_dropout=self.dropout if self.stem_width else 0.0,
             stem_width=self.stem_width,
             stem_pool=self.stem_pool,
             add_write_to_next_write_mem=True,

@@ -29,7 +29,7 @@ def classification_metrics(
     """
     from sklearn import metrics
 
-    truth = _one_hot(targets, len(classes))
+    truth = one_hot(targets, len(classes))
     result: dict[str, Any] = {"n": len(targets), "classes": list(classes)}
     if task == "multilabel":
         called = (probabilities >= 0.5).astype(int)
@@ -56,7 +56,93 @@ def classification_metrics(
     return result
 
 
-def _one_hot(targets: np.ndarray, num_classes: int) -> np.ndarray:
+def regression_metrics(
+    targets: np.ndarray, values: np.ndarray, *, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Compare predicted numbers with the true ones.
+
+    Args:
+        targets: Numbers ``(n,)`` or ``(n, 1)``.
+        values: Predicted, of the same size.
+        classes: The name of what is predicted.
+
+    Returns:
+        A dictionary ready for JSON: n, classes, pearson and spearman (None where one side is
+        constant), r2 (the share of the variance explained; None where there is none), mae, rmse.
+    """
+    from scipy import stats
+    from sklearn import metrics
+
+    truth, guess = np.ravel(targets).astype(float), np.ravel(values).astype(float)
+    varies = len(truth) > 1 and np.ptp(truth) > 0
+    both_vary = varies and np.ptp(guess) > 0
+    return {
+        "n": len(truth),
+        "classes": list(classes),
+        "pearson": float(stats.pearsonr(truth, guess).statistic) if both_vary else None,
+        "spearman": float(stats.spearmanr(truth, guess).statistic) if both_vary else None,
+        "r2": float(metrics.r2_score(truth, guess)) if varies else None,
+        "mae": float(metrics.mean_absolute_error(truth, guess)),
+        "rmse": float(metrics.root_mean_squared_error(truth, guess)),
+    }
+
+
+def measure(
+    targets: np.ndarray, outputs: np.ndarray, *, classes: Sequence[str], task: str
+) -> dict[str, Any]:
+    """Return the metrics of any task; arguments as for ``classification_metrics``.
+
+    For regression, outputs are the values ``(n, 1)``.
+    """
+    if task == "regression":
+        return regression_metrics(targets, outputs, classes=classes)
+    return classification_metrics(targets, outputs, classes=classes, task=task)
+
+
+def per_class_metrics(
+    targets: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], task: str
+) -> list[dict[str, Any]]:
+    """Compare probabilities with the truth, class by class, each against the rest.
+
+    Args:
+        targets: As for ``classification_metrics``, and so are the others.
+        probabilities: ``(n, c)``.
+        classes: Label names.
+        task: binary, multiclass or multilabel.
+
+    Returns:
+        A dictionary a class, in their order: class, n (examples that have it), precision and
+        recall (None where nothing was called so, or nothing is so), f1, auroc and auprc.
+    """
+    truth = one_hot(targets, len(classes))
+    if task == "multilabel":
+        called = probabilities >= 0.5
+    else:
+        called = one_hot(probabilities.argmax(axis=1), len(classes)).astype(bool)
+    columns = zip(classes, truth.T.astype(bool), called.T, probabilities.T, strict=True)
+    return [_one_class(name, *column) for name, *column in columns]
+
+
+def _one_class(
+    name: str, truth: np.ndarray, called: np.ndarray, scores: np.ndarray
+) -> dict[str, Any]:
+    """Judge one class against the rest."""
+    from sklearn import metrics
+
+    hits, has_both = int((truth & called).sum()), 0 < truth.sum() < len(truth)
+    either = int(truth.sum() + called.sum())
+    return {
+        "class": name,
+        "n": int(truth.sum()),
+        "precision": hits / int(called.sum()) if called.any() else None,
+        "recall": hits / int(truth.sum()) if truth.any() else None,
+        "f1": 2 * hits / either if either else None,
+        "auroc": float(metrics.roc_auc_score(truth, scores)) if has_both else None,
+        "auprc": float(metrics.average_precision_score(truth, scores)) if has_both else None,
+    }
+
+
+def one_hot(targets: np.ndarray, num_classes: int) -> np.ndarray:
     """Return 0/1 a class."""
     return targets.astype(int) if targets.ndim == 2 else np.eye(num_classes, dtype=int)[targets]
 

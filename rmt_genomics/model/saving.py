@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -108,14 +108,18 @@ def read_config(path: Path) -> ClassifierConfig:
 
 
 def _check_types(settings: dict[str, Any], path: Path) -> None:
-    """Raise CheckpointError at the first value that is of the wrong kind."""
+    """Raise CheckpointError at the first value that is of the wrong kind; make 1 a 1.0."""
     for field in fields(ClassifierConfig):
+        if field.name not in settings:
+            continue
         kind: Any = list if field.name == "classes" else field.type
-        value = settings.get(field.name, kind)
-        if value is not kind and type(value) is not kind and (type(value), kind) != (int, float):
-            raise CheckpointError(
-                f"{path}: {field.name} is {value!r}, but must be of type {kind.__name__}"
-            )
+        kinds = get_args(kind) or (kind,)
+        value = settings[field.name]
+        if type(value) is int and float in kinds:
+            settings[field.name] = float(value)
+        elif type(value) not in kinds:
+            names = " or ".join(each.__name__ for each in kinds)
+            raise CheckpointError(f"{path}: {field.name} is {value!r}, but must be of type {names}")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -1,18 +1,21 @@
 """Base codes to tokens, and to the other strand, for a padded batch on any device.
 
 The twin of ``dna.Tokenizer.encode`` (one NumPy sequence at a time), which the tests hold it to.
+Nothing here waits for the device more than once, and one row of many Mb needs little more memory
+than its answer.
 
 Dimensions: b batch, n base pairs, t tokens.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int, Integer, UInt8
 from torch import Tensor
 
 from rmt_genomics.dna import Tokenizer
 
 N = 4  # the code of an unknown base, and of padding
+
+_BP_AT_ONCE = 1 << 18  # places are eight bytes each: so many are held at a time
 
 
 def tokenize(
@@ -30,34 +33,37 @@ def tokenize(
     covered = torch.where(num_kmers > 0, (num_kmers - 1) * stride + k, 0)
     num_tokens = num_kmers + lengths - covered
     width = int(num_tokens.max())
-    kmers = _kmers(codes, k, stride)
-    ids = F.pad(kmers, (0, max(0, width - kmers.shape[1])))[:, :width]
-    column = torch.arange(width, device=codes.device)
-    base = (column + (covered - num_kmers)[:, None]).clamp(0, codes.shape[1] - 1)
-    letters = codes.gather(1, base).int() + 4**k
-    return torch.where(column < num_kmers[:, None], ids, letters), num_tokens
+    count = min(max(0, (codes.shape[1] - k) // stride + 1), width)
+    ids = torch.zeros(len(codes), width + k, dtype=torch.int32, device=codes.device)
+    _number_kmers(ids[:, :count], codes, k, stride)
+    tail = torch.arange(k, device=codes.device)  # at most k - 1 letters follow the last k-mer
+    letters = codes.gather(1, (covered[:, None] + tail).clamp(max=codes.shape[1] - 1))
+    ids.scatter_(1, num_kmers[:, None] + tail, letters.int() + 4**k)
+    return ids[:, :width], num_tokens
 
 
-def _kmers(codes: UInt8[Tensor, "b n"], k: int, stride: int) -> Int[Tensor, "b t"]:
-    """Number the k-mers from 0 to 4**k - 1; one that holds an N is the single letter N."""
-    count = max(0, (codes.shape[1] - k) // stride + 1)
-    ids = torch.zeros(len(codes), count, dtype=torch.int32, device=codes.device)
+def _number_kmers(
+    ids: Int[Tensor, "b t"], codes: UInt8[Tensor, "b n"], k: int, stride: int
+) -> None:
+    """Number the k-mers from 0 to 4**k - 1, in place; one that holds an N is the letter N."""
     has_n = torch.zeros_like(ids, dtype=torch.bool)
-    for offset in range(k):
-        letter = (
-            codes[:, offset : offset + (count - 1) * stride + 1 : stride] if count else codes[:, :0]
-        )
-        ids = ids * 4 + letter
+    for offset in range(k if ids.shape[1] else 0):
+        letter = codes[:, offset : offset + (ids.shape[1] - 1) * stride + 1 : stride]
+        ids.mul_(4).add_(letter)
         has_n |= letter == N
-    return ids.masked_fill(has_n, 4**k + N)
+    ids.masked_fill_(has_n, 4**k + N)
 
 
 def reverse_complement(
     codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]
 ) -> UInt8[Tensor, "b n"]:
     """Read the other strand of each row's valid part; the padding stays at the end."""
-    complement = torch.where(codes < N, 3 - codes, codes)
-    reverse = torch.full_like(codes, N)
-    for row, length in enumerate(lengths.tolist()):
-        reverse[row, :length] = complement[row, :length].flip(0)
+    reverse = torch.empty_like(codes)
+    at_once = max(1, _BP_AT_ONCE // len(codes))
+    for start in range(0, codes.shape[1], at_once):
+        part = reverse[:, start : start + at_once]
+        column = torch.arange(start, start + part.shape[1], device=codes.device)
+        place = lengths[:, None] - 1 - column
+        letter = codes.gather(1, place.clamp(min=0))
+        part.copy_(torch.where((place >= 0) & (letter < N), 3 - letter, N))
     return reverse

@@ -25,19 +25,23 @@ def check_config(config: "RMTConfig") -> None:
 
 def _problems(config: "RMTConfig") -> Iterator[str]:
     """Yield what is wrong."""
+    yield from _about_counts(config)
     yield from _out_of_range(config)
     yield from _about_positions(config)
     yield from _about_merging(config)
     yield from _without_effect(config)
 
 
-def _out_of_range(config: "RMTConfig") -> Iterator[str]:
+def _about_counts(config: "RMTConfig") -> Iterator[str]:
     for name in (*_AT_LEAST_ONE, "stem_width"):
         if type(value := getattr(config, name)) is not int:
             yield f"{name} is {value!r}, but must be a whole number"
     for name in _AT_LEAST_ONE:
         if (value := getattr(config, name)) < 1:
             yield f"{name} is {value}, but must be at least 1"
+
+
+def _out_of_range(config: "RMTConfig") -> Iterator[str]:
     for name in _SHARES:
         if not 0 <= (share := getattr(config, name)) < 1:
             yield f"{name} is {share}, but must be at least 0 and below 1"

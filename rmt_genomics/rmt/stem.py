@@ -50,6 +50,7 @@ class TokenEmbedding(nn.Module):
         """
         inside = slice(segment.left, segment.left + segment.length)
         tokens = segment.tokens[:, inside].long()
+        embedded: Tensor
         if self.merged == 1:
             embedded = self.embedding(tokens)
         else:
@@ -94,7 +95,8 @@ class ConvolutionStem(nn.Module):
         """Convolve the embeddings of the tokens."""
         embedded = _masked(self.embedding(segment.tokens.long()), segment)
         padded = F.pad(rearrange(embedded, "b n c -> b c n"), self._missing(segment))
-        return rearrange(self.convolution(padded), "b d n -> b n d")
+        found: Tensor = self.convolution(padded)
+        return rearrange(found, "b d n -> b n d")
 
     def of_one_hot(self, segment: Segment) -> Float[Tensor, "b n d"]:
         """Do the same as one matrix product, with embedding and filters multiplied beforehand.

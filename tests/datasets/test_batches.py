@@ -1,6 +1,7 @@
 """Batches: every example once, the like with the like, nothing lost to padding."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from rmt_genomics.datasets import batches
-from rmt_genomics.datasets.batches import Batch, IntervalDataset, LengthBuckets, collate
+from rmt_genomics.datasets.batches import Batch, IntervalDataset, LengthBuckets, collate, deal
 from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.dna.alphabet import decode
@@ -174,3 +175,42 @@ def test_the_package_names_what_it_offers() -> None:
     assert datasets.LengthBuckets is batches.LengthBuckets
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = datasets.Nothing
+
+
+@given(lengths=lengths, size=sizes, num_ranks=st.integers(1, 5), shuffle=st.booleans())
+def test_processes_share_each_batch_of_one(
+    lengths: list[int], size: int, num_ranks: int, *, shuffle: bool
+) -> None:
+    """No example is lost or doubled, and each step is that of one process."""
+    parts = [
+        list(LengthBuckets(lengths, size, shuffle=shuffle, seed=1, rank=rank, num_ranks=num_ranks))
+        for rank in range(num_ranks)
+    ]
+
+    together = [sorted(chain(*of_step)) for of_step in zip(*parts, strict=True)]
+
+    assert together == [sorted(batch) for batch in order(lengths, size, shuffle=shuffle, seed=1)]
+
+
+@given(lengths=st.lists(st.integers(1, 1000), min_size=1), num_ranks=st.integers(2, 5))
+def test_no_process_has_more_than_another_by_a_whole_example(
+    lengths: list[int], num_ranks: int
+) -> None:
+    parts = deal(range(len(lengths)), lengths, num_ranks)
+
+    loads = [sum(lengths[index] for index in part) for part in parts]
+    assert max(loads) - min(loads) <= max(lengths)
+
+
+def test_the_longest_example_is_worth_several_short_ones() -> None:
+    assert deal([7, 3, 5, 4], [0, 0, 0, 10, 10, 10, 0, 30], 2) == [[7], [3, 5, 4]]
+
+
+def test_a_process_without_examples_gets_a_batch_without_rows(dataset: IntervalDataset) -> None:
+    batch = dataset.collate([])
+
+    assert batch.codes.shape == (0, 0)
+    assert batch.lengths.shape == batch.targets.shape == (0,)
+    assert batch.targets.dtype == dataset.targets.dtype
+    assert batch.names == []
+    assert dataset.collate([dataset[0]]).names == ["r1"]

@@ -53,7 +53,12 @@ def test_several_labels_become_several_ones() -> None:
         (("a", "b"), "multiclass", "the task is 'multiclass' with 2 classes, but two classes are"),
         (("a", "b", "c"), "binary", "the task is 'binary' with 3 classes, but two classes are"),
         (("a", "a"), "multilabel", r"the classes are \('a', 'a'\), but must be different names"),
-        (("a", "b"), "regression", "the task is 'regression', but must be one of binary, multi"),
+        (
+            ("a", "b"),
+            "ranking",
+            "the task is 'ranking', but must be one of binary, multiclass, mul",
+        ),
+        (("a", "b"), "regression", r"classes are \('a', 'b'\), but a regression has one name, its"),
     ],
 )
 def test_classes_and_task_must_fit(classes: tuple[str, ...], task: str, message: str) -> None:

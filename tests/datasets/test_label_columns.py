@@ -1,6 +1,8 @@
 """New columns in a labels file: the rest stays byte for byte."""
 
+import csv
 import gzip
+import io
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,14 @@ CASES = {
         "split\tlabel\trecord\ntrain\ta\t1\ntrain\tb\t2\n",
         "split\tlabel\trecord\tgroup\ntrain\ta\t1\tg1\ntest\tb\t2\tg2\n",
     ),
+    "quotes and a cell over three lines": (
+        'record\tlabel\n"r1"\t"a\nb\r\nc"\nr2\t"d ""e"""\n',
+        'record\tlabel\tgroup\tsplit\n"r1"\t"a\nb\r\nc"\tg1\ttrain\nr2\t"d ""e"""\tg2\ttest\n',
+    ),
+    "a filled column beside quotes": (
+        'split\tlabel\trecord\ntrain\t"a\tb"\t"1"\n"train"\t\t2\n',
+        'split\tlabel\trecord\tgroup\ntrain\t"a\tb"\t"1"\tg1\ntest\t\t2\tg2\n',
+    ),
     "commas": (
         'record,label\n"r,1",a\nr2,b\n',
         'record,label,group,split\n"r,1",a,g1,train\nr2,b,g2,test\n',
@@ -37,6 +47,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("before", "after"), CASES.values(), ids=CASES)
+@pytest.mark.filterwarnings("ignore:.*quoted cell that goes on")
 def test_columns_are_added_or_filled(tmp_path: Path, before: str, after: str) -> None:
     (tmp_path / "l.tsv").write_bytes(before.encode())
 
@@ -58,6 +69,7 @@ def test_a_value_with_a_comma_is_quoted_where_commas_part(tmp_path: Path) -> Non
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\t\r\n#\ufeff"), max_size=5)
+any_text = st.text(st.characters(codec="utf-8", exclude_characters="\r\ufeff"), max_size=5)
 
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=5))
@@ -72,6 +84,22 @@ def test_taking_the_columns_out_again_gives_the_file_back(
 
     assert after is not None
     assert [line.rsplit("\t", 1)[0] for line in after.split("\n")] == before.split("\n")
+
+
+@pytest.mark.filterwarnings("ignore:.*quoted cell that goes on")
+@given(rows=st.lists(st.tuples(any_text, any_text), min_size=1, max_size=4))
+def test_a_column_is_filled_and_what_csv_wrote_beside_it_stays(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerows([["record", "split", "label"], *((f"x{a}", "old", f"x{b}") for a, b in rows)])
+    path = tmp_path_factory.mktemp("labels") / "l.tsv"
+    path.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+    after = with_columns(path, {"split": ["new"] * len(rows)})
+
+    assert after == text.getvalue().replace("\told\t", "\tnew\t")
 
 
 @pytest.mark.parametrize("text", ["chr1\t0\t9\ta\n", "#chrom\tstart\tend\tname\n", "chr1 0 9 a\n"])

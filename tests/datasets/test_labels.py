@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rmt_genomics.datasets.labels import COLUMNS, Example, LabelScheme, read_labels
 from rmt_genomics.dna.interval import Interval
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 LENGTHS = {"chr1": 100, "chr2": 50}
 WHOLE = "record\tlabel\nchr1\tyes\nchr2\tno\n"
@@ -115,3 +116,52 @@ def test_an_empty_label_among_several_means_none_of_them(tmp_path: Path) -> None
 
     assert [example.labels for example in examples] == [("b", "a"), ()]
     assert LabelScheme.of(examples).targets(examples).tolist() == [[1, 1], [0, 0]]
+
+
+QUOTED = [  # cells as spreadsheets and pandas write them, label, group
+    ('"lytic"', "lytic", "g"),
+    ('"say ""lytic"""', 'say "lytic"', "g"),
+    ('5" long', '5" long', "g"),
+    ('"with\ttab"', "with\ttab", "g"),
+]
+
+
+@pytest.mark.parametrize(("cell", "label", "group"), QUOTED)
+def test_a_quoted_cell_is_what_is_in_the_quotes(
+    tmp_path: Path, cell: str, label: str, group: str
+) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text(f"record\tlabel\tgroup\nr1\t{cell}\t{group}\nr2\tb\th\n")
+
+    first, second = read_labels(path, {"r1": 9, "r2": 9})
+
+    assert (first.labels, first.group) == ((label,), group)
+    assert (second.labels, second.group) == (("b",), "h")
+
+
+def test_a_cell_over_several_lines_is_one_line_and_told_of(tmp_path: Path) -> None:
+    """As pandas writes a table in a table; the lines after it keep their numbers."""
+    path = tmp_path / "labels.tsv"
+    table = '"id\nr1    3201\nName: g, dtype: int64"'
+    path.write_text(f"record\tlabel\tgroup\nr1\ta\t{table}\nr2\tb\th\nr3\t\tx\n")
+    lengths = {"r1": 9, "r2": 9, "r3": 9}
+
+    with (
+        pytest.raises(DataError, match=r":6: the label is empty"),
+        pytest.warns(RMTGenomicsWarning, match="goes on over several lines"),
+    ):
+        read_labels(path, lengths)
+    path.write_text(path.read_text().replace("r3\t\tx", "r3\tc\tx"))
+    with pytest.warns(RMTGenomicsWarning, match=r"1 lines \(such as line 2\) have a quoted cell"):
+        examples = read_labels(path, lengths)
+
+    assert [example.labels[0] for example in examples] == ["a", "b", "c"]
+    assert examples[0].group == "id r1 3201 Name: g, dtype: int64"
+
+
+@pytest.mark.parametrize("cell", ['"a', '"a"b', '"a\nb\t"c'])
+def test_a_quote_that_is_not_closed_is_refused_where_it_begins(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text(f"record\tlabel\nr1\ta\nr2\t{cell}\nr3\tb\n")
+    with pytest.raises(DataError, match=r"labels.tsv:3: a cell of .* begins with a quote that is"):
+        read_labels(path, {"r1": 9, "r2": 9, "r3": 9})

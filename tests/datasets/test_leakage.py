@@ -171,5 +171,5 @@ def test_a_telling_probe_is_warned_of_unless_few_examples_may_be_luck(
     found = audit(store, split, LabelScheme.of(examples))
 
     assert found.probes["length"] == 1.0
-    expected = ["length alone tells the classes apart (AUROC 1.000 on validation), but a model sho"]
+    expected = ["length alone tells the labels apart (AUROC 1.000 on validation), but a model sho"]
     assert [text[: len(expected[0])] for text in found.warnings()] == expected * warned

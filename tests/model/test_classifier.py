@@ -48,6 +48,25 @@ def test_predicting_leaves_the_mode_and_no_graph() -> None:
     assert model.training
 
 
+@pytest.mark.parametrize("trains", [True, False])
+def test_parts_frozen_in_evaluation_mode_stay_so(*, trains: bool) -> None:
+    model = toy(dropout=0.5).train(trains)
+    model.encoder.train(not trains)
+    before = {name: each.training for name, each in model.named_modules()}
+
+    np.testing.assert_array_equal(model.predict_proba(["ACGT"]), model.predict_proba(["ACGT"]))
+
+    assert {name: each.training for name, each in model.named_modules()} == before
+
+
+def test_the_modes_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = toy().train()
+    monkeypatch.setattr(model, "probabilities", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model.predict_proba(["ACGT"])
+    assert all(each.training for each in model.modules())
+
+
 def test_no_sequences_give_no_rows() -> None:
     assert toy().predict_proba([]).shape == (0, 3)
 
@@ -88,6 +107,28 @@ def test_lengths_beyond_the_codes_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        (
+            torch.tensor([4]),
+            r"of shape \(1,\), but must be whole numbers of shape \(2,\): one a row",
+        ),
+        (torch.tensor([4, 4, 4]), r"of shape \(3,\), but must be whole numbers of shape \(2,\)"),
+        (torch.tensor([[4], [4]]), r"of shape \(2, 1\), but must be whole numbers of shape \(2,\)"),
+        (torch.tensor(4), r"of shape \(\), but must be whole numbers of shape \(2,\)"),
+        (torch.tensor([4.0, 3.0]), r"lengths is torch.float32 of shape \(2,\), but must be whole"),
+    ],
+)
+def test_lengths_are_one_whole_number_a_row(
+    monkeypatch: pytest.MonkeyPatch, lengths: torch.Tensor, message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for users
+
+    with pytest.raises(ValueError, match=message):
+        toy()(torch.zeros(2, 4, dtype=torch.uint8), lengths)
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"classes": ("a",)}, "must be two or more distinct names"),
@@ -124,6 +165,15 @@ class TestAFolder:
         )
         assert again.config == model.config
         assert not again.training
+
+    @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+    def test_the_number_type_is_kept(self, tmp_path: Path, kind: torch.dtype) -> None:
+        model = toy().to(kind)
+        model.save_pretrained(tmp_path / "model")
+        again = RMTClassifier.from_pretrained(tmp_path / "model")
+        assert {each.dtype for each in again.parameters()} == {kind}
+        for here, there in zip(model.parameters(), again.parameters(), strict=True):
+            assert torch.equal(here, there)
 
     @pytest.mark.slow
     def test_the_same_logits_come_back_in_another_process(self, tmp_path: Path) -> None:

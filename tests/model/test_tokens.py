@@ -1,6 +1,7 @@
 """Tokens and strands of a batch: the twin of the NumPy tokenizer, row by row."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,15 @@ def test_only_the_valid_part_is_reverse_complemented(sequences: list[str]) -> No
     for row, sequence in enumerate(sequences):
         assert decode(reverse[row, : len(sequence)].numpy()) == reverse_complement(sequence)
         assert (reverse[row, len(sequence) :] == tokens.N).all()
+
+
+@given(sequences=dna, at_once=st.integers(1, 50))
+def test_a_long_row_is_reverse_complemented_in_pieces(sequences: list[str], at_once: int) -> None:
+    batch = pad([encode(sequence) for sequence in sequences])
+    whole = tokens.reverse_complement(*batch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "_BP_AT_ONCE", at_once)
+        assert torch.equal(tokens.reverse_complement(*batch), whole)
 
 
 def test_a_kmer_by_hand() -> None:
