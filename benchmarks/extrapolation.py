@@ -25,7 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from rmt_genomics.datasets.simulation import START_BP, TASKS, Simulated, Simulation
+from rmt_genomics.datasets.simulation import TASKS, Simulated, Simulation
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.model.strands import BothStrands
 from rmt_genomics.rmt import RMTConfig
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     add("--control", action="store_true", help="forget the memory before each segment")
     add("--gate", choices=["hard", "sigmoid", "none"], default="hard")
     add("--stem-width", type=int, default=25, help="wide enough to see a motif at once")
-    add("--near-misses", type=float, default=1.0, help="a segment, in training only")
+    add("--near-misses", type=float, help="a segment, in training; default: 1, for memorise 0")
     add("--train-seconds", type=float, default=100.0, help="processor time a task")
     add("--segments", type=int, nargs="+", default=[8, 512, 8192])
     add("--number", type=int, default=200, help="test sequences")
@@ -106,6 +106,7 @@ def _trained(task: str, options: argparse.Namespace) -> tuple[Reader, dict[str, 
     model = Reader(len(TASKS[task]), options)
     asked = ("strands", "control", "gate", "stem_width", "near_misses", "seed")
     kind = {"task": task, **{name: getattr(options, name) for name in asked}}
+    kind["near_misses"] = _near_misses(task, options)
     name = "_".join(str(each) for each in kind.values())
     path = options.models / f"{name}.safetensors" if options.models else None
     if path and path.exists():
@@ -149,6 +150,12 @@ def _train(model: Reader, task: str, options: argparse.Namespace) -> dict[str, A
     }
 
 
+def _near_misses(task: str, options: argparse.Namespace) -> float:
+    """Return how many a segment; they did not help memorise, where only the start counts."""
+    default = 0.0 if task == "memorise" else 1.0
+    return default if options.near_misses is None else options.near_misses
+
+
 def _share(step: int, used: float) -> float:
     """Return the learning rate: up for 50 steps, level for half of the time, then down."""
     fall = 1.0 if used < 0.5 else 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (used - 0.5) / 0.5))
@@ -165,13 +172,13 @@ def _batches(
         seed=TRAIN_SEED + 10 * options.seed,
     )  # fmt: skip
     motifs = np.stack(list(simulation.motifs().values()))
+    near_misses = _near_misses(task, options)
     rows = max(16, min(MOST_ROWS, TOKENS_A_STEP // simulation.length_bp))
     examples = simulation.examples(10**9)
     while True:
         chosen = list(islice(examples, rows))
         for each in chosen:
-            number = random.poisson(options.near_misses * segments)
-            _add_near_misses(each, motifs, number, random, may_be_exact=task == "memorise")
+            _add_near_misses(each, motifs, random.poisson(near_misses * segments), random)
         yield _as_batch(chosen, simulation)
 
 
@@ -180,20 +187,14 @@ def _add_near_misses(
     motifs: np.ndarray,
     number: int,
     random: np.random.Generator,
-    *,
-    may_be_exact: bool,
 ) -> None:
-    """Write motifs with 1 to 3 wrong bases into the background: what long noise is full of.
-
-    Where only the start is asked for, whole motifs may follow it: what came first must stay.
-    """
+    """Write motifs with 1 to 3 wrong bases into the background: what long noise is full of."""
     length = motifs.shape[1]
     for start in random.integers(len(example.codes) - length + 1, size=number):
         if any(abs(start - site) < length for site, _ in example.sites):
             continue
-        is_exact = may_be_exact and start >= START_BP and random.random() < 0.25
         motif = motifs[random.integers(len(motifs))].copy()
-        wrong = random.choice(length, 0 if is_exact else random.integers(1, 4), replace=False)
+        wrong = random.choice(length, random.integers(1, 4), replace=False)
         motif[wrong] = (motif[wrong] + random.integers(1, 4, len(wrong))) % 4
         example.codes[start : start + length] = motif
 

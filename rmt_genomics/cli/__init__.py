@@ -11,9 +11,14 @@ COMMANDS = {  # in the order of a first visit
     "demo": "Train on the real DNA that comes with this package, and see how it goes.",
     "inspect": "Look at FASTA and labels before they are used.",
     "split": "Divide labelled DNA into train, validation and test.",
+    "plan": "Foretell memory and time of a training, and choose a batch.",
     "train": "Train a classifier on FASTA and labels.",
     "evaluate": "Compare a model's predictions with true labels.",
+    "compare": "Put the metrics of several runs side by side.",
     "predict": "Name the label of each FASTA record.",
+    "join": "Put the files of predict --shard together, in input order.",
+    "embed": "Turn each FASTA record into a vector, for clustering, search or another classifier.",
+    "simulate": "Make sequences with planted motifs, to test what a model can remember.",
 }
 """Every command with the first line of its help; module and function have its name."""
 

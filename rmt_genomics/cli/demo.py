@@ -88,22 +88,25 @@ def _introduction(
 def _train(fasta: Path, labels: Path, config: Path, run: Path, *, overwrite: bool) -> None:
     """Do what ``rmt-genomics train`` does."""
     from rmt_genomics.inference import evaluate_run
-    from rmt_genomics.reports import write_training_plot
+    from rmt_genomics.reports import write_model_card, write_report, write_training_plot
     from rmt_genomics.training import read_config, train
 
     train(fasta, labels, run, read_config(config), overwrite=overwrite)
     evaluate_run(run, fasta)
     write_training_plot(run)
+    write_report(run)
+    write_model_card(run)
 
 
 def _evaluate(run: Path, fasta: Path, labels: Path, out: Path, *, overwrite: bool) -> str:
     """Do what ``rmt-genomics evaluate`` does; return the main metrics as a table."""
     from rmt_genomics.inference.evaluate import evaluate
     from rmt_genomics.inference.tables import metric_lines
-    from rmt_genomics.reports import write_plots
+    from rmt_genomics.reports import write_plots, write_report
 
     metrics = evaluate(run, fasta, labels, out, overwrite=overwrite)
     write_plots(out)
+    write_report(out)
     return _aligned([line.split("\t") for line in metric_lines(metrics)])
 
 
@@ -159,8 +162,8 @@ def _conclusion(out: Path) -> str:
 
     return f"""
 Files
-   {out / "run"}: the model and all about its training (training.png, metrics.json)
-   {out / "evaluation"}: metrics.json, tables and plots (confusion.png, roc.png, ...)
+   {out / "run"}: the model and all about its training (report.html, training.png, metrics.json)
+   {out / "evaluation"}: report.html, metrics.json, tables and plots (confusion.png, ...)
    {out / "stretches.fasta"}, {out / "predictions.tsv"}: what was predicted
 
 Next

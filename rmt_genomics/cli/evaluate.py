@@ -36,21 +36,25 @@ def evaluate(
 
     MODEL_DIR is the folder of a trained model, or a hub id. FASTA is a file or a folder, of any
     kind that train reads. If the labels have a split column
-    with test rows, those are judged, else all rows. Beside the model stands a k-mer baseline: a
-    logistic regression on counts of 4-mers, from the model's folder or fitted on the train rows.
+    with test rows, those are judged, else all rows. Beside the model stand its baselines: the most
+    common label of the train rows; a regression on counts of k-mers, from the model's folder or
+    fitted on the train rows; and the same network reading each segment by itself.
 
-    Writes metrics.json, predictions.tsv, confusion.tsv and plots (SVG and PNG), and prints the
-    main metrics as a tab-separated table.
+    Writes metrics.json, predictions.tsv, confusion.tsv, plots (SVG and PNG) and report.html, and
+    prints the main metrics as a tab-separated table.
     """
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.inference.evaluate import evaluate as evaluate_model
-    from rmt_genomics.inference.tables import metric_lines
-    from rmt_genomics.reports import write_plots
+    from rmt_genomics.inference.tables import metric_lines, verdict_lines
+    from rmt_genomics.reports import write_plots, write_report
 
     source = LabelSource(labels, label_pattern)
     metrics = evaluate_model(model_dir, fasta, source, out, device=device, overwrite=overwrite)
     write_plots(out)
+    write_report(out)
     for line in metric_lines(metrics):
         click.echo(line)
     rows = "the test rows" if metrics["split"] == "test" else "all rows (none is marked as test)"
     click.echo(f"Judged {rows} of {source}: {metrics['n']} examples. Written to {out}.", err=True)
+    for sentence in verdict_lines(metrics):
+        click.echo(sentence, err=True)

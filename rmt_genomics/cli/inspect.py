@@ -1,16 +1,23 @@
-"""``rmt-genomics inspect``: look at the data before a night is spent on it. No torch."""
+"""``rmt-genomics inspect``: look at the data before a night is spent on it."""
 
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from typing import TYPE_CHECKING
 
 import click
 
-from rmt_genomics.dna import Composition, composition_of, read_records, sequence_files
+from rmt_genomics.dna import read_records, sequence_files
 from rmt_genomics.dna.record import RecordInfo
 from rmt_genomics.dna.sources import NamesOfFiles
 
+if TYPE_CHECKING:
+    from rmt_genomics.datasets import Example
+    from rmt_genomics.reports.inspection import Inspection
+    from rmt_genomics.training import ExperimentConfig
+
 _PATH = click.Path(path_type=Path)
+_STDIN = Path("-")
+_PICTURES = (".svg", ".png")
 
 
 @click.command()
@@ -19,7 +26,22 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
 )
-def inspect(fasta: tuple[Path, ...], labels: Path | None, label_pattern: str | None) -> None:
+@click.option("--config", type=_PATH, help="Settings of the training to come (see train).")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one of them; repeatable."
+)
+@click.option("--plot", type=_PATH, help="Draw lengths, GC and unknown bases (.svg or .png).")
+@click.option("--overwrite", is_flag=True, help="Replace the file at --plot.")
+def inspect(
+    fasta: tuple[Path, ...],
+    labels: Path | None,
+    label_pattern: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    plot: Path | None,
+    *,
+    overwrite: bool,
+) -> None:
     """Look at FASTA and labels before they are used.
 
     FASTA is one file or several, or a folder of them: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV
@@ -27,50 +49,88 @@ def inspect(fasta: tuple[Path, ...], labels: Path | None, label_pattern: str | N
 
     Prints a tab-separated table, one row a record: record, length (bp), gc (share of G and C in
     the known bases), n (share of N), ambiguous (number of other letters that stand for several
-    bases; the model reads them as N) and lower_case (share of soft-masked bases). A summary
-    follows on stderr.
+    bases; the model reads them as N), lower_case (share of soft-masked bases), duplicate_of (the
+    first record of the same sequence) and duplicate_strand (- if that is its reverse complement).
+    A summary follows on stderr.
+
+    With --labels, it also says what training would do: the task, the parts and their classes, and
+    what the leakage audit finds; with --config or --set, also how much it reads at once.
     """
+    _check_options(labels, label_pattern, config, settings, plot)
+    if plot is not None:
+        from rmt_genomics.inference.output import check_new_file
+
+        inputs = [*fasta, labels] if labels else fasta
+        check_new_file(plot, inputs=inputs, overwrite=overwrite)
+    if labels is None:
+        found, _ = _look(fasta)
+        examples: Sequence[Example] = ()
+    else:
+        found, examples = _look_with_labels(fasta, labels, label_pattern, config, settings)
+    if plot is not None:
+        from rmt_genomics.reports.files import write_composition_plot
+
+        write_composition_plot(found, examples, plot)
+        click.echo(f"Drawn: {plot}", err=True)
+
+
+def _check_options(
+    labels: Path | None,
+    label_pattern: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    plot: Path | None,
+) -> None:
     if labels is None and label_pattern is not None:
         raise click.UsageError("--label-pattern needs --labels header.")
-    records: list[RecordInfo] = []
-    names = NamesOfFiles()
+    if labels is None and (config is not None or settings):
+        raise click.UsageError("--config and --set are of a training, which needs --labels.")
+    if plot is not None and plot.suffix not in _PICTURES:
+        raise click.UsageError(f"--plot {plot}: the name must end in {' or '.join(_PICTURES)}.")
+
+
+def _look(fasta: Sequence[Path]) -> "tuple[Inspection, list[RecordInfo]]":
+    """Print a row a record and then the summary; return what training knows of each record."""
+    from rmt_genomics.reports.inspection import COLUMNS, Inspection
+
+    found, names = Inspection(), NamesOfFiles()
+    infos: list[RecordInfo] = []
     for file in sequence_files(fasta):
         for record in read_records(file):
             names.add(record.name, file)
-            if not records:
-                click.echo("record\tlength\tgc\tn\tambiguous\tlower_case")
-            found = composition_of(record.sequence)
-            click.echo(f"{record.name}\t{_columns(found)}")
-            info = RecordInfo(record.name, found.length, file, record.description, record.columns)
-            records.append(info)
-    click.echo(_lengths_summary([record.length for record in records]), err=True)
-    if labels is not None:
-        click.echo(_labels_summary(labels, label_pattern, records), err=True)
+            if not infos:
+                click.echo("\t".join(COLUMNS))
+            click.echo(found.look_at(record.name, record.sequence).line())
+            place = record.name, record.length, file, record.description, record.columns
+            infos.append(RecordInfo(*place))
+    click.echo(found.summary(), err=True)
+    return found, infos
 
 
-def _columns(found: Composition) -> str:
-    gc = "" if found.gc is None else f"{found.gc:.4f}"
-    return f"{found.length}\t{gc}\t{found.n:.4f}\t{found.ambiguous}\t{found.lower_case:.4f}"
-
-
-def _lengths_summary(lengths: list[int]) -> str:
-    records = "1 record" if len(lengths) == 1 else f"{len(lengths):,} records"
-    return (
-        f"{records}, {sum(lengths):,} bp; shortest {min(lengths):,} bp, "
-        f"median {median(lengths):,.0f} bp, longest {max(lengths):,} bp"
-    )
-
-
-def _labels_summary(labels: Path, pattern: str | None, records: list[RecordInfo]) -> str:
-    """Count examples by label, and by split where the file has one."""
-    from rmt_genomics.datasets.examples import SPLITS
+def _look_with_labels(
+    fasta: Sequence[Path],
+    labels: Path,
+    label_pattern: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+) -> "tuple[Inspection, Sequence[Example]]":
+    """Count labels too, and say what training would do with it all."""
     from rmt_genomics.datasets.label_sources import LabelSource
+    from rmt_genomics.reports.outlook import outlook
 
-    examples = LabelSource(labels, pattern).read(records)
-    counts = Counter(label for example in examples for label in example.labels)
-    lines = [f"{len(examples):,} labelled examples, {len(counts):,} classes:"]
-    for name, count in sorted(counts.items()):
-        splits = Counter(e.split for e in examples if name in e.labels and e.split)
-        parts = ", ".join(f"{split} {splits[split]:,}" for split in SPLITS if splits[split])
-        lines.append(f"  {name}: {count:,}" + (f" ({parts})" if parts else ""))
-    return "\n".join(lines)
+    chosen: ExperimentConfig | None = None
+    if config is not None or settings:
+        from rmt_genomics.training import read_config
+
+        chosen = read_config(config, settings)
+    source = LabelSource(labels, label_pattern)
+    source.check()
+    found, infos = _look(fasta)
+    told = {"group_column": chosen.data.group, "task": chosen.data.task} if chosen else {}
+    examples = source.read(infos, **told)
+    click.echo(found.labels_summary(examples), err=True)
+    if len(fasta) == 1 and fasta[0] != _STDIN:
+        click.echo(outlook(fasta[0], source, examples, chosen), err=True)
+    else:
+        click.echo("What training would do is told of one file or folder only.", err=True)
+    return found, examples

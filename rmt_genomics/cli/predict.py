@@ -1,38 +1,66 @@
 """``rmt-genomics predict``: DNA in, a table of labels and probabilities out."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from rmt_genomics.dna import EncodedRecord
+    from rmt_genomics.inference.job import Job, Reading
 
-_PATH = click.Path(path_type=Path)
-_BP = click.IntRange(min=1)
+PATH = click.Path(path_type=Path)
+BP = click.IntRange(min=1)
 DEVICE = click.Choice(["auto", "cpu", "cuda", "mps"])
+SEQUENCES = click.Path(path_type=Path, allow_dash=True)
+_SHARE = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
+
+
+def _share(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """Read ``I/N``: share I of N."""
+    if value is None:
+        return None
+    number, slash, of = value.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise click.BadParameter(f"{value!r} is no share: write 1/4 for the first of four.")
+    return int(number), int(of)
 
 
 @click.command()
 @click.argument("model_dir")
-@click.argument("fasta", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--window", type=_BP, metavar="BP", help="Predict windows of this length.")
-@click.option("--step", type=_BP, metavar="BP", help="From window to window; default: --window.")
-@click.option("--intervals", type=_PATH, help="Predict these intervals (BED), on their strands.")
-@click.option("--out", type=_PATH, help="Write here instead of to stdout.")
+@click.argument("fasta", nargs=-1, required=True, type=SEQUENCES)
+@click.option("--window", type=BP, metavar="BP", help="Predict windows of this length.")
+@click.option("--step", type=BP, metavar="BP", help="From window to window; default: --window.")
+@click.option("--intervals", type=PATH, help="Predict these intervals (BED), on their strands.")
+@click.option(
+    "--format",
+    type=click.Choice(["tsv", "bed", "bedgraph"]),
+    default="tsv",
+    help="A table, or a track for a genome browser.",
+)
+@click.option("--class", "class_name", metavar="NAME", help="For bedgraph: whose probability.")
+@click.option("--calibrated", is_flag=True, help="Probabilities scaled by the model's temperature.")
+@click.option("--abstain-below", type=_SHARE, metavar="P", help="No label of a lower score.")
+@click.option("--coverage", type=_SHARE, metavar="C", help="Also the labels that may be true.")
+@click.option("--out", type=PATH, help="Write here instead of to stdout.")
+@click.option("--resume", is_flag=True, help="Go on where a stopped run of --out ended.")
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Run N, a share each.")
+@click.option("--shard", callback=_share, metavar="I/N", help="Only this share, for join.")
 @click.option("--device", type=DEVICE, default="auto", help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
-def predict(  # noqa: PLR0913 (one argument an option)
+def predict(
     model_dir: str,
     fasta: tuple[Path, ...],
-    window: int | None,
-    step: int | None,
-    intervals: Path | None,
     out: Path | None,
-    device: str,
     *,
+    resume: bool,
+    processes: int | None,
+    shard: tuple[int, int] | None,
     overwrite: bool,
+    **asked: Any,
 ) -> None:
     """Name the label of each FASTA record.
 
@@ -44,45 +72,101 @@ def predict(  # noqa: PLR0913 (one argument an option)
     Prints a tab-separated table, one row a record in input order: record, length (bp), label,
     score (the probability of the label) and one probability a class. A multi-label model joins
     by ; all classes of 0.5 and above; the score is then the smallest of theirs, and label and
-    score are empty if there is none.
+    score are empty if there is none. A regression model: record, length, prediction.
 
     With --window, a row is a window, and start and end (0-based, half-open) follow record; the
     last window of a record ends with it, and a shorter record is one window. With --intervals, a
     row is an interval of a BED file or of a table with record, start, end and, if wanted, strand;
     start, end and strand follow record, and the bases of strand - are read reverse-complemented.
+
+    With --format bed, a line is a record, window or interval with label and score (0 to 1000).
+    With --format bedgraph it is the probability of one class (by default the second of two);
+    where windows overlap, each stands for the --step bases in its middle.
+
+    A label whose score is lower than --abstain-below is abstain; how many are is told on stderr.
+    --coverage 0.9 adds a column labels: a set that holds the true label of 9 in 10 records that
+    are like those held out in training. It and --calibrated need the model's calibration.json.
+
+    --out appears when it is whole; until then rows go to OUT.part as they come, and stay there if
+    the run is killed. --resume goes on with them: the file is the same, to the byte, as that of a
+    run never stopped. So it is with --processes, which also begins again what is killed, and with
+    --shard 1/4, 2/4, ... on several machines: put their files together with join.
     """
-    from rmt_genomics.inference import predict_records
-    from rmt_genomics.inference.output import check_new_file, whole_file
-    from rmt_genomics.inference.tables import prediction_lines
-    from rmt_genomics.model import RMTClassifier
-    from rmt_genomics.model.device import choose_device
+    from rmt_genomics.inference import growing, prediction_files
+    from rmt_genomics.inference import processes as in_processes
+    from rmt_genomics.inference.output import check_new_file
 
-    if out is not None:
-        inputs = [*fasta, intervals] if intervals else fasta
-        check_new_file(out, inputs=inputs, overwrite=overwrite, or_stdout=True)
-    records, places = _read(fasta, window, step, intervals)
-    model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
-    lines = prediction_lines(predict_records(model, records), model.classes_, places)
+    job = _job(model_dir, reading_of(fasta, asked), asked)
     if out is None:
-        for line in lines:
-            click.echo(line)
+        _check_needs_no_file(resume=resume, processes=processes, shard=shard)
+        _print(job)
         return
-    with whole_file(out) as making, making.open("w", encoding="utf-8") as table:
-        table.writelines(f"{line}\n" for line in lines)
+    if processes is not None and shard is not None:
+        raise click.UsageError("--processes and --shard cannot both divide the work.")
+    check_new_file(out, inputs=job.reading.inputs, overwrite=overwrite, or_stdout=True)
+    if processes is not None:
+        in_processes.check_folder(out, resume=resume, overwrite=overwrite)
+        in_processes.predict_in_processes(job, out, processes, resume=resume)
+    else:
+        growing.check_part(out, resume=resume, overwrite=overwrite)
+        if shard is not None:
+            prediction_files.write_shard(job, out, *shard, resume=resume)
+            return
+        prediction_files.write_predictions(job, out, resume=resume)
+    if job.answers.abstain_below is not None:
+        with out.open(encoding="utf-8", newline="\n") as lines:
+            _tell_abstained(job, lines)
 
 
-def _read(
-    fasta: tuple[Path, ...], window: int | None, step: int | None, intervals: Path | None
-) -> "tuple[Iterator[EncodedRecord], tuple[str, ...]]":
-    """Choose what is read, and the columns that say where it is from."""
-    from rmt_genomics.inference import read_fastas, read_stretches, read_windows
+def reading_of(fasta: tuple[Path, ...], asked: dict[str, Any]) -> "Reading":
+    """Gather what is read: shared with embed."""
+    from rmt_genomics.inference.job import Reading
 
-    if intervals is not None:
-        if window is not None or step is not None:
-            raise click.UsageError("--window and --intervals cannot both say what to predict.")
-        return read_stretches(fasta, intervals), ("start", "end", "strand")
-    if window is not None:
-        return read_windows(fasta, window, step or window), ("start", "end")
-    if step is not None:
+    window, step, intervals = (asked.pop(name) for name in ("window", "step", "intervals"))
+    if intervals is not None and (window, step) != (None, None):
+        raise click.UsageError("--window and --intervals cannot both say what to predict.")
+    if window is None and step is not None:
         raise click.UsageError("--step needs --window, the length of a window in bp.")
-    return read_fastas(fasta), ()
+    return Reading(fasta=fasta, window=window, step=step, intervals=intervals)
+
+
+def _job(model_dir: str, reading: "Reading", asked: dict[str, Any]) -> "Job":
+    """Gather what is asked."""
+    from rmt_genomics.inference.answers import Answers
+    from rmt_genomics.inference.job import Job
+
+    names = ("calibrated", "abstain_below", "coverage")
+    answers = Answers(**{name: asked.pop(name) for name in names})
+    return Job(model_dir=model_dir, reading=reading, answers=answers, **asked)
+
+
+def _print(job: "Job") -> None:
+    """Write to stdout as rows come."""
+    from rmt_genomics.inference.prediction_files import print_predictions
+
+    def printed() -> Iterator[str]:
+        for line in print_predictions(job):
+            click.echo(line)
+            yield line
+
+    _tell_abstained(job, printed())
+
+
+def _tell_abstained(job: "Job", lines: Iterable[str]) -> None:
+    """Read all lines; say on stderr how many name no label on purpose."""
+    from rmt_genomics.inference.prediction_files import count_abstained
+
+    if job.answers.abstain_below is None:
+        deque(lines, maxlen=0)
+        return
+    count, rows = count_abstained(job, lines)
+    click.echo(f"{count} of {rows} rows abstain.", err=True)
+
+
+def _check_needs_no_file(
+    *, resume: bool, processes: int | None, shard: tuple[int, int] | None
+) -> None:
+    asked = {"--resume": resume, "--processes": processes, "--shard": shard}
+    for name, value in asked.items():
+        if value:
+            raise click.UsageError(f"{name} needs --out, the file that is written.")

@@ -8,6 +8,7 @@ from rmt_genomics.datasets.examples import SPLITS
 
 _PATH = click.Path(path_type=Path)
 _WAYS = click.Choice(["column", "group", "record", "homology", "stratified"])
+_TASKS = click.Choice(["auto", "classification", "regression"])
 _LARGEST_SEED = 2**32 - 1
 
 
@@ -45,6 +46,9 @@ def _shares(_context: click.Context, _option: click.Parameter, text: str) -> dic
 @click.option(
     "--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Decides what comes where."
 )
+@click.option(
+    "--task", type=_TASKS, default="auto", help="Whether labels name classes, or are numbers."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 def split(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
@@ -55,6 +59,7 @@ def split(  # noqa: PLR0913 (one argument an option)
     clusters: Path | None,
     shares: dict[str, float],
     seed: int,
+    task: str,
     *,
     overwrite: bool,
 ) -> None:
@@ -75,6 +80,9 @@ def split(  # noqa: PLR0913 (one argument an option)
     Writes the table of labels with the columns group and split added and all else as it was (a new
     table if there is none, or a BED file), and prints the number of examples of each class in each
     part as a tab-separated table. What still leaks is said on stderr.
+
+    Labels that are numbers have bins in the place of classes. They are numbers if all are, some are
+    not whole and at least 20 differ; --task may say otherwise.
     """
     from rmt_genomics.datasets import EncodedStore, LabelSource
     from rmt_genomics.datasets.divide import divide_labels
@@ -86,7 +94,7 @@ def split(  # noqa: PLR0913 (one argument an option)
     check_new_file(out, inputs=inputs, overwrite=overwrite)
     source.check()
     store = EncodedStore.open(fasta)
-    divided = divide_labels(store, source, shares, way=way, clusters=clusters, seed=seed)
+    divided = divide_labels(store, source, shares, way=way, clusters=clusters, seed=seed, task=task)
     write_text(out, divided.table)
     for row in divided.counts():
         click.echo("\t".join(row))

@@ -19,6 +19,7 @@ _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
 )
+@click.option("--batch-size", metavar="N|auto", help="The same as --set training.batch_size=N.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -30,6 +31,10 @@ _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 )
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
+@click.option(
+    "--devices", type=click.IntRange(min=1), default=1, help="Processes a machine; one a GPU."
+)
+@click.option("--num-nodes", type=click.IntRange(min=1), default=1, help="Machines.")
 @click.option("--strict", is_flag=True, help="Refuse a split that leaks, instead of warning.")
 def train(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
@@ -38,11 +43,14 @@ def train(  # noqa: PLR0913 (one argument an option)
     out: Path,
     config: Path | None,
     settings: tuple[str, ...],
+    batch_size: str | None,
     device: str,
     seed: int,
     *,
     resume: bool,
     overwrite: bool,
+    devices: int,
+    num_nodes: int,
     strict: bool,
 ) -> None:
     """Train a classifier on FASTA and labels.
@@ -53,7 +61,9 @@ def train(  # noqa: PLR0913 (one argument an option)
     The labels are a table (tabs or commas) with a header: record, label and, if wanted, group and
     split; or record, start, end, strand, label, group, split for intervals (0-based, half-open);
     or a BED file with the label in column 4. Several labels of one example are joined by ; and
-    examples of one group stay in one part.
+    examples of one group stay in one part. Labels that are all numbers, of which some are not whole
+    and at least 20 differ, are predicted as numbers (regression); --set data.task=classification
+    or data.task=regression says otherwise.
 
     Instead of a table, --labels may say where the sequence files have them: column (the column
     label of a CSV or TSV; group and split are read too), header (label=... in each header, or what
@@ -63,15 +73,17 @@ def train(  # noqa: PLR0913 (one argument an option)
     Settings are those of the TOML file, changed by --set, such as --set model.preset=tiny or
     --set training.max_epochs=5. With --resume and neither of the two, those of the run are used.
 
-    Prints the main metrics of the best model and of a k-mer baseline on the test part, or on the
-    validation part if there is no test part, as a tab-separated table.
+    Prints the main metrics of the best model and of its baselines on the test part, or on the
+    validation part if there is no test part, as a tab-separated table. The baselines are the most
+    common label, k-mer counts (4-mers or 6-mers, whichever is better on validation), and the same
+    network reading each segment by itself. Writes a report (report.html) into --out.
     """
     from rmt_genomics.datasets import LabelSource
-    from rmt_genomics.inference import evaluate_run
-    from rmt_genomics.inference.tables import metric_lines
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
 
+    if batch_size is not None:
+        settings = (*settings, f"training.batch_size={batch_size}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
     result = train_model(
@@ -84,8 +96,25 @@ def train(  # noqa: PLR0913 (one argument an option)
         resume=resume,
         overwrite=overwrite,
         strict=strict,
+        devices=devices,
+        num_nodes=num_nodes,
     )
-    metrics = evaluate_run(result.model_dir, fasta, device=device)
+    if result.is_first:
+        _judge(out, fasta, device)
+
+
+def _judge(out: Path, fasta: Path, device: str) -> None:
+    """Judge the fresh run, write its report, and print the main metrics."""
+    from rmt_genomics.inference import evaluate_run
+    from rmt_genomics.inference.tables import metric_lines, verdict_lines
+    from rmt_genomics.reports import write_model_card, write_report
+
+    metrics = evaluate_run(out, fasta, device=device)
+    report = write_report(out)
+    write_model_card(out)
     for line in metric_lines(metrics):
         click.echo(line)
-    click.echo(f"Judged on the {metrics['split']} part. The model is in {out}.", err=True)
+    for sentence in verdict_lines(metrics):
+        click.echo(sentence, err=True)
+    talk = f"The model is in {out}, a report in {report}."
+    click.echo(f"Judged on the {metrics['split']} part. {talk}", err=True)

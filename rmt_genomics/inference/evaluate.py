@@ -1,35 +1,41 @@
-"""Compare predictions with true labels, on the full set at once, beside the k-mer baseline.
+"""Compare predictions with true labels, on the full set at once, beside honest baselines.
 
 ``evaluate`` judges any model on any labelled FASTA. ``evaluate_run`` judges a fresh run on the
-examples its training held out, and leaves the baseline in the run folder.
-
-Dimensions: n examples, c classes.
+examples its training held out, and leaves the k-mer baseline and the calibration in the run folder.
 """
 
 import json
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rmt_genomics.datasets.examples import Example, LabelScheme, Targets
+from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.errors import CheckpointError, DataError, RMTGenomicsWarning
+from rmt_genomics.inference import calibration as calibrations
 from rmt_genomics.inference import kmer_baseline, tables
+from rmt_genomics.inference.assess import Known, assess, say
+from rmt_genomics.inference.baselines import KmerBaselines, fit_kmers
+from rmt_genomics.inference.calibration import Calibration, logits_of
+from rmt_genomics.inference.judged import Judged, predict_examples, targets_of
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
-from rmt_genomics.inference.output import check_new_folder, write_text
+from rmt_genomics.inference.output import check_new_folder
 from rmt_genomics.inference.predict import make_prediction
-from rmt_genomics.inference.trained_on import warn_if_trained_on
-from rmt_genomics.model import RMTClassifier, classification_metrics
-from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.inference.trained_on import train_examples, warn_if_trained_on
+from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.device import choose_device
 from rmt_genomics.model.saving import staged
+
+__all__ = ["evaluate", "evaluate_run", "predict_examples"]
+
+_PARTS = ("train", "validation", "test")
 
 
 def evaluate(
@@ -47,8 +53,9 @@ def evaluate(
     was trained on some of them.
 
     Args:
-        model_dir: A model folder or a hub id. The k-mer baseline in it is judged too; if there
-            is none, one is fitted on the rows that the labels file marks as train.
+        model_dir: A model folder or a hub id. The k-mer baseline and the calibration in it are
+            judged too; if there are none, they are fitted on the rows that the labels file marks
+            as train and as validation.
         fasta: The sequences: a file, or a folder of files.
         labels: True labels, of classes the model knows: a table, or where else they are.
         out: Folder for ``metrics.json``, ``predictions.tsv`` and ``confusion.tsv``.
@@ -56,7 +63,8 @@ def evaluate(
         overwrite: Replace what an earlier evaluation left in ``out``.
 
     Returns:
-        The content of ``metrics.json``; ``split`` says which rows were judged (test or all).
+        The content of ``metrics.json``; ``split`` says which rows were judged (test or all), and
+        ``notes`` what could not be judged.
 
     Raises:
         RMTGenomicsError: If the input is wrong or ``out`` is in use; then nothing is written.
@@ -66,13 +74,12 @@ def evaluate(
     labels.check()
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
-    examples = labels.read(store.records())
-    test = [example for example in examples if example.split == "test"]
-    warn_if_trained_on(model_dir, test or examples, store.sha256)
-    judged = _Judged.of(model, store, test or examples, where=str(labels))
-    train = [example for example in examples if example.split == "train"]
-    baseline = _find_baseline(model_dir, judged.scheme, store, train, where=str(labels))
-    metrics = _with_baseline(judged, "test" if test else "all", baseline, store)
+    examples = labels.read(store.records(), task=model.config.task)
+    part = _parts(examples)
+    warn_if_trained_on(model_dir, part["test"] or examples, store.sha256)
+    judged = _judge(model, store, part["test"] or examples, where=str(labels))
+    known = _known(Path(model_dir), judged, part, where=str(labels))
+    metrics = assess(judged, "test" if part["test"] else "all", known)
     with staged(out) as stage:
         _write_tables(stage, judged, metrics)
     return metrics
@@ -81,8 +88,9 @@ def evaluate(
 def evaluate_run(run: Path, fasta: Path, *, device: str = "auto") -> dict[str, Any]:
     """Judge a fresh run on its test part, or its validation part if it has no test part.
 
-    Fits the k-mer baseline on the train part. Writes ``metrics.json`` and
-    ``kmer_logistic.safetensors`` into the run folder.
+    Fits k-mer baselines on the train part, and the calibration on the validation part. Writes
+    ``metrics.json``, ``predictions.tsv``, ``confusion.tsv``, ``kmer_logistic.safetensors`` and
+    ``calibration.json`` into the run folder.
 
     Args:
         run: The folder of a finished training; its ``split.tsv`` says how examples were used.
@@ -90,135 +98,159 @@ def evaluate_run(run: Path, fasta: Path, *, device: str = "auto") -> dict[str, A
         device: auto, cpu, cuda or mps.
 
     Returns:
-        The content of ``metrics.json``. When test was judged, ``validation`` holds the same
+        The content of ``metrics.json``. When test was judged, ``validation`` holds the main
         metrics of the validation part.
     """
     model = RMTClassifier.from_pretrained(run, device=choose_device(device))
     store = EncodedStore.open(fasta)
-    split_file = run / "split.tsv"
-    examples = read_labels(split_file, store.lengths)
-    part = {name: [e for e in examples if e.split == name] for name in _PARTS}
+    where = str(run / "split.tsv")
+    examples = read_labels(run / "split.tsv", store.lengths, task=model.config.task)
+    part = _parts([_named_if_whole(each, store) for each in examples])
     name = "test" if part["test"] else "validation"
-    judged = _Judged.of(model, store, part[name], where=str(split_file))
-    baseline = _fit(judged.scheme, store, part["train"], where=str(split_file))
-    metrics = _with_baseline(judged, name, baseline, store)
-    if name == "test":
-        validation = _Judged.of(model, store, part["validation"], where=str(split_file))
-        metrics["validation"] = validation.metrics(validation.probabilities)
-    if baseline is not None:
-        baseline.save(run / kmer_baseline.FILE_NAME)
-    write_text(run / "metrics.json", _as_json(metrics))
+    judged = _judge(model, store, part[name], where=where)
+    validation = judged
+    if name == "test" and part["validation"]:
+        validation = _judge(model, store, part["validation"], where=where)
+    known = _fitted(validation, part["train"], where=where, is_judged=validation is judged)
+    metrics = assess(judged, name, known)
+    if validation is not judged:
+        metrics["validation"] = validation.metrics()
+    _leave_in_run(run, known)
+    with staged(run) as stage:
+        _write_tables(stage, judged, metrics)
     return metrics
 
 
-def predict_examples(
-    model: RMTClassifier, store: EncodedStore, examples: Sequence[Example]
-) -> np.ndarray:
-    """Return the probability of each class ``(n, c)``, rows in the order of the examples."""
-    rows = np.empty((len(examples), len(model.classes_)))
-    for batch in batches_of_similar_length([len(example.interval) for example in examples]):
-        rows[batch] = model.predict_codes([store.codes(examples[i].interval) for i in batch])
-    return rows
+def _parts(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    return {name: [each for each in examples if each.split == name] for name in _PARTS}
 
 
-_PARTS = ("train", "validation", "test")
+def _named_if_whole(example: Example, store: EncodedStore) -> Example:
+    """Give an interval that is a whole record its short name back: ``split.tsv`` has them all."""
+    place = example.interval
+    is_whole = (place.start, place.end) == (0, store.lengths[place.record]) and place.strand != "-"
+    return replace(example, whole=is_whole)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """Examples with their targets and what the model says."""
-
-    model: RMTClassifier
-    scheme: LabelScheme
-    examples: Sequence[Example]
-    targets: Targets
-    probabilities: np.ndarray
-
-    @classmethod
-    def of(
-        cls, model: RMTClassifier, store: EncodedStore, examples: Sequence[Example], *, where: str
-    ) -> "_Judged":
-        """Predict, once the labels are known to fit the model; ``where`` is the labels file."""
-        scheme = LabelScheme(model.classes_, model.config.task)
-        targets = _targets(scheme, examples, where)
-        return cls(model, scheme, examples, targets, predict_examples(model, store, examples))
-
-    def metrics(self, probabilities: np.ndarray) -> dict[str, Any]:
-        """Compare some probabilities with the truth."""
-        return classification_metrics(
-            self.targets, probabilities, classes=self.scheme.classes, task=self.scheme.task
-        )
+def _judge(
+    model: RMTClassifier, store: EncodedStore, examples: Sequence[Example], *, where: str
+) -> Judged:
+    """Predict examples, once their labels are known to fit the model."""
+    say("the model", examples)
+    return Judged.of(model, store, examples, where=where)
 
 
-def _targets(scheme: LabelScheme, examples: Sequence[Example], where: str) -> Targets:
-    try:
-        return scheme.targets(examples)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
+def _fitted(validation: Judged, train: Sequence[Example], *, where: str, is_judged: bool) -> Known:
+    """Fit all that is fitted, from the train part and the validation part of a run."""
+    kmers = _fit_kmers(validation, train, where=where)
+    return Known(
+        train_targets=_train_targets(validation, train, where),
+        kmers=kmers,
+        calibration=_fit_calibration(validation),
+        is_fitted_on_judged=is_judged,
+    )
 
 
-def _with_baseline(
-    judged: _Judged, split: str, baseline: KmerBaseline | None, store: EncodedStore
-) -> dict[str, Any]:
-    """Return the metrics of the model, and of the baseline if there is one."""
-    baselines = {}
-    if baseline is not None:
-        sequences = (store.codes(example.interval) for example in judged.examples)
-        baselines["kmer_logistic"] = judged.metrics(baseline.predict_proba(sequences))
-    metrics = judged.metrics(judged.probabilities)
-    return {**metrics, "task": judged.scheme.task, "split": split, "baselines": baselines}
+def _known(model_dir: Path, judged: Judged, part: dict[str, list[Example]], *, where: str) -> Known:
+    """Find in the model folder what can be compared with, or fit it on the rows of the labels."""
+    validation = None
+    calibration = _calibration_in(model_dir, judged)
+    kmers = _kmers_in(model_dir, judged)
+    if part["validation"] and (calibration is None or (kmers is None and part["train"])):
+        validation = _judge(judged.model, judged.store, part["validation"], where=where)
+    chosen_on_judged = kmers is None and validation is None and bool(part["train"])
+    if kmers is None:
+        kmers = _fit_kmers(validation or judged, part["train"], where=where)
+    if calibration is None and validation is not None:
+        calibration = _fit_calibration(validation)
+    train = part["train"] or train_examples(model_dir)
+    return Known(
+        train_targets=_train_targets(judged, train, where),
+        kmers=kmers,
+        calibration=calibration,
+        is_chosen_on_judged=chosen_on_judged and kmers is not None,
+    )
 
 
-def _find_baseline(
-    model_dir: str | Path,
-    scheme: LabelScheme,
-    store: EncodedStore,
-    train: Sequence[Example],
-    *,
-    where: str,
-) -> KmerBaseline | None:
-    """Read the baseline beside the model, or fit one on the train rows."""
-    path = Path(model_dir) / kmer_baseline.FILE_NAME
+def _calibration_in(model_dir: Path, judged: Judged) -> Calibration | None:
+    """Read the calibration beside the model."""
+    found = Calibration.load(model_dir)
+    if found is not None:
+        _check_fits(model_dir / calibrations.FILE_NAME, found, judged)
+    return found
+
+
+def _kmers_in(model_dir: Path, judged: Judged) -> KmerBaselines | None:
+    """Read the baseline beside the model."""
+    path = model_dir / kmer_baseline.FILE_NAME
     if not path.is_file():
-        return _fit(scheme, store, train, where=where)
-    baseline = KmerBaseline.load(path)
-    if (baseline.classes, baseline.task) != (scheme.classes, scheme.task):
+        return None
+    found = KmerBaseline.load(path)
+    _check_fits(path, found, judged)
+    return KmerBaselines({found.k: found}, found.k)
+
+
+def _check_fits(path: Path, found: Calibration | KmerBaseline, judged: Judged) -> None:
+    if (found.classes, found.task) != (judged.classes, judged.task):
         raise CheckpointError(
-            f"{path}: has the classes {', '.join(baseline.classes)} ({baseline.task}), but the "
-            f"model beside it has {', '.join(scheme.classes)} ({scheme.task}). Remove the file."
+            f"{path}: has the classes {', '.join(found.classes)} ({found.task}), but the "
+            f"model beside it has {', '.join(judged.classes)} ({judged.task}). Remove the file."
         )
-    return baseline
 
 
-def _fit(
-    scheme: LabelScheme, store: EncodedStore, train: Sequence[Example], *, where: str
-) -> KmerBaseline | None:
-    """Fit a baseline, or warn why there is none."""
+def _fit_kmers(chosen_on: Judged, train: Sequence[Example], *, where: str) -> KmerBaselines | None:
+    """Fit baselines, or warn why there is none."""
     try:
         if not train:
             raise DataError("no row is marked as train, but a k-mer baseline is fitted on those")
-        sequences = (store.codes(example.interval) for example in train)
-        targets = _targets(scheme, train, where)
-        return KmerBaseline.fit(sequences, targets, scheme.classes, scheme.task)
+        say("k-mer counts", [*train, *chosen_on.examples])
+        scheme = LabelScheme(chosen_on.classes, chosen_on.task)
+        return fit_kmers(chosen_on.store, train, targets_of(scheme, train, where), chosen_on)
     except DataError as error:
         warnings.warn(
-            f"{where}: {error}. The k-mer baseline is left out.", RMTGenomicsWarning, stacklevel=3
+            f"{where}: {error}. The k-mer baseline is left out.", RMTGenomicsWarning, stacklevel=4
         )
         return None
 
 
-def _write_tables(folder: Path, judged: _Judged, metrics: dict[str, Any]) -> None:
+def _train_targets(judged: Judged, train: Sequence[Example], where: str) -> np.ndarray | None:
+    """Return the targets of the train rows, if there are any and the model knows their labels."""
+    try:
+        return targets_of(LabelScheme(judged.classes, judged.task), train, where) if train else None
+    except DataError:
+        return None  # _fit_kmers has told
+
+
+def _fit_calibration(validation: Judged) -> Calibration | None:
+    """Fit a temperature; numbers have none."""
+    if validation.task == "regression":
+        return None
+    logits = logits_of(validation.probabilities, validation.task)
+    return Calibration.fit(logits, validation.targets, validation.task, validation.classes)
+
+
+def _leave_in_run(run: Path, known: Known) -> None:
+    """Write what was fitted beside the model."""
+    if known.kmers is not None:
+        known.kmers.best.save(run / kmer_baseline.FILE_NAME)
+    if known.calibration is not None:
+        known.calibration.save(run)
+    else:
+        (run / calibrations.FILE_NAME).unlink(missing_ok=True)
+
+
+def _write_tables(folder: Path, judged: Judged, metrics: dict[str, Any]) -> None:
     """Write metrics.json, predictions.tsv and confusion.tsv."""
-    classes = judged.scheme.classes
     predictions = [
         make_prediction(judged.model, example.name, len(example.interval), row)
         for example, row in zip(judged.examples, judged.probabilities, strict=True)
     ]
     truths = [";".join(example.labels) for example in judged.examples]
-    judged_lines = tables.judged_lines(predictions, truths, classes)
+    judged_lines = tables.judged_lines(predictions, truths, judged.classes, judged.task)
     (folder / "predictions.tsv").write_text(_as_text(judged_lines), encoding="utf-8")
-    confusion = tables.confusion_lines(metrics)
-    (folder / "confusion.tsv").write_text(_as_text(confusion), encoding="utf-8")
+    if "confusion" in metrics:
+        confusion = tables.confusion_lines(metrics)
+        (folder / "confusion.tsv").write_text(_as_text(confusion), encoding="utf-8")
     (folder / "metrics.json").write_text(_as_json(metrics), encoding="utf-8")
 
 

@@ -1,9 +1,10 @@
 """What counting k-mers and a logistic regression would say: the bar that a model has to clear.
 
 A sequence becomes the share of each canonical k-mer (a k-mer and its reverse complement are one),
-which loses all order beyond k bases. No claim about long sequences means much without it.
+which loses all order beyond k bases. No claim about long sequences means much without it. Where
+labels are numbers, the regression is ridge regression.
 
-Dimensions: n sequences, f canonical k-mers (136 for k = 4), c classes.
+Dimensions: n sequences, f canonical k-mers (136 for k = 4, 2,080 for k = 6), c classes.
 """
 
 import json
@@ -21,6 +22,7 @@ from rmt_genomics.inference.output import whole_file
 K = 4
 FILE_NAME = "kmer_logistic.safetensors"
 _BLOCK_BP = 1 << 20
+_LARGE = 1 << 25  # shares (n * f) beyond which half the memory and time matters more than digits
 
 
 def kmer_frequencies(codes: np.ndarray, k: int = K) -> np.ndarray:
@@ -42,6 +44,26 @@ def kmer_frequencies(codes: np.ndarray, k: int = K) -> np.ndarray:
         counts += _count(codes[start : start + _BLOCK_BP + k - 1], k)
     merged = np.bincount(_canonical(k), weights=counts)
     shares: np.ndarray = merged / max(1.0, merged.sum())
+    return shares
+
+
+def kmer_shares(
+    sequences: Iterable[np.ndarray], k: int = K, *, count: int | None = None
+) -> np.ndarray:
+    """Return ``kmer_frequencies`` of many sequences ``(n, f)``; in float32 if very many.
+
+    Args:
+        sequences: Base codes, one array a sequence.
+        k: Bases in a k-mer.
+        count: How many there are, so that they need not all be in memory.
+    """
+    if count is None:
+        sequences = list(sequences)
+        count = len(sequences)
+    width = int(_canonical(k).max()) + 1
+    shares = np.empty((count, width), np.float32 if count * width > _LARGE else np.float64)
+    for row, codes in zip(shares, sequences, strict=True):
+        row[:] = kmer_frequencies(codes, k)
     return shares
 
 
@@ -71,13 +93,13 @@ def _canonical(k: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KmerBaseline:
-    """A fitted logistic regression on standardised k-mer shares."""
+    """A fitted logistic (or ridge) regression on standardised k-mer shares."""
 
     classes: tuple[str, ...]
     """Label names, in the order of the probabilities."""
 
     task: str
-    """binary, multiclass or multilabel."""
+    """binary, multiclass, multilabel or regression."""
 
     k: int
     """Bases in a k-mer."""
@@ -96,32 +118,67 @@ class KmerBaseline:
 
     @classmethod
     def fit(
-        cls, sequences: Iterable[np.ndarray], targets: np.ndarray, classes: Sequence[str], task: str
+        cls,
+        sequences: Iterable[np.ndarray],
+        targets: np.ndarray,
+        classes: Sequence[str],
+        task: str,
+        *,
+        k: int = K,
+        strength: float = 1.0,
     ) -> "KmerBaseline":
         """Count, standardise and fit.
 
         Args:
             sequences: Base codes, one array a sequence.
-            targets: Class indices ``(n,)``, or 0/1 a class ``(n, c)`` for multi-label.
-            classes: Label names.
-            task: binary, multiclass or multilabel.
+            targets: Class indices ``(n,)``, or 0/1 a class ``(n, c)`` for multi-label; for
+                regression numbers ``(n,)``.
+            classes: Label names; for regression the name of the numbers.
+            task: binary, multiclass, multilabel or regression.
+            k: Bases in a k-mer.
+            strength: How freely it may fit: scikit-learn's ``C``. Below 1 holds it back more.
 
         Raises:
             DataError: If there are not two classes to tell apart.
         """
-        shares = np.stack([kmer_frequencies(codes) for codes in sequences])
-        mean, scale = shares.mean(axis=0), shares.std(axis=0)
+        return cls.fit_shares(
+            kmer_shares(sequences, k), targets, classes, task, k=k, strength=strength
+        )
+
+    @classmethod
+    def fit_shares(
+        cls,
+        shares: np.ndarray,
+        targets: np.ndarray,
+        classes: Sequence[str],
+        task: str,
+        *,
+        k: int,
+        strength: float,
+    ) -> "KmerBaseline":
+        """Do as ``fit`` for what ``kmer_shares`` has counted ``(n, f)``."""
+        mean, scale = shares.mean(axis=0, dtype=float), shares.std(axis=0, dtype=float)
         scale[scale == 0] = 1.0
         coefficients = np.zeros((len(classes), shares.shape[1]))
         intercepts = np.full(len(classes), -np.inf)
-        fit = _fit_each if task == "multilabel" else _fit_one
-        fit((shares - mean) / scale, targets, coefficients, intercepts)
-        return cls(tuple(classes), task, K, mean, scale, coefficients, intercepts)
+        standard = (shares - mean.astype(shares.dtype)) / scale.astype(shares.dtype)
+        fit = {"multilabel": _fit_each, "regression": _fit_numbers}.get(task, _fit_one)
+        fit(standard, targets, strength, coefficients, intercepts)
+        return cls(tuple(classes), task, k, mean, scale, coefficients, intercepts)
 
     def predict_proba(self, sequences: Iterable[np.ndarray]) -> np.ndarray:
-        """Return the probability of each class ``(n, c)`` for sequences of base codes."""
-        shares = np.stack([kmer_frequencies(codes, self.k) for codes in sequences])
-        scores = (shares - self.mean) / self.scale @ self.coefficients.T + self.intercepts
+        """Return the probability of each class ``(n, c)`` for sequences of base codes.
+
+        For regression, return the numbers ``(n, 1)``.
+        """
+        return self.predict_shares(kmer_shares(sequences, self.k))
+
+    def predict_shares(self, shares: np.ndarray) -> np.ndarray:
+        """Do as ``predict_proba`` for what ``kmer_shares`` has counted ``(n, f)``."""
+        weights = self.coefficients / self.scale
+        scores: np.ndarray = shares @ weights.T + (self.intercepts - weights @ self.mean)
+        if self.task == "regression":
+            return scores
         return _sigmoid(scores) if self.task == "multilabel" else _softmax(scores)
 
     def save(self, path: Path) -> None:
@@ -159,7 +216,11 @@ _ARRAYS = ("mean", "scale", "coefficients", "intercepts")
 
 
 def _fit_one(
-    shares: np.ndarray, targets: np.ndarray, coefficients: np.ndarray, intercepts: np.ndarray
+    shares: np.ndarray,
+    targets: np.ndarray,
+    strength: float,
+    coefficients: np.ndarray,
+    intercepts: np.ndarray,
 ) -> None:
     """Fill in one regression over the classes that occur."""
     seen = np.unique(targets)
@@ -167,7 +228,7 @@ def _fit_one(
         raise DataError(
             f"the train rows hold {len(seen)} class, but a k-mer baseline needs two to tell apart"
         )
-    fitted = _regression().fit(shares, targets)
+    fitted = _regression(strength).fit(shares, targets)
     if len(seen) == 2:  # one score, for the second class against the first
         coefficients[seen[1]], intercepts[seen] = fitted.coef_[0], (0.0, fitted.intercept_[0])
     else:
@@ -175,21 +236,39 @@ def _fit_one(
 
 
 def _fit_each(
-    shares: np.ndarray, targets: np.ndarray, coefficients: np.ndarray, intercepts: np.ndarray
+    shares: np.ndarray,
+    targets: np.ndarray,
+    strength: float,
+    coefficients: np.ndarray,
+    intercepts: np.ndarray,
 ) -> None:
     """Fill in one regression a class; a class that all or none have gets that answer."""
     for place, is_one in enumerate(targets.astype(int).T):
         if 0 < is_one.sum() < len(is_one):
-            fitted = _regression().fit(shares, is_one)
+            fitted = _regression(strength).fit(shares, is_one)
             coefficients[place], intercepts[place] = fitted.coef_[0], fitted.intercept_[0]
         elif is_one.all():
             intercepts[place] = np.inf
 
 
-def _regression() -> Any:
+def _fit_numbers(
+    shares: np.ndarray,
+    targets: np.ndarray,
+    strength: float,
+    coefficients: np.ndarray,
+    intercepts: np.ndarray,
+) -> None:
+    """Fill in one ridge regression."""
+    from sklearn.linear_model import Ridge
+
+    fitted = Ridge(alpha=1 / strength).fit(shares, targets.ravel())
+    coefficients[0], intercepts[0] = fitted.coef_, fitted.intercept_
+
+
+def _regression(strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(class_weight="balanced", max_iter=5000)
+    return LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:

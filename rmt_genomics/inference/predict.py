@@ -1,49 +1,31 @@
-"""Predict records while they are read, in the memory of one batch.
-
-Consecutive records share a padded batch; predictions do not depend on which (a law). A record of
-many Mb is a batch of its own: the model reads it segment by segment, so only its base codes, one
-byte each, grow with it.
+"""Predict records while they are read, in the memory of one batch (see ``encoding``).
 
 Dimensions: c classes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rmt_genomics.datasets import EncodedStore, read_intervals
-from rmt_genomics.dna import EncodedRecord, Interval, read_encoded, sequence_files
+from rmt_genomics.dna import EncodedRecord, read_encoded, sequence_files
 from rmt_genomics.dna.windows import check_windows, cut_windows
+from rmt_genomics.inference.answers import Answers, Prediction, label_and_score
+from rmt_genomics.inference.encoding import Share, encode_records
+from rmt_genomics.inference.watch import Watch
 from rmt_genomics.model import RMTClassifier
 
-MAX_ROWS = 64
-MAX_BP = 262_144
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What the model says about one record, or a part of it."""
-
-    record: str
-    """Name of the record."""
-
-    length: int
-    """Length in bp of what was read."""
-
-    label: str
-    """The most probable class; multi-label: all at 0.5 and above, joined by ``;``, or none."""
-
-    score: float | None
-    """Probability of the label; multi-label: the smallest of those named, None if none is."""
-
-    probabilities: np.ndarray
-    """One a class ``(c,)``, in the order of the model's ``classes_``."""
-
-    interval: Interval | None = None
-    """What was read of the record, if not all of it."""
+__all__ = [
+    "Prediction",
+    "make_prediction",
+    "predict_records",
+    "read_fastas",
+    "read_stretches",
+    "read_windows",
+]
 
 
 def read_fastas(paths: Sequence[Path]) -> Iterator[EncodedRecord]:
@@ -81,46 +63,47 @@ def read_stretches(paths: Sequence[Path], intervals: Path) -> Iterator[EncodedRe
     return (EncodedRecord(each.record, "", store.codes(each), interval=each) for each in places)
 
 
-def predict_records(model: RMTClassifier, records: Iterable[EncodedRecord]) -> Iterator[Prediction]:
+def predict_records(
+    model: RMTClassifier,
+    records: Iterable[EncodedRecord],
+    *,
+    answers: Answers = Answers(),  # noqa: B008 (frozen)
+    share: Share = Share(),  # noqa: B008
+    watch: Watch | None = None,
+) -> Iterator[Prediction]:
     """Predict records as they come.
 
     Args:
         model: A trained model, on the device it is to run on.
         records: Base codes; read no further ahead than one batch and one record.
+        answers: How probabilities are turned into answers.
+        share: Which of the records are predicted; by default all.
+        watch: Is told how far it is, if given.
 
     Yields:
         One prediction a record, in the order of the records.
     """
-    for batch in _batches(records):
-        rows = model.predict_codes([record.codes for record in batch])
-        for record, probabilities in zip(batch, rows, strict=True):
-            prediction = make_prediction(model, record.name, len(record.codes), probabilities)
-            yield replace(prediction, interval=record.interval)
+    for batch, encoding in encode_records(model, records, share, watch or Watch()):
+        found = answers.answer(model, _rows(model, encoding))
+        for place, (record, (label, score, row, labels)) in enumerate(
+            zip(batch.records, found, strict=True), start=batch.first
+        ):
+            if place >= share.after:
+                yield Prediction(
+                    record.name, record.length, label, score, row, record.interval, labels, place
+                )
+        del batch, record  # before the next is read
 
 
 def make_prediction(
     model: RMTClassifier, name: str, length: int, probabilities: np.ndarray
 ) -> Prediction:
     """Name the label of one row of probabilities, and its score."""
-    label = model.label_of(probabilities)
-    if model.config.task == "multilabel":
-        named = probabilities[probabilities >= 0.5]
-        score = float(named.min()) if len(named) else None
-    else:
-        score = float(probabilities.max())
-    return Prediction(name, length, label, score, probabilities)
+    return Prediction(name, length, *label_and_score(model, probabilities), probabilities)
 
 
-def _batches(records: Iterable[EncodedRecord]) -> Iterator[list[EncodedRecord]]:
-    """Group consecutive records so that a padded batch stays small; a long one is alone."""
-    batch: list[EncodedRecord] = []
-    widest = 0
-    for record in records:
-        wider = max(widest, len(record.codes))
-        if batch and (len(batch) == MAX_ROWS or (len(batch) + 1) * wider > MAX_BP):
-            yield batch
-            batch, wider = [], len(record.codes)
-        batch.append(record)
-        widest = wider
-    if batch:
-        yield batch
+def _rows(model: RMTClassifier, encoding: torch.Tensor) -> np.ndarray:
+    """Return one probability a class for each row ``(n, c)``; a regression: the value."""
+    with torch.inference_mode():
+        found: np.ndarray = model.answers(model.head(encoding)).cpu().double().numpy()
+    return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.rows import read_rows
+from rmt_genomics.dna.interval import Interval
 from rmt_genomics.errors import RMTGenomicsWarning
 
 _Place = tuple[str, str, str]
@@ -42,12 +43,29 @@ def warn_if_trained_on(model_dir: str | Path, examples: Sequence[Example], sha25
     )
 
 
+def train_examples(model_dir: str | Path) -> list[Example]:
+    """Return what a model was trained on, as far as its folder tells; empty if it does not."""
+    split_file = Path(model_dir) / "split.tsv"
+    if not split_file.is_file():
+        return []
+    return [
+        Example(
+            Interval(row["record"], int(row["start"]), int(row["end"])),
+            whole=False,
+            labels=tuple(label for label in row["label"].split(";") if label),
+        )
+        for row in _train_rows(split_file)
+    ]
+
+
 def _train_places(split_file: Path) -> set[_Place]:
+    return {(row["record"], row["start"], row["end"]) for row in _train_rows(split_file)}
+
+
+def _train_rows(split_file: Path) -> list[dict[str, str]]:
     header, *rows = (row.cells for row in read_rows(split_file, "a table of a run's split"))
     named = (dict(zip(header, cells, strict=False)) for cells in rows)
-    return {
-        (row["record"], row["start"], row["end"]) for row in named if row.get("split") == "train"
-    }
+    return [row for row in named if row.get("split") == "train"]
 
 
 def _place_of(example: Example) -> _Place:

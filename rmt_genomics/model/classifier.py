@@ -8,7 +8,7 @@ Dimensions: b batch, n base pairs, c classes, d model width.
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from rmt_genomics.errors import ConfigError, DataError
 from rmt_genomics.model import saving
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
+from rmt_genomics.model.long_records import LONG_BP, encode_long
 from rmt_genomics.model.strands import BothStrands, Replay
 from rmt_genomics.model.tokens import N
 from rmt_genomics.rmt.modes import evaluating
@@ -138,18 +139,25 @@ class RMTClassifier(
                 f"predict_proba: the model is a regression of {self.classes_[0]!r}, but only a "
                 "model of classes has probabilities. Use predict, which returns the values."
             )
-        return self._predict(sequences, "predict_proba")
+        return self._of_each(sequences, "predict_proba", len(self.classes_), self.predict_codes)
 
-    def _predict(self, sequences: Sequence[str], called: str) -> np.ndarray:
-        """Return the answers to sequences, ``(n, c)``; ``called`` is what the user called."""
+    def _of_each(
+        self,
+        sequences: Sequence[str],
+        called: str,
+        width: int,
+        compute: Callable[[Sequence[np.ndarray]], np.ndarray | Tensor],
+    ) -> np.ndarray:
+        """Return what ``compute`` gives for each sequence; ``called`` is what the user called."""
         if isinstance(sequences, str):
             raise DataError(
                 f"{called}: got one string, but needs a list of strings. Wrap it: [sequence]."
             )
         codes = [_encode(sequence, place) for place, sequence in enumerate(sequences)]
-        rows = np.empty((len(codes), len(self.classes_)))
+        rows = np.empty((len(codes), width), dtype=np.float64 if called != "embed" else np.float32)
         for batch in batches_of_similar_length([len(each) for each in codes]):
-            rows[batch] = self.predict_codes([codes[place] for place in batch])
+            found = compute([codes[place] for place in batch])
+            rows[batch] = found.float().cpu().numpy() if isinstance(found, Tensor) else found
         return rows
 
     def predict_codes(self, codes: Sequence[np.ndarray]) -> np.ndarray:
@@ -157,18 +165,48 @@ class RMTClassifier(
 
         Those of a regression are values, ``(n, 1)``, in the label's unit.
         """
-        with evaluating(self), torch.inference_mode():
-            batch, lengths = pad(codes)
-            logits = self(batch.to(self.device), lengths.to(self.device))
+        with torch.inference_mode():
+            logits: Tensor = self.head(self.encode_codes(codes))
             answers: np.ndarray = self.answers(logits).cpu().double().numpy()
         return answers
+
+    def embed(self, sequences: Sequence[str]) -> np.ndarray:
+        """Return the both-strand encoding of each sequence, ``(n, 2 * dim)`` float32.
+
+        Args:
+            sequences: As for ``predict_proba``.
+        """
+        return self._of_each(sequences, "embed", 2 * self.config.dim, self.encode_codes)
+
+    def encode_codes(
+        self, codes: Sequence[np.ndarray], *, on_read: Callable[[int], object] = lambda _: None
+    ) -> Float[Tensor, "b two_d"]:
+        """Return the both-strand encoding of sequences of base codes, as one batch.
+
+        Args:
+            codes: At least one sequence. One alone, above ``LONG_BP``, is read a block of segments
+                at a time, in little more memory than it has.
+            on_read: Called now and then with the bp read since the last time.
+        """
+        with evaluating(self), torch.inference_mode():
+            if len(codes) == 1 and len(codes[0]) > LONG_BP:
+                return encode_long(self.encoder, codes[0], on_read=on_read)
+            batch, lengths = pad(codes)
+            if self.device.type == "cuda":
+                batch, lengths = batch.pin_memory(), lengths.pin_memory()
+            encoding = self.features(
+                batch.to(self.device, non_blocking=True),
+                lengths.to(self.device, non_blocking=True),
+            )
+        on_read(sum(map(len, codes)))
+        return encoding
 
     def predict(self, sequences: Sequence[str]) -> list[str] | list[float]:
         """Return the label name of each sequence; several joined by ``;`` when multi-label.
 
         A regression returns the value of each sequence, in the label's unit.
         """
-        answers = self._predict(sequences, "predict")
+        answers = self._of_each(sequences, "predict", len(self.classes_), self.predict_codes)
         if self.config.task == "regression":
             return [float(value) for value in answers[:, 0]]
         return [self.label_of(row) for row in answers]
@@ -250,7 +288,7 @@ def pad(codes: Sequence[np.ndarray]) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, 
 
 
 def batches_of_similar_length(
-    lengths: Sequence[int], *, max_rows: int = 64, max_bp: int = 262_144
+    lengths: Sequence[int], *, max_rows: int = 64, max_bp: int = LONG_BP
 ) -> list[list[int]]:
     """Group indices, longest first, so that a padded batch stays within ``max_bp``.
 

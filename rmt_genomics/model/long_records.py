@@ -23,6 +23,9 @@ from rmt_genomics.model.strands import BothStrands
 from rmt_genomics.model.tokens import reverse_complement, tokenize
 from rmt_genomics.rmt import Segment, each_memory
 
+LONG_BP = 262_144
+"""A sequence longer than this is read this way."""
+
 SEGMENTS_AT_ONCE = 64
 """Segments whose tokens are made, and whose memories are pooled, together."""
 

@@ -1,12 +1,18 @@
-"""Figures: how training went, and how good a model is."""
+"""Figures and reports: what data are like, how training went, and how good a model is."""
 
-from rmt_genomics.reports.files import save_figure, write_plots, write_training_plot
-from rmt_genomics.reports.plots import (
-    confusion_matrix,
-    precision_recall_curves,
-    roc_curves,
-    training_curve,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rmt_genomics.reports.files import save_figure, write_plots, write_training_plot
+    from rmt_genomics.reports.html import write_report
+    from rmt_genomics.reports.model_card import write_model_card
+    from rmt_genomics.reports.plots import (
+        confusion_matrix,
+        precision_recall_curves,
+        roc_curves,
+    )
+    from rmt_genomics.reports.training_plots import training_curve
 
 __all__ = [
     "confusion_matrix",
@@ -14,6 +20,25 @@ __all__ = [
     "roc_curves",
     "save_figure",
     "training_curve",
+    "write_model_card",
     "write_plots",
+    "write_report",
     "write_training_plot",
 ]
+
+_MODULES = {
+    "save_figure": "files",
+    "training_curve": "training_plots",
+    "write_model_card": "model_card",
+    "write_plots": "files",
+    "write_report": "html",
+    "write_training_plot": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only for those who judge models, so that looking at data is quick."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES.get(name, 'plots')}")
+    return getattr(module, name)

@@ -1,22 +1,27 @@
 """From the files of an evaluation or a run to pictures beside them."""
 
-import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rmt_genomics.inference.output import whole_file
-from rmt_genomics.reports.plots import (
-    confusion_matrix,
-    precision_recall_curves,
-    roc_curves,
-    training_curve,
+from rmt_genomics.reports.data_plots import composition
+from rmt_genomics.reports.findings import Findings, read_findings
+from rmt_genomics.reports.judgement_plots import (
+    predicted_against_true,
+    reliability,
+    score_over_visible,
 )
+from rmt_genomics.reports.plots import confusion_matrix, precision_recall_curves, roc_curves
+from rmt_genomics.reports.training_plots import training_curve
+from rmt_genomics.reports.words import metric_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from rmt_genomics.datasets.examples import Example
+    from rmt_genomics.reports.inspection import Inspection
 
 FORMATS = ("svg", "png")
 _DPI = 150
@@ -29,17 +34,42 @@ def write_plots(folder: Path) -> list[Path]:
         folder: Holds ``metrics.json`` and ``predictions.tsv``.
 
     Returns:
-        The files: confusion matrix, ROC and precision-recall curves, each as SVG and PNG.
+        The files, each picture as SVG and PNG: of a classifier confusion matrix, ROC and
+        precision-recall curves, and its reliability if it was calibrated; of a regression the
+        errors; of both the use of context, if it was measured.
     """
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    classes = metrics["classes"]
-    truth, probabilities = _read_predictions(folder / "predictions.tsv", classes)
-    figures = {
-        "confusion": confusion_matrix(metrics["confusion"], classes),
-        "roc": roc_curves(truth, probabilities, classes),
-        "precision_recall": precision_recall_curves(truth, probabilities, classes),
-    }
+    figures = _figures(read_findings(folder))
     return [path for name, figure in figures.items() for path in _save_all(figure, folder / name)]
+
+
+def _figures(found: Findings) -> "dict[str, Figure]":
+    figures: dict[str, Figure] = {}
+    if found.values is not None:
+        figures["errors"] = predicted_against_true(*found.values, found.classes[0])
+    if found.answers is not None:
+        figures["confusion"] = confusion_matrix(found.metrics["confusion"], found.classes)
+        figures["roc"] = roc_curves(*found.answers, found.classes)
+        figures["precision_recall"] = precision_recall_curves(*found.answers, found.classes)
+    if bins := (found.metrics.get("calibration") or {}).get("reliability"):
+        figures["reliability"] = reliability(bins)
+    if context := found.metrics.get("context"):
+        metric = context["metric"]
+        reset = (context.get("memory_reset") or {}).get(metric)
+        drawn = score_over_visible(context["visible"], reset, metric, metric_name(metric))
+        figures["context"] = drawn
+    return figures
+
+
+def write_composition_plot(found: "Inspection", examples: "Sequence[Example]", path: Path) -> None:
+    """Draw lengths, GC and unknown bases of records; by label where whole records have labels."""
+    kinds = found.by_label(examples)
+    lengths = {name: [each.length for each in every] for name, every in kinds.items()}
+    gc = {name: [each.gc for each in every if each.gc is not None] for name, every in kinds.items()}
+    unknown = {
+        name: [each.n + each.ambiguous / each.length for each in every]
+        for name, every in kinds.items()
+    }
+    save_figure(composition(lengths, gc, unknown), path)
 
 
 def write_training_plot(run: Path) -> list[Path]:
@@ -67,12 +97,3 @@ def _save_all(figure: "Figure", stem: Path) -> list[Path]:
     for path in paths:
         save_figure(figure, path)
     return paths
-
-
-def _read_predictions(path: Path, classes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return 0/1 a class, and probabilities, both ``(n, c)``."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    truth = [[name in row["truth"].split(";") for name in classes] for row in rows]
-    probabilities = [[float(row[f"prob_{name}"]) for name in classes] for row in rows]
-    return np.array(truth, dtype=int), np.array(probabilities)

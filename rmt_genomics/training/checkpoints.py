@@ -2,7 +2,8 @@
 
 After each epoch ``last.ckpt`` holds weights, optimiser, schedule, counters and metrics; random
 numbers need no place there, since every epoch starts them anew from seed and epoch number.
-``best.ckpt`` holds the weights with the lowest validation loss so far.
+``best.ckpt`` holds the weights with the lowest validation loss so far; with a curriculum, so far in
+its present stage.
 """
 
 import io
@@ -18,6 +19,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from rmt_genomics.errors import CheckpointError
+from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.run_folder import RunFolder
 
 
@@ -76,18 +78,27 @@ class KeepCheckpoints(Checkpoint):
     Args:
         folder: Where.
         patience: Epochs without a lower loss before training stops.
+        curriculum: Before its last stage nothing stops; losses are compared within a stage.
     """
 
-    def __init__(self, folder: RunFolder, patience: int) -> None:
+    def __init__(
+        self, folder: RunFolder, patience: int, curriculum: Curriculum | None = None
+    ) -> None:
         self.folder = folder
         self.patience = patience
+        self.curriculum = curriculum or Curriculum()
         self.best_loss = math.inf
         self.epochs_since = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that had stopped by itself stays stopped when it is resumed."""
         del pl_module
-        trainer.should_stop = self.epochs_since >= self.patience
+        trainer.should_stop = self.is_done
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing has become better for long."""
+        return self.curriculum.is_in_last_stage and self.epochs_since >= self.patience
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Compare with the best so far, and save."""
@@ -96,14 +107,22 @@ class KeepCheckpoints(Checkpoint):
         if loss < self.best_loss:
             self.best_loss, self.epochs_since = loss, 0
             trainer.save_checkpoint(self.folder.best, weights_only=True)
-        trainer.should_stop = self.epochs_since >= self.patience
+        trainer.should_stop = self.is_done
+        if self.curriculum.has_learned(pl_module.validation, self.epochs_since):
+            self.curriculum.advance(trainer.global_step)
+            self.best_loss, self.epochs_since = math.inf, 0
         trainer.save_checkpoint(self.folder.last, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must remember."""
-        return {"best_loss": self.best_loss, "epochs_since": self.epochs_since}
+        return {
+            "best_loss": self.best_loss,
+            "epochs_since": self.epochs_since,
+            "curriculum": self.curriculum.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.best_loss = state_dict["best_loss"]
         self.epochs_since = state_dict["epochs_since"]
+        self.curriculum.load_state_dict(state_dict["curriculum"])

@@ -6,13 +6,14 @@ leaves open; that is what a run folder keeps.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.training.presets import PRESETS
-from rmt_genomics.training.rules import Range, check_fields
+from rmt_genomics.training.rules import Range, as_toml, check_fields
 
 Count = Annotated[int, Range(at_least=1)]
 Share = Annotated[float, Range(at_least=0, below=1)]
@@ -54,10 +55,11 @@ class ModelSettings:
     DNA, in the same time."""
 
     dropout: Share = 0.0
-    """Share of feed-forward features dropped in training."""
+    """Share of features dropped in training: of feed-forward layers, stem and encoding."""
 
-    memory_gate: bool = False
-    """A gate, biased to remember, between the memory read and the memory written."""
+    memory_gate: bool | Literal["hard"] = False
+    """A gate, biased to remember, between the memory read and the memory written; ``hard`` leaves
+    the memory bit for bit where a segment has no news, which holds over many segments."""
 
     def __post_init__(self) -> None:
         check_fields(self, "model")
@@ -91,8 +93,8 @@ class TrainingSettings:
     learning_rate: Annotated[float, Range(above=0)] = 5e-4
     """Highest learning rate, reached at the end of the warm-up; it then falls to a tenth."""
 
-    batch_size: Count = 8
-    """Examples in a batch."""
+    batch_size: Count | Literal["auto"] = 8
+    """Examples in a batch, over all processes; auto = 8, or more where that is faster."""
 
     accumulate_batches: Count = 1
     """Batches whose gradients are added up before one step."""
@@ -115,11 +117,19 @@ class TrainingSettings:
     gradient_clip: Annotated[float, Range(at_least=0)] = 1.0
     """Largest norm of a step's gradient; 0 = any."""
 
+    shift_bp: Annotated[int, Range(at_least=0)] = 0
+    """Training examples are moved by up to so many base pairs, N filling the gap; 0 = never."""
+
+    weight_average: Share = 0.0
+    """Share of a running average of the weights that stays at each step, such as 0.99. The
+    average is then what is validated and saved; 0 = the weights themselves."""
+
     patience: Count = 5
     """Epochs without a lower validation loss after which training stops."""
 
     class_weights: Literal["balanced", "none"] = "balanced"
-    """``balanced`` gives rare classes as much weight in the loss as common ones."""
+    """``balanced`` gives rare classes as much weight in the loss as common ones; a regression has
+    none."""
 
     def __post_init__(self) -> None:
         check_fields(self, "training")
@@ -139,8 +149,60 @@ class DataSettings:
     validation_fraction: Annotated[float, Range(above=0, below=1)] = 0.2
     """Share of the examples held out where the labels file does not say which."""
 
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """What the labels are: names of classes, or numbers to be predicted. auto = numbers if all are
+    and some are not whole and at least 20 differ."""
+
     def __post_init__(self) -> None:
         check_fields(self, "data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurriculumSettings:
+    """Short sequences first, longer ones when a stage has been learned (see ``curriculum``)."""
+
+    segments: tuple[Count, ...] = ()
+    """Segments that examples are shortened to, stage by stage, rising; empty = no curriculum."""
+
+    shorten: Literal["", "prefix", "random_window", "around"] = ""
+    """Which part is left: the first bases, a random window, or the middle. Must be said where
+    there are stages: labels have to hold for that part."""
+
+    metric: Literal["accuracy", "mcc", "auroc", "pearson", "r2"] = "accuracy"
+    """What ``advance_at`` is about; of the validation part, as short as the stage."""
+
+    advance_at: float = 0.9
+    """The next stage begins when this is reached."""
+
+    patience: Count = 5
+    """Epochs without a lower validation loss after which the next stage begins all the same."""
+
+    mix: Share = 0.2
+    """Share of the training examples that are as short as a random earlier stage."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "curriculum")
+        if any(one >= two for one, two in pairwise(self.segments)):
+            raise ConfigError(
+                f"curriculum.segments is {list(self.segments)}, but must rise from stage to stage. "
+                "For example: [1, 2, 4, 8]."
+            )
+        if self.segments and not self.shorten:
+            raise ConfigError(
+                "curriculum.shorten is not set, but must say which part of a long example the "
+                "stages of curriculum.segments leave: 'prefix', 'random_window' or 'around'. Its "
+                "label has to hold for that part."
+            )
+        if not self.segments and (changed := self._changed()):
+            raise ConfigError(
+                f"curriculum.{changed} is {as_toml(getattr(self, changed))}, but has no effect: "
+                "curriculum.segments is empty. Set it too, or leave both out."
+            )
+
+    def _changed(self) -> str | None:
+        """Return the first setting that is not its default."""
+        names = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        return next(iter(names), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +213,7 @@ class ExperimentConfig:
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     data: DataSettings = field(default_factory=DataSettings)
+    curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
 
     def __post_init__(self) -> None:
         _check_sizes(self._sizes())
@@ -162,14 +225,18 @@ class ExperimentConfig:
         left_open = {name: n for name, n in preset.items() if getattr(self.model, name) is None}
         return replace(self, model=replace(self.model, **left_open)) if left_open else self
 
-    def classifier(self, classes: Sequence[str], task: str) -> ClassifierConfig:
-        """Return what the model is built from, for these labels."""
+    def classifier(self, classes: Sequence[str], task: str, **scale: Any) -> ClassifierConfig:
+        """Return what the model is built from, for these labels.
+
+        ``scale`` is ``target_mean`` and ``target_std`` of a regression.
+        """
         return ClassifierConfig(
             classes=tuple(classes),
             task=task,
             tokenizer_kind=self.tokenizer.kind,
             k=self.tokenizer.k,
             stride=self.tokenizer.stride,
+            **scale,
             **self._sizes(),
         )
 

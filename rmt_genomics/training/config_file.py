@@ -14,6 +14,7 @@ import tomli_w
 
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import (
+    CurriculumSettings,
     DataSettings,
     ExperimentConfig,
     ModelSettings,
@@ -27,6 +28,7 @@ _SECTIONS: dict[str, Any] = {
     "tokenizer": TokenizerSettings,
     "training": TrainingSettings,
     "data": DataSettings,
+    "curriculum": CurriculumSettings,
 }
 KEYS = tuple(f"{name}.{each.name}" for name, kind in _SECTIONS.items() for each in fields(kind))
 """Every dotted key there is."""

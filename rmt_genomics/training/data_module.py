@@ -1,6 +1,7 @@
 """The training and the validation part as batches of similar length."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -12,8 +13,9 @@ from rmt_genomics.datasets import (
     LabelScheme,
     LengthBuckets,
     Split,
-    collate,
 )
+from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
+from rmt_genomics.training.processes import of_the_first, this_rank
 
 
 class SplitDataModule(LightningDataModule):
@@ -27,9 +29,10 @@ class SplitDataModule(LightningDataModule):
         store: The encoded FASTA file.
         split: Which examples are in which part.
         scheme: The classes.
-        batch_size: Examples in a batch.
+        batch_size: Examples in a batch, over all processes.
         seed: Decides the orders.
         pin_memory: Page-lock batches on their way to a GPU.
+        curriculum: Its stages shorten examples.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class SplitDataModule(LightningDataModule):
         batch_size: int,
         seed: int,
         pin_memory: bool,
+        curriculum: Curriculum | None = None,
     ) -> None:
         super().__init__()
         self.store = store
@@ -49,6 +53,12 @@ class SplitDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.pin_memory = pin_memory
+        self.curriculum = curriculum or Curriculum()
+
+    def setup(self, stage: str) -> None:
+        """Take the batch size of the first process: the others have not measured any."""
+        del stage
+        self.batch_size = of_the_first(self.batch_size)
 
     def train_dataloader(self) -> DataLoader[object]:
         """Return the training part, shuffled."""
@@ -59,11 +69,30 @@ class SplitDataModule(LightningDataModule):
         return self._loader(self.split.validation, shuffle=False)
 
     def _loader(self, examples: Sequence[Example], *, shuffle: bool) -> DataLoader[object]:
-        dataset = IntervalDataset(self.store, examples, self.scheme.targets(examples))
-        batches = LengthBuckets(dataset.lengths, self.batch_size, shuffle=shuffle, seed=self.seed)
+        dataset = self._dataset(examples, is_training=shuffle)
+        rank, num_ranks = this_rank()
+        how: dict[str, Any] = {"rank": rank, "num_ranks": num_ranks}
+        how |= {"shuffle": shuffle, "seed": self.seed}
+        if isinstance(dataset, StagedDataset):
+            batches: LengthBuckets = StagedBuckets(dataset, self.batch_size, **how)
+        else:
+            batches = LengthBuckets(dataset.lengths, self.batch_size, **how)
         return DataLoader(
             dataset,
             batch_sampler=batches,
-            collate_fn=collate,
+            collate_fn=dataset.collate,
             pin_memory=self.pin_memory,
+        )
+
+    def _dataset(self, examples: Sequence[Example], *, is_training: bool) -> IntervalDataset:
+        targets = self.scheme.targets(examples)
+        if not self.curriculum.is_on:
+            return IntervalDataset(self.store, examples, targets)
+        return StagedDataset(
+            self.store,
+            examples,
+            targets,
+            curriculum=self.curriculum,
+            seed=self.seed,
+            is_training=is_training,
         )

@@ -11,24 +11,43 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from rmt_genomics.datasets import Batch
+from rmt_genomics.training.curriculum import Curriculum
+from rmt_genomics.training.processes import summed
 from rmt_genomics.training.run_folder import RunFolder
 
 Row = dict[str, float | int | None]
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "epoch",
     "step",
     "train_loss",
     "val_loss",
     "val_mcc",
     "val_accuracy",
+    "val_auroc",
     "learning_rate",
     "bp_per_second",
     "seconds",
+    "stage",
 )
+SCORES = {"val_mcc": "mcc", "val_accuracy": "accuracy", "val_auroc": "auroc"}
+SCORES_OF_NUMBERS = {"val_r2": "r2", "val_pearson": "pearson"}
+"""Columns of validation metrics, and what they are called by ``model.metrics``."""
+
+
+def scores_of(task: str) -> dict[str, str]:
+    """Return the columns of validation metrics that a task has."""
+    return SCORES_OF_NUMBERS if task == "regression" else SCORES
+
+
+def columns_of(task: str) -> tuple[str, ...]:
+    """Return the columns of a run's tables: those of its task in the place of the usual ones."""
+    first, last = COLUMNS.index("val_mcc"), COLUMNS.index("val_auroc") + 1
+    return (*COLUMNS[:first], *scores_of(task), *COLUMNS[last:])
 
 
 class MetricsLog(Callback):
@@ -36,19 +55,25 @@ class MetricsLog(Callback):
 
     Args:
         folder: Where the files are.
+        curriculum: Says the stage, which rows count from 1 (None without stages).
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, curriculum: Curriculum | None = None) -> None:
         self.folder = folder
+        self.curriculum = curriculum or Curriculum()
         self.rows: list[Row] = []
+        self.columns = COLUMNS
         self.read_bp = 0
         self._epoch_start = 0.0
         self._train_seconds = 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin both files: empty, or with the rows of the checkpoint."""
-        del trainer, pl_module
-        self.folder.write({"metrics.jsonl": as_jsonl(self.rows), "metrics.csv": as_csv(self.rows)})
+        self.columns = columns_of(pl_module.model.config.task)
+        if trainer.is_global_zero:
+            table = as_csv(self.rows, self.columns)
+            texts = {"metrics.jsonl": as_jsonl(self.rows), "metrics.csv": table}
+            self.folder.write(texts)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -70,7 +95,8 @@ class MetricsLog(Callback):
         return self.read_bp / max(self._train_seconds, 1e-9)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Append the row of the epoch."""
+        """Append the row of the epoch; the base pairs are those of all processes."""
+        self.read_bp = int(summed(torch.tensor(self.read_bp, device=pl_module.device)))
         row: Row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
@@ -79,9 +105,13 @@ class MetricsLog(Callback):
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "bp_per_second": round(self.bp_per_second),
             "seconds": round(time.perf_counter() - self._epoch_start, 3),
+            "stage": self.curriculum.stage + 1 if self.curriculum.is_on else None,
         }
         self.rows.append(row)
-        for name, text in (("metrics.jsonl", as_jsonl([row])), ("metrics.csv", as_line(row))):
+        if not trainer.is_global_zero:
+            return
+        line = as_line(row, self.columns)
+        for name, text in (("metrics.jsonl", as_jsonl([row])), ("metrics.csv", line)):
             with (self.folder.path / name).open("a", encoding="utf-8", newline="") as file:
                 file.write(text)
 
@@ -94,18 +124,24 @@ class MetricsLog(Callback):
         self.rows = list(state_dict["rows"])
 
 
+def best_row(rows: Sequence[Row]) -> Row:
+    """Return the row of the model that is kept: of the last stage, the lowest validation loss."""
+    last = [row for row in rows if row["stage"] == rows[-1]["stage"]]
+    return min(last, key=lambda row: row["val_loss"] or 0.0)
+
+
 def as_jsonl(rows: Sequence[Row]) -> str:
     """Write one JSON object a line."""
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
     """Write a header and one line a row; a value that is not defined stays empty."""
-    return ",".join(COLUMNS) + "\n" + "".join(map(as_line, rows))
+    return ",".join(columns) + "\n" + "".join(as_line(row, columns) for row in rows)
 
 
-def as_line(row: Row) -> str:
+def as_line(row: Row, columns: Sequence[str] = COLUMNS) -> str:
     """Write one line of the CSV file."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow([row[name] for name in COLUMNS])
+    csv.writer(line, lineterminator="\n").writerow([row[name] for name in columns])
     return line.getvalue()

@@ -14,10 +14,17 @@ from torch import Tensor
 
 from rmt_genomics.datasets import Batch
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.model import RMTClassifier, classification_metrics
+from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.metrics import measure
+from rmt_genomics.training.average import average_of
 from rmt_genomics.training.config import TrainingSettings
-from rmt_genomics.training.loss import WeightedLoss
+from rmt_genomics.training.curriculum import Curriculum
+from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
+from rmt_genomics.training.metrics_log import scores_of
+from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
+from rmt_genomics.training.processes import gathered, of_the_first, summed, this_rank
+from rmt_genomics.training.shift import shifted
 
 _SHOWN = 5
 
@@ -31,16 +38,18 @@ class ClassifierModule(LightningModule):
         settings: How.
         seed: Where random numbers come from.
         record: Plain values that go into every checkpoint: what this run is.
+        curriculum: The learning rate falls in its last stage only.
     """
 
     def __init__(
         self,
         model: RMTClassifier,
-        loss: WeightedLoss,
+        loss: WeightedLoss | RegressionLoss,
         settings: TrainingSettings,
         *,
         seed: int,
         record: Mapping[str, str | int],
+        curriculum: Curriculum | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -48,36 +57,79 @@ class ClassifierModule(LightningModule):
         self.settings = settings
         self.seed = seed
         self.record = dict(record)
+        self.curriculum = curriculum or Curriculum()
+        self.micro = MicroBatches()
+        decay = settings.weight_average
+        self.average = average_of(model, decay) if decay else None
+        self.steps_averaged = 0
         self.losses: list[tuple[Tensor, int]] = []
         self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
         self.validation: dict[str, float] = {}
+
+    def setup(self, stage: str) -> None:
+        """Compute as many examples at a time as the first process does, to begin with."""
+        del stage
+        self.micro.rows = of_the_first(self.micro.rows)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Start the epoch's random numbers, after every loader has drawn its own."""
         del batch
         if batch_idx == 0:
             self.losses.clear()
-            torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+            torch.manual_seed(epoch_seed(self.seed, self.current_epoch, this_rank()[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch.
+        """Return the loss of a batch: the mean over the examples of all processes.
+
+        DDP takes the mean of the gradients of its processes, so that the loss of this one's part
+        is multiplied by their number.
 
         Raises:
-            ConfigError: If it is not a finite number.
+            ConfigError: If it is not a finite number, or an example does not fit into memory.
         """
         del batch_idx
+        if self.settings.shift_bp:
+            codes = shifted(batch.codes, batch.lengths, self.settings.shift_bp)
+            batch = batch._replace(codes=codes)
+        total = self.micro.total(self._loss_of, batch, self.parameters())
+        of_all = summed(torch.stack([total.detach(), total.new_tensor(len(batch.names))]))
+        loss, count = of_all[0] / of_all[1], int(of_all[1])
+        if not torch.isfinite(loss):
+            names = [] if torch.isfinite(total) else batch.names
+            raise self._not_finite("loss", loss.item(), gathered(names))
+        self.losses.append((loss, count))
+        return total * (this_rank()[1] / count)
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        """Return the sum of the losses of some examples."""
         depth = self.settings.bptt_depth
         logits = self.model(
             batch.codes,
             batch.lengths,
-            replay=self.settings.replay,
+            replay=self.micro.must_replay or self.settings.replay,
             bptt_depth=None if depth == "all" else depth,
         )
-        loss: Tensor = self.loss(logits, batch.targets)
-        if not torch.isfinite(loss):
-            raise self._not_finite("loss", loss.item(), batch.names)
-        self.losses.append((loss.detach(), len(batch.names)))
+        loss: Tensor = self.loss(logits, batch.targets) * len(batch.names)
         return loss
+
+    @property
+    def judged(self) -> RMTClassifier:
+        """What is validated and saved: the average of the weights, or the weights themselves."""
+        if self.average is None:
+            return self.model
+        averaged = self.average.module
+        assert isinstance(averaged, RMTClassifier)
+        return averaged
+
+    def on_train_start(self) -> None:
+        """Count optimiser steps from here."""
+        self.steps_averaged = self.trainer.global_step
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Average the weights, if the optimiser has made a step."""
+        if self.average is not None and self.trainer.global_step > self.steps_averaged:
+            self.steps_averaged = self.trainer.global_step
+            self.average.update_parameters(self.model)
 
     @property
     def train_loss(self) -> float:
@@ -88,8 +140,9 @@ class ClassifierModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the logits: metrics are of the whole set, never means over batches."""
         del batch_idx
-        logits = self.model(batch.codes, batch.lengths).float()
-        self.outputs.append((logits.cpu(), batch.targets.cpu(), batch.names))
+        logits = self.micro.outputs(lambda part: self.judged(part.codes, part.lengths), batch)
+        if logits:
+            self.outputs.append((torch.cat(logits).float().cpu(), batch.targets.cpu(), batch.names))
 
     def on_validation_epoch_end(self) -> None:
         """Compute loss and metrics of the whole validation part.
@@ -97,24 +150,21 @@ class ClassifierModule(LightningModule):
         Raises:
             ConfigError: If a logit is not a finite number.
         """
-        logits = torch.cat([each for each, _, _ in self.outputs])
-        targets = torch.cat([each for _, each, _ in self.outputs])
-        names = [name for _, _, batch in self.outputs for name in batch]
+        outputs = gathered(self.outputs)  # those of all processes
+        logits = torch.cat([each for each, _, _ in outputs])
+        targets = torch.cat([each for _, each, _ in outputs])
+        names = [name for _, _, batch in outputs for name in batch]
         self.outputs.clear()
         broken = (~torch.isfinite(logits).all(dim=1)).nonzero().flatten().tolist()
         if broken:
             raise self._not_finite("validation output", float("nan"), [names[i] for i in broken])
-        metrics = classification_metrics(
-            targets.numpy(),
-            self.model.probabilities(logits).numpy(),
-            classes=self.model.classes_,
-            task=self.model.config.task,
-        )
+        task = self.model.config.task
+        answers = self.model.answers(logits).numpy()
+        metrics = measure(targets.numpy(), answers, classes=self.model.classes_, task=task)
         loss = self.loss(logits.to(self.device), targets.to(self.device))
         self.validation = {
             "val_loss": float(loss),
-            "val_mcc": metrics["mcc"],
-            "val_accuracy": metrics["accuracy"],
+            **{column: metrics[name] for column, name in scores_of(task).items()},
         }
 
     def configure_optimizers(self) -> Any:
@@ -128,6 +178,7 @@ class ClassifierModule(LightningModule):
             optimizer,
             num_steps=int(self.trainer.estimated_stepping_batches),
             warmup_fraction=self.settings.warmup_fraction,
+            falls_from=lambda: self.curriculum.last_began_at,
         )
         return {
             "optimizer": optimizer,
@@ -137,6 +188,12 @@ class ClassifierModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write what this run is into its checkpoints."""
         checkpoint["run"] = self.record
+        checkpoint["micro_batches"] = self.micro.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with as many examples at a time as fitted before."""
+        if "micro_batches" in checkpoint:
+            self.micro.load_state_dict(checkpoint["micro_batches"])
 
     def _not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
         """Say when, in which examples, and what to do."""
@@ -150,6 +207,7 @@ class ClassifierModule(LightningModule):
         )
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Return a seed for an epoch, unrelated to those of its neighbours."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Return a seed for an epoch, unrelated to those of its neighbours and of other processes."""
+    parts = (seed, epoch, rank) if rank else (seed, epoch)
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,6 +1,7 @@
 """AdamW with a warm-up and a cosine fall of the learning rate."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -38,16 +39,35 @@ def divided(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
 
 
 def warmup_then_cosine(
-    optimizer: torch.optim.Optimizer, *, num_steps: int, warmup_fraction: float
+    optimizer: torch.optim.Optimizer,
+    *,
+    num_steps: int,
+    warmup_fraction: float,
+    falls_from: Callable[[], int | None] = lambda: 0,
 ) -> LambdaLR:
-    """Return the schedule over a run of ``num_steps`` optimiser steps."""
+    """Return the schedule over a run of ``num_steps`` optimiser steps.
+
+    Args:
+        optimizer: Whose learning rate is scheduled.
+        num_steps: Of the whole run.
+        warmup_fraction: Share of them in which the learning rate rises.
+        falls_from: Says from which step on it falls; None = not yet.
+    """
     num_warmup = round(warmup_fraction * num_steps)
-    return LambdaLR(optimizer, lambda step: share(step, num_warmup=num_warmup, num_steps=num_steps))
+    return LambdaLR(
+        optimizer,
+        lambda step: share(
+            step, num_warmup=num_warmup, num_steps=num_steps, falls_from=falls_from()
+        ),
+    )
 
 
-def share(step: int, *, num_warmup: int, num_steps: int) -> float:
+def share(step: int, *, num_warmup: int, num_steps: int, falls_from: int | None = 0) -> float:
     """Return the learning rate at a step (the first is 0) as a share of the highest."""
     if step < num_warmup:
         return (step + 1) / num_warmup
-    progress = (step - num_warmup) / max(1, num_steps - 1 - num_warmup)
+    if falls_from is None:
+        return 1.0
+    begin = max(num_warmup, falls_from)
+    progress = (step - begin) / max(1, num_steps - 1 - begin)
     return LOWEST_SHARE + (1 - LOWEST_SHARE) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -11,7 +11,10 @@ import torch
 
 from rmt_genomics import __version__
 from rmt_genomics.datasets import EncodedStore, LabelScheme, LabelSource, Split, split_examples
+from rmt_genomics.datasets.label_kinds import warn_of_regression
 from rmt_genomics.datasets.leakage import Audit, audit, warn_of
+from rmt_genomics.datasets.names import in_file
+from rmt_genomics.datasets.rows import as_cell
 from rmt_genomics.training.config import ExperimentConfig
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
@@ -40,7 +43,8 @@ class Prepared:
                 place = each.interval
                 cells = [place.record, str(place.start), str(place.end), place.strand]
                 groups = [each.group or ""] * has_groups
-                lines.append("\t".join([*cells, ";".join(each.labels), *groups, name]))
+                row = [*cells, ";".join(each.labels), *groups, name]
+                lines.append("\t".join(map(as_cell, row)))
         return "\n".join(lines) + "\n"
 
 
@@ -59,15 +63,19 @@ def prepare(
     """
     labels.check()  # at once, not after encoding a long FASTA file
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
-    examples = labels.read(store.records(), group_column=config.data.group)
+    task = config.data.task
+    examples = labels.read(store.records(), group_column=config.data.group, task=task)
     labels.check_classes(examples)
-    split = split_examples(
-        examples,
-        how=config.data.split,
-        validation_fraction=config.data.validation_fraction,
-        seed=seed,
-    )
-    scheme = LabelScheme.of(examples)
+    with in_file(str(labels)):
+        split = split_examples(
+            examples,
+            how=config.data.split,
+            validation_fraction=config.data.validation_fraction,
+            seed=seed,
+            task=task,
+        )
+        scheme = LabelScheme.of(examples, task)
+    warn_of_regression(str(labels), scheme.task, task)
     found = audit(store, split, scheme)
     warn_of(found, strict=strict)
     return Prepared(store, split, scheme, found)

@@ -77,7 +77,9 @@ class ShowProgress(Callback):
 def line(row: Row, max_epochs: int) -> str:
     """Write an epoch's numbers for people."""
     shown = [f"epoch {row['epoch']}/{max_epochs}"]
-    for name in ("train_loss", "val_loss", "val_mcc", "val_accuracy"):
+    if row.get("stage") is not None:
+        shown.append(f"stage {row['stage']}")
+    for name in [name for name in row if name == "train_loss" or name.startswith("val_")]:
         value = row[name]
         shown.append(f"{name} {'n/a' if value is None else format(value, '.4f')}")
     return "  ".join([*shown, speed(row["bp_per_second"] or 0), f"{row['seconds']:.1f} s"])

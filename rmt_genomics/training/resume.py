@@ -1,6 +1,7 @@
 """A resumed run must be the same run: same settings, same seed, same data."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from rmt_genomics.errors import CheckpointError, ConfigError
@@ -22,6 +23,15 @@ def record_of(prepared: Prepared, config: ExperimentConfig, *, seed: int) -> Rec
         "fasta_sha256": prepared.store.sha256,
         "split_sha256": hashlib.sha256(prepared.split_table().encode()).hexdigest(),
     }
+
+
+def with_settled_batch(folder: RunFolder, config: ExperimentConfig) -> ExperimentConfig:
+    """Put the batch size that a run began with where the settings say "auto"."""
+    if config.training.batch_size != "auto":
+        return config
+    text = folder.config.read_text(encoding="utf-8")
+    before = parse_toml(text, str(folder.config)).training.batch_size
+    return replace(config, training=replace(config.training, batch_size=before))
 
 
 def check_same_config(folder: RunFolder, config: ExperimentConfig) -> None:

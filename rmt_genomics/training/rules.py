@@ -70,6 +70,8 @@ def checked(annotation: Any, value: object, key: str) -> object:
     """
     if not _fits(annotation, value):
         raise ConfigError(f"{key} is {as_toml(value)}, but must be {_rule(annotation)}.")
+    if isinstance(value, list):
+        return tuple(value)
     is_float = annotation is float or get_args(annotation)[:1] == (float,)
     return float(value) if is_float and isinstance(value, int) else value
 
@@ -88,6 +90,8 @@ def _fits(annotation: Any, value: object) -> bool:
     if origin is Annotated:
         base, *ranges = arguments
         return _fits(base, value) and all(each.admits(value) for each in ranges)
+    if origin is tuple:  # of any length; TOML has lists
+        return isinstance(value, list | tuple) and all(_fits(arguments[0], each) for each in value)
     if annotation is float:
         return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
     return type(value) is annotation
@@ -100,6 +104,8 @@ def _rule(annotation: Any) -> str:
         return " or ".join(_rule(each) for each in arguments if each is not NoneType)
     if origin is Literal:
         return " or ".join(as_toml(choice) for choice in arguments)
+    if origin is tuple:
+        return f"a list, each of it {_rule(arguments[0])}"
     if origin is Annotated:
         base, bounds = arguments
         return f"{_NAMES[base]} {'of ' if base is int else ''}{bounds}"
@@ -108,4 +114,6 @@ def _rule(annotation: Any) -> str:
 
 def as_toml(value: object) -> str:
     """Write a value nearly as in a TOML file."""
+    if isinstance(value, tuple):
+        return repr(list(value))
     return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -5,21 +5,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from rmt_genomics.datasets import LabelSource
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.device import choose_device
+from rmt_genomics.training.batch_choice import settle_batch
 from rmt_genomics.training.checkpoints import KeepCheckpoints, WholeFiles, read_checkpoint
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
+from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import SplitDataModule
-from rmt_genomics.training.loss import WeightedLoss, class_weights
-from rmt_genomics.training.metrics_log import MetricsLog, Row
+from rmt_genomics.training.loss import loss_of, target_scale
+from rmt_genomics.training.metrics_log import MetricsLog, Row, best_row
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.prepare import Prepared, environment, prepare
+from rmt_genomics.training.processes import Processes
 from rmt_genomics.training.progress import ShowProgress
-from rmt_genomics.training.resume import Record, check_same_config, check_same_run, record_of
+from rmt_genomics.training.resume import (
+    Record,
+    check_same_config,
+    check_same_run,
+    record_of,
+    with_settled_batch,
+)
 from rmt_genomics.training.run_folder import RunFolder
 from rmt_genomics.training.surroundings import fast_matrix_products, quiet, stopped_by_signals
 
@@ -36,6 +44,9 @@ class TrainingResult:
     metrics: Row
     """The row of ``metrics.jsonl`` of the best epoch, whose weights the model has."""
 
+    is_first: bool = True
+    """Whether this process is the first of those that trained, which is to go on alone."""
+
 
 def train(  # noqa: PLR0913  # what a user may say, by name
     fasta: Path,
@@ -48,6 +59,8 @@ def train(  # noqa: PLR0913  # what a user may say, by name
     resume: bool = False,
     overwrite: bool = False,
     strict: bool = False,
+    devices: int = 1,
+    num_nodes: int = 1,
 ) -> TrainingResult:
     """Train a classifier; everything is read and checked before the first step.
 
@@ -62,6 +75,10 @@ def train(  # noqa: PLR0913  # what a user may say, by name
         resume: Go on with the interrupted run in ``out``, as if it had never stopped.
         overwrite: Replace an earlier run in ``out``; other files there stay.
         strict: Refuse a split that leaks, instead of warning (see ``datasets.leakage``).
+        devices: Processes that train together on each machine, one a GPU. Several change the
+            time, not the result: a batch is divided among them. Lightning starts them (each runs
+            the program that called this), or torchrun or srun has done so.
+        num_nodes: Machines, which must share the folders of inputs and run.
 
     Raises:
         ConfigError: If settings are wrong, or the loss stops being a number.
@@ -71,96 +88,116 @@ def train(  # noqa: PLR0913  # what a user may say, by name
     folder = RunFolder(out)
     labels = LabelSource.of(labels)
     inputs = [path for path in (fasta, labels.table) if path is not None]
-    folder.check_usable(inputs=inputs, resume=resume, overwrite=overwrite)
+    processes = Processes(devices, num_nodes)
     device, config = choose_device(device).type, config.resolved()
+    processes.check(device)
+    if processes.is_first:  # the others find the folder in use, by the first
+        folder.check_usable(inputs=inputs, resume=resume, overwrite=overwrite)
     if resume:
+        config = with_settled_batch(folder, config)
         check_same_config(folder, config)
-    prepared = prepare(fasta, labels, config, seed=seed, strict=strict)
+    with processes.said_once():
+        prepared = prepare(fasta, labels, config, seed=seed, strict=strict)
+        lengths_bp = [len(each.interval) for each in prepared.split.train]
+        curriculum = Curriculum.of(config, prepared.scheme.task, max(lengths_bp))
+    config, rows = settle_batch(config, lengths_bp, device, processes)
     record = record_of(prepared, config, seed=seed)
     is_started = resume and folder.last.exists()
     if is_started:
         check_same_run(folder.last, record)
-    with folder.writing():
-        if not is_started:
-            folder.clear()
-            folder.write(
-                {
-                    "config.toml": to_toml(config),
-                    "split.tsv": prepared.split_table(),
-                    "leakage.json": json.dumps(prepared.audit.to_json(), indent=2) + "\n",
-                    "environment.txt": environment(prepared, device=device, seed=seed),
-                }
+    with folder.writing(), processes.together():
+        if processes.is_first and not is_started:
+            _begin(folder, prepared, config, device=device, seed=seed)
+        module = _module(prepared, config, curriculum, seed=seed, record=record)
+        module.micro.rows = rows
+        data = _data(prepared, config, curriculum, device=device, seed=seed)
+        log = MetricsLog(folder, curriculum)
+        with quiet(), fast_matrix_products(device), stopped_by_signals():
+            _trainer(folder, config, log, device, processes).fit(
+                module, data, ckpt_path=folder.last if is_started else None, weights_only=True
             )
-        return _fit(prepared, folder, config, device=device, seed=seed, record=record)
+        if processes.is_first:
+            module.load_state_dict(read_checkpoint(folder.best)["state_dict"])
+            module.judged.cpu().eval().save_pretrained(folder.path)
+    curriculum.warn_if_unfinished()
+    return TrainingResult(folder.path, best_row(log.rows), processes.is_first)
 
 
-def _fit(
-    prepared: Prepared,
-    folder: RunFolder,
-    config: ExperimentConfig,
-    *,
-    device: str,
-    seed: int,
-    record: Record,
-) -> TrainingResult:
-    """Run the Trainer from the start or the last checkpoint, and save the best model."""
-    pl.seed_everything(seed, verbose=False)
-    module = _module(prepared, config, seed=seed, record=record)
-    data = SplitDataModule(
+def _begin(
+    folder: RunFolder, prepared: Prepared, config: ExperimentConfig, *, device: str, seed: int
+) -> None:
+    """Clear the folder and write down what the run is."""
+    folder.clear()
+    folder.write(
+        {
+            "config.toml": to_toml(config),
+            "split.tsv": prepared.split_table(),
+            "leakage.json": json.dumps(prepared.audit.to_json(), indent=2) + "\n",
+            "environment.txt": environment(prepared, device=device, seed=seed),
+        }
+    )
+
+
+def _data(
+    prepared: Prepared, config: ExperimentConfig, curriculum: Curriculum, *, device: str, seed: int
+) -> SplitDataModule:
+    """Serve both parts as batches."""
+    return SplitDataModule(
         prepared.store,
         prepared.split,
         prepared.scheme,
-        batch_size=config.training.batch_size,
+        batch_size=int(config.training.batch_size),  # "auto" has been settled
         seed=seed,
         pin_memory=device == "cuda",
+        curriculum=curriculum,
     )
-    log = MetricsLog(folder)
-    with quiet(), fast_matrix_products(device), stopped_by_signals():
-        checkpoint = folder.last if folder.last.exists() else None
-        _trainer(folder, config, log, device).fit(
-            module, data, ckpt_path=checkpoint, weights_only=True
-        )
-    module.load_state_dict(read_checkpoint(folder.best)["state_dict"])
-    module.model.cpu().eval().save_pretrained(folder.path)
-    best = min(log.rows, key=lambda row: row["val_loss"] or 0.0)
-    return TrainingResult(folder.path, best)
 
 
 def _module(
-    prepared: Prepared, config: ExperimentConfig, *, seed: int, record: Record
+    prepared: Prepared,
+    config: ExperimentConfig,
+    curriculum: Curriculum,
+    *,
+    seed: int,
+    record: Record,
 ) -> ClassifierModule:
     """Build the model for these labels, with new weights."""
+    pl.seed_everything(seed, verbose=False)
     scheme = prepared.scheme
-    weights = class_weights(
-        scheme.targets(prepared.split.train), scheme, config.training.class_weights
-    )
+    targets = scheme.targets(prepared.split.train)
+    scale = target_scale(targets) if scheme.task == "regression" else {}
     return ClassifierModule(
-        RMTClassifier(config.classifier(scheme.classes, scheme.task)),
-        WeightedLoss(weights, is_multilabel=scheme.task == "multilabel"),
+        RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale)),
+        loss_of(scheme, targets, config.training.class_weights, scale),
         config.training,
         seed=seed,
         record=record,
+        curriculum=curriculum,
     )
 
 
 def _trainer(
-    folder: RunFolder, config: ExperimentConfig, log: MetricsLog, device: str
+    folder: RunFolder,
+    config: ExperimentConfig,
+    log: MetricsLog,
+    device: str,
+    processes: Processes,
 ) -> pl.Trainer:
     """Set Lightning's engine up, with our files and our manner of speaking."""
     settings = config.training
     return pl.Trainer(
         accelerator="gpu" if device == "cuda" else device,
-        devices=1,
+        **processes.trainer_options(),
         precision=_PRECISIONS[settings.precision],  # type: ignore[arg-type]
         max_epochs=settings.max_epochs,
         accumulate_grad_batches=settings.accumulate_batches,
         gradient_clip_val=settings.gradient_clip or None,
         callbacks=[
             log,
-            ShowProgress(log, settings.max_epochs),
-            KeepCheckpoints(folder, settings.patience),
+            *[ShowProgress(log, settings.max_epochs)] * processes.is_first,
+            KeepCheckpoints(folder, settings.patience, log.curriculum),
         ],
-        plugins=[LightningEnvironment(), WholeFiles()],  # one process, also within a SLURM job
+        plugins=[processes.environment(), WholeFiles()],
         default_root_dir=folder.path,
         num_sanity_val_steps=0,
         logger=False,

@@ -9,7 +9,9 @@ from tests.cli.toys import fail, succeed
 from tests.inference.toys import saved_model, two_kinds
 
 FILES = ["confusion.png", "confusion.svg", "confusion.tsv", "metrics.json"]
-FILES += ["precision_recall.png", "precision_recall.svg", "predictions.tsv", "roc.png", "roc.svg"]
+FILES += ["precision_recall.png", "precision_recall.svg", "predictions.tsv", "report.html"]
+FILES += ["roc.png", "roc.svg", "context.png", "context.svg"]
+FILES.sort()
 
 
 def evaluate_toys(folder: Path, splits: str) -> tuple[list[object], Path]:
@@ -27,10 +29,15 @@ def test_files_pictures_and_the_main_metrics(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     baseline = metrics["baselines"]["kmer_logistic"]
     assert sorted(path.name for path in out.iterdir()) == FILES
-    assert lines[0] == "metric\tmodel\tkmer_logistic"
-    assert lines[1] == f"accuracy\t{metrics['accuracy']:.4f}\t{baseline['accuracy']:.4f}"
-    assert result.stderr.startswith("Judged the test rows of")
-    assert "6 examples" in result.stderr
+    names = ["majority", "kmer_logistic", "chunk_average"]
+    assert lines[0] == "\t".join(["metric", "model", *names])
+    shown = [metrics["accuracy"], *(metrics["baselines"][name]["accuracy"] for name in names)]
+    assert lines[1] == "\t".join(["accuracy", *(f"{each:.4f}" for each in shown)])
+    assert shown[2] == baseline["accuracy"] == 1.0
+    talk, *verdict = result.stderr.splitlines()
+    assert talk.startswith("Judged the test rows of")
+    assert "6 examples" in talk
+    assert verdict[:3] == [metrics["differences"][name]["sentence"] for name in names]
 
 
 def test_all_rows_and_no_baseline_are_both_told(tmp_path: Path) -> None:
@@ -38,11 +45,11 @@ def test_all_rows_and_no_baseline_are_both_told(tmp_path: Path) -> None:
 
     result = succeed(*arguments)
 
-    warning, talk = result.stderr.splitlines()
+    warning, talk, *_ = result.stderr.splitlines()
     assert warning.startswith("Warning: ")
     assert warning.endswith("The k-mer baseline is left out.")
     assert "Judged all rows (none is marked as test)" in talk
-    assert result.stdout.splitlines()[0] == "metric\tmodel"
+    assert result.stdout.splitlines()[0] == "metric\tmodel\tchunk_average"
 
 
 def test_a_folder_in_use_is_kept_unless_told_otherwise(tmp_path: Path) -> None:

@@ -136,11 +136,9 @@ def test_inspect_reads_folders_and_labels_in_the_files(tmp_path: Path) -> None:
     result = succeed("inspect", tmp_path / "in", "--labels", "folder")
 
     assert [row["record"] for row in rows(result.stdout)] == ["at1", "at2", "gc1", "gc2"]
-    assert result.stderr.splitlines()[1:] == [
-        "4 labelled examples, 2 classes:",
-        "  at: 2",
-        "  gc: 2",
-    ]
+    lines = result.stderr.splitlines()
+    start = lines.index("4 labelled examples, 2 classes:")
+    assert lines[start + 1 : start + 3] == ["  at: 2", "  gc: 2"]
 
 
 def test_inspect_finds_labels_by_a_pattern(tmp_path: Path) -> None:
@@ -148,7 +146,7 @@ def test_inspect_finds_labels_by_a_pattern(tmp_path: Path) -> None:
 
     result = succeed("inspect", fasta, "--labels", "header", "--label-pattern", r"^(\w+)_")
 
-    assert result.stderr.splitlines()[2:] == ["  at: 1", "  gc: 1"]
+    assert {"  at: 1", "  gc: 1"} <= set(result.stderr.splitlines())
     assert run("inspect", fasta, "--label-pattern", "(x)").exit_code == 2
 
 

@@ -42,7 +42,7 @@ def test_metrics_of_model_and_baseline_go_to_stdout_and_talk_to_stderr(
 
     assert result.exit_code == 0, result.output
     header, *lines = (line.split("\t") for line in result.stdout.splitlines())
-    assert header == ["metric", "model", "kmer_logistic"]
+    assert header == ["metric", "model", "majority", "kmer_logistic", "chunk_average"]
     assert {line[0] for line in lines} >= {"accuracy", "mcc", "auroc", "auprc"}
     assert "epoch 1/2" in result.stderr
     assert "The model is in" in result.stderr
@@ -54,6 +54,8 @@ def test_the_run_folder_has_metrics_and_baseline(data: Data, tmp_path: Path) -> 
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["split"] == "validation"
     assert metrics["baselines"]["kmer_logistic"]["n"] == metrics["n"]
+    assert "<html" in (tmp_path / "run/report.html").read_text()
+    assert json.loads((tmp_path / "run/calibration.json").read_text())["n"] == metrics["n"]
 
 
 def test_a_file_of_settings_is_used_and_changed(data: Data, tmp_path: Path) -> None:

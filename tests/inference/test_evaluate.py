@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from rmt_genomics.datasets import EncodedStore, read_labels
 from rmt_genomics.dna import read_records
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError, RMTGenomicsWarning
-from rmt_genomics.inference import evaluate_run
+from rmt_genomics.inference import context, evaluate_run
+from rmt_genomics.inference.calibration import Calibration
 from rmt_genomics.inference.evaluate import evaluate
 from rmt_genomics.inference.kmer_baseline import FILE_NAME, KmerBaseline
 from rmt_genomics.model import RMTClassifier, classification_metrics
@@ -19,6 +21,7 @@ from tests.inference.toys import dna, saved_model, two_kinds, write_fasta, write
 
 KEYS = {"n", "classes", "accuracy", "balanced_accuracy", "mcc", "macro_f1"}
 KEYS |= {"auroc", "auprc", "confusion"}
+MORE = {"task", "split", "baselines", "differences", "per_class", "length_bins", "notes"}
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -93,7 +96,7 @@ def test_the_baseline_is_fitted_on_train_rows_if_the_model_has_none(tmp_path: Pa
     metrics = evaluated(tmp_path)
 
     baseline = metrics["baselines"]["kmer_logistic"]
-    assert baseline.keys() == KEYS
+    assert baseline.keys() == KEYS | {"k"}
     assert (baseline["n"], baseline["accuracy"]) == (6, 1.0)
     assert not (tmp_path / "model" / FILE_NAME).exists()
 
@@ -127,7 +130,10 @@ def test_a_missing_baseline_is_told_with_the_reason(tmp_path: Path) -> None:
     ):
         metrics = evaluated(tmp_path, splits="test")
 
-    assert metrics["baselines"] == {}
+    assert metrics["baselines"].keys() == {"chunk_average"}
+    assert any("k-mer baseline is left out" in note for note in metrics["notes"])
+    assert any("most common answer is left out" in note for note in metrics["notes"])
+    assert any("Calibration is left out" in note for note in metrics["notes"])
 
 
 def test_a_label_that_the_model_does_not_know_is_an_error(tmp_path: Path) -> None:
@@ -215,7 +221,7 @@ def test_a_run_is_judged_on_its_test_part_with_validation_beside_it(tmp_path: Pa
     assert (metrics["split"], metrics["n"]) == ("test", 4)
     assert metrics["validation"].keys() == KEYS
     assert metrics["validation"]["n"] == 4
-    assert metrics["baselines"]["kmer_logistic"].keys() == KEYS
+    assert metrics["baselines"]["kmer_logistic"].keys() == KEYS | {"k"}
     assert json.loads((run / "metrics.json").read_text()) == metrics
 
 
@@ -231,9 +237,10 @@ def test_a_run_without_test_part_is_judged_on_validation(tmp_path: Path) -> None
 def test_a_run_keeps_the_baseline_of_its_train_part(tmp_path: Path) -> None:
     run, fasta = a_run(tmp_path, "train validation")
 
-    evaluate_run(run, fasta)
+    metrics = evaluate_run(run, fasta)
 
     saved = KmerBaseline.load(run / FILE_NAME)
+    assert saved.k == metrics["baselines"]["kmer_logistic"]["k"] == 4  # of equals, the shorter
     assert saved.coefficients.tolist() == fitted_baseline(tmp_path).coefficients.tolist()
 
 
@@ -273,3 +280,140 @@ def test_an_example_with_none_of_the_labels_is_judged(tmp_path: Path) -> None:
 
     assert [sum(counts[1]) for counts in metrics["confusion"]] == [1, 1]  # of two, one has it
     assert [row["truth"] for row in rows_of(tmp_path / "out" / "predictions.tsv")] == ["at;gc", ""]
+
+
+def test_all_that_is_known_of_a_run_is_in_its_metrics(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation test")
+
+    metrics = evaluate_run(run, fasta)
+
+    assert metrics.keys() == KEYS | MORE | {"calibration", "context", "validation"}
+    names = ["majority", "kmer_logistic", "kmer4_logistic", "kmer6_logistic", "chunk_average"]
+    assert list(metrics["baselines"]) == names
+    assert list(metrics["differences"]) == ["majority", "kmer_logistic", "chunk_average"]
+    words = "The model (is (ahead of|behind)|and) the same network reading each segment by itself"
+    assert re.match(words, metrics["differences"]["chunk_average"]["sentence"])
+    assert [each["class"] for each in metrics["per_class"]] == ["at", "gc"]
+    assert sum(each["n"] for each in metrics["length_bins"]) == metrics["n"]
+    assert metrics["calibration"]["n"] == metrics["validation"]["n"]
+    assert metrics["notes"] == [
+        "Only 4 examples were judged: figures from so few move a lot by chance.",
+        "Classes with fewer than 10 judged examples: at (2), gc (2).",
+    ]
+
+
+def test_long_examples_are_judged_with_less_context_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "_FIRST", 16)
+    monkeypatch.setattr(context, "_FEWEST", 2)
+    run, fasta = a_run(tmp_path, "train validation test")
+
+    metrics = evaluate_run(run, fasta)
+
+    assert [each["bp"] for each in metrics["context"]["visible"]] == [16, None]
+    assert metrics["context"]["visible"][-1]["auroc"] == metrics["auroc"]
+    assert metrics["context"]["memory_reset"]["n"] == metrics["n"]
+
+
+def test_the_calibration_is_fitted_on_validation_and_kept(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train train validation test test")
+
+    metrics = evaluate_run(run, fasta)
+    again = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "out")
+
+    kept = Calibration.load(run)
+    assert kept is not None
+    assert (kept.n, metrics["n"]) == (2, 4)
+    assert (kept.classes, kept.fitted_on) == (("at", "gc"), "validation")
+    assert kept.temperature == metrics["calibration"]["temperature"]
+    assert again["calibration"] == metrics["calibration"]
+
+
+def test_without_a_test_part_it_is_said_that_figures_flatter(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation")
+
+    metrics = evaluate_run(run, fasta)
+
+    assert any("the figures are optimistic" in note for note in metrics["notes"])
+    assert metrics["calibration"]["n"] == metrics["n"]
+
+
+def test_a_run_leaves_its_predictions(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation test")
+
+    evaluate_run(run, fasta)
+
+    assert [row["record"] for row in rows_of(run / "predictions.tsv")] == [
+        "at2",
+        "gc2",
+        "at5",
+        "gc5",
+    ]
+    assert len(rows_of(run / "confusion.tsv")) == 2
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+
+def test_a_calibration_of_other_classes_is_refused(tmp_path: Path) -> None:
+    fasta, labels = two_kinds(tmp_path, splits="train test")
+    model = saved_model(tmp_path / "model")
+    Calibration("binary", ("gc", "at"), 1.0, np.array([0.5])).save(model)
+
+    with pytest.raises(
+        CheckpointError, match=r"calibration\.json: has the classes gc, at \(binary"
+    ):
+        evaluate(model, fasta, labels, tmp_path / "out")
+
+
+def test_validation_rows_of_the_labels_calibrate_and_choose(tmp_path: Path) -> None:
+    with_them = evaluated(tmp_path, splits="train validation test")
+
+    assert with_them["calibration"]["n"] == 4
+    assert not any("favours the baseline" in note for note in with_them["notes"])
+
+
+def test_without_validation_rows_the_judged_rows_choose_and_it_is_said(tmp_path: Path) -> None:
+    metrics = evaluated(tmp_path, splits="train test")
+
+    assert "calibration" not in metrics
+    assert any("which favours the baseline" in note for note in metrics["notes"])
+
+
+def test_what_a_run_was_trained_on_gives_the_most_common_answer(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation test")
+    evaluate_run(run, fasta)
+    rows = ["record label", "at2 at", "gc2 gc", "at5 at"]
+    labels = write_table(tmp_path / "few.tsv", *rows)
+    names = {"at2", "gc2", "at5"}
+    letters = {each.name: each.sequence for each in read_records(fasta) if each.name in names}
+
+    metrics = evaluate(run, write_fasta(tmp_path / "few.fa", letters), labels, tmp_path / "out")
+
+    assert metrics["baselines"]["majority"]["n"] == 3
+    assert metrics["baselines"]["kmer_logistic"]["k"] == 4
+    assert "kmer6_logistic" not in metrics["baselines"]
+
+
+def test_a_judgement_repeats_to_the_last_digit(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation test")
+
+    assert evaluate_run(run, fasta) == evaluate_run(run, fasta)
+
+
+def test_numbers_are_judged_beside_their_baselines(tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "toy.fa", {f"r{i}": dna(30, seed=i) for i in range(12)})
+    parts = ("train", "validation", "test")
+    rows = [f"r{i} {i / 4} {parts[i % 3]}" for i in range(12)]
+    labels = write_table(tmp_path / "l.tsv", "record label split", *rows)
+    model = saved_model(tmp_path / "model", task="regression", classes=("label",))
+
+    metrics = evaluate(model, fasta, labels, tmp_path / "out")
+
+    numbers = {"n", "classes", "pearson", "spearman", "r2", "mae", "rmse"}
+    names = ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "chunk_average"]
+    assert metrics.keys() == numbers | MORE | {"context"}
+    assert list(metrics["baselines"]) == names
+    assert metrics["baselines"]["mean"].keys() == numbers
+    assert metrics["differences"]["mean"]["metric"] == "r2"
+    assert metrics["per_class"] == []
+    assert not (tmp_path / "out" / "confusion.tsv").exists()

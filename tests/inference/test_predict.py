@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import EncodedRecord, encode
-from rmt_genomics.errors import DataError
-from rmt_genomics.inference import predict
+from rmt_genomics.errors import ConfigError, DataError
+from rmt_genomics.inference import encoding, predict
+from rmt_genomics.inference.encoding import Share
 from rmt_genomics.inference.predict import predict_records, read_fastas
+from rmt_genomics.inference.watch import Watch, Watches
 from rmt_genomics.model import classifier
 from tests.inference.toys import dna, write_fasta
 from tests.model.toys import toy
@@ -67,23 +69,89 @@ def test_company_would_be_seen_if_padding_were_read(monkeypatch: pytest.MonkeyPa
 @given(lengths=st.lists(st.integers(1, 30), max_size=30), rows=st.integers(1, 5))
 def test_batches_are_small_and_lose_nothing(lengths: list[int], rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "MAX_ROWS", rows)
-        patch.setattr(predict, "MAX_BP", 40)
-        batches = list(predict._batches(records(["A" * length for length in lengths])))
+        patch.setattr(encoding, "MAX_ROWS", rows)
+        patch.setattr(encoding, "MAX_BP", 40)
+        batches = list(encoding.batches(records(["A" * length for length in lengths])))
 
-    widths = [[len(record.codes) for record in batch] for batch in batches]
+    widths = [[record.length for record in batch.records] for batch in batches]
+    assert [batch.number for batch in batches] == list(range(len(batches)))
+    assert [batch.first for batch in batches] == [
+        sum(map(len, widths[:n])) for n in range(len(widths))
+    ]
     assert list(chain(*widths)) == lengths
     assert all(len(each) <= rows for each in widths)
     assert all(len(each) == 1 or len(each) * max(each) <= 40 for each in widths)
 
 
 def test_records_are_read_one_batch_ahead_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "MAX_ROWS", 2)
+    monkeypatch.setattr(encoding, "MAX_ROWS", 2)
     source = records(["ACGT"] * 10)
 
     next(predict_records(toy(), source))
 
-    assert next(source).name == "r3"
+    assert next(source).name == "r2"
+
+
+def test_nothing_is_read_ahead_of_a_long_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "MAX_BP", 10)
+    source = records(["ACGTACGT", "ACGT", "ACGT"])
+
+    next(predict_records(toy(), source))
+
+    assert next(source).name == "r1"
+
+
+@given(letters=sequences, of=st.integers(1, 4), after=st.integers(0, 9))
+def test_shares_are_disjoint_cover_all_and_give_the_same_bytes(
+    letters: list[str], of: int, after: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "MAX_ROWS", 2)
+        whole = list(predict_records(toy(), records(letters)))
+        shares = [
+            list(predict_records(toy(), records(letters), share=Share(number, of, after)))
+            for number in range(1, of + 1)
+        ]
+
+    found = sorted(chain(*shares), key=lambda each: each.row)
+    assert [each.row for each in whole] == list(range(len(letters)))
+    assert [each.row for each in found] == list(range(len(letters)))[after:]
+    for one, other in zip(found, whole[after:], strict=True):
+        assert one.probabilities.tobytes() == other.probabilities.tobytes()
+
+
+@pytest.mark.parametrize("share", [(0, 4), (5, 4), (1, 0)])
+def test_a_share_that_is_none_is_refused(share: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError, match=r"the shard is .* but must be one of"):
+        Share(*share)
+
+
+class Heard(Watch):
+    def __init__(self) -> None:
+        self.bp, self.left_out = 0, 0
+
+    def read(self, bp: int) -> None:
+        self.bp += bp
+
+    def skipped(self, bp: int) -> None:
+        self.left_out += bp
+
+
+def test_all_bp_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "MAX_BP", 30)
+    heard, letters = Heard(), ["ACGT" * 2, "ACG" * 20, "AC", "A" * 31]
+
+    list(predict_records(toy(), records(letters), share=Share(1, 2), watch=Watches(heard)))
+
+    assert (heard.bp, heard.left_out) == (8 + 2, 60 + 31)
+
+
+def test_long_records_and_short_ones_are_answered_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = ["ACGTTGCANNCGTATTACGGACT", "ACGT"]
+    short = probabilities(letters)
+    monkeypatch.setattr(encoding, "MAX_BP", 5)
+
+    np.testing.assert_allclose(probabilities(letters), short, atol=1e-12)
 
 
 def test_a_long_record_is_the_same_from_file_and_from_string(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
-from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model import RMTClassifier, classifier
 from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.long_records import encode_long
 from tests.model.toys import toy
 
 SEQUENCES = ["ACGTACGTTT", "G", "TTGACANNACGTTGACA" * 5, "gattaca"]
@@ -313,3 +314,26 @@ def test_owner_and_name_are_looked_for_on_the_hub(hub: list[str]) -> None:
         RMTClassifier.from_pretrained("owner-1/my.model_2")
 
     assert hub == ["owner-1/my.model_2"]
+
+
+def test_embeddings_are_what_the_head_reads_in_the_order_given() -> None:
+    model, sequences = toy(), ["ACGT" * 20, "GATTACA", "CCC"]
+    embedded = model.embed(sequences)
+    assert embedded.shape == (3, 2 * model.config.dim)
+    assert embedded.dtype == np.float32
+    logits = model.head(torch.from_numpy(embedded).double())
+    found = model.probabilities(logits).detach().numpy()
+    np.testing.assert_allclose(found, model.predict_proba(sequences), atol=1e-6)
+
+
+def test_a_long_sequence_is_read_in_blocks_with_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, sequence = toy(), ["ACGGTTGCAT" * 30]
+    whole, read = model.predict_proba(sequence), []
+    monkeypatch.setattr(classifier, "LONG_BP", 50)
+    monkeypatch.setattr(
+        classifier, "encode_long", lambda *a, **k: read.append(1) or encode_long(*a, **k)
+    )
+    np.testing.assert_allclose(model.predict_proba(sequence), whole, atol=1e-12)
+    assert read

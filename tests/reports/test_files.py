@@ -6,26 +6,39 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from rmt_genomics.inference.evaluate import evaluate
 from rmt_genomics.reports import save_figure, write_plots, write_training_plot
-from tests.inference.toys import saved_model, two_kinds
-
-NAMES = ["confusion.png", "confusion.svg", "precision_recall.png", "precision_recall.svg"]
-NAMES += ["roc.png", "roc.svg"]
+from tests.reports.toys import write_regression, write_run
 
 
-@pytest.mark.parametrize("task", ["binary", "multilabel"])
-def test_an_evaluation_gets_its_pictures(tmp_path: Path, task: str) -> None:
-    fasta, labels = two_kinds(tmp_path, per_kind=3, splits="train test")
-    out = tmp_path / "out"
-    evaluate(saved_model(tmp_path / "model", task=task), fasta, labels, out)
+def written(folder: Path) -> set[str]:
+    """Draw what is in a folder; every picture is there as SVG and PNG, and nothing else is."""
+    before = set(folder.iterdir())
+    paths = write_plots(folder)
+    assert set(folder.iterdir()) - before == set(paths)
+    assert all("<svg" in path.read_text() for path in paths if path.suffix == ".svg")
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths if path.suffix == ".png")
+    names = {path.stem for path in paths}
+    assert len(paths) == 2 * len(names)
+    return names
 
-    written = write_plots(out)
 
-    assert sorted(path.name for path in written) == NAMES
-    assert (out / "roc.png").read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (out / "roc.svg").read_text()
-    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+def test_an_evaluation_gets_its_pictures(tmp_path: Path) -> None:
+    names = {"confusion", "roc", "precision_recall", "reliability", "context"}
+
+    assert written(write_run(tmp_path / "run", classes=("a", "b"))) == names
+
+
+def test_several_labels_an_example_are_drawn_class_by_class(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", classes=("a", "b", "c"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    few = {"confusion": [[[5, 1], [2, 4]]] * 3, "task": "multilabel", "classes": ["a", "b", "c"]}
+    (folder / "metrics.json").write_text(json.dumps({**few, "n": metrics["n"]}))
+
+    assert written(folder) == {"confusion", "roc", "precision_recall"}
+
+
+def test_a_regression_gets_a_picture_of_its_errors(tmp_path: Path) -> None:
+    assert written(write_regression(tmp_path / "run")) == {"errors"}
 
 
 def test_a_run_gets_its_training_curve(tmp_path: Path) -> None:

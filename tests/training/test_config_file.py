@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import (
+    CurriculumSettings,
     DataSettings,
     ExperimentConfig,
     ModelSettings,
@@ -35,7 +36,7 @@ tables = st.fixed_dictionaries(
                 "pooling": st.sampled_from(["last", "mean", "max", "attention"]),
                 "stem_width": st.sampled_from([0, 1, 11]),
                 "dropout": shares,
-                "memory_gate": booleans,
+                "memory_gate": booleans | st.just("hard"),
             }
         ).filter(lambda model: model["dim"] != 4 or model["heads"]),
         "tokenizer": st.sampled_from([{}, {"kind": "kmer", "k": 6, "stride": 3}]),
@@ -62,6 +63,9 @@ tables = st.fixed_dictionaries(
                 "validation_fraction": st.floats(0, 1, exclude_min=True, exclude_max=True),
             }
         ),
+        "curriculum": st.sampled_from(
+            [{}, {"segments": (1, 2, 4), "shorten": "around", "advance_at": 0.5, "mix": 0.0}]
+        ),
     }
 )
 
@@ -72,6 +76,7 @@ def made(values: dict[str, dict[str, Any]]) -> ExperimentConfig:
         tokenizer=TokenizerSettings(**values["tokenizer"]),
         training=TrainingSettings(**values["training"]),
         data=DataSettings(**values["data"]),
+        curriculum=CurriculumSettings(**values["curriculum"]),
     )
 
 
@@ -94,13 +99,16 @@ def test_the_keys_are_those_that_the_documents_promise() -> None:
     assert set(KEYS) == {
         *("model.preset", "model.dim", "model.depth", "model.heads", "model.segment_length"),
         *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
+        *("model.stem_pool", "training.shift_bp", "training.weight_average"),
         *("model.dropout", "model.memory_gate"),
         *("tokenizer.kind", "tokenizer.k", "tokenizer.stride"),
         *("training.max_epochs", "training.learning_rate", "training.batch_size"),
         *("training.accumulate_batches", "training.precision", "training.bptt_depth"),
         *("training.replay", "training.weight_decay", "training.warmup_fraction"),
         *("training.gradient_clip", "training.patience", "training.class_weights"),
-        *("data.split", "data.group", "data.validation_fraction"),
+        *("data.split", "data.group", "data.validation_fraction", "data.task"),
+        *("curriculum.segments", "curriculum.shorten", "curriculum.metric"),
+        *("curriculum.advance_at", "curriculum.patience", "curriculum.mix"),
     }
 
 
@@ -125,6 +133,7 @@ def test_a_change_wins_over_the_file_and_the_last_change_over_the_first(tmp_path
         ("training.replay=false", False),
         ("training.replay=auto", "auto"),
         ("data.group=my column", "my column"),
+        ("curriculum.segments=[1, 2]", [1, 2]),
         ('data.group="12"', "12"),
         ("data.group = a=b", "a=b"),
     ],
@@ -211,3 +220,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_mistake_in_text_of_known_origin_names_it() -> None:
     with pytest.raises(ConfigError, match=r"^runs/a: model\.depth is 0, but must be"):
         parse_toml("[model]\ndepth = 0", "runs/a")
+
+
+@pytest.mark.parametrize("path", sorted(Path("benchmarks/configs").glob("*.toml")), ids=str)
+def test_the_settings_behind_the_figures_can_still_be_read(path: Path) -> None:
+    assert read_config(path) != ExperimentConfig()

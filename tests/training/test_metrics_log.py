@@ -11,9 +11,11 @@ ROW: Row = {
     "val_loss": 0.25,
     "val_mcc": None,
     "val_accuracy": 1.0,
+    "val_auroc": None,
     "learning_rate": 1e-4,
     "bp_per_second": 12_345,
     "seconds": 1.26,
+    "stage": None,
 }
 
 

@@ -53,6 +53,7 @@ def test_the_cursor_comes_back_when_training_breaks(tmp_path: Path) -> None:
 def test_an_epoch_is_one_line_for_people() -> None:
     assert line(ROW, 10) == (
         "epoch 2/10  train_loss 0.5000  val_loss 0.2500  val_mcc n/a  val_accuracy 1.0000  "
+        "val_auroc n/a  "
         "12.3 kb/s  1.3 s"
     )
 

@@ -16,6 +16,7 @@ class Toy:
     is_on: bool = False
     depth: Annotated[int, Range(at_least=1)] | Literal["all"] = "all"
     size: int | None = None
+    stages: tuple[Annotated[int, Range(at_least=1)], ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, "toy")
@@ -35,6 +36,9 @@ class Toy:
         ("is_on", 1, "toy.is_on is 1, but must be true or false"),
         ("depth", "most", "toy.depth is 'most', but must be a whole number of at least 1 or 'all'"),
         ("size", "big", "toy.size is 'big', but must be a whole number."),
+        ("stages", 3, "toy.stages is 3, but must be a list, each of it a whole number of at least"),
+        ("stages", [1, 0], "toy.stages is [1, 0], but must be a list, each of it a whole number"),
+        ("stages", [1.5], "toy.stages is [1.5], but must be a list"),
     ],
 )
 def test_a_value_that_breaks_its_rule_is_named_with_the_rule(
@@ -57,3 +61,7 @@ def test_a_value_within_its_rule_is_kept(field: str, value: Any) -> None:
 def test_a_whole_number_for_a_float_becomes_a_float() -> None:
     assert isinstance(Toy(share=0).share, float)
     assert isinstance(Toy(speed=2).speed, float)
+
+
+def test_a_list_of_a_toml_file_becomes_a_tuple() -> None:
+    assert Toy(stages=[1, 2]).stages == (1, 2)  # type: ignore[arg-type]

@@ -85,7 +85,8 @@ def test_the_saved_model_has_the_best_weights(
     def worse_and_worse(self: ClassifierModule) -> None:
         self.outputs.clear()
         epoch = self.current_epoch
-        self.validation = {"val_loss": 1.0 + epoch, "val_mcc": 0.0, "val_accuracy": 0.5}
+        scores = {"val_mcc": 0.0, "val_accuracy": 0.5, "val_auroc": 0.5}
+        self.validation = {"val_loss": 1.0 + epoch, **scores}
 
     monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", worse_and_worse)
     result = run(data, tmp_path / "run")
@@ -219,6 +220,9 @@ def plain_weights(
         ("training.warmup_fraction", 0.9),
         ("training.gradient_clip", 0.01),
         ("training.class_weights", "none"),
+        ("training.weight_average", 0.9),
+        ("training.shift_bp", 3),
+        ("model.stem_pool", 2),
         ("model.dropout", 0.5),
         ("data.validation_fraction", 0.4),
     ],
@@ -271,7 +275,8 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_never_stopped(
     data: Data, tmp_path: Path, stop_at: Any, epoch: int, batch: int
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    options = {"training__max_epochs": 4, "model__dropout": 0.3, "seed": 5}
+    options: dict[str, Any] = {"training__max_epochs": 4, "model__dropout": 0.3, "seed": 5}
+    options["training__weight_average"] = 0.7
     finished = run(data, whole, **options)
 
     stop_at(epoch, batch, lambda: run(data, stopped, **options))

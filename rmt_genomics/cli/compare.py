@@ -1,0 +1,22 @@
+"""``rmt-genomics compare``: several runs side by side, with mean and standard deviation."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def compare(runs: tuple[Path, ...]) -> None:
+    """Put the metrics of several runs side by side.
+
+    RUN is the --out folder of train or evaluate. Meant for runs that differ in their seed: a gain
+    that is smaller than the standard deviation between seeds is no gain.
+
+    Prints a tab-separated table, a row a metric: one column a run, then, if there are several,
+    their mean and standard deviation; below, the differences to the baselines.
+    """
+    from rmt_genomics.inference.seeds import compare_lines, read_runs
+
+    for line in compare_lines(read_runs(runs)):
+        click.echo(line)

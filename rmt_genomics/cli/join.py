@@ -1,0 +1,30 @@
+"""``rmt-genomics join``: the shards of a prediction, made on several machines, as one file."""
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("shards", nargs=-1, required=True, type=_PATH)
+@click.option("--out", type=_PATH, help="Write here instead of to stdout.")
+@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
+def join(shards: tuple[Path, ...], out: Path | None, *, overwrite: bool) -> None:
+    """Put the files of predict --shard together, in input order.
+
+    SHARDS are all the shards of one run, in any order. The result is, to the byte, what predict
+    without --shard would have written. A shard that is missing, cut, given twice or of another
+    run is an error.
+    """
+    from rmt_genomics.inference.output import check_new_file
+    from rmt_genomics.inference.prediction_files import write_joined
+    from rmt_genomics.inference.shards import joined_lines
+
+    if out is not None:
+        check_new_file(out, inputs=shards, overwrite=overwrite, or_stdout=True)
+        write_joined(shards, out)
+        return
+    for line in joined_lines(shards):
+        click.echo(line)

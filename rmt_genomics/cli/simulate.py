@@ -1,0 +1,98 @@
+"""``rmt-genomics simulate``: sequences with planted motifs, to test what a model can remember."""
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+_TASKS = click.Choice(["memorise", "detect", "two_facts", "order"])
+_LARGEST_SEED = 2**32 - 1
+_FILES = ("sequences.fasta", "labels.tsv", "simulation.json")
+
+
+@click.command()
+@click.option("--task", type=_TASKS, required=True, help="What is asked (see below).")
+@click.option(
+    "--length", type=click.IntRange(min=1), required=True, metavar="BP", help="Of each sequence."
+)
+@click.option("--number", type=click.IntRange(min=1), default=1000, help="Of sequences.")
+@click.option(
+    "--distance",
+    type=click.IntRange(min=0),
+    metavar="BP",
+    help="Least between the two motifs of a task; default: half of what fits.",
+)
+@click.option(
+    "--motif-length", type=click.IntRange(min=1), default=12, metavar="BP", help="6 to 64."
+)
+@click.option("--background", type=_PATH, help="Cut backgrounds from this genome (FASTA).")
+@click.option(
+    "--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Of all but the motifs."
+)
+@click.option("--out", type=_PATH, required=True, help="Folder for the files.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier simulation in --out.")
+def simulate(  # noqa: PLR0913 (one argument an option)
+    task: str,
+    length: int,
+    number: int,
+    distance: int | None,
+    motif_length: int,
+    background: Path | None,
+    seed: int,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Make sequences with planted motifs, to test what a model can remember.
+
+    Four tasks, on random bases or on random stretches of a genome of your own:
+
+    \b
+    memorise   which of four motifs stands within the first 64 bp?
+    detect     does motif A stand anywhere?
+    two_facts  A or C, and B or D, stand far apart: which of A and B?
+    order      A and B stand far apart: which comes first?
+
+    Where a motif occurs by chance, on either strand, the background is changed. The motifs depend
+    on --motif-length alone, so a model trained at one length can be tested at another.
+
+    Writes sequences.fasta (the headers say which motif begins where, 0-based), labels.tsv and
+    simulation.json into --out, and prints the number of sequences of each label as a tab-separated
+    table. For train and evaluate: take another --seed for the test.
+    """
+    from rmt_genomics.datasets import EncodedStore
+    from rmt_genomics.datasets.simulation import Simulation, description, write_simulation
+    from rmt_genomics.inference.output import (
+        check_new_file,
+        check_new_folder,
+        whole_file,
+        write_text,
+    )
+
+    check_new_folder(out, overwrite=overwrite)
+    if out.is_dir():
+        for name in _FILES:
+            check_new_file(out / name, inputs=[background] if background else [], overwrite=True)
+    simulation = Simulation(
+        task=task,
+        length_bp=length,
+        distance_bp=distance,
+        motif_length_bp=motif_length,
+        seed=seed,
+    )
+    store = EncodedStore.open(background) if background else None
+    simulation.check_background(store)
+    out.mkdir(parents=True, exist_ok=True)
+    fasta_file, labels_file, told_file = (out / name for name in _FILES)
+    with (
+        whole_file(labels_file) as making_labels,
+        whole_file(fasta_file) as making_fasta,
+        making_fasta.open("w", encoding="ascii") as fasta,
+        making_labels.open("w", encoding="ascii") as labels,
+    ):
+        counts = write_simulation(simulation, number, fasta=fasta, labels=labels, background=store)
+    write_text(told_file, description(simulation, number, background))
+    click.echo("label\tsequences")
+    for label, count in counts.items():
+        click.echo(f"{label}\t{count}")
+    click.echo(f"Written to {out}.", err=True)

@@ -1,0 +1,198 @@
+"""What any model has to beat: the most common answer, k-mer counts, and itself without recurrence.
+
+All are judged on the same examples as the model.
+
+Dimensions: n examples, c classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rmt_genomics.datasets.examples import Example
+from rmt_genomics.datasets.store import EncodedStore
+from rmt_genomics.inference.judged import Judged
+from rmt_genomics.inference.kmer_baseline import KmerBaseline, kmer_shares
+from rmt_genomics.model.ablation import average_of_segments, segment_bp
+from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.metrics import one_hot
+
+KS = (4, 6)
+_STRENGTHS = (1.0, 0.01, 0.001)
+_LARGE_STRENGTHS = (0.01,)
+_MOST = 1 << 29  # k-mers of all train rows together; their counts are then 1 GB
+_ROWS_AT_ONCE = 4096
+_LARGE = 1 << 29  # numbers (examples x k-mers x classes) beyond which one fit has to do
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KmerBaselines:
+    """The best regression on counts of 4-mers and of 6-mers, and which of the two is better."""
+
+    by_k: dict[int, KmerBaseline]
+    k: int
+    notes: tuple[str, ...] = ()
+    """What a reader must know of how they were fitted."""
+
+    @property
+    def best(self) -> KmerBaseline:
+        """The better of the two."""
+        return self.by_k[self.k]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rival:
+    """The answers of a baseline."""
+
+    name: str
+    """Its key in ``metrics.json``."""
+
+    words: str | None
+    """What it is called in sentences; None = it is not compared with the model."""
+
+    outputs: np.ndarray
+    """``(n, c)``, as the probabilities of the model."""
+
+    more: dict[str, Any] = field(default_factory=dict)
+    """What stands in ``metrics.json`` beside its metrics."""
+
+
+def fit_kmers(
+    store: EncodedStore,
+    train: Sequence[Example],
+    targets: np.ndarray,
+    chosen_on: Judged,
+) -> KmerBaselines:
+    """Fit on the train rows; choose k, and how freely to fit, on other examples.
+
+    Args:
+        store: The sequences of the train rows.
+        train: At least one.
+        targets: Of the train rows.
+        chosen_on: The validation part.
+
+    Raises:
+        DataError: If there are not two classes to tell apart.
+    """
+    by_k, scores, notes = {}, {}, []
+    for k in KS:
+        places = _affordable(len(train), k)
+        if len(places) < len(train):
+            notes.append(
+                f"The {k}-mer baseline was fitted on {len(places):,} of {len(train):,} train "
+                "rows, drawn at random (seed 0): more would not fit into memory."
+            )
+        shares = _shares(store, [train[place] for place in places], k)
+        fitted = [
+            KmerBaseline.fit_shares(
+                shares, targets[places], chosen_on.classes, chosen_on.task, k=k, strength=strength
+            )
+            for strength in _strengths(shares, chosen_on)
+        ]
+        rated = [_rating(chosen_on, outputs) for outputs in _answers(fitted, chosen_on)]
+        scores[k] = max(rated)
+        by_k[k] = fitted[rated.index(scores[k])]
+    return KmerBaselines(by_k, max(KS, key=lambda k: scores[k]), tuple(notes))
+
+
+def _affordable(count: int, k: int) -> np.ndarray:
+    """Return the places of as many train rows as memory should hold the counts of."""
+    most = _MOST // 4**k
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).permutation(count)[:most])
+
+
+def _shares(store: EncodedStore, examples: Sequence[Example], k: int) -> np.ndarray:
+    sequences = (store.codes(example.interval) for example in examples)
+    return kmer_shares(sequences, k, count=len(examples))
+
+
+def _answers(fitted: Sequence[KmerBaseline], judged: Judged) -> list[np.ndarray]:
+    """Return the answers ``(n, c)`` of regressions of one k, counting each example once."""
+    parts: list[list[np.ndarray]] = [[] for _ in fitted]
+    for start in range(0, len(judged.examples), _ROWS_AT_ONCE):
+        examples = judged.examples[start : start + _ROWS_AT_ONCE]
+        shares = _shares(judged.store, examples, fitted[0].k)
+        for part, baseline in zip(parts, fitted, strict=True):
+            part.append(baseline.predict_shares(shares))
+    return [np.concatenate(part) for part in parts]
+
+
+def _strengths(shares: np.ndarray, judged: Judged) -> tuple[float, ...]:
+    """Say which strengths are tried: few where a fit takes minutes."""
+    columns = 1 if judged.task == "binary" else len(judged.classes)
+    return _LARGE_STRENGTHS if shares.size * columns > _LARGE else _STRENGTHS
+
+
+def _rating(judged: Judged, outputs: np.ndarray) -> tuple[float, float]:
+    """Return what is compared, and what decides if it is equal; minus infinity if undefined."""
+    metrics = judged.metrics(outputs)
+    names = ("r2", "pearson") if judged.task == "regression" else ("mcc", "auroc")
+    first, second = (-np.inf if metrics[name] is None else metrics[name] for name in names)
+    return first, second
+
+
+def most_common(targets: np.ndarray, judged: Judged) -> np.ndarray:
+    """Return the same answer for each judged example: the share of each class among ``targets``.
+
+    The most common label is then called everywhere; for regression the mean.
+    """
+    if judged.task == "regression":
+        answer = np.array([np.mean(targets)])
+    else:
+        answer = one_hot(targets, len(judged.classes)).mean(axis=0)
+    return np.tile(answer, (len(judged.examples), 1))
+
+
+def segment_by_segment(judged: Judged) -> np.ndarray:
+    """Return ``average_of_segments`` of each example ``(n, c)``.
+
+    An example of one segment has the model's own answer, which is not computed again.
+    """
+    lengths = judged.lengths
+    places = np.flatnonzero(lengths > segment_bp(judged.model))
+    rows = judged.probabilities.copy()
+    for batch in batches_of_similar_length(lengths[places].tolist()):
+        chosen = places[batch]
+        codes = [judged.store.codes(judged.examples[place].interval) for place in chosen]
+        rows[chosen] = average_of_segments(judged.model, codes)
+    return rows
+
+
+def rivals(
+    judged: Judged, train_targets: np.ndarray | None, kmers: KmerBaselines | None
+) -> list[Rival]:
+    """Return all baselines that there are, in the order they are shown.
+
+    Args:
+        judged: The examples to answer for.
+        train_targets: Of the train rows; None = not known.
+        kmers: Fitted on the train rows; None = there are none.
+    """
+    found = []
+    if train_targets is not None and len(train_targets):
+        name, words = _CONSTANT[judged.task == "regression"]
+        found.append(Rival(name, words, most_common(train_targets, judged)))
+    if kmers is not None:
+        found += _kmer_rivals(judged, kmers)
+    words = "the same network reading each segment by itself"
+    return [*found, Rival("chunk_average", words, segment_by_segment(judged))]
+
+
+_CONSTANT = (
+    ("majority", "the most common label"),
+    ("mean", "the mean of the train rows"),
+)
+
+
+def _kmer_rivals(judged: Judged, kmers: KmerBaselines) -> list[Rival]:
+    """Return the better k-mer baseline, then each; only the better one has words."""
+    kind = "ridge" if judged.task == "regression" else "logistic"
+    outputs = {k: _answers([baseline], judged)[0] for k, baseline in kmers.by_k.items()}
+    best = Rival(f"kmer_{kind}", f"the {kmers.k}-mer baseline", outputs[kmers.k], {"k": kmers.k})
+    if len(outputs) == 1:
+        return [best]
+    return [best, *(Rival(f"kmer{k}_{kind}", None, outputs[k], {"k": k}) for k in outputs)]

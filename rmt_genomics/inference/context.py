@@ -1,0 +1,154 @@
+"""Does context matter? How good a model is when it sees less, and when it may not remember.
+
+Two questions to the same examples: what if only their first base pairs were there, and what if
+the memory were emptied before each segment. Of a large set, some examples are drawn, so that this
+costs no more than a fixed number of base pairs.
+
+Dimensions: n examples, c classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rmt_genomics.inference.differences import difference
+from rmt_genomics.inference.judged import Judged
+from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.ablation import forgetful, segment_bp
+from rmt_genomics.model.classifier import batches_of_similar_length
+
+MOST_BP = 16_000_000
+_FIRST, _FACTOR = 1024, 4
+_FEWEST = 10  # examples, below which figures of a drawn part would say nothing
+_WORDS = "itself with the memory emptied before each segment"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What was found, and what a reader must know of it."""
+
+    found: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
+
+
+def visible_lengths(longest: int) -> list[int]:
+    """Return 1,024 bp, four times that and so on, below the length of the longest example."""
+    lengths = []
+    length = _FIRST
+    while length < longest:
+        lengths.append(length)
+        length *= _FACTOR
+    return lengths
+
+
+def context_of(judged: Judged, *, most_bp: int = MOST_BP, seed: int = 0) -> Context:
+    """Judge the model on shortened examples, and without memory.
+
+    Args:
+        judged: Examples with the answers of the whole model.
+        most_bp: Base pairs that may be read for this.
+        seed: Of the draw, if not all examples can be read again.
+
+    Returns:
+        ``found`` is the part ``context`` of ``metrics.json``; None if nothing is longer than a
+        segment and 1,024 bp, or too little could be read.
+    """
+    one_segment = segment_bp(judged.model)
+    longest = int(judged.lengths.max())
+    levels = visible_lengths(longest)
+    if longest <= one_segment and not levels:
+        note = f"No example is longer than one segment ({one_segment:,} bp): memory has no part."
+        return Context(None, (note,))
+    places = _affordable(judged.lengths, levels, one_segment, most_bp, seed)
+    if len(places) < min(_FEWEST, len(judged.examples)):
+        note = (
+            f"What context is worth was not measured: {_FEWEST} examples of this length are more "
+            f"than the {most_bp:,} bp that are read for it."
+        )
+        return Context(None, (note,))
+    notes: tuple[str, ...] = ()
+    if len(places) < len(judged.examples):
+        notes = (
+            f"What context is worth was measured on {len(places)} of the {len(judged.examples)} "
+            f"examples, drawn at random (seed {seed}), so as to read at most {most_bp:,} bp.",
+        )
+    return Context(_measured(judged.some(places), levels, one_segment), notes)
+
+
+def _affordable(
+    lengths: np.ndarray, levels: Sequence[int], one_segment: int, most_bp: int, seed: int
+) -> np.ndarray:
+    """Return the places of as many examples as may be read again, in their order."""
+    costs = np.where(lengths > one_segment, lengths, 0)
+    for level in levels:
+        costs = costs + np.where(lengths > level, level, 0)
+    if costs.sum() <= most_bp:
+        return np.arange(len(lengths))
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    count = int(np.searchsorted(np.cumsum(costs[order]), most_bp, side="right"))
+    return np.sort(order[:count])
+
+
+def _measured(judged: Judged, levels: Sequence[int], one_segment: int) -> dict[str, Any]:
+    """Judge at each visible length, then everything, then everything without memory."""
+    metric = judged.truth.metric
+    visible = [_visible(judged, level) for level in levels]
+    visible.append({"bp": None, "share_shortened": 0.0, **judged.brief()})
+    twin = forgetful(judged.model)
+    without = _outputs(twin, judged, judged.lengths > one_segment, None)
+    found = {
+        "metric": metric,
+        "visible": visible,
+        "memory_reset": judged.brief(without),
+    }
+    compared = difference(judged.truth, judged.probabilities, without, name=_WORDS)
+    if compared is not None:
+        found["difference"] = compared
+    return {**found, "sentence": _sentence(found, judged.model.config.pooling)}
+
+
+def _visible(judged: Judged, level: int) -> dict[str, Any]:
+    """Judge when only the first ``level`` bp of each example are seen."""
+    is_longer = judged.lengths > level
+    outputs = _outputs(judged.model, judged, is_longer, level)
+    return {
+        "bp": level,
+        "share_shortened": float(is_longer.mean()),
+        **judged.brief(outputs),
+    }
+
+
+def _outputs(
+    model: RMTClassifier, judged: Judged, is_changed: np.ndarray, level: int | None
+) -> np.ndarray:
+    """Return the answers ``(n, c)`` to the first bp; what has not changed is not computed."""
+    places = np.flatnonzero(is_changed)
+    rows = judged.probabilities.copy()
+    seen = np.minimum(judged.lengths[places], level or judged.lengths.max())
+    for batch in batches_of_similar_length(seen.tolist()):
+        chosen = places[batch]
+        codes = [judged.store.codes(judged.examples[place].interval) for place in chosen]
+        rows[chosen] = model.predict_codes([each[:level] for each in codes])
+    return rows
+
+
+def _sentence(found: dict[str, Any], pooling: str) -> str:
+    """Say what was found."""
+    metric = found["metric"]
+    name = metric.upper()
+    *shorter, whole = found["visible"]
+    if whole[metric] is None:
+        return f"{name} is not defined on these examples, so nothing can be said."
+    words = []
+    if shorter:
+        words.append(
+            f"On the first {shorter[0]['bp']:,} bp alone {name} is {shorter[0][metric]:.2f}, on "
+            f"whole sequences {whole[metric]:.2f}."
+        )
+    if "difference" in found:
+        words.append(found["difference"]["sentence"])
+    if pooling == "last":
+        words.append("(Emptied, the model hears the last segment of each strand only.)")
+    return " ".join(words)

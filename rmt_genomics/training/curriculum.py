@@ -1,0 +1,261 @@
+"""A curriculum: short sequences first, longer ones when a stage has been learned.
+
+A recurrence over many segments is learned far sooner when it has been learned over few. Each stage
+shortens every example that is longer than its number of segments; weights, optimiser and random
+numbers go on from stage to stage. A label must hold for the part that is left, so the settings have
+to say which part that is.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rmt_genomics.datasets import EncodedStore, Example, IntervalDataset, LengthBuckets
+from rmt_genomics.datasets.batches import Item
+from rmt_genomics.datasets.examples import Targets
+from rmt_genomics.dna import Interval, Tokenizer
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.training.config import CurriculumSettings, ExperimentConfig
+
+Numbers = npt.NDArray[np.int64]
+_WINDOWS, _STAGES = 1, 2  # what random numbers are for
+
+
+class Curriculum:
+    """Which stage a run is in; the last checkpoint remembers it.
+
+    Args:
+        settings: The stages, and when one ends. Without them, or without stages, everything is as
+            long as it is.
+        stage_bp: Longest example of each stage in bp.
+    """
+
+    def __init__(
+        self, settings: CurriculumSettings | None = None, stage_bp: Sequence[int] = ()
+    ) -> None:
+        self.settings = settings or CurriculumSettings()
+        self.stage_bp = tuple(stage_bp)
+        self.stage = 0
+        """From 0."""
+
+        self.last_began_at: int | None = None if self.num_stages > 1 else 0
+        """Optimiser steps that had been made when the last stage began; None = it has not."""
+
+    @classmethod
+    def of(cls, config: ExperimentConfig, task: str, longest_bp: int) -> "Curriculum":
+        """Return the curriculum of a run, at its beginning; arguments as for ``check``."""
+        model = config.classifier(("any", "other"), "binary")
+        tokens = model.rmt().tokens_a_segment
+        stages = config.curriculum.segments
+        made = cls(config.curriculum, stage_lengths_bp(stages, tokens, model.tokenizer))
+        made.check(task, longest_bp)
+        return made
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there are stages."""
+        return self.num_stages > 0
+
+    @property
+    def num_stages(self) -> int:
+        """How many stages there are."""
+        return len(self.settings.segments)
+
+    @property
+    def is_in_last_stage(self) -> bool:
+        """Whether no longer stage follows. Always so without stages."""
+        return self.stage + 1 >= self.num_stages
+
+    def has_learned(self, validation: Mapping[str, Any], epochs_since_better: int) -> bool:
+        """Whether a stage that is not the last ends with this epoch.
+
+        Args:
+            validation: Metrics of the validation part, at this stage's length.
+            epochs_since_better: Epochs since the validation loss was lowest in this stage.
+        """
+        if self.is_in_last_stage:
+            return False
+        reached = validation[f"val_{self.settings.metric}"]
+        is_reached = reached is not None and reached >= self.settings.advance_at
+        return is_reached or epochs_since_better >= self.settings.patience
+
+    def advance(self, step: int) -> None:
+        """Begin the next stage, ``step`` optimiser steps having been made."""
+        self.stage += 1
+        if self.is_in_last_stage:
+            self.last_began_at = step
+
+    def check(self, task: str, longest_bp: int) -> None:
+        """Hold the settings against the data.
+
+        Args:
+            task: Of the labels.
+            longest_bp: Length of the longest training example.
+
+        Raises:
+            ConfigError: If the metric is none of this task.
+        """
+        known = ("pearson", "r2") if task == "regression" else ("accuracy", "mcc", "auroc")
+        if self.is_on and self.settings.metric not in known:
+            raise ConfigError(
+                f"curriculum.metric is {self.settings.metric!r}, but must be one of "
+                f"{', '.join(known)}: the task is {task}."
+            )
+        idle = [
+            number
+            for number, length_bp in zip(self.settings.segments, self.stage_bp, strict=True)
+            if length_bp >= longest_bp
+        ]
+        if len(idle) > 1 or len(idle) == self.num_stages > 0:
+            warnings.warn(
+                f"the longest training example has {longest_bp} bp, so that the stages of "
+                f"curriculum.segments from {idle[0]} on shorten nothing. Leave out all but one of "
+                "them.",
+                RMTGenomicsWarning,
+                stacklevel=3,
+            )
+
+    def warn_if_unfinished(self) -> None:
+        """Warn if training ended before the last stage."""
+        if not self.is_in_last_stage:
+            begun = self.settings.segments[self.stage]
+            warnings.warn(
+                f"training ended in stage {self.stage + 1} of {self.num_stages}: nothing longer "
+                f"than {begun} segments was trained on. Raise training.max_epochs, or lower "
+                "curriculum.advance_at or curriculum.patience.",
+                RMTGenomicsWarning,
+                stacklevel=3,
+            )
+
+    def state_dict(self) -> dict[str, int | None]:
+        """Return what a checkpoint must remember."""
+        return {"stage": self.stage, "last_began_at": self.last_began_at}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.stage, self.last_began_at = state["stage"], state["last_began_at"]
+
+
+class StagedDataset(IntervalDataset):
+    """Examples as short as the present stage makes them.
+
+    Args:
+        store: Where the bases are.
+        examples: What to read.
+        targets: A row each, as ``LabelScheme.targets`` gives them.
+        curriculum: Says the stage.
+        seed: Decides random windows and stages.
+        is_training: Examples of earlier stages are mixed in, and windows change from epoch to
+            epoch; else all are of the present stage, and windows stay.
+    """
+
+    def __init__(
+        self,
+        store: EncodedStore,
+        examples: Sequence[Example],
+        targets: Targets,
+        *,
+        curriculum: Curriculum,
+        seed: int,
+        is_training: bool,
+    ) -> None:
+        super().__init__(store, examples, targets)
+        self.curriculum = curriculum
+        self.seed = seed
+        self.is_training = is_training
+        self.whole_bp = np.array([len(each.interval) for each in examples], dtype=np.int64)
+        self.intervals: list[Interval] = []
+        self.begin(0)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Bases of each example in the epoch that has begun."""
+        return [len(interval) for interval in self.intervals]
+
+    def begin(self, epoch: int) -> None:
+        """Choose the part of each example that an epoch reads, from seed, epoch and stage."""
+        epoch = epoch if self.is_training else 0
+        lengths = np.minimum(self.whole_bp, np.array(self.curriculum.stage_bp)[self._stages(epoch)])
+        starts = self._starts(epoch, lengths)
+        parts = zip(self.examples, starts.tolist(), lengths.tolist(), strict=True)
+        self.intervals = [part_of(example.interval, *part) for example, *part in parts]
+
+    def __getitem__(self, index: int) -> Item:
+        codes = torch.from_numpy(self.store.codes(self.intervals[index]))
+        return Item(codes, self.targets[index], self.examples[index].name)
+
+    def _stages(self, epoch: int) -> Numbers:
+        """Return the stage of each example: the present one, or for some an earlier one."""
+        stage = self.curriculum.stage
+        stages = np.full(len(self.examples), stage)
+        if self.is_training and stage:
+            random = np.random.default_rng((self.seed, epoch, _STAGES))
+            is_earlier = random.random(len(stages)) < self.curriculum.settings.mix
+            stages[is_earlier] = random.integers(stage, size=is_earlier.sum())
+        return stages
+
+    def _starts(self, epoch: int, lengths: Numbers) -> Numbers:
+        """Return where the part that is read begins, counted on the strand that is read."""
+        left_out = self.whole_bp - lengths
+        match self.curriculum.settings.shorten:
+            case "random_window":
+                random = np.random.default_rng((self.seed, epoch, _WINDOWS))
+                return random.integers(left_out + 1)
+            case "around":
+                return left_out // 2
+        return np.zeros_like(left_out)
+
+
+class StagedBuckets(LengthBuckets):
+    """Batches of similar length, whatever the stage makes of the examples.
+
+    The loader must read in this process: worker processes would not see the next stage.
+
+    Args:
+        dataset: Told which epoch begins.
+        batch_size: As for ``LengthBuckets``, like all others.
+        options: The others.
+    """
+
+    def __init__(self, dataset: StagedDataset, batch_size: int, **options: Any) -> None:
+        super().__init__(dataset.lengths, batch_size, **options)
+        self.dataset = dataset
+
+    def _batches(self) -> Any:
+        self.dataset.begin(self._epoch)
+        self._lengths = np.asarray(self.dataset.lengths, dtype=np.int64)
+        return super()._batches()
+
+
+def stage_lengths_bp(
+    segments: Sequence[int], segment_length: int, tokenizer: Tokenizer
+) -> list[int]:
+    """Return the base pairs that just fill each number of segments with tokens.
+
+    Examples:
+        >>> stage_lengths_bp([1, 2], 128, Tokenizer())
+        [128, 256]
+        >>> stage_lengths_bp([1], 128, Tokenizer("kmer", k=4, stride=2))
+        [258]
+    """
+    tokens = [number * segment_length for number in segments]
+    return [(number - 1) * tokenizer.stride + tokenizer.k for number in tokens]
+
+
+def part_of(interval: Interval, start: int, length_bp: int) -> Interval:
+    """Return a part of an interval; ``start`` is counted 5' to 3' on the interval's strand.
+
+    Examples:
+        >>> str(part_of(Interval("chr1", 10, 40, "+"), 5, 10))
+        'chr1:15-25(+)'
+        >>> str(part_of(Interval("chr1", 10, 40, "-"), 5, 10))
+        'chr1:25-35(-)'
+    """
+    is_reverse = interval.strand == "-"
+    begin = interval.end - start - length_bp if is_reverse else interval.start + start
+    return replace(interval, start=begin, end=begin + length_bp)

@@ -1,0 +1,275 @@
+"""``predict --out``: tracks, resumed files and shards, to the byte what one run would write."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rmt_genomics.inference.calibration import Calibration
+from rmt_genomics.inference.growing import part_of
+from rmt_genomics.model import RMTClassifier
+from tests.cli.toys import fail, run, succeed
+from tests.inference.toys import TWO, dna, saved_model, write_fasta, write_table
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return saved_model(tmp_path / "model", segment_length=64, depth=1)
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Path:
+    """More records than one batch holds."""
+    return write_fasta(tmp_path / "toy.fa", {f"r{i}": dna(5 + i % 60, seed=i) for i in range(150)})
+
+
+def stop_after(lines: int, out: Path, whole: Path) -> None:
+    """Leave what a run killed after some lines, and in the middle of another, would leave."""
+    text = whole.read_text().splitlines(keepends=True)
+    part_of(out).write_text("".join(text[:lines]) + text[lines][:7])
+
+
+def begin(out: Path, *arguments: object) -> None:
+    """Begin a run and stop it, so that it is known what its lines are answers to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rmt_genomics.inference.growing.GrowingFile.write", _stop)
+        assert run(*arguments, "--out", out).exit_code == 130
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, 64, 65, 100, 150])
+def test_a_resumed_file_is_the_one_of_a_run_never_stopped(
+    tmp_path: Path, model: Path, fasta: Path, lines: int
+) -> None:
+    whole, out = tmp_path / "whole.tsv", tmp_path / "out.tsv"
+    succeed("predict", model, fasta, "--out", whole)
+    begin(out, "predict", model, fasta)
+    stop_after(lines, out, whole)
+
+    succeed("predict", model, fasta, "--out", out, "--resume")
+
+    assert out.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob("out.tsv.*"))
+
+
+@pytest.mark.slow
+def test_kill_9_loses_no_row_and_doubles_none(tmp_path: Path, model: Path) -> None:
+    fasta = write_fasta(tmp_path / "toy.fa", {f"r{i}": dna(300, seed=i) for i in range(400)})
+    out, whole = tmp_path / "out.tsv", tmp_path / "whole.tsv"
+    command = [sys.executable, "cli.py", "predict", str(model), str(fasta), "--device", "cpu"]
+    process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT)
+    while not part_of(out).exists() or part_of(out).read_bytes().count(b"\n") < 10:
+        assert process.poll() is None, "was to be killed on its way"
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    killed_at = part_of(out).read_bytes().count(b"\n")
+
+    succeed("predict", model, fasta, "--out", out, "--resume", "--device", "cpu")
+
+    succeed("predict", model, fasta, "--out", whole, "--device", "cpu")
+    assert out.read_bytes() == whole.read_bytes()
+    assert 10 <= killed_at < 400
+
+
+def test_a_stopped_run_is_not_overwritten_unasked(tmp_path: Path, model: Path, fasta: Path) -> None:
+    out = tmp_path / "out.tsv"
+    begin(out, "predict", model, fasta)
+
+    assert "a run that was stopped has left" in fail("predict", model, fasta, "--out", out)
+    succeed("predict", model, fasta, "--out", out, "--overwrite")
+
+
+def test_another_model_or_input_is_not_gone_on_with(
+    tmp_path: Path, model: Path, fasta: Path
+) -> None:
+    out, other = tmp_path / "out.tsv", saved_model(tmp_path / "other", segment_length=32)
+    begin(out, "predict", model, fasta)
+
+    assert "was begun with model" in fail("predict", other, fasta, "--out", out, "--resume")
+    window = ("--window", 40)
+    assert "with step None" in fail("predict", model, fasta, *window, "--out", out, "--resume")
+    write_fasta(fasta, {"r": "ACGT"})
+    assert "begun with sequences" in fail("predict", model, fasta, "--out", out, "--resume")
+
+
+@pytest.mark.parametrize("more", [(), ("--window", 20, "--step", 7, "--format", "bedgraph")])
+def test_joined_shards_are_the_file_of_one_run(
+    tmp_path: Path, model: Path, fasta: Path, more: tuple[object, ...]
+) -> None:
+    whole, joined = tmp_path / "whole.tsv", tmp_path / "joined.tsv"
+    arguments = ("predict", model, fasta, *more)
+    succeed(*arguments, "--out", whole)
+    shards = [tmp_path / f"shard{number}" for number in (1, 2, 3)]
+    for number, shard in enumerate(shards, start=1):
+        succeed(*arguments, "--shard", f"{number}/3", "--out", shard)
+
+    succeed("join", *reversed(shards), "--out", joined)
+
+    assert joined.read_bytes() == whole.read_bytes()
+    assert succeed("join", *shards).stdout == whole.read_text()
+    assert "shard 2 is not among those given" in fail("join", shards[0], shards[2])
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, 3, 40, 66])
+def test_a_resumed_shard_is_the_one_of_a_run_never_stopped(
+    tmp_path: Path, model: Path, fasta: Path, lines: int
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    arguments = ("predict", model, fasta, "--shard", "1/2")
+    succeed(*arguments, "--out", whole)
+    begin(out, *arguments)
+    stop_after(lines, out, whole)
+
+    succeed(*arguments, "--out", out, "--resume")
+
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
+def test_processes_write_the_file_of_one(tmp_path: Path, model: Path, fasta: Path) -> None:
+    whole, out = tmp_path / "whole.tsv", tmp_path / "out.tsv"
+    arguments = ("predict", model, fasta, "--device", "cpu", "--abstain-below", 0.6)
+    told = succeed(*arguments, "--out", whole).stderr
+
+    result = succeed(*arguments, "--out", out, "--processes", 2)
+
+    assert out.read_bytes() == whole.read_bytes()
+    assert result.stderr == told
+
+
+def test_windows_make_a_track_that_does_not_overlap(tmp_path: Path, model: Path) -> None:
+    fasta = write_fasta(tmp_path / "toy.fa", {"chr1": dna(21)})
+    windows = ("--window", 8, "--step", 4)
+    table = succeed("predict", model, fasta, *windows).stdout.splitlines()[1:]
+
+    head, *lines = succeed(
+        "predict", model, fasta, *windows, "--format", "bedgraph"
+    ).stdout.splitlines()
+
+    assert head == 'track type=bedGraph name="model gc"'
+    assert [line.split("\t")[:3] for line in lines] == [
+        ["chr1", str(start), str(end)]
+        for start, end in ((2, 6), (6, 10), (10, 14), (14, 18), (18, 19))
+    ]
+    assert [line.split("\t")[3] for line in lines] == [row.split("\t")[-1] for row in table]
+    first = succeed(
+        "predict", model, fasta, *windows, "--format", "bedgraph", "--class", "at"
+    ).stdout.splitlines()
+    assert [line.split("\t")[3] for line in first[1:]] == [row.split("\t")[-2] for row in table]
+
+
+def test_a_bed_file_has_the_labels(tmp_path: Path, model: Path) -> None:
+    fasta = write_fasta(tmp_path / "toy.fa", {"chr1": dna(21)})
+    bed = write_table(tmp_path / "a.bed", "chr1 3 9 x 0 -", "chr1 0 6 x 0 +")
+    table = succeed("predict", model, fasta, "--intervals", bed).stdout.splitlines()[1:]
+
+    result = succeed("predict", model, fasta, "--intervals", bed, "--format", "bed")
+
+    head, *lines = (line.split("\t") for line in result.stdout.splitlines())
+    assert head == ['track name="model" useScore=1']
+    for line, row in zip(lines, (row.split("\t") for row in table), strict=True):
+        assert line == [*row[:3], row[5], str(round(1000 * float(row[6]))), row[3]]
+
+
+def test_rows_that_abstain_are_counted(model: Path, fasta: Path) -> None:
+    plain = [line.split("\t") for line in succeed("predict", model, fasta).stdout.splitlines()[1:]]
+    bar = float(sorted(row[3] for row in plain)[50])
+
+    result = succeed("predict", model, fasta, "--abstain-below", bar)
+
+    rows = [line.split("\t") for line in result.stdout.splitlines()[1:]]
+    count = sum(row[2] == "abstain" for row in rows)
+    assert 40 < count < 60
+    assert result.stderr == f"{count} of 150 rows abstain.\n"
+    for row, before in zip(rows, plain, strict=True):
+        assert row[3:] == before[3:]
+        assert row[2] in (before[2], "abstain")
+
+
+def test_calibrated_probabilities_and_sets_of_labels(model: Path, fasta: Path) -> None:
+    told = fail("predict", model, fasta, "--coverage", 0.9)
+    assert "model: has no calibration.json, but --calibrated and --coverage need one" in told
+    calibration = Calibration(TWO["task"], TWO["classes"], 3.0, np.linspace(0.3, 0.52, 30))
+    calibration.save(model)
+    records = [line.split("\n")[1] for line in fasta.read_text().split(">")[1:]]
+    answers = RMTClassifier.from_pretrained(model).predict_proba(records)
+
+    result = succeed("predict", model, fasta, "--coverage", 0.9, "--calibrated")
+
+    head, *rows = (line.split("\t") for line in result.stdout.splitlines())
+    assert head[2:] == ["label", "score", "labels", "prob_at", "prob_gc"]
+    sets = calibration.label_sets(answers, 0.9)
+    assert [row[4] for row in rows] == [";".join(each) for each in sets]
+    assert {len(each) for each in sets} == {1, 2}
+    found = np.array([row[5:] for row in rows], dtype=float)
+    np.testing.assert_allclose(found, calibration.apply(answers), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--resume",), "--resume needs --out"),
+        (("--shard", "1/2"), "--shard needs --out"),
+        (("--processes", 2), "--processes needs --out"),
+        (("--shard", "1/2", "--processes", 2, "--out", "x"), "--processes and --shard cannot both"),
+        (("--shard", "3/2", "--out", "x"), "'3/2' is no share: write 1/4"),
+        (("--coverage", 1), "is not in the range 0<x<1"),
+    ],
+)
+def test_what_makes_no_sense_is_a_mistyped_command(
+    model: Path, fasta: Path, arguments: tuple[object, ...], words: str
+) -> None:
+    result = run("predict", model, fasta, *arguments)
+
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--class", "at"), "--class needs --format bedgraph"),
+        (("--format", "bed", "--coverage", 0.9), "--coverage needs --format tsv"),
+        (("--format", "bedgraph", "--abstain-below", 0.9), "--abstain-below needs labels"),
+        (("--format", "bedgraph", "--class", "x"), "the model has no class 'x', but bedGraph"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(
+    model: Path, fasta: Path, arguments: tuple[object, ...], words: str
+) -> None:
+    assert words in fail("predict", model, fasta, *arguments)
+
+
+def test_what_cannot_be_read_again_is_not_resumed(tmp_path: Path, model: Path) -> None:
+    told = fail("predict", model, "-", "--out", tmp_path / "out.tsv", "--resume")
+
+    assert "is no file on a disk, but --resume, --shard and --processes read" in told
+
+
+def test_a_regression_has_one_number(tmp_path: Path) -> None:
+    settings = {"task": "regression", "classes": ("strength",)}
+    model = saved_model(tmp_path / "model", **settings)
+    fasta = write_fasta(tmp_path / "toy.fa", {"r1": "ACGTAC", "r2": "GG"})
+
+    head, *rows = (
+        line.split("\t") for line in succeed("predict", model, fasta).stdout.splitlines()
+    )
+
+    assert head == ["record", "length", "prediction"]
+    values = RMTClassifier.from_pretrained(model).predict(["ACGTAC", "GG"])
+    assert [float(row[2]) for row in rows] == pytest.approx(values, rel=1e-4)
+    assert "leave --calibrated" in fail("predict", model, fasta, "--abstain-below", 0.5)
+    assert "--format bed shows labels" in fail("predict", model, fasta, "--format", "bed")
+    track = succeed("predict", model, fasta, "--format", "bedgraph").stdout.splitlines()
+    assert track[1].split("\t") == ["r1", "0", "6", rows[0][2]]

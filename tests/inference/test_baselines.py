@@ -1,0 +1,156 @@
+"""Baselines answer for the same examples, and the better k is chosen elsewhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rmt_genomics.inference import baselines
+from rmt_genomics.inference.baselines import fit_kmers, most_common, rivals, segment_by_segment
+from rmt_genomics.inference.kmer_baseline import KmerBaseline
+from rmt_genomics.model.ablation import average_of_segments
+from tests.inference.judged_toys import judged_of, sequences_of
+
+
+def test_the_most_common_label_is_called_everywhere(tmp_path: Path) -> None:
+    judged = judged_of(tmp_path, [20] * 6)
+
+    rows = most_common(np.array([1, 1, 1, 0]), judged)
+
+    assert rows.tolist() == [[0.25, 0.75]] * 6
+    found = judged.metrics(rows)
+    assert (found["accuracy"], found["mcc"], found["auroc"]) == (0.5, 0.0, 0.5)
+
+
+def test_of_numbers_the_mean_is_said_everywhere(tmp_path: Path) -> None:
+    judged = judged_of(tmp_path, [20] * 4, task="regression", classes=("label",))
+
+    (mean, *_) = rivals(judged, np.array([1.0, 2.0]), None)
+
+    assert (mean.name, mean.outputs.tolist()) == ("mean", [[1.5]] * 4)
+
+
+def test_long_examples_are_read_segment_by_segment(tmp_path: Path) -> None:
+    judged = judged_of(tmp_path, [25, 6, 7, 3, 12])
+
+    rows = segment_by_segment(judged)
+
+    codes = sequences_of(judged)
+    np.testing.assert_allclose(rows, average_of_segments(judged.model, codes), atol=1e-12)
+    assert rows[[1, 3]].tolist() == judged.probabilities[[1, 3]].tolist()
+    assert np.abs(rows - judged.probabilities)[[0, 2, 4]].min() > 0
+
+
+def test_the_better_k_is_chosen_on_other_examples(tmp_path: Path) -> None:
+    judged = judged_of(tmp_path, [60] * 12)
+    chosen = fit_kmers(judged.store, judged.examples, judged.targets, judged)
+
+    assert set(chosen.by_k) == {4, 6}
+    assert chosen.best is chosen.by_k[chosen.k]
+    ratings = {
+        k: judged.metrics(each.predict_proba(sequences_of(judged)))["mcc"]
+        for k, each in chosen.by_k.items()
+    }
+    assert ratings[chosen.k] == max(ratings.values())
+    assert chosen.by_k[6].coefficients.shape == (2, 2080)
+
+
+def test_the_validation_part_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = judged_of(tmp_path, [60] * 12)
+    for ratings, better in (([0.3, 0.1, 0.2, 0.1, 0.4, 0.2], 6), ([0.3, 0.5, 0.2] * 2, 4)):
+        left = iter(ratings)  # three strengths of 4-mers, then of 6-mers; equal: the shorter
+        monkeypatch.setattr(baselines, "_rating", lambda *_, left=left: (next(left), 0.0))
+        assert fit_kmers(judged.store, judged.examples, judged.targets, judged).k == better
+
+
+def test_all_baselines_have_a_name_and_the_better_one_says_which_k(tmp_path: Path) -> None:
+    judged = judged_of(tmp_path, [60] * 12)
+    kmers = fit_kmers(judged.store, judged.examples, judged.targets, judged)
+
+    found = rivals(judged, judged.targets, kmers)
+
+    names = ["majority", "kmer_logistic", "kmer4_logistic", "kmer6_logistic", "chunk_average"]
+    assert [each.name for each in found] == names
+    assert [each.more for each in found] == [{}, {"k": kmers.k}, {"k": 4}, {"k": 6}, {}]
+    assert [each.words is None for each in found] == [False, False, True, True, False]
+    assert found[1].outputs.tolist() == found[2 if kmers.k == 4 else 3].outputs.tolist()
+    (alone,) = rivals(judged, None, None)
+    assert alone.name == "chunk_average"
+
+
+def test_numbers_have_a_ridge_regression(tmp_path: Path) -> None:
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    judged = judged_of(tmp_path, [60] * 12, task="regression", classes=("label",))
+    kmers = fit_kmers(judged.store, judged.examples, judged.targets, judged)
+
+    names = [each.name for each in rivals(judged, judged.targets, kmers)]
+
+    assert names == ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "chunk_average"]
+    codes = sequences_of(judged)
+    shares = np.stack([baselines.kmer_shares([each], kmers.k)[0] for each in codes])
+    scaled = StandardScaler().fit_transform(shares)
+    oracle = Ridge(alpha=1.0).fit(scaled, judged.targets).predict(scaled)
+    np.testing.assert_allclose(kmers.best.predict_proba(codes)[:, 0], oracle, atol=1e-9)
+
+
+def test_very_large_sets_are_fitted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = judged_of(tmp_path, [60] * 12)
+    strengths: list[float] = []
+    fit = KmerBaseline.fit_shares
+
+    def noting(*arguments: object, strength: float, **more: object) -> KmerBaseline:
+        strengths.append(strength)
+        return fit(*arguments, strength=strength, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(baselines, "_LARGE", 12 * 136)
+    monkeypatch.setattr(KmerBaseline, "fit_shares", noting)
+    fit_kmers(judged.store, judged.examples, judged.targets, judged)
+
+    assert strengths == [1.0, 0.01, 0.001, 0.01]
+
+
+def test_more_train_rows_than_memory_holds_are_drawn_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = judged_of(tmp_path, [60] * 12)
+    monkeypatch.setattr(baselines, "_MOST", 8 * 4**6)
+    rows: list[int] = []
+    fit = KmerBaseline.fit_shares
+
+    def noting(shares: np.ndarray, targets: np.ndarray, *more: object, **by: object) -> object:
+        assert len(shares) == len(targets)
+        rows.append(len(shares))
+        return fit(shares, targets, *more, **by)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(KmerBaseline, "fit_shares", noting)
+    found = fit_kmers(judged.store, judged.examples, judged.targets, judged)
+
+    assert rows == [12] * 3 + [8] * 3
+    (note,) = found.notes
+    assert note.startswith("The 6-mer baseline was fitted on 8 of 12 train rows, drawn at random")
+
+
+def test_examples_are_counted_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = judged_of(tmp_path, [60] * 12)
+    kmers = fit_kmers(judged.store, judged.examples, judged.targets, judged)
+    at_once = rivals(judged, None, kmers)
+    monkeypatch.setattr(baselines, "_ROWS_AT_ONCE", 5)
+
+    in_parts = rivals(judged, None, kmers)
+
+    for one, other in zip(at_once, in_parts, strict=True):
+        np.testing.assert_allclose(one.outputs, other.outputs, atol=1e-12)
+
+
+def test_examples_of_one_part_are_taken_out_in_order(tmp_path: Path) -> None:
+    judged = judged_of(tmp_path, [20, 21, 22])
+
+    some = judged.some(np.array([2, 0]))
+
+    assert [example.name for example in some.examples] == ["r2", "r0"]
+    assert some.probabilities.tolist() == judged.probabilities[[2, 0]].tolist()
+    assert some.targets.tolist() == judged.targets[[2, 0]].tolist()

@@ -1,0 +1,79 @@
+"""The report in a real browser: nothing is fetched, nothing complains, nothing sticks out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rmt_genomics.reports import write_report
+from tests.reports.browser import Page, find_chromium, open_browser
+from tests.reports.toys import write_regression, write_run
+
+PHONE, DESK = 360, 1200
+STICKING_OUT = """
+[...document.querySelectorAll("main *")].filter(e => !e.closest(".scroll *") &&
+  e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).length
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("needs Chromium: none is on the path, and CHROMIUM names none")
+    with open_browser(program, tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture(scope="module", params=["run", "many classes", "regression"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    if request.param == "regression":
+        return write_report(write_regression(folder))
+    many = tuple(f"Class_with_a_rather_long_name_{number}" for number in range(22))
+    return write_report(write_run(folder, **({} if request.param == "run" else {"classes": many})))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_it_is_quiet_and_fits(
+    browser: Page, report: Path, width: int, scheme: str, tmp_path: Path
+) -> None:
+    browser.open(report, width=width, scheme=scheme)
+
+    assert browser.value_of("document.documentElement.scrollWidth") <= width
+    assert browser.value_of(STICKING_OUT) == 0
+    background = browser.value_of("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    assert browser.requests() == [report.resolve().as_uri()]
+    assert browser.complaints() == []
+    browser.picture(tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_letters_in_pictures_can_be_read_on_a_phone(browser: Page, report: Path) -> None:
+    browser.open(report, width=PHONE)
+
+    sizes = browser.value_of(
+        "[...document.querySelectorAll('svg.plot')].map(s => {"
+        "const t = [...s.querySelectorAll('text')].filter(t => t.textContent.trim());"
+        "return Math.min(...t.map(e => parseFloat(getComputedStyle(e).fontSize)))"
+        " * s.getBoundingClientRect().width / s.viewBox.baseVal.width})"
+    )
+
+    assert sizes
+    assert min(sizes) >= 7
+
+
+def test_what_is_wrong_with_a_page_would_be_seen(browser: Page, tmp_path: Path) -> None:
+    page = tmp_path / "bad.html"
+    page.write_text(
+        "<meta name=viewport content='width=device-width'><main><p style='width:900px'>x</p>"
+        "</main><img src='gone.png'><script>console.error('no')</script>"
+    )
+    browser.open(page, width=PHONE)
+
+    assert browser.value_of(STICKING_OUT) == 1
+    assert browser.value_of("document.documentElement.scrollWidth") > PHONE
+    assert len(browser.requests()) == 2
+    assert len(browser.complaints()) >= 2

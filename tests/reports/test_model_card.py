@@ -1,0 +1,106 @@
+"""The model card: true, readable by the hub, and never written over once it is somebody's own."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from rmt_genomics import RMTClassifier
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.reports import write_model_card
+from rmt_genomics.reports.model_card import _code, _plain
+from tests.inference.toys import saved_model
+from tests.reports.toys import NASTY, THREE, write_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A model folder with all that its training left; the card is that of ``save_pretrained``."""
+    saved_model(tmp_path / "run", classes=THREE, task="multiclass")
+    return write_run(tmp_path / "run")
+
+
+def card_of(folder: Path) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return write_model_card(folder).read_text(encoding="utf-8")
+
+
+def test_the_bare_card_of_a_saved_model_is_replaced(run: Path) -> None:
+    assert "PytorchModelHubMixin" in (run / "README.md").read_text()
+
+    text = card_of(run)
+
+    assert "PytorchModelHubMixin" not in text
+    assert "is better than the best baseline, chunks, averaged" in text
+    assert "| MCC | 0.8000 | 0.0000 | 0.6000 | 0.7000 |" in text
+    assert "86 labelled examples of" in text
+    assert "11.1% of test are near-duplicates" in text
+    assert 'preset = "tiny"' in text
+    assert 'RMTClassifier.from_pretrained("' in text
+    assert "rmt-genomics predict" in text
+
+
+def test_the_hub_can_read_its_front_matter(run: Path) -> None:
+    text = card_of(run)
+    card = ModelCard(text)
+
+    assert card.data.library_name == "rmt-genomics"
+    assert "multiclass" in (card.data.tags or [])
+    assert "matthews_correlation" in (card.data.metrics or [])
+    assert card.data.license is None
+    assert "\n# license: yours to choose before you publish this model\n---\n" in text
+
+
+def test_names_are_shown_as_they_are(run: Path) -> None:
+    text = card_of(run)
+
+    assert f"`{NASTY}`" in text
+    assert "Of the class \\<b\\>&\"'\\</b\\> there are few examples." in text
+    assert _code("a`b") == "`` a`b ``"
+    assert _plain("a_b\n*c* |") == r"a\_b \*c\* \|"
+
+
+def test_a_model_alone_gets_a_card_too(tmp_path: Path) -> None:
+    text = card_of(saved_model(tmp_path / "model"))
+
+    assert "which of two classes a sequence is of: `at`, `gc`" in text
+    assert "## Results" not in text
+    assert "## Data" not in text
+
+
+def test_our_own_card_is_brought_up_to_date(run: Path) -> None:
+    card_of(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"mcc": 0.1234}))
+
+    assert "| MCC | 0.1234 |" in card_of(run)
+    assert card_of(run) == card_of(run)
+
+
+@pytest.mark.parametrize("edit", ["More words.\n", "\nMIT licence.", "# Mine alone"])
+def test_a_card_that_was_edited_is_kept(run: Path, edit: str) -> None:
+    mine = edit if edit.startswith("#") else edit + card_of(run)
+    (run / "README.md").write_text(mine)
+
+    with pytest.warns(RMTGenomicsWarning, match=r"README\.md: was edited, so it is kept"):
+        write_model_card(run)
+
+    assert (run / "README.md").read_text() == mine
+
+
+def test_a_saved_model_keeps_the_card_and_can_be_loaded(run: Path) -> None:
+    text = card_of(run)
+
+    RMTClassifier.from_pretrained(run).save_pretrained(run)
+
+    assert (run / "README.md").read_text() == text
+    assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no config\.json, but a model card describes a model"):
+        write_model_card(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,188 @@
+"""A batch that does not fit is computed in parts; the step stays that of the whole batch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rmt_genomics.datasets import Batch
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.model import RMTClassifier
+from rmt_genomics.training.checkpoints import read_checkpoint
+from rmt_genomics.training.micro_batches import MicroBatches, cut, is_out_of_memory
+from tests.model.toys import toy
+from tests.training.toys import run, write_data
+
+CPU_WORDS = (
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 8 bytes. Error code 12 (Cannot allocate memory)"
+)
+ERRORS = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CPU_WORDS), MemoryError()]
+
+
+def batch(lengths: list[int]) -> Batch:
+    torch.manual_seed(1)
+    codes = torch.randint(0, 4, (len(lengths), max(lengths)), dtype=torch.uint8)
+    targets = torch.arange(len(lengths)) % 3
+    return Batch(codes, torch.tensor(lengths), targets, [f"r{n}" for n in range(len(lengths))])
+
+
+class Step:
+    """A model's loss of some examples, in a machine that holds only so many."""
+
+    def __init__(self, fitting: int, error: BaseException, **model: Any) -> None:
+        self.model = toy(**model)
+        self.fitting = fitting
+        self.error = error
+        self.sizes: list[int] = []
+
+    def __call__(self, part: Batch) -> Tensor:
+        self.sizes.append(len(part.names))
+        logits = self.model(part.codes, part.lengths)
+        if len(part.names) > self.fitting:
+            raise self.error
+        return F.cross_entropy(logits, part.targets, reduction="sum")
+
+    def gradients(self, whole: Batch, micro: MicroBatches) -> tuple[float, list[Tensor]]:
+        self.model.zero_grad()
+        total = micro.total(self, whole, self.model.parameters())
+        (total / len(whole.names)).backward()
+        return total.item(), [p.grad.clone() for p in self.model.parameters()]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["gpu", "cpu", "python"])
+def test_when_memory_runs_out_half_the_examples_give_the_same_gradients(
+    error: BaseException,
+) -> None:
+    whole, micro, small = batch([40, 9, 33, 4, 20, 6, 1]), MicroBatches(), Step(2, error)
+    loss, gradients = Step(99, error).gradients(whole, MicroBatches())
+
+    with pytest.warns(RMTGenomicsWarning, match="memory ran out") as told:
+        less, by_parts = small.gradients(whole, micro)
+
+    assert str(told[0].message).startswith(
+        "memory ran out with 7 of 7 examples at a time; going on with 3 at a time, and adding"
+    )
+    assert small.sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert micro.rows == 1
+    assert less == pytest.approx(loss, rel=1e-12)
+    torch.testing.assert_close(by_parts, gradients, rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_are_those_of_plain_autograd() -> None:
+    whole, step = batch([20, 7, 13]), Step(99, MemoryError())
+    _, gradients = step.gradients(whole, MicroBatches())
+
+    step.model.zero_grad()
+    (step(whole) / 3).backward()
+
+    plain = [each.grad for each in step.model.parameters()]
+    torch.testing.assert_close(gradients, plain, rtol=1e-10, atol=1e-14)
+
+
+def test_a_parameter_that_is_not_used_gets_a_gradient_of_zero() -> None:
+    step, other = Step(99, MemoryError()), torch.nn.Parameter(torch.ones(3))
+
+    micro = MicroBatches()
+    micro.total(step, batch([5, 4]), [*step.model.parameters(), other]).backward()
+
+    assert torch.equal(other.grad, torch.zeros(3))  # type: ignore[arg-type]
+
+
+def test_gradients_of_earlier_batches_stay_when_memory_runs_out() -> None:
+    """The batch that failed leaves nothing of itself behind."""
+    whole, step, micro = batch([20, 7, 13, 5]), Step(2, MemoryError()), MicroBatches()
+    with pytest.warns(RMTGenomicsWarning):
+        _, once = step.gradients(whole, micro)
+
+    micro.rows = None
+    with pytest.warns(RMTGenomicsWarning):
+        (micro.total(step, whole, step.model.parameters()) / 4).backward()
+
+    twice = [each.grad for each in step.model.parameters()]
+    torch.testing.assert_close(twice, [2 * each for each in once], rtol=1e-9, atol=1e-12)
+
+
+def test_one_example_is_replayed_before_it_is_too_long() -> None:
+    step, micro, whole = Step(0, MemoryError()), MicroBatches(), batch([20, 1200])
+
+    with (
+        pytest.warns(RMTGenomicsWarning, match=r"going on with replay \(training\.replay = true\)"),
+        pytest.raises(ConfigError, match=r"r1: a step needs more memory .* of 1,200 bp\. Set"),
+    ):
+        micro.total(step, Batch(*(each[1:] for each in whole)), step.model.parameters())
+
+    assert micro.must_replay
+
+
+def test_other_errors_are_no_lack_of_memory() -> None:
+    step = Step(0, RuntimeError("a shape does not fit"))
+
+    with pytest.raises(RuntimeError, match="a shape"):
+        MicroBatches().total(step, batch([5, 4]), step.model.parameters())
+
+    assert not is_out_of_memory(ValueError("memory"))
+
+
+def test_a_batch_without_rows_has_no_loss_and_gradients_of_zero() -> None:
+    step, whole = Step(9, MemoryError()), batch([3])
+    nothing = Batch(whole.codes[:0], whole.lengths[:0], whole.targets[:0], [])
+
+    total = MicroBatches().total(step, nothing, step.model.parameters())
+    total.backward()
+
+    assert total.item() == 0
+    assert step.sizes == []
+    assert all(not each.grad.any() for each in step.model.parameters())  # type: ignore[union-attr]
+
+
+def test_parts_are_no_wider_than_their_longest() -> None:
+    whole = batch([40, 9, 33])
+
+    parts = list(cut(whole, 2))
+
+    assert [part.codes.shape for part in parts] == [(2, 40), (1, 33)]
+    assert [part.names for part in parts] == [["r0", "r1"], ["r2"]]
+    assert [part.codes.shape for part in cut(whole, None)] == [(3, 40)]
+
+
+def test_cast_weights_serve_one_part_only() -> None:
+    """In bf16 the copies of weights belong to the graph of the part that made them."""
+    whole, step = batch([40, 9, 33, 4]), Step(9, MemoryError())
+    step.model.float()
+    found = []
+    for rows in (None, 1):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            total = MicroBatches(rows).total(step, whole, step.model.parameters())
+        step.model.zero_grad()
+        total.backward()
+        found.append([each.grad for each in step.model.parameters()])
+
+    torch.testing.assert_close(*found, rtol=0.1, atol=0.05)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_less_and_remembers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, forward = write_data(tmp_path), RMTClassifier.forward
+    run(data, tmp_path / "large")
+
+    def of_a_small_machine(self: RMTClassifier, codes: Tensor, *rest: Any, **more: Any) -> Tensor:
+        logits = forward(self, codes, *rest, **more)
+        if len(codes) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return logits
+
+    monkeypatch.setattr(RMTClassifier, "forward", of_a_small_machine)
+    with pytest.warns(RMTGenomicsWarning, match="The steps stay the same"):
+        run(data, tmp_path / "small")
+
+    large, small = (
+        read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("large", "small")
+    )
+    torch.testing.assert_close(large["state_dict"], small["state_dict"], rtol=1e-4, atol=1e-5)
+    assert small["micro_batches"] == {"rows": 2, "must_replay": False}

@@ -1,0 +1,304 @@
+"""Labels that are numbers: trained on, judged and predicted in their own unit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rmt_genomics import RMTClassifier
+from rmt_genomics.datasets import LabelScheme
+from rmt_genomics.errors import CheckpointError, ConfigError, DataError
+from rmt_genomics.model.metrics import regression_metrics
+from rmt_genomics.training.loss import RegressionLoss, loss_of, target_scale
+from tests.cli.toys import fail, succeed
+from tests.cli.toys import run as run_command
+from tests.training.toys import run, sequence, settings
+
+TINY = [f"--set={key}" for key in (
+    *("model.dim=8", "model.depth=1", "model.heads=2", "model.segment_length=16"),
+    *("model.num_memory_tokens=2", "model.stem_width=3", "model.pooling=mean"),
+    *("training.batch_size=4", "training.learning_rate=0.01", "training.max_epochs=4"),
+)]  # fmt: skip
+UNIT = (300.0, 50.0)  # labels are 300 + 50 x the share of GC, as a temperature might be
+
+
+def write_csv(path: Path, *, count: int = 80, seed: int = 0) -> Path:
+    """Write sequences of 30 to 60 bp, and a number that follows from their GC share."""
+    random = np.random.default_rng(seed)
+    rows = ["name,sequence,label"]
+    for place in range(count):
+        letters = sequence(random, random.uniform(0.1, 0.9), int(random.integers(30, 60)))
+        gc = sum(letters.count(each) for each in "GC") / len(letters)
+        rows.append(f"r{place},{letters},{UNIT[0] + UNIT[1] * gc:.4f}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def write_random(path: Path, *, count: int) -> Path:
+    """Write records r0, r1 and so on of random letters."""
+    random = np.random.default_rng(0)
+    path.write_text("".join(f">r{place}\n{sequence(random, 0.5, 40)}\n" for place in range(count)))
+    return path
+
+
+def labels_of(table: Path) -> np.ndarray:
+    return np.array([float(line.split(",")[2]) for line in table.read_text().splitlines()[1:]])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with toy.csv, new.csv, and the run that the command line made of the first."""
+    folder = tmp_path_factory.mktemp("regression")
+    write_csv(folder / "toy.csv")
+    write_csv(folder / "new.csv", count=40, seed=1)
+    result = succeed(
+        "train", folder / "toy.csv", "--labels", "column", "--out", folder / "run", *TINY
+    )
+    assert "predicted as numbers (regression)" in result.stderr
+    assert result.stdout.splitlines()[0].startswith("metric\tmodel\tmean\tkmer_ridge")
+    return folder
+
+
+class TestFromAFileToPredictions:
+    """Train, predict and evaluate on the command line."""
+
+    def test_what_was_learned_holds_for_new_sequences(self, trained: Path) -> None:
+        result = succeed("predict", trained / "run", trained / "new.csv")
+
+        header, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+        assert header == ["record", "length", "prediction"]
+        truth, values = labels_of(trained / "new.csv"), np.array([float(row[2]) for row in rows])
+        assert regression_metrics(truth, values, classes=("label",))["r2"] > 0.3
+        assert 250 < values.min() < values.max() < 400  # in the label's unit
+
+    def test_the_loss_fell_and_each_epoch_has_its_scores(self, trained: Path) -> None:
+        rows = [
+            json.loads(line)
+            for line in (trained / "run/metrics.jsonl").read_text().split("\n")[:-1]
+        ]
+        assert len(rows) == 4
+        assert rows[-1]["val_loss"] < 0.8 * rows[0]["val_loss"]
+        assert rows[-1]["val_r2"] > 0.3
+        assert -1 <= rows[-1]["val_pearson"] <= 1
+        assert "val_mcc" not in rows[0]
+        table = (trained / "run/metrics.csv").read_text().splitlines()
+        assert table[0].split(",") == list(rows[0])
+        assert len(table) == 5
+
+    def test_the_model_keeps_the_scale_of_the_training_part(self, trained: Path) -> None:
+        config = json.loads((trained / "run/config.json").read_text())
+        rows = [line.split("\t") for line in (trained / "run/split.tsv").read_text().splitlines()]
+        column = rows[0].index("label")
+        train = np.array([float(row[column]) for row in rows[1:] if row[-1] == "train"])
+        assert config["task"] == "regression"
+        assert config["classes"] == ["label"]
+        assert config["target_mean"] == pytest.approx(train.mean(), rel=1e-12)
+        assert config["target_std"] == pytest.approx(train.std(), rel=1e-12)
+
+    def test_metrics_are_those_of_numbers(self, trained: Path) -> None:
+        metrics = json.loads((trained / "run/metrics.json").read_text())
+        assert metrics["task"] == "regression"
+        assert {"n", "pearson", "spearman", "r2", "mae", "rmse"} <= metrics.keys()
+        assert metrics["baselines"]["mean"]["r2"] <= 0
+        assert metrics["baselines"]["kmer_ridge"]["r2"] > 0.9  # GC is what k-mers see best
+        assert "confusion" not in metrics
+
+    def test_evaluate_judges_by_the_numbers_of_a_table(self, trained: Path, tmp_path: Path) -> None:
+        succeed(
+            *("evaluate", trained / "run", trained / "new.csv", "--labels", "column"),
+            *("--out", tmp_path / "out"),
+        )
+        metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+        assert metrics["n"] == 40
+        assert metrics["r2"] > 0.3
+        header, first, *_ = (tmp_path / "out/predictions.tsv").read_text().splitlines()
+        assert header == "record\tlength\ttruth\tprediction"
+        truth, prediction = map(float, first.split("\t")[2:])
+        assert abs(truth - prediction) < 100
+
+    def test_evaluate_refuses_what_is_no_number(self, trained: Path, tmp_path: Path) -> None:
+        bad = tmp_path / "bad.csv"
+        bad.write_text("name,sequence,label\na,ACGT,1.5\nb,GGCC,high\n")
+        message = fail(
+            *("evaluate", trained / "run", bad, "--labels", "column", "--out", tmp_path / "out")
+        )
+        assert "1 of 2 labels are no numbers ('high' at record 'b')" in message
+        assert not (tmp_path / "out").exists()
+
+    def test_a_stopped_run_goes_on(self, trained: Path, tmp_path: Path) -> None:
+        """The scale comes from the same training part, so nothing of it need be remembered."""
+        arguments = ("train", trained / "toy.csv", "--labels", "column", "--out", tmp_path / "run")
+        result = succeed(*arguments, *TINY)
+        assert result.stdout  # ends as a run that was resumed at its end
+        resumed = succeed(*arguments, "--resume")
+        assert "Nothing was left to do" in resumed.stderr
+        assert resumed.stdout == result.stdout
+
+    def test_split_counts_numbers_in_bins(self, trained: Path, tmp_path: Path) -> None:
+        result = succeed(
+            *("split", trained / "toy.csv", "--labels", "column", "--out", tmp_path / "s.tsv"),
+            *("--by", "stratified"),
+        )
+        rows = [line.split("\t") for line in result.stdout.splitlines()]
+        assert rows[0] == ["label", "train", "validation", "test"]
+        assert rows[-1] == ["(all)", "64", "8", "8"]
+        assert len(rows) == 7
+        assert all(" to " in row[0] and int(row[1]) > 9 for row in rows[1:-1])
+
+    def test_inspect_says_the_range_not_each_number(self, trained: Path) -> None:
+        result = succeed("inspect", trained / "toy.csv", "--labels", "column")
+        lowest, highest = labels_of(trained / "toy.csv").min(), labels_of(trained / "toy.csv").max()
+        (line,) = [each for each in result.stderr.splitlines() if "labelled examples" in each]
+        assert line.startswith("80 labelled examples, ")
+        assert f"different numbers: lowest {lowest:g}, median " in line
+        assert line.endswith(f"highest {highest:g}")
+        assert "  task: regression" in result.stderr.splitlines()
+
+    def test_split_takes_whole_numbers_for_numbers_if_asked_to(self, tmp_path: Path) -> None:
+        fasta, labels = write_random(tmp_path / "toy.fa", count=40), tmp_path / "l.tsv"
+        labels.write_text("record\tlabel\n" + "".join(f"r{n}\t{n}\n" for n in range(40)))
+        arguments = ("split", fasta, "--labels", labels, "--out", tmp_path / "s.tsv")
+        result = run_command(*arguments, "--by", "stratified")
+        assert result.exit_code == 1
+        assert "the labels are 40 different whole numbers" in result.stderr
+        assert "set data.task (split: --task) to 'regression'" in result.stderr
+
+        result = succeed(*arguments, "--by", "stratified", "--task", "regression")
+        assert result.stdout.splitlines()[1].startswith("0 to 7\t")
+
+
+class TestSettings:
+    """A user may say what the labels are."""
+
+    def test_whole_numbers_are_predicted_if_asked_for(self, tmp_path: Path) -> None:
+        fasta = write_random(tmp_path / "toy.fa", count=10)
+        labels = tmp_path / "l.tsv"
+        labels.write_text("record\tlabel\n" + "".join(f"r{n}\t{n % 3}\n" for n in range(10)))
+
+        result = run((fasta, labels), tmp_path / "run", data__task="'regression'")
+
+        model = RMTClassifier.from_pretrained(result.model_dir)
+        assert model.config.task == "regression"
+        assert all(isinstance(value, float) for value in model.predict(["ACGT", "GG"]))
+
+    @pytest.mark.parametrize("task", ["rank", 1])
+    def test_another_word_is_refused(self, task: object) -> None:
+        with pytest.raises(
+            ConfigError, match=r"data.task is .*, but must be 'auto' or 'classifica"
+        ):
+            settings(data__task=repr(task))
+
+    def test_numbers_that_are_all_alike_in_train_are_refused(self, tmp_path: Path) -> None:
+        fasta, labels = write_random(tmp_path / "toy.fa", count=4), tmp_path / "l.tsv"
+        parts = ["1.5\ttrain", "1.5\ttrain", "1.5\ttrain", "2.5\tvalidation"]
+        rows = "".join(f"r{place}\t{part}\n" for place, part in enumerate(parts))
+        labels.write_text("record\tlabel\tsplit\n" + rows)
+        with pytest.raises(DataError, match=r"all 3 labels of the training part are 1.5, but"):
+            run((fasta, labels), tmp_path / "run", data__task="'regression'")
+
+
+class TestTheScale:
+    """Loss and model use one scale, in opposite directions."""
+
+    def test_knowing_only_the_mean_costs_one(self) -> None:
+        targets = np.array([300.0, 310, 320, 390])
+        scale = target_scale(targets)
+        scheme = LabelScheme(("label",), "regression")
+        loss = loss_of(scheme, targets, "balanced", scale)
+        assert isinstance(loss, RegressionLoss)
+        assert loss(torch.zeros(4, 1), torch.from_numpy(targets).float()).item() == pytest.approx(1)
+
+    def test_a_perfect_answer_costs_nothing_and_is_the_label(self) -> None:
+        from tests.model.toys import toy
+
+        targets = np.array([-3.0, 4, 12.5])
+        scale = target_scale(targets)
+        model = toy(task="regression", classes=("label",), **scale)
+        logits = torch.from_numpy((targets - targets.mean()) / targets.std())[:, None]
+        np.testing.assert_allclose(model.answers(logits)[:, 0].numpy(), targets, rtol=1e-12)
+        loss = RegressionLoss(scale["target_mean"], scale["target_std"])
+        assert loss(logits, torch.from_numpy(targets)).item() < 1e-12
+
+    @pytest.mark.parametrize(
+        ("numbers", "message"),
+        [
+            ([1e9, 1e9 + 1], "differences of a ten-thousandth of their size"),
+            ([1e300, 2e300], "must fit into float32 numbers"),
+            ([-1e308, 1e308], "must fit into float32 numbers"),
+            ([2.0, 2.0], "all 2 labels of the training part are 2"),
+        ],
+    )
+    def test_numbers_that_float32_cannot_tell_apart_are_refused(
+        self, numbers: list[float], message: str
+    ) -> None:
+        with pytest.raises(DataError, match=message):
+            target_scale(np.array(numbers))
+
+
+class TestTheModel:
+    """What a notebook meets."""
+
+    def regression(self, **changes: Any) -> RMTClassifier:
+        from tests.model.toys import toy
+
+        settings = {"task": "regression", "classes": ("tm",), "target_mean": 60.0}
+        return toy(**{**settings, "target_std": 4.0, **changes})
+
+    def test_predict_gives_floats_in_the_labels_unit(self) -> None:
+        model = self.regression()
+        values = model.predict(["ACGT", "GATTACA", "N"])
+        assert [type(value) for value in values] == [float] * 3
+        other = self.regression(target_mean=0.0, target_std=1.0).predict(["ACGT", "GATTACA", "N"])
+        np.testing.assert_allclose(values, [60 + 4 * float(value) for value in other], rtol=1e-9)
+        assert model.predict([]) == []
+        assert model.label_of(np.array([61.25])) == "61.25"
+
+    def test_probabilities_are_refused_in_words(self) -> None:
+        model = self.regression()
+        with pytest.raises(ConfigError, match="predict_proba: the model is a regression of 'tm',"):
+            model.predict_proba(["ACGT"])
+        with pytest.raises(ConfigError, match=r"it has no probabilities, but values. Use predict"):
+            model.probabilities(torch.zeros(1, 1))
+
+    def test_one_string_is_refused_by_the_name_of_what_was_called(self) -> None:
+        with pytest.raises(DataError, match="predict: got one string, but needs a list"):
+            self.regression().predict("ACGT")
+
+    def test_a_saved_regression_answers_as_before(self, tmp_path: Path) -> None:
+        model = self.regression(target_mean=1 / 3, target_std=1e-7)
+        model.save_pretrained(tmp_path)
+        again = RMTClassifier.from_pretrained(tmp_path)
+        assert again.config == model.config
+        assert again.predict(["ACGT", "GG"]) == model.predict(["ACGT", "GG"])
+
+    def test_both_strands_have_one_value_with_the_symmetric_head(self) -> None:
+        one, other = self.regression(strand_head="symmetric").predict(["AACGTTG", "CAACGTT"])
+        assert one == pytest.approx(other, rel=1e-12)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"classes": ("a", "b")}, "but a regression has one name, its number's"),
+            ({"target_std": 0.0}, "target_std 0.0, but both must be finite, and the deviation"),
+            ({"target_mean": float("nan")}, "target_mean is nan"),
+            (
+                {"task": "binary", "classes": ("a", "b")},
+                "have no effect: the task is 'binary'",
+            ),
+        ],
+    )
+    def test_settings_that_cannot_work_are_refused(
+        self, changes: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=message):
+            self.regression(**changes)
+
+    def test_a_config_file_with_a_broken_scale_is_named(self, tmp_path: Path) -> None:
+        self.regression().save_pretrained(tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**config, "target_std": -1}))
+        with pytest.raises(CheckpointError, match=r"config.json: target_mean is 60.0 and target_"):
+            RMTClassifier.from_pretrained(tmp_path)
