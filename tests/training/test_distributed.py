@@ -96,7 +96,7 @@ def test_the_command_trains_in_two_processes_as_in_one(tmp_path: Path) -> None:
         [*command, *places, *changed, "--device", "cpu", "--devices", "2"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     run(data, tmp_path / "one", **CHANGES)
