@@ -30,9 +30,7 @@ def test_the_average_is_the_plain_formula() -> None:
     assert not any(weight.requires_grad for weight in average.parameters())
 
 
-def test_the_average_of_the_steps_is_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_average_of_the_steps_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two batches are one step; only after a step is there something to average."""
     seen: list[dict[str, torch.Tensor]] = []
     plain = ClassifierModule.on_train_batch_end
