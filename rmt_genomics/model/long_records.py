@@ -100,7 +100,8 @@ class BothStrandsOf(Sequence[Segment]):
         """Count the bases at which the tokens before segment ``index`` begin."""
         if index >= len(self):
             return len(self.codes)
-        return index * self.segment_length * self.tokenizer.stride
+        start = index * self.segment_length
+        return self._bases(start, start + 1)[0]
 
     def _tokens(self, start: int, stop: int) -> Integer[Tensor, "2 with_halo"]:
         """Return tokens ``[start, stop)`` of both strands; cut a new block if need be."""
