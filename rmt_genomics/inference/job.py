@@ -43,10 +43,6 @@ class Reading:
     intervals: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.intervals is not None and (self.window, self.step) != (None, None):
-            raise ConfigError("--window and --intervals cannot both say what to predict.")
-        if self.window is None and self.step is not None:
-            raise ConfigError("--step needs --window, the length of a window in bp.")
         if self.window is not None:
             check_windows(self.window, self.step or self.window)
 

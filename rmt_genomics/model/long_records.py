@@ -19,15 +19,13 @@ from torch import Tensor
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.dna.alphabet import Codes
-from rmt_genomics.model.strands import BothStrands
+from rmt_genomics.model.strands import SEGMENTS_AT_ONCE, BothStrands
 from rmt_genomics.model.tokens import reverse_complement, tokenize
 from rmt_genomics.rmt import Segment, each_memory
+from rmt_genomics.rmt.segments import borders
 
 LONG_BP = 262_144
 """A sequence longer than this is read this way."""
-
-SEGMENTS_AT_ONCE = 64
-"""Segments whose tokens are made, and whose memories are pooled, together."""
 
 
 def encode_long(
@@ -90,9 +88,7 @@ class BothStrandsOf(Sequence[Segment]):
         if isinstance(index, slice):
             return [self[each] for each in range(*index.indices(len(self)))]
         index = range(len(self))[index]
-        start = index * self.segment_length
-        stop = min(start + self.segment_length, self.num_tokens)
-        left, right = min(self.halo[0], start), min(self.halo[1], self.num_tokens - stop)
+        start, stop, left, right = borders(index, self.segment_length, self.num_tokens, self.halo)
         tokens = self._tokens(start - left, stop + right)
         return Segment(tokens, None, left, stop - start, is_start=index == 0)
 

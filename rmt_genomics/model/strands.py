@@ -31,7 +31,8 @@ from rmt_genomics.rmt import (
 )
 
 REPLAY_BEYOND = 4  # segments: below, keeping all activations is cheaper than running twice
-_CHUNK = 64  # segments whose memories are pooled at a time when nothing is kept for backward
+SEGMENTS_AT_ONCE = 64
+"""Segments whose memories are pooled together when nothing is kept for backward."""
 
 Replay = bool | Literal["auto"]
 
@@ -93,9 +94,9 @@ class BothStrands(nn.Module):
         is_read = _is_read(segments, first.device)
         if not torch.is_grad_enabled():
             written = each_memory(self.step, segments, first)
-            for start in range(0, len(segments), _CHUNK):
-                chunk = torch.stack(list(islice(written, _CHUNK)))
-                yield chunk, is_read[start : start + _CHUNK]
+            for start in range(0, len(segments), SEGMENTS_AT_ONCE):
+                chunk = torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
+                yield chunk, is_read[start : start + SEGMENTS_AT_ONCE]
             return
         is_long = len(segments) > REPLAY_BEYOND or bptt_depth is not None
         if use_replay is False or (use_replay == "auto" and not is_long):

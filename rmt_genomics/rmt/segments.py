@@ -77,14 +77,22 @@ class Segments(Sequence[Segment]):
         index = range(len(self))[index]
         start = index * self.segment_length
         lengths = [length for length in self.lengths if length > start]
-        stop = min(start + self.segment_length, lengths[0])
-        left, right = min(self.halo[0], start), min(self.halo[1], lengths[0] - stop)
+        start, stop, left, right = borders(index, self.segment_length, lengths[0], self.halo)
         window = self.tokens[: len(lengths), start - left : stop + right]
         keep = None
         if lengths[-1] < stop + right:
             places = torch.arange(start - left, stop + right, device=window.device)
             keep = places < self._lengths[: len(lengths), None]
         return Segment(window, keep, left, stop - start, is_start=index == 0)
+
+
+def borders(
+    index: int, segment_length: int, num_tokens: int, halo: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return where a segment starts and stops, and how many halo tokens there are on each side."""
+    start = index * segment_length
+    stop = min(start + segment_length, num_tokens)
+    return start, stop, min(halo[0], start), min(halo[1], num_tokens - stop)
 
 
 def _check_lengths(lengths: list[int], tokens: Tensor) -> None:

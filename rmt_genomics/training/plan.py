@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -14,15 +14,14 @@ from rmt_genomics.datasets import EncodedStore, LabelSource, split_examples
 from rmt_genomics.errors import DataError
 from rmt_genomics.model.classifier import batches_of_similar_length
 from rmt_genomics.model.device import choose_device
+from rmt_genomics.model.long_records import LONG_BP
+from rmt_genomics.model.strands import SEGMENTS_AT_ONCE
 from rmt_genomics.rmt.free_memory import free_bytes
 from rmt_genomics.training.batch_choice import WORTH_IT, Choice, choose_batch, epoch_seconds, speed
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.costs import PROBED, fits
 from rmt_genomics.training.probe import Probe
 from rmt_genomics.training.surroundings import fast_matrix_products
-
-_CHUNK = 64  # segments whose memories prediction holds together
-_LONGEST_PADDED = 262_144  # bp: prediction reads longer records block by block
 
 Row = tuple[str, str, str]
 
@@ -169,6 +168,8 @@ def summary(plan: Plan) -> str:
         f"{'' if enough else ', which is too much'}; an epoch takes about "
         f"{plan.epoch_seconds:.0f} s.",
     ]
+    if plan.config.curriculum.segments:
+        lines.append("This is for whole sequences: the shorter stages of the curriculum need less.")
     if settings:
         lines.append(f"For this machine: rmt-genomics train ... {' '.join(settings)}")
     else:
@@ -177,8 +178,6 @@ def summary(plan: Plan) -> str:
 
 
 def _with_auto(config: ExperimentConfig) -> ExperimentConfig:
-    from dataclasses import replace
-
     return replace(config, training=replace(config.training, batch_size="auto"))
 
 
@@ -201,12 +200,13 @@ def _lengths(
         held_out = max(1, round(config.data.validation_fraction * len(lengths)))
         parts = [lengths[index] for index in order]
         return parts[held_out:] or parts[-1:], parts[:held_out], lengths
-    examples = source.read(store.records(), group_column=config.data.group)
+    examples = source.read(store.records(), group_column=config.data.group, task=config.data.task)
     split = split_examples(
         examples,
         how=config.data.split,
         validation_fraction=config.data.validation_fraction,
         seed=seed,
+        task=config.data.task,
     )
     train, validation, every = (
         [len(each.interval) for each in part] for part in (split.train, split.validation, examples)
@@ -231,9 +231,9 @@ def _prediction(probe: Probe, choice: Choice, lengths_bp: Sequence[int]) -> tupl
     segments = choice.costs.segments(longest)
     model = probe.module.model.config
     memory = 2 * len(worst) * model.num_memory_tokens * model.dim * 4
-    codes = max(0, peaks[1] - peaks[0] - memory) if longest <= _LONGEST_PADDED else 0
-    peak = float(peaks[1]) + codes * (segments - PROBED) + memory * (min(segments, _CHUNK) - PROBED)
-    return peak, bp_per_second
+    codes = max(0, peaks[1] - peaks[0] - memory) if longest <= LONG_BP else 0
+    held = min(segments, SEGMENTS_AT_ONCE) - PROBED
+    return float(peaks[1]) + codes * (segments - PROBED) + memory * held, bp_per_second
 
 
 def _of_lengths(lengths_bp: Sequence[int]) -> Iterator[Row]:

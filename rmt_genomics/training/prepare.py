@@ -15,6 +15,7 @@ from rmt_genomics.datasets.label_kinds import warn_of_regression
 from rmt_genomics.datasets.leakage import Audit, audit, warn_of
 from rmt_genomics.datasets.names import in_file
 from rmt_genomics.datasets.rows import as_cell
+from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import ExperimentConfig
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
@@ -75,6 +76,11 @@ def prepare(
             task=task,
         )
         scheme = LabelScheme.of(examples, task)
+    if scheme.task == "regression" and config.training.class_weights == "none":
+        raise ConfigError(
+            "training.class_weights is 'none', but has no effect: the labels are numbers, which "
+            "have no classes to be weighted. Leave it out."
+        )
     warn_of_regression(str(labels), scheme.task, task)
     found = audit(store, split, scheme)
     warn_of(found, strict=strict)

@@ -84,7 +84,7 @@ def test_streaming_in_many_chunks_equals_one(pooling: str, monkeypatch: pytest.M
     model, batch = toy(pooling=pooling), pad([encode("ACGTTGCANN" * 9), encode("GATTACAG")])
     with torch.no_grad():
         whole = model(*batch)
-        monkeypatch.setattr("rmt_genomics.model.strands._CHUNK", 4)
+        monkeypatch.setattr("rmt_genomics.model.strands.SEGMENTS_AT_ONCE", 4)
         torch.testing.assert_close(model(*batch), whole, **EXACT)
 
 

@@ -1,6 +1,7 @@
 """A plan tells what training then needs: memory within 15 %, time within a factor of two."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,24 @@ def test_the_summary_names_the_settings_to_change(
     assert "--set training.batch_size=8" in words
     assert "too much" not in words
     assert "training.batch_size" not in summary(small)
+
+
+def test_numbers_are_planned_with_as_they_are_trained_on(tmp_path: Path) -> None:
+    """28 different numbers: as classes, none could be divided."""
+    fasta, labels = write_data(tmp_path, num_records=28)
+    rows = "".join(f"r{place}\t{place}\n" for place in range(28))
+    labels.write_text(f"record\tlabel\n{rows}")
+
+    found = plan(fasta, settings(data__task="'regression'"), labels=labels, device="cpu")
+
+    assert len(found.train_bp) + len(found.validation_bp) == 28
+    assert len(found.validation_bp) >= 5
+    assert "curriculum" not in summary(found)
+
+
+def test_the_summary_says_that_stages_are_left_out(small: Plan) -> None:
+    staged = settings(curriculum__segments="[1, 2]", curriculum__shorten="'prefix'")
+    assert "shorter stages of the curriculum" in summary(replace(small, config=staged.resolved()))
 
 
 def test_one_record_cannot_be_planned_with(tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_weights_of_classes_are_refused_for_numbers(tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "toy.csv")
+    message = fail(
+        "train", table, "--labels", "column", "--out", tmp_path / "run", *TINY,
+        "--set=training.class_weights=none",
+    )  # fmt: skip
+    assert "training.class_weights is 'none', but has no effect: the labels are numbers" in message
+    assert not (tmp_path / "run").exists()
+
+
 class TestFromAFileToPredictions:
     """Train, predict and evaluate on the command line."""
 
