@@ -29,7 +29,8 @@ def embed(
     """Turn each FASTA record into a vector, for clustering, search or another classifier.
 
     MODEL_DIR, FASTA, --window, --step and --intervals are those of predict. The vector is what
-    the model's head sees: the pooled memory of the forward strand, then that of the reverse strand.
+    the model's head sees: the pooled memory of the forward strand, then that of the reverse strand,
+    then, if the model reads it, the k-mer composition.
 
     Prints a tab-separated table, one row a record in input order: record, length (bp) and the
     features; start and end, and the strand of an interval, follow record. With --out the ending
@@ -53,7 +54,7 @@ def embed(
         check_new_file(out, inputs=reading.inputs, overwrite=overwrite, or_stdout=True)
     records = reading.records()
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
-    num_features = 2 * model.config.dim
+    num_features = model.config.encoding_width
     with shown_progress(reading.total_bp) as watch:
         embeddings = embed_records(model, records, watch=watch)
         if out is not None:

@@ -4,6 +4,7 @@ Dimensions: b batch, n bases of the longest example of the batch, c classes.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -133,6 +134,8 @@ class LengthBuckets:
         self._seed = seed
         self._rank, self._num_ranks = rank, num_ranks
         self._epoch = 0
+        self._begin_at = (0, 0)  # an epoch, and which of its batches comes first
+        self._given = 0
 
     @property
     def sampler(self) -> "LengthBuckets":
@@ -143,12 +146,25 @@ class LengthBuckets:
         """Choose the order of the next pass. An epoch has the same order whenever it is run."""
         self._epoch = epoch
 
+    def state_dict(self) -> dict[str, int]:
+        """Say how many batches of which epoch have been given out."""
+        return {"epoch": self._epoch, "batches": self._given}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Begin that epoch after so many batches, the rest of it; other epochs stay whole."""
+        self._begin_at = (state_dict["epoch"], state_dict["batches"])
+
     def __len__(self) -> int:
+        """Count the batches of a whole epoch."""
         return -(-len(self._lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        lengths = self._lengths.tolist()
-        for batch in self._batches():
+        epoch, first = self._begin_at
+        self._given = first if epoch == self._epoch else 0
+        batches = islice(self._batches(), self._given, None)
+        lengths = self._lengths.tolist()  # a curriculum has just settled them
+        for batch in batches:
+            self._given += 1
             yield deal(batch, lengths, self._num_ranks)[self._rank]
 
     def _batches(self) -> Iterator[list[int]]:

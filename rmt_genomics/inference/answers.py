@@ -11,7 +11,7 @@ import numpy as np
 
 from rmt_genomics.dna import Interval
 from rmt_genomics.errors import CheckpointError, ConfigError
-from rmt_genomics.inference.calibration import FILE_NAME, Calibration
+from rmt_genomics.inference.calibration import FILE_NAME, Calibration, check_same_classes
 from rmt_genomics.model import ClassifierConfig, RMTClassifier, saving
 
 ABSTAIN = "abstain"
@@ -140,9 +140,5 @@ def find_calibration(model_dir: str | Path, config: ClassifierConfig) -> Calibra
         ) from error
     found = Calibration.load(folder)
     assert found is not None, "the file has just been found"
-    if (found.classes, found.task) != (config.classes, config.task):
-        raise CheckpointError(
-            f"{folder / FILE_NAME}: has the classes {', '.join(found.classes)} ({found.task}), but "
-            f"the model beside it has {', '.join(config.classes)} ({config.task}). Remove the file."
-        )
+    check_same_classes(folder / FILE_NAME, found, config)
     return found

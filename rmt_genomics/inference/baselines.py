@@ -16,7 +16,7 @@ from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.inference.judged import Judged
 from rmt_genomics.inference.kmer_baseline import KmerBaseline, kmer_shares
 from rmt_genomics.model.ablation import average_of_segments, segment_bp
-from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.metrics import one_hot
 
 KS = (4, 6)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -178,6 +179,29 @@ class Calibration:
                 f"the probabilities have shape {probabilities.shape}, but must have one column "
                 f"for each of {', '.join(self.classes)}."
             )
+
+
+class HasClasses(Protocol):
+    """What was fitted for some classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Label names."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """binary, multiclass, multilabel or regression."""
+        ...
+
+
+def check_same_classes(path: Path, found: HasClasses, model: HasClasses) -> None:
+    """Raise CheckpointError if what a file holds was fitted for another model."""
+    if (found.classes, found.task) != (model.classes, model.task):
+        raise CheckpointError(
+            f"{path}: has the classes {', '.join(found.classes)} ({found.task}), but the "
+            f"model beside it has {', '.join(model.classes)} ({model.task}). Remove the file."
+        )
 
 
 def logits_of(probabilities: np.ndarray, task: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from rmt_genomics.inference.differences import difference
 from rmt_genomics.inference.judged import Judged
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.ablation import forgetful, segment_bp
-from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.batching import batches_of_similar_length
 
 MOST_BP = 16_000_000
 _FIRST, _FACTOR = 1024, 4

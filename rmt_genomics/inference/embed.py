@@ -31,7 +31,7 @@ class Embedding:
     """In bp."""
 
     vector: np.ndarray
-    """``(2 * dim,)`` float32: forward strand, then reverse strand."""
+    """``(width,)`` float32: forward strand, reverse strand, then the composition."""
 
     interval: Interval | None = None
     """What was read of the record, if not all of it."""
@@ -84,7 +84,7 @@ def write_embeddings(
 ) -> None:
     """Write a file, whole or not at all; its ending says how.
 
-    ``.tsv``: text. ``.npy``: the array ``(n, 2 * dim)`` alone, rows in input order. ``.npz``: that
+    ``.tsv``: text. ``.npy``: the array ``(n, width)`` alone, rows in input order. ``.npz``: that
     array as ``embedding``, with ``record``, ``length`` and ``places`` beside it.
     """
     check_embedding_file(path)

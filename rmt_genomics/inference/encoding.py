@@ -72,7 +72,7 @@ def encode_records(
     records: Iterable[EncodedRecord],
     share: Share,
     watch: Watch,
-) -> Iterator[tuple[Batch, Float[Tensor, "b two_d"]]]:
+) -> Iterator[tuple[Batch, Float[Tensor, "b e"]]]:
     """Yield the both-strand encodings of those batches that are wanted, in reading order.
 
     Args:

@@ -18,12 +18,12 @@ from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.store import EncodedStore
-from rmt_genomics.errors import CheckpointError, DataError, RMTGenomicsWarning
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.inference import calibration as calibrations
 from rmt_genomics.inference import kmer_baseline, tables
 from rmt_genomics.inference.assess import Known, assess, say
 from rmt_genomics.inference.baselines import KmerBaselines, fit_kmers
-from rmt_genomics.inference.calibration import Calibration, logits_of
+from rmt_genomics.inference.calibration import Calibration, check_same_classes, logits_of
 from rmt_genomics.inference.judged import Judged, predict_examples, targets_of
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
 from rmt_genomics.inference.output import check_new_folder
@@ -176,7 +176,7 @@ def _calibration_in(model_dir: Path, judged: Judged) -> Calibration | None:
     """Read the calibration beside the model."""
     found = Calibration.load(model_dir)
     if found is not None:
-        _check_fits(model_dir / calibrations.FILE_NAME, found, judged)
+        check_same_classes(model_dir / calibrations.FILE_NAME, found, judged.model.config)
     return found
 
 
@@ -186,16 +186,8 @@ def _kmers_in(model_dir: Path, judged: Judged) -> KmerBaselines | None:
     if not path.is_file():
         return None
     found = KmerBaseline.load(path)
-    _check_fits(path, found, judged)
+    check_same_classes(path, found, judged.model.config)
     return KmerBaselines({found.k: found}, found.k)
-
-
-def _check_fits(path: Path, found: Calibration | KmerBaseline, judged: Judged) -> None:
-    if (found.classes, found.task) != (judged.classes, judged.task):
-        raise CheckpointError(
-            f"{path}: has the classes {', '.join(found.classes)} ({found.task}), but the "
-            f"model beside it has {', '.join(judged.classes)} ({judged.task}). Remove the file."
-        )
 
 
 def _fit_kmers(chosen_on: Judged, train: Sequence[Example], *, where: str) -> KmerBaselines | None:

@@ -14,7 +14,7 @@ from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.errors import DataError
 from rmt_genomics.inference.differences import Truth
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.metrics import measure, per_class_metrics
 
 _LONG = ("classes", "confusion")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.errors import CheckpointError, DataError
+from rmt_genomics.inference.calibration import probabilities_of
 from rmt_genomics.inference.output import whole_file
 
 K = 4
@@ -179,7 +180,7 @@ class KmerBaseline:
         scores: np.ndarray = shares @ weights.T + (self.intercepts - weights @ self.mean)
         if self.task == "regression":
             return scores
-        return _sigmoid(scores) if self.task == "multilabel" else _softmax(scores)
+        return probabilities_of(scores, self.task)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, whole or not at all."""
@@ -269,13 +270,3 @@ def _regression(strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=strength, class_weight="balanced", max_iter=5000)
-
-
-def _sigmoid(scores: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * scores))  # of any size without overflow
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    weights: np.ndarray = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
-    return weights

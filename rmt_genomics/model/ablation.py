@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from rmt_genomics.model.classifier import RMTClassifier, batches_of_similar_length, pad
+from rmt_genomics.model.batching import batches_of_similar_length, pad
+from rmt_genomics.model.classifier import RMTClassifier
 from rmt_genomics.model.strands import BothStrands
 from rmt_genomics.rmt.modes import evaluating
 

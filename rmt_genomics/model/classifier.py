@@ -3,7 +3,7 @@
 Saved and loaded as a folder of ``config.json`` and ``model.safetensors`` (or a hub id); pickles
 are never read.
 
-Dimensions: b batch, n base pairs, c classes, d model width.
+Dimensions: b batch, n base pairs, c classes, d model width, e width of the encoding.
 """
 
 import json
@@ -18,9 +18,15 @@ from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from rmt_genomics.dna import encode
 from rmt_genomics.errors import ConfigError, DataError
 from rmt_genomics.model import saving
+from rmt_genomics.model.batching import (
+    batches_of_similar_length,
+    check_batch,
+    encode_each,
+    pad,
+)
+from rmt_genomics.model.composition import Composition
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
 from rmt_genomics.model.long_records import LONG_BP, encode_long
@@ -46,7 +52,11 @@ class RMTClassifier(
         self.config = config
         self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = HEADS[config.strand_head](config.dim, len(config.classes))
+        self.composition = (
+            Composition(config.composition_k, config.dim) if config.composition_k else None
+        )
+        shared = config.encoding_width - 2 * config.dim
+        self.head = HEADS[config.strand_head](config.dim, len(config.classes), shared)
 
     @property
     def classes_(self) -> tuple[str, ...]:
@@ -65,15 +75,24 @@ class RMTClassifier(
         *,
         replay: Replay = "auto",
         bptt_depth: int | None = None,
-    ) -> Float[Tensor, "b two_d"]:
-        """Return the both-strand encoding ``[forward | reverse]``; arguments as for calling."""
-        _check_batch(codes, lengths)
+    ) -> Float[Tensor, "b e"]:
+        """Return the encoding ``[forward | reverse]``; arguments as for calling.
+
+        With k-mer composition that is ``[forward | reverse | composition]``.
+        """
+        check_batch(codes, lengths)
         if replay not in (True, False, "auto"):
             raise ValueError(f"replay is {replay!r}, but must be True, False or 'auto'")
         beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
         codes = codes.masked_fill(beyond, N)
         encoding: Tensor = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        return encoding
+        return self._with_composition(encoding, codes)
+
+    def _with_composition(self, encoding: Tensor, codes: UInt8[Tensor, "b n"]) -> Tensor:
+        """Place the k-mer composition, if the model reads it, behind the strands."""
+        if self.composition is None:
+            return encoding
+        return torch.cat([encoding, self.composition(codes)], dim=-1)
 
     def forward(
         self,
@@ -153,7 +172,7 @@ class RMTClassifier(
             raise DataError(
                 f"{called}: got one string, but needs a list of strings. Wrap it: [sequence]."
             )
-        codes = [_encode(sequence, place) for place, sequence in enumerate(sequences)]
+        codes = [encode_each(sequence, place) for place, sequence in enumerate(sequences)]
         rows = np.empty((len(codes), width), dtype=np.float64 if called != "embed" else np.float32)
         for batch in batches_of_similar_length([len(each) for each in codes]):
             found = compute([codes[place] for place in batch])
@@ -171,17 +190,19 @@ class RMTClassifier(
         return answers
 
     def embed(self, sequences: Sequence[str]) -> np.ndarray:
-        """Return the both-strand encoding of each sequence, ``(n, 2 * dim)`` float32.
+        """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
+
+        With k-mer composition it has ``dim`` more features, at the end.
 
         Args:
             sequences: As for ``predict_proba``.
         """
-        return self._of_each(sequences, "embed", 2 * self.config.dim, self.encode_codes)
+        return self._of_each(sequences, "embed", self.config.encoding_width, self.encode_codes)
 
     def encode_codes(
         self, codes: Sequence[np.ndarray], *, on_read: Callable[[int], object] = lambda _: None
-    ) -> Float[Tensor, "b two_d"]:
-        """Return the both-strand encoding of sequences of base codes, as one batch.
+    ) -> Float[Tensor, "b e"]:
+        """Return the encoding of sequences of base codes, as one batch.
 
         Args:
             codes: At least one sequence. One alone, above ``LONG_BP``, is read a block of segments
@@ -190,7 +211,8 @@ class RMTClassifier(
         """
         with evaluating(self), torch.inference_mode():
             if len(codes) == 1 and len(codes[0]) > LONG_BP:
-                return encode_long(self.encoder, codes[0], on_read=on_read)
+                encoding = encode_long(self.encoder, codes[0], on_read=on_read)
+                return self._with_composition(encoding, torch.from_numpy(codes[0])[None])
             batch, lengths = pad(codes)
             if self.device.type == "cuda":
                 batch, lengths = batch.pin_memory(), lengths.pin_memory()
@@ -276,60 +298,3 @@ class RMTClassifier(
         model = cls(saving.read_config(saving.find(source, saving.CONFIG, **hub_options)))
         saving.load_weights(model, saving.find(source, saving.WEIGHTS, **hub_options))
         return model.to(device).eval()
-
-
-def pad(codes: Sequence[np.ndarray]) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, " b"]]:
-    """Stack sequences of base codes, padded with N at the end; and their lengths."""
-    lengths = torch.tensor([len(each) for each in codes])
-    batch = torch.full((len(codes), int(lengths.max())), N, dtype=torch.uint8)
-    for row, each in zip(batch, codes, strict=True):
-        row[: len(each)] = torch.from_numpy(each)
-    return batch, lengths
-
-
-def batches_of_similar_length(
-    lengths: Sequence[int], *, max_rows: int = 64, max_bp: int = LONG_BP
-) -> list[list[int]]:
-    """Group indices, longest first, so that a padded batch stays within ``max_bp``.
-
-    A sequence longer than that makes a batch of its own.
-    """
-    batches: list[list[int]] = []
-    widest = 0
-    for place in sorted(range(len(lengths)), key=lambda each: -lengths[each]):
-        full = not batches or len(batches[-1]) == max_rows
-        if full or (len(batches[-1]) + 1) * widest > max_bp:
-            batches.append([])
-            widest = lengths[place]
-        batches[-1].append(place)
-    return batches
-
-
-def _encode(sequence: str, place: int) -> np.ndarray:
-    """Return base codes, or say which sequence is wrong."""
-    if not isinstance(sequence, str | bytes):
-        kind = type(sequence).__name__
-        raise DataError(f"sequence {place}: is a {kind}, but must be text, such as 'ACGT'.")
-    if not sequence:
-        raise DataError(f"sequence {place}: is empty, but must have at least 1 bp")
-    try:
-        return encode(sequence)
-    except DataError as error:
-        raise DataError(f"sequence {place}: {error}") from error
-
-
-def _check_batch(codes: Tensor, lengths: Tensor) -> None:
-    """Raise ValueError unless each length is within its row."""
-    if codes.ndim != 2 or not len(codes):
-        raise ValueError(f"codes has shape {tuple(codes.shape)}, but must be (b, n), b at least 1")
-    if lengths.shape != (len(codes),) or lengths.is_floating_point():
-        raise ValueError(
-            f"lengths is {lengths.dtype} of shape {tuple(lengths.shape)}, but must be whole "
-            f"numbers of shape ({len(codes)},): one a row of codes"
-        )
-    low, high = int(lengths.min()), int(lengths.max())
-    if low < 1 or high > codes.shape[1]:
-        raise ValueError(
-            f"lengths lie between {low} and {high}, but must be between 1 and {codes.shape[1]}, "
-            "the width of codes"
-        )

@@ -14,6 +14,8 @@ CHOICES = {
 }
 """What may stand where only a few words may."""
 
+LONGEST_KMER = 8  # in the composition: 65,536 k-mers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierConfig:
@@ -81,13 +83,36 @@ class ClassifierConfig:
     pooling: str = "last"
     """Read the memory of the last segment, or the mean, maximum or attention over all."""
 
+    composition_k: int = 0
+    """The head also reads the shares of k-mers so long in the whole sequence; 0 = none."""
+
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ConfigError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
+        self._check_scale()
+        self._check_classes()
+        if type(self.composition_k) is not int or not 0 <= self.composition_k <= LONGEST_KMER:
+            raise ConfigError(
+                f"composition_k is {self.composition_k!r}, but must be a whole number from 0 "
+                f"(no composition) to {LONGEST_KMER}"
+            )
+        if self.heads < 1 or self.dim % self.heads:
+            raise ConfigError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
+        try:
+            self.rmt()
+        except ValueError as error:
+            raise ConfigError(str(error).replace("seq_len", "segment_length")) from error
+
+    @property
+    def encoding_width(self) -> int:
+        """Features of ``[forward | reverse]``, or of ``[forward | reverse | composition]``."""
+        return (3 if self.composition_k else 2) * self.dim
+
+    def _check_classes(self) -> None:
+        """Raise ConfigError unless the names are distinct, and as many as the task wants."""
         if not all(isinstance(name, str) for name in self.classes):
             raise ConfigError(f"classes is {self.classes}, but must hold names: text")
-        self._check_scale()
         if self.task == "regression":
             if len(self.classes) != 1:
                 raise ConfigError(
@@ -100,12 +125,6 @@ class ClassifierConfig:
                 f"task is 'binary' with {len(self.classes)} classes, but must have 2. "
                 "Use 'multiclass'."
             )
-        if self.heads < 1 or self.dim % self.heads:
-            raise ConfigError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
-        try:
-            self.rmt()
-        except ValueError as error:
-            raise ConfigError(str(error).replace("seq_len", "segment_length")) from error
 
     def _check_scale(self) -> None:
         """Raise ConfigError unless mean and deviation can be used, or have no effect."""

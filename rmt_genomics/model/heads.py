@@ -1,8 +1,10 @@
 """From the both-strand encoding to one logit a class.
 
-Dimensions: b batch, c classes, d model width; ``two_d`` is ``[forward | reverse]``.
+Dimensions: b batch, c classes, d model width, e width of the encoding ``[forward | reverse]``; with
+k-mer composition that of ``[forward | reverse | composition]``.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,12 +15,13 @@ class ConcatHead(nn.Linear):
     Args:
         dim: Model width d.
         num_classes: Classes c.
+        shared: Features that both strands share, behind those of the strands.
     """
 
-    def __init__(self, dim: int, num_classes: int) -> None:
-        super().__init__(2 * dim, num_classes)
+    def __init__(self, dim: int, num_classes: int, shared: int = 0) -> None:
+        super().__init__(2 * dim + shared, num_classes)
 
-    def forward(self, encoding: Float[Tensor, "b two_d"]) -> Float[Tensor, "b c"]:
+    def forward(self, encoding: Float[Tensor, "b e"]) -> Float[Tensor, "b c"]:
         """Return one logit a class."""
         return super().forward(encoding)
 
@@ -29,17 +32,20 @@ class SymmetricHead(nn.Module):
     Args:
         dim: Model width d.
         num_classes: Classes c.
+        shared: Features that both strands share, behind those of the strands.
     """
 
-    def __init__(self, dim: int, num_classes: int) -> None:
+    def __init__(self, dim: int, num_classes: int, shared: int = 0) -> None:
         super().__init__()
+        self.sizes = [dim, dim, shared]
         self.each = nn.Linear(dim, num_classes)
+        self.shared = nn.Linear(shared, num_classes, bias=False) if shared else None
 
-    def forward(self, encoding: Float[Tensor, "b two_d"]) -> Float[Tensor, "b c"]:
+    def forward(self, encoding: Float[Tensor, "b e"]) -> Float[Tensor, "b c"]:
         """Return one logit a class, equal on both strands."""
-        forward, reverse = encoding.chunk(2, dim=-1)
+        forward, reverse, shared = torch.split(encoding, self.sizes, dim=-1)
         logits: Tensor = self.each(forward) + self.each(reverse)
-        return logits
+        return logits if self.shared is None else logits + self.shared(shared)
 
 
 HEADS: dict[str, type[ConcatHead] | type[SymmetricHead]] = {

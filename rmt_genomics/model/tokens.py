@@ -15,7 +15,7 @@ from rmt_genomics.dna import Tokenizer
 
 N = 4  # the code of an unknown base, and of padding
 
-_BP_AT_ONCE = 1 << 18  # places are eight bytes each: so many are held at a time
+BP_AT_ONCE = 1 << 18  # places are eight bytes each: so many are held at a time
 
 
 def tokenize(
@@ -35,16 +35,14 @@ def tokenize(
     width = int(num_tokens.max())
     count = min(max(0, (codes.shape[1] - k) // stride + 1), width)
     ids = torch.zeros(len(codes), width + k, dtype=torch.int32, device=codes.device)
-    _number_kmers(ids[:, :count], codes, k, stride)
+    number_kmers(ids[:, :count], codes, k, stride)
     tail = torch.arange(k, device=codes.device)  # at most k - 1 letters follow the last k-mer
     letters = codes.gather(1, (covered[:, None] + tail).clamp(max=codes.shape[1] - 1))
     ids.scatter_(1, num_kmers[:, None] + tail, letters.int() + 4**k)
     return ids[:, :width], num_tokens
 
 
-def _number_kmers(
-    ids: Int[Tensor, "b t"], codes: UInt8[Tensor, "b n"], k: int, stride: int
-) -> None:
+def number_kmers(ids: Int[Tensor, "b t"], codes: UInt8[Tensor, "b n"], k: int, stride: int) -> None:
     """Number the k-mers from 0 to 4**k - 1, in place; one that holds an N is the letter N."""
     has_n = torch.zeros_like(ids, dtype=torch.bool)
     for offset in range(k if ids.shape[1] else 0):
@@ -59,7 +57,7 @@ def reverse_complement(
 ) -> UInt8[Tensor, "b n"]:
     """Read the other strand of each row's valid part; the padding stays at the end."""
     reverse = torch.empty_like(codes)
-    at_once = max(1, _BP_AT_ONCE // len(codes))
+    at_once = max(1, BP_AT_ONCE // len(codes))
     for start in range(0, codes.shape[1], at_once):
         part = reverse[:, start : start + at_once]
         column = torch.arange(start, start + part.shape[1], device=codes.device)

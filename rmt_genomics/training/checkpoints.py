@@ -1,7 +1,8 @@
 """Checkpoints: written in one step, read without running code, resumed as if never stopped.
 
-After each epoch ``last.ckpt`` holds weights, optimiser, schedule, counters and metrics; random
-numbers need no place there, since every epoch starts them anew from seed and epoch number.
+``last.ckpt`` holds weights, optimiser, schedule, counters and metrics: after each epoch, and every
+few minutes within one. Random numbers need no place there, since every batch starts them anew from
+the seed and its place.
 ``best.ckpt`` holds the weights with the lowest validation loss so far; with a curriculum, so far in
 its present stage.
 """
@@ -9,6 +10,7 @@ its present stage.
 import io
 import math
 import os
+import time
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -20,6 +22,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from rmt_genomics.errors import CheckpointError
 from rmt_genomics.training.curriculum import Curriculum
+from rmt_genomics.training.processes import of_the_first
 from rmt_genomics.training.run_folder import RunFolder
 
 
@@ -73,18 +76,26 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class KeepCheckpoints(Checkpoint):
-    """Save after each epoch, and stop when the validation loss no longer falls.
+    """Save after each epoch and now and then, and stop when the validation loss no longer falls.
 
     Args:
         folder: Where.
         patience: Epochs without a lower loss before training stops.
         curriculum: Before its last stage nothing stops; losses are compared within a stage.
+        minutes: Between two checkpoints, at most (0 = one after each optimiser step).
     """
 
     def __init__(
-        self, folder: RunFolder, patience: int, curriculum: Curriculum | None = None
+        self,
+        folder: RunFolder,
+        patience: int,
+        curriculum: Curriculum | None = None,
+        *,
+        minutes: float = 10.0,
     ) -> None:
         self.folder = folder
+        self.minutes = minutes
+        self.saved_at = time.monotonic()
         self.patience = patience
         self.curriculum = curriculum or Curriculum()
         self.best_loss = math.inf
@@ -93,7 +104,21 @@ class KeepCheckpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that had stopped by itself stays stopped when it is resumed."""
         del pl_module
+        self.saved_at = time.monotonic()
         trainer.should_stop = self.is_done
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Save if that was long ago; not between the batches of one step, nor as an epoch ends."""
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        if progress.is_last_batch or progress.current.ready % trainer.accumulate_grad_batches:
+            return
+        is_due = time.monotonic() - self.saved_at >= 60 * self.minutes
+        if of_the_first(is_due):  # all processes save together
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.folder.last, weights_only=False)
+        self.saved_at = time.monotonic()
 
     @property
     def is_done(self) -> bool:
@@ -111,7 +136,7 @@ class KeepCheckpoints(Checkpoint):
         if self.curriculum.has_learned(pl_module.validation, self.epochs_since):
             self.curriculum.advance(trainer.global_step)
             self.best_loss, self.epochs_since = math.inf, 0
-        trainer.save_checkpoint(self.folder.last, weights_only=False)
+        self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must remember."""

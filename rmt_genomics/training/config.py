@@ -61,6 +61,10 @@ class ModelSettings:
     """A gate, biased to remember, between the memory read and the memory written; ``hard`` leaves
     the memory bit for bit where a segment has no news, which holds over many segments."""
 
+    composition_k: Annotated[int, Range(at_least=0, below=9)] = 0
+    """Bases in a k-mer whose shares in the whole sequence the head reads as well, both strands
+    counted as one; 0 = none. What k-mer counts tell is then learned in minutes."""
+
     def __post_init__(self) -> None:
         check_fields(self, "model")
 
@@ -102,6 +106,10 @@ class TrainingSettings:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the heavy arithmetic; weights stay fp32."""
 
+    compile: bool = False
+    """Fuse the layers' arithmetic (``torch.compile``): faster after a minute; on a CPU it needs a
+    C++ compiler."""
+
     bptt_depth: Count | Literal["all"] = "all"
     """Segments a gradient crosses."""
 
@@ -126,6 +134,10 @@ class TrainingSettings:
 
     patience: Count = 5
     """Epochs without a lower validation loss after which training stops."""
+
+    checkpoint_minutes: Annotated[float, Range(at_least=0)] = 10.0
+    """Most work that a kill can cost: within an epoch a checkpoint is written so often (0 = after
+    each step), besides at its end."""
 
     class_weights: Literal["balanced", "none"] = "balanced"
     """``balanced`` gives rare classes as much weight in the loss as common ones; a regression has

@@ -18,6 +18,20 @@ from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDa
 from rmt_genomics.training.processes import of_the_first, this_rank
 
 
+class ResumableLoader(DataLoader[object]):
+    """A loader whose place in an epoch is part of a checkpoint: the Trainer asks for it."""
+
+    batch_sampler: LengthBuckets
+
+    def state_dict(self) -> dict[str, int]:
+        """Say which batches of which epoch have been served."""
+        return self.batch_sampler.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Leave those out when that epoch is gone on with."""
+        self.batch_sampler.load_state_dict(state_dict)
+
+
 class SplitDataModule(LightningDataModule):
     """Serves the training part in a new order each epoch, and the validation part in one order.
 
@@ -60,6 +74,11 @@ class SplitDataModule(LightningDataModule):
         del stage
         self.batch_size = of_the_first(self.batch_size)
 
+    @property
+    def batches_an_epoch(self) -> int:
+        """Count the training batches of all processes together."""
+        return -(-len(self.split.train) // self.batch_size)
+
     def train_dataloader(self) -> DataLoader[object]:
         """Return the training part, shuffled."""
         return self._loader(self.split.train, shuffle=True)
@@ -77,7 +96,7 @@ class SplitDataModule(LightningDataModule):
             batches: LengthBuckets = StagedBuckets(dataset, self.batch_size, **how)
         else:
             batches = LengthBuckets(dataset.lengths, self.batch_size, **how)
-        return DataLoader(
+        return ResumableLoader(
             dataset,
             batch_sampler=batches,
             collate_fn=dataset.collate,

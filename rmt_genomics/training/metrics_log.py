@@ -69,6 +69,7 @@ class MetricsLog(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin both files: empty, or with the rows of the checkpoint."""
+        self._epoch_start = time.perf_counter() - self._train_seconds
         self.columns = columns_of(pl_module.model.config.task)
         if trainer.is_global_zero:
             table = as_csv(self.rows, self.columns)
@@ -116,12 +117,18 @@ class MetricsLog(Callback):
                 file.write(text)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows."""
-        return {"rows": list(self.rows)}
+        """Return the rows, and how far the present epoch is."""
+        return {
+            "rows": list(self.rows),
+            "read_bp": self.read_bp,
+            "train_seconds": self._train_seconds,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of a checkpoint."""
         self.rows = list(state_dict["rows"])
+        self.read_bp = state_dict["read_bp"]
+        self._train_seconds = state_dict["train_seconds"]
 
 
 def best_row(rows: Sequence[Row]) -> Row:

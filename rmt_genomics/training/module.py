@@ -1,7 +1,7 @@
 """One training step, one validation: what Lightning's Trainer calls.
 
-Randomness has one source: every epoch starts it anew from the seed and the epoch's number. So a
-run that is resumed at an epoch draws what the run that never stopped would have drawn.
+Randomness has one source: every batch starts it anew from the seed and its place in the run. So a
+run that is resumed at a batch draws what the run that never stopped would have drawn.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,6 @@ class ClassifierModule(LightningModule):
         self.micro = MicroBatches()
         decay = settings.weight_average
         self.average = average_of(model, decay) if decay else None
-        self.steps_averaged = 0
         self.losses: list[tuple[Tensor, int]] = []
         self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
         self.validation: dict[str, float] = {}
@@ -72,11 +71,11 @@ class ClassifierModule(LightningModule):
         self.micro.rows = of_the_first(self.micro.rows)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Start the epoch's random numbers, after every loader has drawn its own."""
+        """Start the batch's random numbers, after every loader has drawn its own."""
         del batch
         if batch_idx == 0:
             self.losses.clear()
-            torch.manual_seed(epoch_seed(self.seed, self.current_epoch, this_rank()[0]))
+        torch.manual_seed(batch_seed(self.seed, self.current_epoch, batch_idx, this_rank()[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch: the mean over the examples of all processes.
@@ -121,14 +120,10 @@ class ClassifierModule(LightningModule):
         assert isinstance(averaged, RMTClassifier)
         return averaged
 
-    def on_train_start(self) -> None:
-        """Count optimiser steps from here."""
-        self.steps_averaged = self.trainer.global_step
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Average the weights, if the optimiser has made a step."""
-        if self.average is not None and self.trainer.global_step > self.steps_averaged:
-            self.steps_averaged = self.trainer.global_step
+    def optimizer_step(self, *given: Any, **named: Any) -> None:
+        """Make a step, then average the weights."""
+        super().optimizer_step(*given, **named)
+        if self.average is not None:
             self.average.update_parameters(self.model)
 
     @property
@@ -168,7 +163,13 @@ class ClassifierModule(LightningModule):
         }
 
     def configure_optimizers(self) -> Any:
-        """Return optimiser and schedule for all steps of the run."""
+        """Return optimiser and schedule for all steps of the run.
+
+        The Trainer's own estimate of their number is not asked for: it would set up the loader
+        before its place in the epoch is known.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # a property it does not type
+        steps_an_epoch = -(-data.batches_an_epoch // self.settings.accumulate_batches)
         optimizer = adamw(
             self.model,
             learning_rate=self.settings.learning_rate,
@@ -176,7 +177,7 @@ class ClassifierModule(LightningModule):
         )
         scheduler = warmup_then_cosine(
             optimizer,
-            num_steps=int(self.trainer.estimated_stepping_batches),
+            num_steps=steps_an_epoch * self.settings.max_epochs,
             warmup_fraction=self.settings.warmup_fraction,
             falls_from=lambda: self.curriculum.last_began_at,
         )
@@ -189,11 +190,13 @@ class ClassifierModule(LightningModule):
         """Write what this run is into its checkpoints."""
         checkpoint["run"] = self.record
         checkpoint["micro_batches"] = self.micro.state_dict()
+        checkpoint["losses"] = [(float(loss), count) for loss, count in self.losses]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with as many examples at a time as fitted before."""
+        """Go on with as many examples at a time as fitted before, and with the epoch's losses."""
         if "micro_batches" in checkpoint:
             self.micro.load_state_dict(checkpoint["micro_batches"])
+        self.losses = [(torch.tensor(loss), count) for loss, count in checkpoint["losses"]]
 
     def _not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
         """Say when, in which examples, and what to do."""
@@ -207,7 +210,6 @@ class ClassifierModule(LightningModule):
         )
 
 
-def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Return a seed for an epoch, unrelated to those of its neighbours and of other processes."""
-    parts = (seed, epoch, rank) if rank else (seed, epoch)
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+def batch_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
+    """Return a seed for a batch, unrelated to those of its neighbours and of other processes."""
+    return int(np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1)[0])

@@ -12,7 +12,7 @@ import torch
 
 from rmt_genomics.datasets import EncodedStore, LabelSource, split_examples
 from rmt_genomics.errors import DataError
-from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.device import choose_device
 from rmt_genomics.model.long_records import LONG_BP
 from rmt_genomics.model.strands import SEGMENTS_AT_ONCE

@@ -24,11 +24,13 @@ class ShowProgress(Callback):
         self.bar: Progress | None = None
         self.has_begun = False
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show an empty bar, on a terminal."""
-        del pl_module
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Show a bar at the first batch of an epoch, or of the rest of one, on a terminal."""
+        del pl_module, batch
         self.has_begun = True
-        if self.console.is_terminal:
+        if self.console.is_terminal and self.bar is None:
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -39,7 +41,8 @@ class ShowProgress(Callback):
                 transient=True,
             )
             name = f"epoch {trainer.current_epoch + 1}/{self.max_epochs}"
-            self.bar.add_task(name, total=int(trainer.num_training_batches), speed="")
+            total = int(trainer.num_training_batches)
+            self.bar.add_task(name, total=total, completed=batch_idx, speed="")
             self.bar.start()
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:

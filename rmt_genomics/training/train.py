@@ -11,6 +11,7 @@ from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.device import choose_device
 from rmt_genomics.training.batch_choice import settle_batch
 from rmt_genomics.training.checkpoints import KeepCheckpoints, WholeFiles, read_checkpoint
+from rmt_genomics.training.compiled import check_compiler, compile_layers
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
 from rmt_genomics.training.curriculum import Curriculum
@@ -91,6 +92,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
     processes = Processes(devices, num_nodes)
     device, config = choose_device(device).type, config.resolved()
     processes.check(device)
+    check_compiler(wanted=config.training.compile, device=device)
     if processes.is_first:  # the others find the folder in use, by the first
         folder.check_usable(inputs=inputs, resume=resume, overwrite=overwrite)
     if resume:
@@ -166,8 +168,11 @@ def _module(
     scheme = prepared.scheme
     targets = scheme.targets(prepared.split.train)
     scale = target_scale(targets) if scheme.task == "regression" else {}
+    model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale))
+    if config.training.compile:
+        compile_layers(model)
     return ClassifierModule(
-        RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale)),
+        model,
         loss_of(scheme, targets, config.training.class_weights, scale),
         config.training,
         seed=seed,
@@ -195,7 +200,9 @@ def _trainer(
         callbacks=[
             log,
             *[ShowProgress(log, settings.max_epochs)] * processes.is_first,
-            KeepCheckpoints(folder, settings.patience, log.curriculum),
+            KeepCheckpoints(
+                folder, settings.patience, log.curriculum, minutes=settings.checkpoint_minutes
+            ),
         ],
         plugins=[processes.environment(), WholeFiles()],
         default_root_dir=folder.path,

@@ -8,7 +8,7 @@ import torch
 
 from rmt_genomics.dna import encode, reverse_complement
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.model.classifier import pad
+from rmt_genomics.model.batching import pad
 from tests.cli.toys import fail, run, succeed
 from tests.inference.toys import dna, saved_model, write_fasta, write_table
 

@@ -1,5 +1,6 @@
 """Replay of a compiled step gives the gradients of the plain one."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rmt_genomics.rmt import replay
+from rmt_genomics.rmt import replay, unroll
 from tests.toys import ragged, some_memory, tiny
 
 
@@ -22,12 +23,33 @@ def compare_with_compiled() -> None:
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
 
 
+def compare_with_fused() -> None:
+    """Raise unless generated code repeats itself in replay, dropout included."""
+    model = tiny(stem_width=3, ff_dropout=0.5)
+    model.layers.compile()
+    found = []
+    for run in (unroll, replay):
+        torch.manual_seed(3)
+        memory = some_memory(model, 2)
+        loss = run(model, ragged(model, [26, 15]), memory).square().sum()
+        found.append([loss, *torch.autograd.grad(loss, [memory, *model.parameters()])])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler, here g++")
+def test_replay_of_fused_layers_is_exact() -> None:
+    run_alone("compare_with_fused")
+
+
 @pytest.mark.slow
 def test_a_compiled_step_changes_nothing() -> None:
-    """In a process without the shape checker of the tests, which the compiler cannot trace."""
-    program = (
-        "from tests.equivalence.test_compiled import compare_with_compiled as compare; compare()"
-    )
+    run_alone("compare_with_compiled")
+
+
+def run_alone(name: str) -> None:
+    """Run in a process without the shape checker of the tests, which the compiler cannot trace."""
+    program = f"from tests.equivalence import test_compiled; test_compiled.{name}()"
     run = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -11,7 +11,7 @@ from rmt_genomics.dna import EncodedRecord, encode
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.inference import encoding
 from rmt_genomics.inference.embed import Embedding, embed_records, write_embeddings
-from rmt_genomics.model.classifier import pad
+from rmt_genomics.model.batching import pad
 from tests.model.toys import toy
 
 LETTERS = ["ACGTTGCANNCGTATTACGGACT", "ACGT", "A"]

@@ -13,7 +13,7 @@ import torch
 
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model import RMTClassifier, classifier
-from rmt_genomics.model.classifier import batches_of_similar_length
+from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.long_records import encode_long
 from tests.model.toys import toy
 

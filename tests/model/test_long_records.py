@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rmt_genomics.dna import Tokenizer, encode
 from rmt_genomics.model import long_records, tokens
-from rmt_genomics.model.classifier import RMTClassifier, pad
+from rmt_genomics.model.batching import pad
+from rmt_genomics.model.classifier import RMTClassifier
 from rmt_genomics.model.long_records import BothStrandsOf, encode_long
 from tests.model.toys import toy
 

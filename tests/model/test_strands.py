@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import encode, reverse_complement
-from rmt_genomics.model.classifier import pad
+from rmt_genomics.model.batching import pad
 from rmt_genomics.model.pooling import POOLINGS
 from tests.model.toys import toy
 

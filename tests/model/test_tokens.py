@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rmt_genomics.dna import Tokenizer, decode, encode, reverse_complement
 from rmt_genomics.model import tokens
-from rmt_genomics.model.classifier import pad
+from rmt_genomics.model.batching import pad
 
 dna = st.lists(st.text(alphabet="ACGTN", min_size=1, max_size=40), min_size=1, max_size=4)
 kmers = st.tuples(st.integers(2, 6), st.integers(1, 6)).filter(lambda pair: pair[1] <= pair[0])
@@ -41,7 +41,7 @@ def test_a_long_row_is_reverse_complemented_in_pieces(sequences: list[str], at_o
     batch = pad([encode(sequence) for sequence in sequences])
     whole = tokens.reverse_complement(*batch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "_BP_AT_ONCE", at_once)
+        patch.setattr(tokens, "BP_AT_ONCE", at_once)
         assert torch.equal(tokens.reverse_complement(*batch), whole)
 
 

@@ -33,15 +33,13 @@ def test_the_average_is_the_plain_formula() -> None:
 def test_the_average_of_the_steps_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two batches are one step; only after a step is there something to average."""
     seen: list[dict[str, torch.Tensor]] = []
-    plain = ClassifierModule.on_train_batch_end
+    plain = ClassifierModule.optimizer_step
 
-    def spy(self: ClassifierModule, *args: Any) -> None:
-        before = self.steps_averaged
-        plain(self, *args)
-        if self.steps_averaged > before:
-            seen.append({name: each.clone() for name, each in self.model.state_dict().items()})
+    def spy(self: ClassifierModule, *given: Any, **named: Any) -> None:
+        plain(self, *given, **named)
+        seen.append({name: each.clone() for name, each in self.model.state_dict().items()})
 
-    monkeypatch.setattr(ClassifierModule, "on_train_batch_end", spy)
+    monkeypatch.setattr(ClassifierModule, "optimizer_step", spy)
     options = {"training__max_epochs": 1, "training__accumulate_batches": 2}
     run(write_data(tmp_path), tmp_path / "run", training__weight_average=0.9, **options)
 

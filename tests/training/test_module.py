@@ -1,3 +1,4 @@
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import classification_metrics
 from rmt_genomics.training.config import TrainingSettings
 from rmt_genomics.training.loss import WeightedLoss
-from rmt_genomics.training.module import ClassifierModule, epoch_seed
+from rmt_genomics.training.module import ClassifierModule, batch_seed
 from tests.model.toys import toy
 
 
@@ -123,8 +124,8 @@ def test_replay_and_depth_reach_the_model(
     assert seen == passed
 
 
-def test_every_epoch_and_every_seed_has_random_numbers_of_its_own() -> None:
-    seeds = {epoch_seed(seed, epoch) for seed in range(5) for epoch in range(5)}
+def test_every_batch_seed_and_process_has_random_numbers_of_its_own() -> None:
+    places = list(product(range(4), repeat=4))
 
-    assert len(seeds) == 25
-    assert epoch_seed(3, 4) == epoch_seed(3, 4)
+    assert len({batch_seed(*place) for place in places}) == len(places)
+    assert batch_seed(3, 4, 5, 0) == batch_seed(3, 4, 5, 0)

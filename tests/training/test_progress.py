@@ -26,7 +26,7 @@ def shown_on_terminal(tmp_path: Path, *, breaks: bool) -> str:
     measured.rows, measured.read_bp = [ROW], 500
     progress = ShowProgress(measured, 10)
     progress.console = Console(file=io.StringIO(), force_terminal=True, highlight=False)
-    progress.on_train_epoch_start(FakeTrainer(), LightningModule())
+    progress.on_train_batch_start(FakeTrainer(), LightningModule(), None, 0)
     progress.on_train_batch_end()
     assert progress.bar is not None
     progress.bar.refresh()

@@ -15,7 +15,7 @@ from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config_file import read_config
 from rmt_genomics.training.metrics_log import COLUMNS
 from rmt_genomics.training.module import ClassifierModule
-from tests.training.toys import run, settings, write_data
+from tests.training.toys import run, settings, weights_of, write_data
 
 Data = tuple[Path, Path]
 
@@ -43,13 +43,6 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Any:
                 action()
 
     return stop
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = read_checkpoint(folder / "checkpoints/last.ckpt")[
-        "state_dict"
-    ]
-    return weights
 
 
 def are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -224,6 +217,7 @@ def plain_weights(
         ("training.shift_bp", 3),
         ("model.stem_pool", 2),
         ("model.dropout", 0.5),
+        ("model.composition_k", 2),
         ("data.validation_fraction", 0.4),
     ],
 )
@@ -293,6 +287,44 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_never_stopped(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("accumulate", "stop", "goes_on"), [(1, 2, 2), (2, 3, 2), (2, 1, 0)])
+def test_with_checkpoints_within_an_epoch_no_step_is_made_twice(
+    data: Data,
+    tmp_path: Path,
+    stop_at: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    accumulate: int,
+    stop: int,
+    goes_on: int,
+) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    options: dict[str, Any] = {"training__max_epochs": 3, "model__dropout": 0.3, "seed": 5}
+    options |= {"training__weight_average": 0.7, "training__shift_bp": 2}
+    options |= {"training__accumulate_batches": accumulate, "training__batch_size": 2}
+    run(data, whole, training__checkpoint_minutes=0, **options)
+    steps: list[tuple[int, int]] = []
+    plain = ClassifierModule.training_step
+
+    def step(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
+        steps.append((self.current_epoch, batch_idx))
+        return plain(self, batch, batch_idx)
+
+    stop_at(1, stop, lambda: run(data, stopped, training__checkpoint_minutes=0, **options))
+    monkeypatch.setattr(ClassifierModule, "training_step", step)
+    run(data, stopped, training__checkpoint_minutes=0, resume=True, **options)
+
+    num_batches = max(batch for _, batch in steps) + 1
+    rest = [(1, batch) for batch in range(goes_on, num_batches)]
+    assert steps == rest + [(2, batch) for batch in range(num_batches)]
+    assert num_batches > 4
+    assert are_equal(weights_of(stopped), weights_of(whole))
+    assert rows_of(stopped) == rows_of(whole)
+    assert (stopped / "model.safetensors").read_bytes() == (
+        whole / "model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.slow
 def test_a_resumed_run_with_other_random_numbers_would_be_noticed(
     data: Data, tmp_path: Path, stop_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,7 +332,7 @@ def test_a_resumed_run_with_other_random_numbers_would_be_noticed(
     run(data, tmp_path / "whole", **options)
     stop_at(1, 0, lambda: run(data, tmp_path / "stopped", **options))
 
-    monkeypatch.setattr("rmt_genomics.training.module.epoch_seed", lambda *_: 99)
+    monkeypatch.setattr("rmt_genomics.training.module.batch_seed", lambda *_: 99)
     run(data, tmp_path / "stopped", resume=True, **options)
 
     assert not are_equal(weights_of(tmp_path / "stopped"), weights_of(tmp_path / "whole"))

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from rmt_genomics.training import ExperimentConfig, TrainingResult, read_config, train
+from rmt_genomics.training.checkpoints import read_checkpoint
 
 TINY = {
     "model.dim": 8,
@@ -52,3 +54,11 @@ def run(data: tuple[Path, Path], out: Path, **options: Any) -> TrainingResult:
     """Train on the CPU; what is no option of ``train`` is a setting, as ``settings`` takes it."""
     changes = {name: options.pop(name) for name in list(options) if "__" in name}
     return train(*data, out, settings(**changes), device="cpu", **options)
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of the last checkpoint of a run."""
+    weights: dict[str, torch.Tensor] = read_checkpoint(folder / "checkpoints/last.ckpt")[
+        "state_dict"
+    ]
+    return weights
