@@ -50,3 +50,28 @@ def test_the_average_of_the_steps_is_saved(tmp_path: Path, monkeypatch: pytest.M
     assert len(seen) == 2
     saved = RMTClassifier.from_pretrained(tmp_path / "run").state_dict()
     torch.testing.assert_close(dict(saved), wanted)
+
+
+def test_the_average_is_what_is_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: set[int] = set()
+    modules: list[ClassifierModule] = []
+    plain, step = RMTClassifier.forward, ClassifierModule.validation_step
+
+    def forward(self: RMTClassifier, *given: Any, **named: Any) -> torch.Tensor:
+        if not self.training:
+            judged.add(id(self))
+        return plain(self, *given, **named)
+
+    def validate(self: ClassifierModule, *given: Any) -> None:
+        modules.append(self)
+        step(self, *given)
+
+    monkeypatch.setattr(RMTClassifier, "forward", forward)
+    monkeypatch.setattr(ClassifierModule, "validation_step", validate)
+    run(
+        write_data(tmp_path), tmp_path / "run", training__max_epochs=1, training__weight_average=0.9
+    )
+
+    average = modules[0].average
+    assert average is not None
+    assert judged == {id(average.module)}
