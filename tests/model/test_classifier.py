@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from rmt_genomics.dna import encode
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model import RMTClassifier, classifier
-from rmt_genomics.model.batching import batches_of_similar_length
+from rmt_genomics.model.batching import batches_of_similar_length, pad
 from rmt_genomics.model.long_records import encode_long
 from tests.model.toys import toy
 
@@ -337,3 +338,18 @@ def test_a_long_sequence_is_read_in_blocks_with_the_same_answer(
     )
     np.testing.assert_allclose(model.predict_proba(sequence), whole, atol=1e-12)
     assert read
+
+
+def test_the_encoding_that_the_head_reads_is_dropped_in_training_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = toy(dropout=0.5)
+    encoding = torch.ones(1, 16, dtype=torch.float64)
+    monkeypatch.setattr(model, "features", lambda *_, **__: encoding)
+    batch = pad([encode("ACGT")])
+
+    answers = {tuple(model.train()(*batch)[0].tolist()) for _ in range(5)}
+    sure = model.eval()(*batch)
+
+    assert len(answers) > 1
+    assert torch.equal(sure, model.head(encoding))
