@@ -77,3 +77,15 @@ def test_a_large_vocabulary_is_embedded_and_convolved() -> None:
     stem = tiny(stem_width=3, num_tokens=33).embed.stem
     assert stem is not None
     assert stem.convolve == stem.of_embeddings
+
+
+def test_what_the_stem_finds_is_dropped_in_training_only() -> None:
+    model = tiny(stem_width=3, stem_dropout=0.5)
+    segment = Segments(torch.randint(0, 5, (2, 6)), [6, 6], 6, model.config.halo)[0]
+
+    model.train()
+    once, again = model.embed(segment), model.embed(segment)
+    model.eval()
+
+    assert not torch.equal(once, again)
+    assert torch.equal(model.embed(segment), model.embed(segment))
