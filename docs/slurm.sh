@@ -2,7 +2,7 @@
 # Train on two machines of four GPUs each under SLURM: one task a GPU, started by srun.
 #   sbatch docs/slurm.sh data.fasta labels.tsv runs/a --set model.preset=base
 # --devices must be ntasks-per-node, --num-nodes must be nodes. The folders must be shared. After a
-# time limit, submit the same again with --resume: it goes on after the last whole epoch.
+# time limit, submit the same again with --resume: it goes on within the epoch.
 #SBATCH --job-name=rmt-genomics
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -181,6 +181,7 @@ class Calibration:
             )
 
 
+@runtime_checkable
 class HasClasses(Protocol):
     """What was fitted for some classes."""
 

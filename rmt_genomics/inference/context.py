@@ -15,7 +15,7 @@ import numpy as np
 
 from rmt_genomics.inference.differences import difference
 from rmt_genomics.inference.judged import Judged
-from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.ablation import forgetful, segment_bp
 from rmt_genomics.model.batching import batches_of_similar_length
 
@@ -106,7 +106,7 @@ def _measured(judged: Judged, levels: Sequence[int], one_segment: int) -> dict[s
     compared = difference(judged.truth, judged.probabilities, without, name=_WORDS)
     if compared is not None:
         found["difference"] = compared
-    return {**found, "sentence": _sentence(found, judged.model.config.pooling)}
+    return {**found, "sentence": _sentence(found, judged.model.config)}
 
 
 def _visible(judged: Judged, level: int) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _outputs(
     return rows
 
 
-def _sentence(found: dict[str, Any], pooling: str) -> str:
+def _sentence(found: dict[str, Any], config: ClassifierConfig) -> str:
     """Say what was found."""
     metric = found["metric"]
     name = metric.upper()
@@ -149,6 +149,9 @@ def _sentence(found: dict[str, Any], pooling: str) -> str:
         )
     if "difference" in found:
         words.append(found["difference"]["sentence"])
-    if pooling == "last":
-        words.append("(Emptied, the model hears the last segment of each strand only.)")
+    heard = "the last segment of each strand" if config.pooling == "last" else "every segment"
+    if config.composition_k:
+        words.append(f"(Emptied, it hears {heard}, and the k-mer composition of the whole.)")
+    elif config.pooling == "last":
+        words.append(f"(Emptied, the model hears {heard} only.)")
     return " ".join(words)

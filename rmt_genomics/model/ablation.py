@@ -2,7 +2,8 @@
 
 Both ask what the recurrence is worth. ``forgetful`` empties the memory before each segment and
 pools as before; ``average_of_segments`` takes each segment for a whole sequence and averages the
-logits, which is what people do who have no recurrence.
+logits, which is what people do who have no recurrence. K-mer composition, where the model reads
+one, stays that of the whole sequence: it is memory that is taken away, nothing else.
 
 Dimensions: n sequences, c classes.
 """
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from rmt_genomics.model.batching import batches_of_similar_length, pad
+from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.classifier import RMTClassifier
 from rmt_genomics.model.strands import BothStrands
 from rmt_genomics.rmt.modes import evaluating
@@ -62,9 +63,10 @@ def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -
         ``(n, c)`` float64, as ``predict_codes``.
     """
     pieces = [piece for owner, codes in enumerate(sequences) for piece in _cut(model, owner, codes)]
-    logits = _logits_of(model, [piece.codes for piece in pieces])
     weights = np.array([piece.own_bp for piece in pieces], dtype=float)[:, None]
     owners = np.array([piece.owner for piece in pieces])
+    with evaluating(model), torch.inference_mode():
+        logits = _logits_of(model, [piece.codes for piece in pieces], sequences, owners)
     total = np.zeros((len(sequences), logits.shape[1]))
     np.add.at(total, owners, weights * logits)
     length = np.bincount(owners, weights[:, 0], minlength=len(sequences))
@@ -80,12 +82,18 @@ def _cut(model: RMTClassifier, owner: int, codes: np.ndarray) -> Iterator[_Piece
         yield _Piece(owner, piece, len(piece) if is_last else step)
 
 
-def _logits_of(model: RMTClassifier, sequences: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the logits of many short sequences ``(n, c)``."""
-    rows = np.empty((len(sequences), len(model.classes_)))
-    with evaluating(model), torch.inference_mode():
-        for batch in batches_of_similar_length([len(each) for each in sequences]):
-            codes, lengths = pad([sequences[place] for place in batch])
-            logits = model(codes.to(model.device), lengths.to(model.device))
-            rows[batch] = logits.cpu().double().numpy()
+def _logits_of(
+    model: RMTClassifier,
+    pieces: Sequence[np.ndarray],
+    sequences: Sequence[np.ndarray],
+    owners: np.ndarray,
+) -> np.ndarray:
+    """Return the logits of many short pieces ``(n, c)``, each beside its owner's composition."""
+    width = 2 * model.config.dim
+    wholes = [model.composition_of(codes) for codes in sequences]
+    rows = np.empty((len(pieces), len(model.classes_)))
+    for batch in batches_of_similar_length([len(each) for each in pieces]):
+        strands = model.encode_codes([pieces[place] for place in batch])[:, :width]
+        whole = torch.cat([wholes[owners[place]] for place in batch])
+        rows[batch] = model.head(torch.cat([strands, whole], dim=-1)).cpu().double().numpy()
     return rows

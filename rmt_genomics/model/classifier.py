@@ -94,6 +94,13 @@ class RMTClassifier(
             return encoding
         return torch.cat([encoding, self.composition(codes)], dim=-1)
 
+    def composition_of(self, codes: np.ndarray) -> Float[Tensor, "1 s"]:
+        """Return the features of a sequence that both strands share: none, or its composition."""
+        if self.composition is None:
+            return torch.empty(1, 0, device=self.device)
+        features: Tensor = self.composition(torch.from_numpy(codes)[None])
+        return features
+
     def forward(
         self,
         codes: UInt8[Tensor, "b n"],

@@ -33,9 +33,11 @@ class Composition(nn.Module):
         The codes may lie on another device than the weights: only counts are moved.
         """
         weight = self.hidden.weight
-        shares = both_strands(count_kmers(codes, self.k), self.k).to(weight)
-        shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
-        features: Tensor = nn.functional.gelu(self.hidden((shares * shares.shape[1]).sqrt() - 1))
+        precise = torch.promote_types(weight.dtype, torch.float32)  # counts may be large
+        counts = both_strands(count_kmers(codes, self.k), self.k).to(weight.device, precise)
+        shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        relative = (shares * shares.shape[1]).sqrt() - 1
+        features: Tensor = nn.functional.gelu(self.hidden(relative.to(weight)))
         return features
 
 

@@ -127,6 +127,8 @@ def _what(config: ClassifierConfig) -> str:
         "regression": f"a number for a sequence: {shown}",
     }[config.task]
     token = "one base" if config.tokenizer_kind == "base" else f"{config.k} bases"
+    k = config.composition_k
+    composition = f", which also reads the shares of all {k}-mers" if k else ""
     return (
         f"This model reads a whole DNA sequence, both strands, and says {answer}.\n\n"
         "It is a bidirectional Recurrent Memory Transformer, made by "
@@ -134,7 +136,7 @@ def _what(config: ClassifierConfig) -> str:
         f"{_counted(config.heads, 'head')}, "
         f"segments of {config.segment_length} tokens ({token} each), "
         f"{_counted(config.num_memory_tokens, 'memory token')}, pooling `{config.pooling}`, "
-        f"head `{config.strand_head}`."
+        f"head `{config.strand_head}`{composition}."
     )
 
 

@@ -108,11 +108,12 @@ class KeepCheckpoints(Checkpoint):
         trainer.should_stop = self.is_done
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
-        """Save if that was long ago; not between the batches of one step, nor as an epoch ends."""
+        """Save if that was long ago, or SIGTERM came; not amid a step, nor as an epoch ends."""
         progress = trainer.fit_loop.epoch_loop.batch_progress
         if progress.is_last_batch or progress.current.ready % trainer.accumulate_grad_batches:
             return
-        is_due = time.monotonic() - self.saved_at >= 60 * self.minutes
+        is_late = time.monotonic() - self.saved_at >= 60 * self.minutes
+        is_due = is_late or trainer.received_sigterm
         if of_the_first(is_due):  # all processes save together
             self._save(trainer)
 

@@ -10,7 +10,8 @@ import shutil
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 
-_COMPILERS = ("g++", "clang++", "cl")
+_COMPILERS = {"cpu": ("CXX", ("g++", "clang++", "cl")), "cuda": ("CC", ("gcc", "clang", "cl"))}
+"""What generated code needs: on a GPU, a C compiler for the stub that starts it."""
 
 
 def check_compiler(*, wanted: bool, device: str) -> None:
@@ -20,16 +21,21 @@ def check_compiler(*, wanted: bool, device: str) -> None:
         wanted: The setting ``training.compile``.
         device: cpu, cuda or mps.
     """
-    if not wanted or device == "cuda":  # there PyTorch brings a compiler along
+    if not wanted:
         return
-    names = [name for name in (os.environ.get("CXX"), *_COMPILERS) if name]
-    if device == "cpu" and any(map(shutil.which, names)):
-        return
-    missing = f"a C++ compiler: one of {', '.join(names)}" if device == "cpu" else "a GPU by NVIDIA"
-    raise ConfigError(
-        f"training.compile is true, but on {device} that needs {missing}. Install one, or leave "
-        "training.compile out: the answer is the same."
-    )
+    if device not in _COMPILERS:
+        raise ConfigError(
+            f"training.compile is true, but the device is {device}, and must be cpu or cuda. Start "
+            "a run without it: only the time differs."
+        )
+    variable, known = _COMPILERS[device]
+    names = [name for name in (os.environ.get(variable), *known) if name]
+    if not any(map(shutil.which, names)):
+        raise ConfigError(
+            f"training.compile is true, but on {device} that needs a compiler: one of "
+            f"{', '.join(names)}, or the one that {variable} names. Install one, or start a run "
+            "without training.compile: only the time differs."
+        )
 
 
 def compile_layers(model: RMTClassifier) -> None:

@@ -136,8 +136,8 @@ class TrainingSettings:
     """Epochs without a lower validation loss after which training stops."""
 
     checkpoint_minutes: Annotated[float, Range(at_least=0)] = 10.0
-    """Most work that a kill can cost: within an epoch a checkpoint is written so often (0 = after
-    each step), besides at its end."""
+    """Within an epoch's training a checkpoint is written so often (0 = after each step); one more
+    when the epoch has been validated."""
 
     class_weights: Literal["balanced", "none"] = "balanced"
     """``balanced`` gives rare classes as much weight in the loss as common ones; a regression has

@@ -11,12 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from rmt_genomics.datasets import Batch
 from rmt_genomics.training.curriculum import Curriculum
-from rmt_genomics.training.processes import summed
+from rmt_genomics.training.processes import gathered, this_rank
 from rmt_genomics.training.run_folder import RunFolder
 
 Row = dict[str, float | int | None]
@@ -97,14 +96,14 @@ class MetricsLog(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Append the row of the epoch; the base pairs are those of all processes."""
-        self.read_bp = int(summed(torch.tensor(self.read_bp, device=pl_module.device)))
+        read_bp = sum(gathered([self.read_bp]))
         row: Row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "train_loss": pl_module.train_loss,
             **pl_module.validation,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "bp_per_second": round(self.bp_per_second),
+            "bp_per_second": round(read_bp / max(self._train_seconds, 1e-9)),
             "seconds": round(time.perf_counter() - self._epoch_start, 3),
             "stage": self.curriculum.stage + 1 if self.curriculum.is_on else None,
         }
@@ -120,14 +119,14 @@ class MetricsLog(Callback):
         """Return the rows, and how far the present epoch is."""
         return {
             "rows": list(self.rows),
-            "read_bp": self.read_bp,
+            "read_bp": sum(gathered([self.read_bp])),  # all processes save together
             "train_seconds": self._train_seconds,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of a checkpoint."""
         self.rows = list(state_dict["rows"])
-        self.read_bp = state_dict["read_bp"]
+        self.read_bp = state_dict["read_bp"] if this_rank()[0] == 0 else 0
         self._train_seconds = state_dict["train_seconds"]
 
 

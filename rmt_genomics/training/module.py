@@ -61,7 +61,7 @@ class ClassifierModule(LightningModule):
         self.micro = MicroBatches()
         decay = settings.weight_average
         self.average = average_of(model, decay) if decay else None
-        self.losses: list[tuple[Tensor, int]] = []
+        self.epoch_loss = (0.0, 0)  # summed over so many examples
         self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
         self.validation: dict[str, float] = {}
 
@@ -74,7 +74,7 @@ class ClassifierModule(LightningModule):
         """Start the batch's random numbers, after every loader has drawn its own."""
         del batch
         if batch_idx == 0:
-            self.losses.clear()
+            self.epoch_loss = (0.0, 0)
         torch.manual_seed(batch_seed(self.seed, self.current_epoch, batch_idx, this_rank()[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -96,7 +96,8 @@ class ClassifierModule(LightningModule):
         if not torch.isfinite(loss):
             names = [] if torch.isfinite(total) else batch.names
             raise self._not_finite("loss", loss.item(), gathered(names))
-        self.losses.append((loss, count))
+        before, num_before = self.epoch_loss
+        self.epoch_loss = (before + float(loss) * count, num_before + count)
         return total * (this_rank()[1] / count)
 
     def _loss_of(self, batch: Batch) -> Tensor:
@@ -129,8 +130,8 @@ class ClassifierModule(LightningModule):
     @property
     def train_loss(self) -> float:
         """Mean loss over the epoch's examples, each as it was when it was trained on."""
-        total = sum(float(loss) * count for loss, count in self.losses)
-        return total / sum(count for _, count in self.losses)
+        total, count = self.epoch_loss
+        return total / count
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the logits: metrics are of the whole set, never means over batches."""
@@ -190,13 +191,13 @@ class ClassifierModule(LightningModule):
         """Write what this run is into its checkpoints."""
         checkpoint["run"] = self.record
         checkpoint["micro_batches"] = self.micro.state_dict()
-        checkpoint["losses"] = [(float(loss), count) for loss, count in self.losses]
+        checkpoint["epoch_loss"] = self.epoch_loss
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with as many examples at a time as fitted before, and with the epoch's losses."""
+        """Go on with as many examples at a time as fitted before, and with the epoch's loss."""
         if "micro_batches" in checkpoint:
             self.micro.load_state_dict(checkpoint["micro_batches"])
-        self.losses = [(torch.tensor(loss), count) for loss, count in checkpoint["losses"]]
+        self.epoch_loss = checkpoint["epoch_loss"]
 
     def _not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
         """Say when, in which examples, and what to do."""

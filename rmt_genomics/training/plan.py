@@ -170,6 +170,8 @@ def summary(plan: Plan) -> str:
     ]
     if plan.config.curriculum.segments:
         lines.append("This is for whole sequences: the shorter stages of the curriculum need less.")
+    if plan.config.training.compile:
+        lines.append("This is for layers that are not compiled: compiled ones should need less.")
     if settings:
         lines.append(f"For this machine: rmt-genomics train ... {' '.join(settings)}")
     else:

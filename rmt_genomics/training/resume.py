@@ -44,7 +44,7 @@ def check_same_config(folder: RunFolder, config: ExperimentConfig) -> None:
     text = folder.config.read_text(encoding="utf-8")
     started_with = parse_toml(text, str(folder.config)).resolved().flat()
     for key, value in config.flat().items():
-        if value != (old := started_with[key]):
+        if value != (old := started_with[key]) and key != "training.checkpoint_minutes":
             raise ConfigError(
                 f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
                 f"{as_toml(value)}, but a resumed run must not change. "
@@ -59,11 +59,18 @@ def check_same_run(checkpoint: Path, now: Record) -> None:
         checkpoint: The run's last.
         now: What ``record_of`` says of the present one.
     """
-    before = read_checkpoint(checkpoint).get("run")
+    held = read_checkpoint(checkpoint)
+    before = held.get("run")
     if not isinstance(before, dict) or before.keys() != now.keys():
         raise CheckpointError(
             f"{checkpoint}: does not say which run it is of, but every checkpoint of this version "
             "of rmt-genomics does. Start again with --overwrite."
+        )
+    if "epoch_loss" not in held:
+        raise CheckpointError(
+            f"{checkpoint}: was written by an earlier version of rmt-genomics, which drew its "
+            "random numbers otherwise, so that the run cannot go on as if it had never stopped. "
+            "Start again with --overwrite."
         )
     if before["seed"] != now["seed"]:
         raise CheckpointError(

@@ -119,8 +119,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
                 module, data, ckpt_path=folder.last if is_started else None, weights_only=True
             )
         if processes.is_first:
-            module.load_state_dict(read_checkpoint(folder.best)["state_dict"])
-            module.judged.cpu().eval().save_pretrained(folder.path)
+            _save_best(folder, module)
     curriculum.warn_if_unfinished()
     return TrainingResult(folder.path, best_row(log.rows), processes.is_first)
 
@@ -138,6 +137,12 @@ def _begin(
             "environment.txt": environment(prepared, device=device, seed=seed),
         }
     )
+
+
+def _save_best(folder: RunFolder, module: ClassifierModule) -> None:
+    """Write the model folder, with the weights of the best epoch."""
+    module.load_state_dict(read_checkpoint(folder.best)["state_dict"])
+    module.judged.cpu().eval().save_pretrained(folder.path)
 
 
 def _data(

@@ -154,3 +154,12 @@ def test_examples_of_one_part_are_taken_out_in_order(tmp_path: Path) -> None:
     assert [example.name for example in some.examples] == ["r2", "r0"]
     assert some.probabilities.tolist() == judged.probabilities[[2, 0]].tolist()
     assert some.targets.tolist() == judged.targets[[2, 0]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("k", "more"), [(0, ""), (2, " (beside the k-mer composition of the whole)")]
+)
+def test_the_words_say_what_the_segments_are_read_beside(tmp_path: Path, k: int, more: str) -> None:
+    (alone,) = rivals(judged_of(tmp_path, [20] * 3, composition_k=k), None, None)
+
+    assert alone.words == "the same network reading each segment by itself" + more

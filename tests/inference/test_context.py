@@ -112,3 +112,28 @@ def test_numbers_have_context_too(tmp_path: Path) -> None:
     assert found is not None
     assert found["metric"] == "r2"
     assert found["visible"][-1]["r2"] == judged.metrics()["r2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "(Emptied, the model hears the last segment of each strand only.)"),
+        (
+            {"composition_k": 2},
+            "(Emptied, it hears the last segment of each strand, and the k-mer composition of the",
+        ),
+        (
+            {"composition_k": 2, "pooling": "mean"},
+            "(Emptied, it hears every segment, and the k-mer composition of the whole.)",
+        ),
+        ({"pooling": "mean"}, None),
+    ],
+)
+def test_what_is_left_without_memory_is_told(
+    tmp_path: Path, changes: dict[str, object], words: str | None
+) -> None:
+    found = context_of(judged_of(tmp_path, [40, 7, 30, 9, 33, 50], **changes)).found
+
+    assert found is not None
+    assert ("Emptied" in found["sentence"]) == (words is not None)
+    assert (words or "") in found["sentence"]

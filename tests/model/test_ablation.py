@@ -26,14 +26,28 @@ def one_by_one(model: RMTClassifier, codes: np.ndarray) -> np.ndarray:
         piece = codes[start : start + step + shared]
         adds = len(codes) - start if start == starts[-1] else step
         with torch.no_grad():
-            logits = model.eval()(torch.from_numpy(piece)[None], torch.tensor([len(piece)]))
+            lengths = torch.tensor([len(piece)])
+            features = model.eval().features(torch.from_numpy(piece)[None], lengths)
+            if model.composition is not None:  # memory is taken away, composition is not
+                whole = model.composition(torch.from_numpy(codes)[None])
+                features = torch.cat([features[:, : 2 * model.config.dim], whole], dim=-1)
+            logits = model.head(features)
         total, weight = total + adds * logits[0], weight + adds
     assert weight == len(codes)
     return model.answers(total[None] / weight).numpy()[0]
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("changes", [{}, KMERS, {"stem_pool": 2}, {"strand_head": "symmetric"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        KMERS,
+        {"stem_pool": 2},
+        {"strand_head": "symmetric"},
+        {"composition_k": 2, "strand_head": "symmetric"},
+    ],
+)
 def test_the_average_is_that_of_a_loop_over_segments(pooling: str, changes: dict) -> None:
     model = toy(pooling=pooling, **changes)
     sequences = some_dna(40, 1, 6, 7, 13, 24, 25)

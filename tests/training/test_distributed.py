@@ -44,14 +44,14 @@ def one_of_two(rank: int, port: int, data: Data, out: Path, options: dict[str, A
     torch.set_num_threads(1)
     stops_at, step = options.pop("stops_at", None), ClassifierModule.training_step
 
-    def until(self: ClassifierModule, *arguments: Any) -> Any:
-        if self.current_epoch == stops_at:
+    def until(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == stops_at:
             raise KeyboardInterrupt
-        return step(self, *arguments)
+        return step(self, batch, batch_idx)
 
     ClassifierModule.training_step = until  # type: ignore[method-assign]
     try:
-        result = run(data, out, devices=2, **CHANGES, **options)
+        result = run(data, out, devices=2, **{**CHANGES, **options})
         assert result.is_first == (rank == 0)
     except KeyboardInterrupt:
         assert stops_at is not None
@@ -76,10 +76,9 @@ def rows_of(folder: Path) -> list[dict[str, float]]:
 def assert_same_run(one: Path, two: Path) -> None:
     for row, other in zip(rows_of(one), rows_of(two), strict=True):
         assert row == pytest.approx(other, rel=1e-4)
-    weights, others = (
-        read_checkpoint(each / "checkpoints/last.ckpt")["state_dict"] for each in (one, two)
-    )
-    torch.testing.assert_close(weights, others, rtol=1e-3, atol=1e-4)
+    last = [read_checkpoint(each / "checkpoints/last.ckpt") for each in (one, two)]
+    torch.testing.assert_close(last[0]["state_dict"], last[1]["state_dict"], rtol=1e-3, atol=1e-4)
+    assert len({held["callbacks"]["MetricsLog"]["read_bp"] for held in last}) == 1
 
 
 @together
@@ -113,13 +112,19 @@ def test_the_command_trains_in_two_processes_as_in_one(tmp_path: Path) -> None:
 @together
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_go_on_where_they_were_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stops_at", "goes_on"), [((1, 0), (0, 5)), ((1, 2), (1, 7))])
+def test_two_processes_go_on_where_they_were_stopped(
+    tmp_path: Path, stops_at: tuple[int, int], goes_on: tuple[int, int]
+) -> None:
     data = write_data(tmp_path, num_records=28)
-    train_in_two(data, tmp_path / "two", stops_at=1)
+    options = {"training__checkpoint_minutes": 0, "training__max_epochs": 2}
+    train_in_two(data, tmp_path / "two", stops_at=stops_at, **options)
     assert len(rows_of(tmp_path / "two")) == 1
+    held = read_checkpoint(tmp_path / "two/checkpoints/last.ckpt")
+    assert (held["epoch"], held["global_step"]) == goes_on
 
-    train_in_two(data, tmp_path / "two", resume=True)
-    run(data, tmp_path / "one", **CHANGES)
+    train_in_two(data, tmp_path / "two", resume=True, **options)
+    run(data, tmp_path / "one", **{**CHANGES, **options})
 
     assert_same_run(tmp_path / "one", tmp_path / "two")
 

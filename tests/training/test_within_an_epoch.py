@@ -1,0 +1,102 @@
+"""Checkpoints within an epoch: when they are written, and which ones can be gone on from."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+
+from rmt_genomics.errors import CheckpointError
+from rmt_genomics.training import checkpoints
+from rmt_genomics.training.checkpoints import KeepCheckpoints, read_checkpoint
+from rmt_genomics.training.module import ClassifierModule
+from tests.training.toys import run, write_data
+
+Data = tuple[Path, Path]
+OPTIONS: dict[str, Any] = {"training__max_epochs": 2, "training__batch_size": 2}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return write_data(tmp_path)
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Note the epoch and the optimiser step of each checkpoint that is saved."""
+    found: list[tuple[int, int]] = []
+    plain = KeepCheckpoints._save
+
+    def save(self: KeepCheckpoints, trainer: Trainer) -> None:
+        found.append((trainer.current_epoch, trainer.global_step))
+        plain(self, trainer)
+
+    monkeypatch.setattr(KeepCheckpoints, "_save", save)
+    return found
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(1, [3, 6]), (10, [6])])
+def test_a_checkpoint_is_written_when_so_many_minutes_have_passed(
+    data: Data,
+    tmp_path: Path,
+    saved: list[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: int,
+    steps: list[int],
+) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock["now"])
+    plain = ClassifierModule.training_step
+
+    def twenty_seconds(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
+        clock["now"] += 20
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(ClassifierModule, "training_step", twenty_seconds)
+    run(data, tmp_path / "run", **OPTIONS, training__checkpoint_minutes=minutes)
+
+    first_epoch = [step for epoch, step in saved if epoch == 0]
+    assert first_epoch == steps
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
+def test_sigterm_loses_no_step(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run(data, whole, **OPTIONS)
+    plain, told = ClassifierModule.training_step, []
+
+    def step(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (1, 2) and not told:
+            told.append(batch_idx)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(ClassifierModule, "training_step", step)
+    with pytest.raises(SystemExit) as ended:
+        run(data, stopped, **OPTIONS)
+    held = read_checkpoint(stopped / "checkpoints/last.ckpt")
+    run(data, stopped, resume=True, **OPTIONS, training__checkpoint_minutes=3)
+
+    steps_an_epoch = read_checkpoint(whole / "checkpoints/last.ckpt")["global_step"] // 2
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert (held["epoch"], held["global_step"]) == (1, steps_an_epoch + 3)
+    assert (whole / "model.safetensors").read_bytes() == (
+        stopped / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_checkpoint_that_cannot_be_gone_on_from_exactly_is_refused(
+    data: Data, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    run(data, out, **OPTIONS)
+    last = out / "checkpoints/last.ckpt"
+    held = read_checkpoint(last)
+    del held["epoch_loss"]
+    torch.save(held, last)
+
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: was written by an earlier version"):
+        run(data, out, resume=True, **OPTIONS)
