@@ -79,13 +79,13 @@ class Recurrent(nn.Module):
         ))  # fmt: skip
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the pooled memory: the last, or the mean where nothing is carried over."""
+        """Return the mean memory: the gradient reaches every segment."""
         from rmt_genomics.rmt import Segments, replay
 
         config = self.step.config
         segments = Segments(tokens, [tokens.shape[1]], config.seq_len, config.halo)
         memories = replay(self.step, segments, self.step.memory.initial(1))
-        return memories[-1].mean(dim=1) if config.memory_reset == "never" else memories.mean((0, 2))
+        return memories.mean(dim=(0, 2))
 
 
 def _rmt(length: int) -> nn.Module:

@@ -54,7 +54,7 @@ def _job(kind: str, num_segments: int):
     segments = Segments(tokens, [tokens.shape[1]] * BATCH, SEGMENT, config.halo)
 
     def step() -> None:
-        run(model, segments, model.memory.initial(BATCH))[-1].sum().backward()
+        run(model, segments, model.memory.initial(BATCH)).sum().backward()
         model.zero_grad()
 
     return step

@@ -178,7 +178,10 @@ class _Replay(torch.autograd.Function):
             if gradients.are_present:
                 read, wrote = ctx.run.again(index, reads[index].to(memory.device), caches[index])
                 gradients.cross(read, wrote.memory, wrote.output, is_first=index == 0)
-        of_memory = gradients.of_memory if memory.requires_grad else None
+        of_memory = gradients.of_memory
+        if of_memory is None and gradients.has_vanished:
+            of_memory = torch.zeros_like(memory)
+        of_memory = of_memory if memory.requires_grad else None
         return None, None, None, of_memory, None, *gradients.of_parameters
 
 

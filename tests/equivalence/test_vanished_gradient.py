@@ -1,0 +1,91 @@
+"""A gradient too small for its number format is not carried on, and nothing else is lost."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rmt_genomics.rmt import replay, unroll
+
+
+class Forgets(nn.Module):
+    """A step whose memory, and so its gradient, shrinks by the same factor in every segment."""
+
+    def __init__(self, factor: float, num_segments: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.shared = nn.Parameter(torch.tensor(factor, dtype=dtype))
+        self.own = nn.Parameter(torch.ones(num_segments, dtype=dtype))
+        self.calls: list[int] = []
+
+    def forward(self, segment: int, memory: Tensor) -> Tensor:
+        self.calls.append(segment)
+        return memory * self.shared * self.own[segment] + 1
+
+
+def results(
+    run,
+    losses: dict[int, float],
+    *,
+    factor: float = 1e-3,
+    dtype: torch.dtype = torch.float32,
+    bptt_depth: int | None = None,
+) -> tuple[list[Tensor | None], list[int]]:
+    """Return gradients (of the first memory last) of a sum of written memories, and the calls."""
+    step = Forgets(factor, 30, dtype)
+    memory = torch.ones(1, 1, 1, dtype=dtype, requires_grad=True)
+    memories = run(step, range(30), memory, bptt_depth=bptt_depth)
+    sum(weight * memories[place].sum() for place, weight in losses.items()).backward()
+    return [step.shared.grad, step.own.grad, memory.grad], step.calls[30:]
+
+
+def test_segments_that_nothing_reaches_are_not_run_again() -> None:
+    found, again = results(replay, {29: 1.0})
+    plain, _ = results(unroll, {29: 1.0})
+
+    assert again == list(range(28, 18, -1))  # 1e-30 arrives at segment 19, 1e-33 at no other
+    torch.testing.assert_close(found[:2], plain[:2], rtol=1e-6, atol=1e-30)
+    assert found[2].tolist() == [[[0.0]]]
+
+
+@pytest.mark.parametrize("bptt_depth", [None, 4, 20])
+def test_an_earlier_loss_is_reached_all_the_same(bptt_depth: int | None) -> None:
+    losses = {29: 1.0, 28: 2.0, 12: 0.5, 3: 1.0}
+
+    found, again = results(replay, losses, bptt_depth=bptt_depth)
+
+    plain, _ = results(unroll, losses, bptt_depth=bptt_depth)
+    materialised = [torch.zeros(1, 1, 1) if each is None else each for each in (found[2], plain[2])]
+    torch.testing.assert_close(found[:2], plain[:2], rtol=1e-6, atol=1e-30)
+    torch.testing.assert_close(*materialised, rtol=1e-6, atol=1e-30)
+    assert set(range(4)) <= set(again)
+
+
+def test_what_is_small_but_can_be_multiplied_goes_on() -> None:
+    found, again = results(replay, {29: 1e-20}, factor=0.5)
+    plain, _ = results(unroll, {29: 1e-20}, factor=0.5)
+
+    assert again == list(range(28, -1, -1))
+    torch.testing.assert_close(found, plain, rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_other_number_formats_have_other_limits(dtype: torch.dtype) -> None:
+    """Half precision ends where float32 has hardly begun, and is left alone."""
+    factor = {torch.float16: 0.5, torch.float64: 1e-3}[dtype]
+    found, again = results(replay, {29: 0.125}, factor=factor, dtype=dtype)
+    plain, _ = results(unroll, {29: 0.125}, factor=factor, dtype=dtype)
+
+    assert again == list(range(28, -1, -1))
+    torch.testing.assert_close(found, plain, rtol=1e-3, atol=0.0)
+
+
+def test_a_gradient_that_is_no_number_goes_on() -> None:
+    (_, own, memory), _ = results(replay, {29: float("nan")})
+
+    assert own.isnan().all()
+    assert memory.isnan().all()
+
+
+def test_with_a_depth_losses_are_followed_no_further_than_they_count() -> None:
+    _, again = results(replay, {29: 1.0, 28: 1.0}, bptt_depth=25)
+
+    assert again == list(range(28, 17, -1))
