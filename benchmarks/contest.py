@@ -36,12 +36,21 @@ def take_part(job: Callable[[], object]) -> None:
 
 
 def hold(
-    script: str, contestants: list[list[str]], *, rounds: int, warmup: int = 1
+    script: str,
+    contestants: list[list[str]],
+    *,
+    rounds: int,
+    warmup: int = 1,
+    alone: bool = False,
 ) -> list[Result | None]:
     """Start one process a contestant (``script`` with its arguments) and let them take turns.
 
-    One that stops before the end (out of memory, say) has no result.
+    With ``alone`` one after the other, where they do not fit into memory together. One that stops
+    before the end (out of memory, say) has no result.
     """
+    if alone:
+        each = [hold(script, [one], rounds=rounds, warmup=warmup) for one in contestants]
+        return [result for (result,) in each]
     processes = [
         subprocess.Popen(
             [sys.executable, script, *arguments],

@@ -21,6 +21,7 @@ KINDS = {
     "chunks": "chunk-and-average",
     "gru": "bidirectional GRU",
 }
+STYLES = {"rmt": "o-", "full": "s-", "chunks": "x:", "gru": "^-"}
 COLOURS = dict(zip(KINDS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
 
 
@@ -138,7 +139,7 @@ def _plot(path: Path, found: dict[str, list[tuple[int, float, float]]]) -> None:
     ):
         for kind, results in found.items():
             x, y = [each[0] for each in results], [each[column] for each in results]
-            axes.loglog(x, y, "o-", label=KINDS[kind], color=COLOURS[kind])
+            axes.loglog(x, y, STYLES[kind], label=KINDS[kind], color=COLOURS[kind])
         axes.set_xlabel("tokens")
         axes.set_ylabel(name)
     axes.legend()

@@ -41,6 +41,7 @@ def main() -> None:
         [[f"--contestant={short}", *sizes] for short in CONTESTANTS.values()],
         rounds=options.rounds,
         warmup=options.warmup,
+        alone=bool(options.alone),
     )
     ours = results[0]
     if ours is None:
@@ -80,6 +81,7 @@ def _options() -> argparse.Namespace:
         ("warmup", 1),
         ("limit-gib", 16),
         ("predict", 0),
+        ("alone", 0),  # 1 = one contestant after the other
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--contestant", choices=CONTESTANTS.values(), help=argparse.SUPPRESS)
