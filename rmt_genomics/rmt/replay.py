@@ -4,7 +4,8 @@
 memories that passed between segments; in backward it runs the segments again, last to first, and
 hands the gradient of each memory to the segment that wrote it (memory replay back-propagation,
 Wu et al. 2020, arXiv:2010.06891, algorithm 1). Value and gradients are those of ``unroll``; the
-price is one more forward pass of all segments but the last ones, whose graphs are kept.
+price is one more forward pass of all segments but the last ones, whose graphs are kept. Segments
+that no gradient reaches any more are not run again.
 
 Three things make the second run repeat the first: the same memory read, the same random state
 (dropout masks), the same autocast setting. ``tests/equivalence/test_replay.py`` checks each.
