@@ -242,7 +242,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw accuracy against length, on a logarithmic axis."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip(TASKS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
     for (task, strands, control), found in _by_model(rows).items():
@@ -256,7 +256,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         )
     axes.axvspan(SEGMENT_BP, STAGES[-1] * SEGMENT_BP, alpha=0.1, color="black", label="trained on")
     axes.set(xscale="log", xlabel="sequence length (bp)", ylabel="accuracy", ylim=(0, 1.03))
-    axes.legend(fontsize="small", ncols=2)
+    figure.legend(loc="outside lower center", fontsize="small", ncols=2)
     figure.savefig(path)
 
 
