@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [--compile]
 
 Both strands of one sequence (or ``--batch`` many), bf16, segment replay; and full attention over
-the whole sequence until it no longer fits. Needs a CUDA device.
+the whole sequence until it no longer fits, or beyond ``--longest-full``. Needs a CUDA device.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, replay
+from rmt_genomics.rmt.rotary import rotation_of
 
 PRESETS = {"small": (128, 4, 4, 16), "base": (256, 6, 4, 16)}
 ROUNDS = 3
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=[1024, 16_384, 131_072, 1_048_576, 4_194_304]
     )
+    parser.add_argument("--longest-full", type=int, default=131_072, help="bp at once")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="torch.compile the layers")
     options = parser.parse_args()
@@ -41,7 +43,12 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- |")
     for name, length, segment in [
         *((name, length, 512) for name in PRESETS for length in options.lengths),
-        *((name, length, length) for name in PRESETS for length in options.lengths),
+        *(
+            (name, length, length)
+            for name in PRESETS
+            for length in options.lengths
+            if length <= options.longest_full
+        ),
     ]:
         label = name if segment == 512 else f"{name}, full attention"
         try:
@@ -59,6 +66,7 @@ def _row(
     options: argparse.Namespace,
 ) -> str:
     """Measure one model at one length."""
+    rotation_of.cache_clear()  # tables of earlier rows, on the device
     torch.cuda.empty_cache()
     dim, depth, heads, memory = preset
     config = RMTConfig(
@@ -99,9 +107,11 @@ def _row(
 def _flops(model: SegmentTransformer, segments: Segments, rows: int) -> float:
     """Return the FLOPs of a training step, from those of one full segment."""
     memory: Tensor = model.memory.initial(rows)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    counter, bf16 = FlopCounterMode(display=False), torch.autocast("cuda", dtype=torch.bfloat16)
+    with torch.no_grad(), bf16, counter:
         model(segments[0], memory)
-    return 4 * counter.get_total_flops() * len(segments)  # forward twice, backward two forwards
+    forwards = 4 * len(segments) - 1  # two and a backward of two; the last keeps its graph
+    return forwards * counter.get_total_flops()
 
 
 def _matrix_rate() -> float:

@@ -114,7 +114,7 @@ class BothStrandsOf(Sequence[Segment]):
         length = len(self.codes)
         forward = self._on_device(self.codes[first:end])
         opposite = self._on_device(self.codes[length - end : length - first])
-        lengths = torch.tensor([end - first], device=self.device)
+        lengths = torch.full((1,), end - first, device=self.device)  # without a wait for it
         both = torch.cat([forward, reverse_complement(opposite, lengths)])
         return tokenize(self.tokenizer, both, lengths.repeat(2))[0]
 

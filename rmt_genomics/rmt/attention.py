@@ -9,6 +9,7 @@ Dimensions: b batch, h heads, i query rows, j own rows, p cached rows, e width o
 width; ``inner`` is h x e; ``two`` is keys, then values.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -16,9 +17,18 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.rotary import Rotation, rotate
+
+_REPEATABLE = [
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+"""Kernels that are chosen alike with a gradient and without. cuDNN is not: it takes no bias that
+wants a gradient, so that replay's second run could drop other weights than its first."""
 
 Mask = Bool[Tensor, "_ _ _ _"] | Float[Tensor, "_ _ _ _"]
 """True where a query may look at a key, or a bias added to its score (-inf = may not)."""
@@ -126,7 +136,13 @@ def fused(
     dropout: float,
 ) -> Float[Tensor, "b h i e"]:
     """Attend with PyTorch's fused kernel; without a mask it can take its flash path."""
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    with _kernels(q, dropout):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+
+def _kernels(q: Tensor, dropout: float) -> AbstractContextManager[None]:
+    """Leave the choice of the kernel to PyTorch, unless random numbers must come again."""
+    return sdpa_kernel(_REPEATABLE) if dropout and q.is_cuda else nullcontext()
 
 
 def explicit(

@@ -7,11 +7,17 @@ changes speed, and values only by rounding.
 import os
 import shutil
 
+import torch
+
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 
 _COMPILERS = {"cpu": ("CXX", ("g++", "clang++", "cl")), "cuda": ("CC", ("gcc", "clang", "cl"))}
 """What generated code needs: on a GPU, a C compiler for the stub that starts it."""
+
+GRAPHS = 32
+"""Variants of the layers that are compiled, at most: first or later segment, with a gradient or
+without, padded or full, one row or several. Beyond PyTorch's 8 new ones would run uncompiled."""
 
 
 def check_compiler(*, wanted: bool, device: str) -> None:
@@ -38,9 +44,14 @@ def check_compiler(*, wanted: bool, device: str) -> None:
         )
 
 
-def compile_layers(model: RMTClassifier) -> None:
+def compile_layers(model: RMTClassifier, backend: str = "inductor") -> None:
     """Compile in place: weights keep their names, and a copy of the model is a plain one.
 
     Only the transformer layers are, whose shapes hardly change from segment to segment.
+
+    Args:
+        model: What is about to be trained.
+        backend: What ``torch.compile`` makes code with.
     """
-    model.encoder.step.layers.compile()
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
+    model.encoder.step.layers.compile(backend=backend)

@@ -116,15 +116,20 @@ def cut(batch: Batch, rows: int | None) -> Iterator[Batch]:
         yield Batch(codes, lengths, batch.targets[part], batch.names[part])
 
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device has no memory left."""
     return (
         isinstance(error, MemoryError | torch.OutOfMemoryError)
         or is_oom_error(error)
-        or any(
-            words in str(error)
-            for words in ("can't allocate memory", "not enough memory", "out of memory")
-        )
+        or any(words in str(error) for words in _OUT_OF_MEMORY)
     )
 
 

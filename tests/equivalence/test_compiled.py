@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from rmt_genomics.rmt import replay, unroll
+from rmt_genomics.training.compiled import compile_layers
+from tests.model.toys import toy
 from tests.toys import ragged, some_memory, tiny
 
 
@@ -34,6 +36,24 @@ def compare_with_fused() -> None:
         loss = run(model, ragged(model, [26, 15]), memory).square().sum()
         found.append([loss, *torch.autograd.grad(loss, [memory, *model.parameters()])])
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+
+
+def compile_ragged_batches() -> None:
+    """Raise if the compiler gives up on one of the many shapes of ragged batches."""
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    model = toy(segment_length=8, dropout=0.1)
+    compile_layers(model, backend="eager")
+    for lengths in ([30, 21], [32, 32], [9], [16], [25, 25, 3], [40, 17, 2, 1]):
+        codes = torch.randint(0, 4, (len(lengths), max(lengths)), dtype=torch.uint8)
+        model.train()(codes, torch.tensor(lengths), replay=True).sum().backward()
+        with torch.inference_mode():
+            model.eval()(codes, torch.tensor(lengths))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 8
+
+
+@pytest.mark.slow
+def test_ragged_batches_stay_compiled() -> None:
+    run_alone("compile_ragged_batches")
 
 
 @pytest.mark.slow

@@ -8,13 +8,15 @@ from rmt_genomics.rmt import Segments, replay, unroll
 from tests.toys import ragged, some_memory, tiny
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's advice on TF32 is no failure
 
 
 def value_and_gradients(run, device: torch.device, **changes) -> list[torch.Tensor]:
-    model = tiny(stem_width=3, memory_gate=True, **changes).to(device)
+    model = tiny(stem_width=3, memory_gate=True, **changes)
     on_cpu = ragged(model, [38, 13, 6])
+    memory = some_memory(model, 3).detach().to(device).requires_grad_()  # drawn on the CPU
+    model = model.to(device)
     segments = Segments(on_cpu.tokens.to(device), on_cpu.lengths, 6, model.config.halo)
-    memory = some_memory(model, 3)
     memories = run(model, segments, memory)
     loss = memories.square().sum() + memories[..., 0].sum()
     return [loss, *torch.autograd.grad(loss, [memory, *model.parameters()])]
@@ -73,6 +75,22 @@ def test_full_segments_take_the_flash_path() -> None:
     segments = Segments(torch.randint(0, 5, (2, 64), device=device), [64, 64], 32)
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # anything else would raise
         unroll(model, segments, model.memory.initial(2))[-1].sum().backward()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rel_pos_bias", [False, True])
+def test_replay_draws_the_same_dropout_in_bfloat16(*, rel_pos_bias: bool) -> None:
+    device, found = cuda_or_skip(), []
+    changes = {"rotary_pos_emb": not rel_pos_bias, "rel_pos_bias": rel_pos_bias}
+    model = tiny(dim=64, dim_head=32, seq_len=32, attn_dropout=0.3, **changes).float().to(device)
+    segments = Segments(torch.randint(0, 5, (2, 96), device=device), [96, 96], 32)
+    for run in (unroll, replay):
+        torch.manual_seed(3)
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            memories = run(model, segments, model.memory.initial(2))
+        gradients = torch.autograd.grad(memories.float().square().sum(), [*model.parameters()])
+        found.append(torch.cat([each.flatten() for each in gradients]))
+    assert (found[1] - found[0]).norm() / found[0].norm() < 0.02
 
 
 @pytest.mark.gpu

@@ -127,6 +127,13 @@ def test_other_errors_are_no_lack_of_memory() -> None:
     assert not is_out_of_memory(ValueError("memory"))
 
 
+@pytest.mark.parametrize(
+    "words", ["CUDA out of memory. Tried", "cublasCreate: CUBLAS_STATUS_ALLOC_FAILED"]
+)
+def test_a_gpu_says_in_two_ways_that_memory_ran_out(words: str) -> None:
+    assert is_out_of_memory(RuntimeError(words))
+
+
 def test_a_batch_without_rows_has_no_loss_and_gradients_of_zero() -> None:
     step, whole = Step(9, MemoryError()), batch([3])
     nothing = Batch(whole.codes[:0], whole.lengths[:0], whole.targets[:0], [])
