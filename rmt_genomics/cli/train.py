@@ -8,6 +8,15 @@ _PATH = click.Path(path_type=Path)
 _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 
+def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 (as click calls it)
+    """Print the template of settings and stop, if asked to."""
+    if wanted and not context.resilient_parsing:
+        from rmt_genomics.training.template import template
+
+        click.echo(template(), nl=False)
+        context.exit()
+
+
 @click.command()
 @click.argument("fasta", type=_PATH)
 @click.option("--labels", type=_PATH, required=True, help="Table of labels, or a word (see below).")
@@ -36,6 +45,14 @@ _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 )
 @click.option("--num-nodes", type=click.IntRange(min=1), default=1, help="Machines.")
 @click.option("--strict", is_flag=True, help="Refuse a split that leaks, instead of warning.")
+@click.option(
+    "--list-settings",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_settings,
+    help="Print all settings, explained, as TOML; stop.",
+)
 def train(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
     labels: Path,
@@ -72,6 +89,7 @@ def train(  # noqa: PLR0913 (one argument an option)
 
     Settings are those of the TOML file, changed by --set, such as --set model.preset=tiny or
     --set training.max_epochs=5. With --resume and neither of the two, those of the run are used.
+    --list-settings prints such a file, to begin with.
 
     Prints the main metrics of the best model and of its baselines on the test part, or on the
     validation part if there is no test part, as a tab-separated table. The baselines are the most

@@ -18,6 +18,7 @@ from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.costs import PROBED, WITHIN, Costs, fits, measure
 from rmt_genomics.training.probe import Probe
 from rmt_genomics.training.processes import Processes
+from rmt_genomics.training.surroundings import fast_matrix_products
 
 USUAL, MOST = 8, 64
 _STEPS_ENOUGH = 50  # an epoch
@@ -162,7 +163,9 @@ def settle_batch(
         return config, None
     if not processes.is_first:
         return with_batch_size(config, 1), None
-    choice = choose_batch(config, lengths_bp, torch.device(device), processes=processes.devices)
+    where = torch.device(device)
+    with fast_matrix_products(device):  # as the training will be
+        choice = choose_batch(config, lengths_bp, where, processes=processes.devices)
     rows = choice.rows if choice.rows < choice.batch_size else None
     at_a_time = f", {rows} at a time" if rows else ""
     print(

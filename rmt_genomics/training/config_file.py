@@ -23,14 +23,16 @@ from rmt_genomics.training.config import (
 )
 from rmt_genomics.training.rules import check_table
 
-_SECTIONS: dict[str, Any] = {
+SECTIONS: dict[str, Any] = {
     "model": ModelSettings,
     "tokenizer": TokenizerSettings,
     "training": TrainingSettings,
     "data": DataSettings,
     "curriculum": CurriculumSettings,
 }
-KEYS = tuple(f"{name}.{each.name}" for name, kind in _SECTIONS.items() for each in fields(kind))
+"""The tables of a file, by name."""
+
+KEYS = tuple(f"{name}.{each.name}" for name, kind in SECTIONS.items() for each in fields(kind))
 """Every dotted key there is."""
 
 
@@ -64,7 +66,7 @@ def parse_toml(text: str, where: str) -> ExperimentConfig:
 
 def to_toml(config: ExperimentConfig) -> str:
     """Write settings as TOML, in the order of their classes; what is left open is left out."""
-    tables: dict[str, dict[str, object]] = {name: {} for name in _SECTIONS}
+    tables: dict[str, dict[str, object]] = {name: {} for name in SECTIONS}
     for key, value in config.flat().items():
         section, _, name = key.partition(".")
         if value is not None:
@@ -113,10 +115,10 @@ def _flatten(text: str, where: str) -> dict[str, object]:
         raise ConfigError(f"{where}: is not valid TOML: {error}.") from error
     flat: dict[str, object] = {}
     for name, table in tables.items():
-        if not isinstance(table, dict) or not (table or name in _SECTIONS):
+        if not isinstance(table, dict) or not (table or name in SECTIONS):
             raise ConfigError(
                 f"{where}: {name!r} is {table!r}, but settings stand in the tables "
-                f"{', '.join(f'[{section}]' for section in _SECTIONS)}. {_nearest(name)}"
+                f"{', '.join(f'[{section}]' for section in SECTIONS)}. {_nearest(name)}"
             )
         flat |= {f"{name}.{key}": value for key, value in table.items()}
     _check_known(flat, where)
@@ -142,12 +144,12 @@ def _nearest(key: str) -> str:
 
 def _build(flat: Mapping[str, object]) -> ExperimentConfig:
     """Make the settings objects, which check the values."""
-    tables: dict[str, dict[str, object]] = {name: {} for name in _SECTIONS}
+    tables: dict[str, dict[str, object]] = {name: {} for name in SECTIONS}
     for key, value in flat.items():
         section, _, name = key.partition(".")
         tables[section][name] = value
     sections = {
-        name: kind(**check_table(kind, name, tables[name])) for name, kind in _SECTIONS.items()
+        name: kind(**check_table(kind, name, tables[name])) for name, kind in SECTIONS.items()
     }
     return ExperimentConfig(**sections)
 

@@ -62,6 +62,11 @@ def check_table(kind: type, name: str, table: Mapping[str, object]) -> dict[str,
     return {key: checked(annotations[key], value, f"{name}.{key}") for key, value in table.items()}
 
 
+def in_words(kind: type) -> dict[str, str]:
+    """Return what each field of a dataclass may be, in words."""
+    return {name: _rule(annotation) for name, annotation in _annotations(kind).items()}
+
+
 def checked(annotation: Any, value: object, key: str) -> object:
     """Return a value that an annotation admits; a whole number for a float becomes one.
 

@@ -102,8 +102,7 @@ def train(  # noqa: PLR0913  # what a user may say, by name
         prepared = prepare(fasta, labels, config, seed=seed, strict=strict)
         lengths_bp = [len(each.interval) for each in prepared.split.train]
         curriculum = Curriculum.of(config, prepared.scheme.task, max(lengths_bp))
-    with fast_matrix_products(device):
-        config, rows = settle_batch(config, lengths_bp, device, processes)
+    config, rows = settle_batch(config, lengths_bp, device, processes)
     record = record_of(prepared, config, seed=seed)
     is_started = resume and folder.last.exists()
     if is_started:
