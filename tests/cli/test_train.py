@@ -157,7 +157,7 @@ def test_the_options_are_few_and_known() -> None:
     assert {name for option in command.params for name in option.opts} == {
         *("fasta", "--labels", "--label-pattern", "--out", "--config", "--set"),
         *("--device", "--seed", "--resume", "--overwrite", "--strict"),
-        *("--devices", "--num-nodes", "--batch-size"),
+        *("--devices", "--num-nodes", "--batch-size", "--list-settings"),
     }
 
 
