@@ -1,7 +1,7 @@
 #!/bin/sh
 # Does what memory holds last, with nothing but the command line?
 #
-#     sh benchmarks/command_line.sh FOLDER [order|two_facts]     (order by default; some 10 minutes)
+#     sh benchmarks/command_line.sh FOLDER [order|two_facts]     (order by default; 20 minutes on one thread)
 #
 # Trains on sequences of 256 to 1,024 bp (at most 8 segments) and judges on sequences of 65,536 bp.
 set -eu
