@@ -179,8 +179,8 @@ def rivals(
     if kmers is not None:
         found += _kmer_rivals(judged, kmers)
     words = "the same network reading each segment by itself"
-    if judged.model.config.composition_k:
-        words += " (beside the k-mer composition of the whole)"
+    if beside := judged.model.config.beside_memory:
+        words += f" (beside {beside} of the whole)"
     return [*found, Rival("chunk_average", words, segment_by_segment(judged))]
 
 

@@ -150,8 +150,8 @@ def _sentence(found: dict[str, Any], config: ClassifierConfig) -> str:
     if "difference" in found:
         words.append(found["difference"]["sentence"])
     heard = "the last segment of each strand" if config.pooling == "last" else "every segment"
-    if config.composition_k:
-        words.append(f"(Emptied, it hears {heard}, and the k-mer composition of the whole.)")
+    if config.beside_memory:
+        words.append(f"(Emptied, it hears {heard}, and {config.beside_memory} of the whole.)")
     elif config.pooling == "last":
         words.append(f"(Emptied, the model hears {heard} only.)")
     return " ".join(words)

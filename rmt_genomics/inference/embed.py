@@ -31,7 +31,7 @@ class Embedding:
     """In bp."""
 
     vector: np.ndarray
-    """``(width,)`` float32: forward strand, reverse strand, then the composition."""
+    """``(width,)`` float32: forward strand, reverse strand, then the compositions."""
 
     interval: Interval | None = None
     """What was read of the record, if not all of it."""

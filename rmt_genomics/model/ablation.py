@@ -2,8 +2,8 @@
 
 Both ask what the recurrence is worth. ``forgetful`` empties the memory before each segment and
 pools as before; ``average_of_segments`` takes each segment for a whole sequence and averages the
-logits, which is what people do who have no recurrence. K-mer composition, where the model reads
-one, stays that of the whole sequence: it is memory that is taken away, nothing else.
+logits, which is what people do who have no recurrence. Composition, where the model reads one,
+stays that of the whole sequence: it is memory that is taken away, nothing else.
 
 Dimensions: n sequences, c classes.
 """
@@ -90,7 +90,7 @@ def _logits_of(
 ) -> np.ndarray:
     """Return the logits of many short pieces ``(n, c)``, each beside its owner's composition."""
     width = 2 * model.config.dim
-    wholes = [model.composition_of(codes) for codes in sequences]
+    wholes = [model.shared_features(torch.from_numpy(codes)[None]) for codes in sequences]
     rows = np.empty((len(pieces), len(model.classes_)))
     for batch in batches_of_similar_length([len(each) for each in pieces]):
         strands = model.encode_codes([pieces[place] for place in batch])[:, :width]

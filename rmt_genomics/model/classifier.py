@@ -30,6 +30,7 @@ from rmt_genomics.model.composition import Composition
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
 from rmt_genomics.model.long_records import LONG_BP, encode_long
+from rmt_genomics.model.proteins import ProteinComposition
 from rmt_genomics.model.strands import BothStrands, Replay
 from rmt_genomics.model.tokens import N
 from rmt_genomics.rmt.modes import evaluating
@@ -55,6 +56,11 @@ class RMTClassifier(
         self.composition = (
             Composition(config.composition_k, config.dim) if config.composition_k else None
         )
+        self.proteins = (
+            ProteinComposition(config.protein_k, config.orf_codons, config.dim)
+            if config.protein_k
+            else None
+        )
         shared = config.encoding_width - 2 * config.dim
         self.head = HEADS[config.strand_head](config.dim, len(config.classes), shared)
 
@@ -78,7 +84,7 @@ class RMTClassifier(
     ) -> Float[Tensor, "b e"]:
         """Return the encoding ``[forward | reverse]``; arguments as for calling.
 
-        With k-mer composition that is ``[forward | reverse | composition]``.
+        Compositions, where the model reads them, stand behind: those of k-mers, then of proteins.
         """
         check_batch(codes, lengths)
         if replay not in (True, False, "auto"):
@@ -86,20 +92,19 @@ class RMTClassifier(
         beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
         codes = codes.masked_fill(beyond, N)
         encoding: Tensor = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        return self._with_composition(encoding, codes)
+        return self._with_shared(encoding, codes)
 
-    def _with_composition(self, encoding: Tensor, codes: UInt8[Tensor, "b n"]) -> Tensor:
-        """Place the k-mer composition, if the model reads it, behind the strands."""
-        if self.composition is None:
-            return encoding
-        return torch.cat([encoding, self.composition(codes)], dim=-1)
+    def _with_shared(self, encoding: Tensor, codes: UInt8[Tensor, "b n"]) -> Tensor:
+        """Place what both strands share, if the model reads any of it, behind the strands."""
+        shared = self.shared_features(codes)
+        return torch.cat([encoding, shared], dim=-1) if shared.shape[1] else encoding
 
-    def composition_of(self, codes: np.ndarray) -> Float[Tensor, "1 s"]:
-        """Return the features of a sequence that both strands share: none, or its composition."""
-        if self.composition is None:
-            return torch.empty(1, 0, device=self.device)
-        features: Tensor = self.composition(torch.from_numpy(codes)[None])
-        return features
+    def shared_features(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b s"]:
+        """Return what both strands share: the compositions that the model reads, or nothing."""
+        parts = [part(codes) for part in (self.composition, self.proteins) if part is not None]
+        if not parts:
+            return torch.empty(len(codes), 0, device=self.device)
+        return torch.cat(parts, dim=-1)
 
     def forward(
         self,
@@ -199,7 +204,7 @@ class RMTClassifier(
     def embed(self, sequences: Sequence[str]) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
 
-        With k-mer composition it has ``dim`` more features, at the end.
+        Each composition that the model reads adds ``dim`` features, at the end.
 
         Args:
             sequences: As for ``predict_proba``.
@@ -219,7 +224,7 @@ class RMTClassifier(
         with evaluating(self), torch.inference_mode():
             if len(codes) == 1 and len(codes[0]) > LONG_BP:
                 encoding = encode_long(self.encoder, codes[0], on_read=on_read)
-                return self._with_composition(encoding, torch.from_numpy(codes[0])[None])
+                return self._with_shared(encoding, torch.from_numpy(codes[0])[None])
             batch, lengths = pad(codes)
             if self.device.type == "cuda":
                 batch, lengths = batch.pin_memory(), lengths.pin_memory()

@@ -15,6 +15,8 @@ CHOICES = {
 """What may stand where only a few words may."""
 
 LONGEST_KMER = 8  # in the composition: 65,536 k-mers
+LONGEST_WORD = 5  # of amino acids: 100,000 words
+ORF_CODONS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +88,20 @@ class ClassifierConfig:
     composition_k: int = 0
     """The head also reads the shares of k-mers so long in the whole sequence; 0 = none."""
 
+    protein_k: int = 0
+    """The head also reads the shares of words of so many amino acids, in ten classes, in the
+    open reading frames of the whole sequence; 0 = none."""
+
+    orf_codons: int = ORF_CODONS
+    """Codons without a stop that make an open reading frame count."""
+
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ConfigError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
         self._check_scale()
         self._check_classes()
-        if type(self.composition_k) is not int or not 0 <= self.composition_k <= LONGEST_KMER:
-            raise ConfigError(
-                f"composition_k is {self.composition_k!r}, but must be a whole number from 0 "
-                f"(no composition) to {LONGEST_KMER}"
-            )
+        self._check_composition()
         if self.heads < 1 or self.dim % self.heads:
             raise ConfigError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
         try:
@@ -106,8 +111,36 @@ class ClassifierConfig:
 
     @property
     def encoding_width(self) -> int:
-        """Features of ``[forward | reverse]``, or of ``[forward | reverse | composition]``."""
-        return (3 if self.composition_k else 2) * self.dim
+        """Features of ``[forward | reverse]``, and of what the head reads behind them."""
+        return (2 + bool(self.composition_k) + bool(self.protein_k)) * self.dim
+
+    @property
+    def beside_memory(self) -> str:
+        """What the head reads of the whole sequence beside its memory, in words; may be empty."""
+        parts = ["k-mer"] * bool(self.composition_k) + ["protein"] * bool(self.protein_k)
+        return f"the {' and '.join(parts)} composition" if parts else ""
+
+    def _check_composition(self) -> None:
+        """Raise ConfigError unless the compositions can be counted, and each setting is used."""
+        for name, what, largest in (
+            ("composition_k", "composition", LONGEST_KMER),
+            ("protein_k", "protein composition", LONGEST_WORD),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= largest:
+                raise ConfigError(
+                    f"{name} is {value!r}, but must be a whole number from 0 (no {what}) to "
+                    f"{largest}"
+                )
+        if type(self.orf_codons) is not int or self.orf_codons < 1:
+            raise ConfigError(
+                f"orf_codons is {self.orf_codons!r}, but must be a whole number of at least 1"
+            )
+        if not self.protein_k and self.orf_codons != ORF_CODONS:
+            raise ConfigError(
+                f"orf_codons is {self.orf_codons}, but has no effect: protein_k is 0, so no "
+                "reading frame is read"
+            )
 
     def _check_classes(self) -> None:
         """Raise ConfigError unless the names are distinct, and as many as the task wants."""

@@ -1,7 +1,7 @@
 """From the both-strand encoding to one logit a class.
 
 Dimensions: b batch, c classes, d model width, e width of the encoding ``[forward | reverse]``; with
-k-mer composition that of ``[forward | reverse | composition]``.
+composition (of k-mers, of proteins, or both) that of ``[forward | reverse | composition]``.
 """
 
 import torch

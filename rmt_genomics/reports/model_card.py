@@ -127,8 +127,15 @@ def _what(config: ClassifierConfig) -> str:
         "regression": f"a number for a sequence: {shown}",
     }[config.task]
     token = "one base" if config.tokenizer_kind == "base" else f"{config.k} bases"
-    k = config.composition_k
-    composition = f", which also reads the shares of all {k}-mers" if k else ""
+    read = []
+    if config.composition_k:
+        read.append(f"of all {config.composition_k}-mers")
+    if config.protein_k:
+        read.append(
+            f"of all words of {config.protein_k} amino acids, in ten classes, in open reading "
+            f"frames of {config.orf_codons} codons and more"
+        )
+    composition = f", which also reads the shares {' and '.join(read)}" if read else ""
     return (
         f"This model reads a whole DNA sequence, both strands, and says {answer}.\n\n"
         "It is a bidirectional Recurrent Memory Transformer, made by "

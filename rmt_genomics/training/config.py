@@ -65,6 +65,14 @@ class ModelSettings:
     """Bases in a k-mer whose shares in the whole sequence the head reads as well, both strands
     counted as one; 0 = none. What k-mer counts tell is then learned in minutes."""
 
+    protein_k: Annotated[int, Range(at_least=0, below=6)] = 0
+    """Amino acids, in ten classes, in a word whose shares in the open reading frames of the
+    whole sequence the head reads as well, both strands counted as one; 0 = none. For what depends
+    on which genes there are; the standard genetic code is assumed."""
+
+    orf_codons: Count = 100
+    """Codons without a stop that make an open reading frame count, for ``protein_k``."""
+
     def __post_init__(self) -> None:
         check_fields(self, "model")
 

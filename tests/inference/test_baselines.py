@@ -157,9 +157,16 @@ def test_examples_of_one_part_are_taken_out_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("k", "more"), [(0, ""), (2, " (beside the k-mer composition of the whole)")]
+    ("changes", "more"),
+    [
+        ({}, ""),
+        ({"composition_k": 2}, " (beside the k-mer composition of the whole)"),
+        ({"protein_k": 1}, " (beside the protein composition of the whole)"),
+    ],
 )
-def test_the_words_say_what_the_segments_are_read_beside(tmp_path: Path, k: int, more: str) -> None:
-    (alone,) = rivals(judged_of(tmp_path, [20] * 3, composition_k=k), None, None)
+def test_the_words_say_what_the_segments_are_read_beside(
+    tmp_path: Path, changes: dict[str, int], more: str
+) -> None:
+    (alone,) = rivals(judged_of(tmp_path, [20] * 3, **changes), None, None)
 
     assert alone.words == "the same network reading each segment by itself" + more

@@ -126,6 +126,10 @@ def test_numbers_have_context_too(tmp_path: Path) -> None:
             {"composition_k": 2, "pooling": "mean"},
             "(Emptied, it hears every segment, and the k-mer composition of the whole.)",
         ),
+        (
+            {"composition_k": 2, "protein_k": 1, "pooling": "mean"},
+            "(Emptied, it hears every segment, and the k-mer and protein composition of the",
+        ),
         ({"pooling": "mean"}, None),
     ],
 )

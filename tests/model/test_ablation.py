@@ -28,9 +28,9 @@ def one_by_one(model: RMTClassifier, codes: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             lengths = torch.tensor([len(piece)])
             features = model.eval().features(torch.from_numpy(piece)[None], lengths)
-            if model.composition is not None:  # memory is taken away, composition is not
-                whole = model.composition(torch.from_numpy(codes)[None])
-                features = torch.cat([features[:, : 2 * model.config.dim], whole], dim=-1)
+            # memory is taken away, composition is not
+            whole = model.shared_features(torch.from_numpy(codes)[None]).double()
+            features = torch.cat([features[:, : 2 * model.config.dim], whole], dim=-1)
             logits = model.head(features)
         total, weight = total + adds * logits[0], weight + adds
     assert weight == len(codes)
@@ -46,6 +46,7 @@ def one_by_one(model: RMTClassifier, codes: np.ndarray) -> np.ndarray:
         {"stem_pool": 2},
         {"strand_head": "symmetric"},
         {"composition_k": 2, "strand_head": "symmetric"},
+        {"protein_k": 1, "orf_codons": 2},
     ],
 )
 def test_the_average_is_that_of_a_loop_over_segments(pooling: str, changes: dict) -> None:

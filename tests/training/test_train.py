@@ -218,6 +218,7 @@ def plain_weights(
         ("model.stem_pool", 2),
         ("model.dropout", 0.5),
         ("model.composition_k", 2),
+        ("model.protein_k", 1),
         ("data.validation_fraction", 0.4),
     ],
 )

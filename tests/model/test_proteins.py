@@ -1,0 +1,175 @@
+"""Protein composition: counted right, alike on both strands, in company and in a long record."""
+
+from collections import Counter
+
+import pytest
+import torch
+from Bio.Seq import translate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.dna import encode, reverse_complement
+from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES, STOP, word_shares
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.model import ClassifierConfig, classifier, proteins, tokens
+from rmt_genomics.model.batching import pad
+from rmt_genomics.model.proteins import ProteinComposition, count_words
+from tests.model.toys import TINY, toy
+
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+letters = st.text("ACGTN", min_size=1, max_size=90) | st.text("ACG", min_size=1, max_size=90)
+batches = st.lists(letters, min_size=1, max_size=3)
+
+
+def words_of(sequence: str, k: int, orf_codons: int) -> Counter[str]:
+    """Count as a biologist would: six frames as text, cut at stops, words of amino acids."""
+    found: Counter[str] = Counter()
+    for strand in (sequence, reverse_complement(sequence)):
+        for frame in range(3):
+            codons = strand[frame : frame + (len(strand) - frame) // 3 * 3]
+            cut = "".join(
+                "*" if "N" in codons[i : i + 3] else translate(codons[i : i + 3])
+                for i in range(0, len(codons), 3)
+            )
+            for protein in cut.split("*"):
+                if len(protein) >= orf_codons:
+                    found.update(protein[i : i + k] for i in range(len(protein) - k + 1))
+    return found
+
+
+def by_class(words: Counter[str], k: int) -> list[int]:
+    """Add up the words of amino acids that are one word of classes."""
+    counts = [0] * STOP**k
+    for word, count in words.items():
+        number = 0
+        for letter in word:
+            which = next(i for i, members in enumerate(AMINO_ACID_CLASSES) if letter in members)
+            number = number * STOP + which
+        counts[number] += count
+    return counts
+
+
+@given(
+    sequences=batches,
+    k=st.integers(1, 3),
+    orf_codons=st.integers(1, 8),
+    at_once=st.integers(1, 40),
+    frames_at_once=st.integers(1, 3),
+)
+def test_counts_are_those_of_six_translated_frames(
+    sequences: list[str], k: int, orf_codons: int, at_once: int, frames_at_once: int
+) -> None:
+    codes, _ = pad([encode(each) for each in sequences])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proteins, "BP_AT_ONCE", at_once)
+        patch.setattr(proteins, "_READ_AT_ONCE", frames_at_once)
+        found = count_words(codes, k, orf_codons)
+
+    assert found.tolist() == [by_class(words_of(each, k, orf_codons), k) for each in sequences]
+
+
+def test_short_reading_frames_do_not_count() -> None:
+    codes, _ = pad([encode("ATGGCC" * 5 + "TAA")])  # ten codons, then a stop
+
+    assert count_words(codes, 1, 10).sum() > 0
+    assert count_words(codes, 1, 12).sum() == 0
+
+
+def test_features_are_those_of_the_formula() -> None:
+    part = ProteinComposition(1, 2, 1).double()
+    with torch.no_grad():
+        part.hidden.weight.copy_(torch.arange(STOP, dtype=torch.float64)[None])
+        part.hidden.bias.zero_()
+    codes = torch.from_numpy(encode("ATGGCC"))[None]
+
+    found = part(codes)
+
+    counts = torch.tensor(by_class(words_of("ATGGCC", 1, 2), 1), dtype=torch.float64)
+    chance = torch.from_numpy(word_shares(1))
+    inputs = 30 * (counts / counts.sum() * chance / chance.square().sum()).sqrt()
+    expected = torch.nn.functional.gelu(inputs @ part.hidden.weight[0])
+    torch.testing.assert_close(found[0, 0], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("composition_k", [0, 2])
+@pytest.mark.parametrize("strand_head", ["concat", "symmetric"])
+@given(sequences=batches)
+def test_it_stands_last_and_is_the_same_on_the_other_strand(
+    strand_head: str, composition_k: int, sequences: list[str]
+) -> None:
+    model = toy(protein_k=2, orf_codons=3, composition_k=composition_k, strand_head=strand_head)
+    here = model.features(*pad([encode(each) for each in sequences]))
+    there = model.features(*pad([encode(reverse_complement(each)) for each in sequences]))
+
+    assert here.shape == (len(sequences), model.config.encoding_width)
+    torch.testing.assert_close(there[:, :16], here[:, :16].roll(8, dims=-1), **EXACT)
+    assert torch.equal(there[:, 16:], here[:, 16:])
+    assert model.proteins is not None
+    alone = model.proteins(pad([encode(each) for each in sequences])[0])
+    assert torch.equal(here[:, -8:], alone)
+    if strand_head == "symmetric":
+        torch.testing.assert_close(model.head(there), model.head(here), **EXACT)
+
+
+@given(sequences=batches)
+def test_company_changes_nothing(sequences: list[str]) -> None:
+    model = toy(protein_k=2, orf_codons=3)
+    together = model.features(*pad([encode(each) for each in sequences]))
+    alone = torch.cat([model.features(*pad([encode(each)])) for each in sequences])
+
+    torch.testing.assert_close(together, alone, **EXACT)
+
+
+def test_a_long_record_has_the_features_it_has_in_memory() -> None:
+    model = toy(protein_k=2, orf_codons=5)
+    codes = encode("ACGTTGCANNCGTATTACGGACT" + "GCCATGGAT" * 20)
+    with torch.no_grad():
+        expected = model.features(*pad([codes]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "LONG_BP", 50)
+        patch.setattr(tokens, "BP_AT_ONCE", 30)
+        found = model.encode_codes([codes])
+
+    torch.testing.assert_close(found, expected, **EXACT)
+
+
+def test_sequences_without_any_reading_frame_have_finite_features() -> None:
+    model = toy(protein_k=3)
+    assert model.features(*pad([encode("A"), encode("NNNNNN")])).isfinite().all()
+
+
+def test_half_precision_has_features_as_good_as_its_numbers() -> None:
+    part, codes = ProteinComposition(2, 1, 4), torch.randint(0, 4, (2, 90_000), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = part(codes)
+        found = part.half()(codes)
+
+    torch.testing.assert_close(found.float(), expected, rtol=2e-2, atol=2e-2)
+
+
+def test_the_head_reads_it() -> None:
+    """Two sequences that differ in their codons: the memory is made deaf."""
+    for strand_head in ("concat", "symmetric"):
+        model = toy(protein_k=1, orf_codons=2, strand_head=strand_head)
+        with torch.no_grad():
+            for parameter in model.encoder.parameters():
+                parameter.zero_()
+        first, second = model(*pad([encode("AAAAAAAA"), encode("ACGCGCGT")]))
+        assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"protein_k": -1}, "protein_k is -1, but must be a whole number from 0"),
+        ({"protein_k": 6}, r"from 0 \(no protein composition\) to 5"),
+        ({"protein_k": True}, "protein_k is True"),
+        ({"protein_k": 2, "orf_codons": 0}, "orf_codons is 0, but must be a whole number of at"),
+        ({"orf_codons": 300}, "orf_codons is 300, but has no effect: protein_k is 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ClassifierConfig(**{**TINY, **changes})
