@@ -30,7 +30,7 @@ def embed(
 
     MODEL_DIR, FASTA, --window, --step and --intervals are those of predict. The vector is what
     the model's head sees: the pooled memory of the forward strand, then that of the reverse strand,
-    then, if the model reads it, the k-mer composition.
+    then whatever else it reads of the whole record.
 
     Prints a tab-separated table, one row a record in input order: record, length (bp) and the
     features; start and end, and the strand of an interval, follow record. With --out the ending

@@ -33,6 +33,7 @@ from rmt_genomics.model.long_records import LONG_BP, encode_long
 from rmt_genomics.model.proteins import ProteinComposition
 from rmt_genomics.model.strands import BothStrands, Replay
 from rmt_genomics.model.tokens import N
+from rmt_genomics.model.wide import WideKmers
 from rmt_genomics.rmt.modes import evaluating
 
 
@@ -61,8 +62,11 @@ class RMTClassifier(
             if config.protein_k
             else None
         )
-        shared = config.encoding_width - 2 * config.dim
-        self.head = HEADS[config.strand_head](config.dim, len(config.classes), shared)
+        self.wide = WideKmers(config.wide_k, len(config.classes)) if config.wide_k else None
+        shared = config.learned_width - 2 * config.dim
+        self.head = HEADS[config.strand_head](
+            config.dim, len(config.classes), shared, ready=config.wide_width
+        )
 
     @property
     def classes_(self) -> tuple[str, ...]:
@@ -84,7 +88,8 @@ class RMTClassifier(
     ) -> Float[Tensor, "b e"]:
         """Return the encoding ``[forward | reverse]``; arguments as for calling.
 
-        Compositions, where the model reads them, stand behind: those of k-mers, then of proteins.
+        Behind it stands, where the model reads it, the composition of k-mers, then that of
+        proteins, then the logits of single k-mers.
         """
         check_batch(codes, lengths)
         if replay not in (True, False, "auto"):
@@ -100,8 +105,9 @@ class RMTClassifier(
         return torch.cat([encoding, shared], dim=-1) if shared.shape[1] else encoding
 
     def shared_features(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b s"]:
-        """Return what both strands share: the compositions that the model reads, or nothing."""
-        parts = [part(codes) for part in (self.composition, self.proteins) if part is not None]
+        """Return what both strands share: compositions, and logits of single k-mers; or nothing."""
+        modules = (self.composition, self.proteins, self.wide)
+        parts = [module(codes) for module in modules if module is not None]
         if not parts:
             return torch.empty(len(codes), 0, device=self.device)
         return torch.cat(parts, dim=-1)
@@ -128,7 +134,8 @@ class RMTClassifier(
             ValueError: If shapes do not fit, or a length is below 1 or beyond the codes.
         """
         encoding = self.features(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        logits: Tensor = self.head(self.dropout(encoding))
+        learned, ready = encoding.tensor_split([self.config.learned_width], dim=-1)
+        logits: Tensor = self.head(torch.cat([self.dropout(learned), ready], dim=-1))
         return logits
 
     def probabilities(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
@@ -204,7 +211,8 @@ class RMTClassifier(
     def embed(self, sequences: Sequence[str]) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
 
-        Each composition that the model reads adds ``dim`` features, at the end.
+        Behind them stand the compositions that the model reads, ``dim`` features each, and one
+        feature a class if it has a weight for each k-mer.
 
         Args:
             sequences: As for ``predict_proba``.

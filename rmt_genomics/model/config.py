@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
@@ -16,6 +17,7 @@ CHOICES = {
 
 LONGEST_KMER = 8  # in the composition: 65,536 k-mers
 LONGEST_WORD = 5  # of amino acids: 100,000 words
+LONGEST_WIDE = 16
 ORF_CODONS = 100
 
 
@@ -95,6 +97,9 @@ class ClassifierConfig:
     orf_codons: int = ORF_CODONS
     """Codons without a stop that make an open reading frame count."""
 
+    wide_k: tuple[int, ...] = ()
+    """Lengths of k-mers of which each adds a weight of its own to the logits."""
+
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
@@ -111,13 +116,27 @@ class ClassifierConfig:
 
     @property
     def encoding_width(self) -> int:
-        """Features of ``[forward | reverse]``, and of what the head reads behind them."""
+        """Features of ``[forward | reverse]``, and of what stands behind them.
+
+        These are the compositions, ``dim`` features each, and last the logits of single k-mers.
+        """
+        return self.learned_width + self.wide_width
+
+    @property
+    def learned_width(self) -> int:
+        """Features that the head has weights for."""
         return (2 + bool(self.composition_k) + bool(self.protein_k)) * self.dim
+
+    @property
+    def wide_width(self) -> int:
+        """Logits that the head adds to its own."""
+        return len(self.classes) if self.wide_k else 0
 
     @property
     def beside_memory(self) -> str:
         """What the head reads of the whole sequence beside its memory, in words; may be empty."""
-        parts = ["k-mer"] * bool(self.composition_k) + ["protein"] * bool(self.protein_k)
+        parts = ["k-mer"] * bool(self.composition_k or self.wide_k)
+        parts += ["protein"] * bool(self.protein_k)
         return f"the {' and '.join(parts)} composition" if parts else ""
 
     def _check_composition(self) -> None:
@@ -132,6 +151,13 @@ class ClassifierConfig:
                     f"{name} is {value!r}, but must be a whole number from 0 (no {what}) to "
                     f"{largest}"
                 )
+        if not all(type(k) is int and 1 <= k <= LONGEST_WIDE for k in self.wide_k) or any(
+            first >= second for first, second in pairwise(self.wide_k)
+        ):
+            raise ConfigError(
+                f"wide_k is {list(self.wide_k)}, but must be whole numbers from 1 to "
+                f"{LONGEST_WIDE}, each above the one before"
+            )
         if type(self.orf_codons) is not int or self.orf_codons < 1:
             raise ConfigError(
                 f"orf_codons is {self.orf_codons!r}, but must be a whole number of at least 1"

@@ -16,14 +16,18 @@ class ConcatHead(nn.Linear):
         dim: Model width d.
         num_classes: Classes c.
         shared: Features that both strands share, behind those of the strands.
+        ready: Features behind these that are logits: 0, or one a class. They are added.
     """
 
-    def __init__(self, dim: int, num_classes: int, shared: int = 0) -> None:
+    def __init__(self, dim: int, num_classes: int, shared: int = 0, *, ready: int = 0) -> None:
         super().__init__(2 * dim + shared, num_classes)
+        self.ready = ready
 
     def forward(self, encoding: Float[Tensor, "b e"]) -> Float[Tensor, "b c"]:
         """Return one logit a class."""
-        return super().forward(encoding)
+        learned, ready = torch.split(encoding, [self.in_features, self.ready], dim=-1)
+        logits = super().forward(learned)
+        return logits + ready if self.ready else logits
 
 
 class SymmetricHead(nn.Module):
@@ -33,19 +37,21 @@ class SymmetricHead(nn.Module):
         dim: Model width d.
         num_classes: Classes c.
         shared: Features that both strands share, behind those of the strands.
+        ready: Features behind these that are logits: 0, or one a class. They are added.
     """
 
-    def __init__(self, dim: int, num_classes: int, shared: int = 0) -> None:
+    def __init__(self, dim: int, num_classes: int, shared: int = 0, *, ready: int = 0) -> None:
         super().__init__()
-        self.sizes = [dim, dim, shared]
+        self.sizes = [dim, dim, shared, ready]
         self.each = nn.Linear(dim, num_classes)
         self.shared = nn.Linear(shared, num_classes, bias=False) if shared else None
 
     def forward(self, encoding: Float[Tensor, "b e"]) -> Float[Tensor, "b c"]:
         """Return one logit a class, equal on both strands."""
-        forward, reverse, shared = torch.split(encoding, self.sizes, dim=-1)
+        forward, reverse, shared, ready = torch.split(encoding, self.sizes, dim=-1)
         logits: Tensor = self.each(forward) + self.each(reverse)
-        return logits if self.shared is None else logits + self.shared(shared)
+        logits = logits if self.shared is None else logits + self.shared(shared)
+        return logits + ready if ready.shape[-1] else logits
 
 
 HEADS: dict[str, type[ConcatHead] | type[SymmetricHead]] = {

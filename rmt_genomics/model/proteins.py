@@ -91,7 +91,8 @@ def _count_in(
     lengths = torch.diff(stops, prepend=stops.new_tensor([-1])) - 1
     is_open = lengths >= orf_codons
     ends, lengths = stops[is_open], lengths[is_open]
-    for end, length in zip(ends.split(_READ_AT_ONCE), lengths.split(_READ_AT_ONCE), strict=True):
+    for start in range(0, len(ends), _READ_AT_ONCE):
+        end, length = (each[start : start + _READ_AT_ONCE] for each in (ends, lengths))
         words = length - k + 1
         before = words.cumsum(0) - words
         first = (end - length - before).repeat_interleave(words)

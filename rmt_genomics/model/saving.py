@@ -23,6 +23,7 @@ from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.model.config import ClassifierConfig
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_LISTS = ("classes", "wide_k")  # tuples, which JSON has not
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)  # begins with no dot, as paths may
 
 
@@ -102,7 +103,8 @@ def read_config(path: Path) -> ClassifierConfig:
             )
     _check_types(settings, path)
     try:
-        return ClassifierConfig(**{**settings, "classes": tuple(settings["classes"])})
+        lists = {name: tuple(settings[name]) for name in _LISTS if name in settings}
+        return ClassifierConfig(**{**settings, **lists})
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -112,7 +114,7 @@ def _check_types(settings: dict[str, Any], path: Path) -> None:
     for field in fields(ClassifierConfig):
         if field.name not in settings:
             continue
-        kind: Any = list if field.name == "classes" else field.type
+        kind: Any = list if field.name in _LISTS else field.type
         kinds = get_args(kind) or (kind,)
         value = settings[field.name]
         if type(value) is int and float in kinds:

@@ -136,6 +136,9 @@ def _what(config: ClassifierConfig) -> str:
             f"frames of {config.orf_codons} codons and more"
         )
     composition = f", which also reads the shares {' and '.join(read)}" if read else ""
+    if config.wide_k:
+        lengths = ", ".join(map(str, config.wide_k))
+        composition += f"; to its logits each k-mer of {lengths} bases adds a weight of its own"
     return (
         f"This model reads a whole DNA sequence, both strands, and says {answer}.\n\n"
         "It is a bidirectional Recurrent Memory Transformer, made by "

@@ -73,6 +73,11 @@ class ModelSettings:
     orf_codons: Count = 100
     """Codons without a stop that make an open reading frame count, for ``protein_k``."""
 
+    wide_k: tuple[Annotated[int, Range(at_least=1, below=17)], ...] = ()
+    """Lengths of k-mers, rising, such as [6, 8, 10, 12]: each k-mer has a weight of its own in the
+    logits, both strands counted as one; empty = none. For short sequences; what is nearly alike in
+    training is learned by heart."""
+
     def __post_init__(self) -> None:
         check_fields(self, "model")
 

@@ -47,6 +47,7 @@ def one_by_one(model: RMTClassifier, codes: np.ndarray) -> np.ndarray:
         {"strand_head": "symmetric"},
         {"composition_k": 2, "strand_head": "symmetric"},
         {"protein_k": 1, "orf_codons": 2},
+        {"wide_k": (1, 3)},
     ],
 )
 def test_the_average_is_that_of_a_loop_over_segments(pooling: str, changes: dict) -> None:

@@ -104,3 +104,24 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no config\.json, but a model card describes a model"):
         write_model_card(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "head `concat`.\n"),
+        ({"composition_k": 2}, "`concat`, which also reads the shares of all 2-mers.\n"),
+        (
+            {"composition_k": 2, "protein_k": 1, "orf_codons": 7},
+            "the shares of all 2-mers and of all words of 1 amino acids, in ten classes, in open "
+            "reading frames of 7 codons and more.\n",
+        ),
+        ({"wide_k": (2, 3)}, "; to its logits each k-mer of 2, 3 bases adds a weight of its own."),
+    ],
+)
+def test_the_card_tells_what_is_read_beside_the_memory(
+    tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    saved_model(tmp_path / "run", classes=THREE, task="multiclass", **changes)
+
+    assert words in card_of(write_run(tmp_path / "run"))

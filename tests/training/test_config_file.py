@@ -101,7 +101,7 @@ def test_the_keys_are_those_that_the_documents_promise() -> None:
         *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
         *("model.stem_pool", "training.shift_bp", "training.weight_average"),
         *("model.dropout", "model.memory_gate", "model.composition_k"),
-        *("model.protein_k", "model.orf_codons"),
+        *("model.protein_k", "model.orf_codons", "model.wide_k"),
         *("tokenizer.kind", "tokenizer.k", "tokenizer.stride"),
         *("training.max_epochs", "training.learning_rate", "training.batch_size"),
         *("training.accumulate_batches", "training.precision", "training.bptt_depth"),

@@ -219,6 +219,7 @@ def plain_weights(
         ("model.dropout", 0.5),
         ("model.composition_k", 2),
         ("model.protein_k", 1),
+        ("model.wide_k", [2, 5]),
         ("data.validation_fraction", 0.4),
     ],
 )

@@ -1,0 +1,156 @@
+"""Logits of single k-mers: summed right, alike on both strands, in company and in a long record."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.dna import encode, reverse_complement
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.model import ClassifierConfig, RMTClassifier, classifier, wide
+from rmt_genomics.model.batching import pad
+from rmt_genomics.model.wide import WideKmers, canonical
+from tests.model.toys import TINY, toy
+
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
+KS = (1, 3, 11)
+letters = st.text("ACGTN", min_size=1, max_size=60)
+batches = st.lists(letters, min_size=1, max_size=3)
+
+
+def filled(**changes: object) -> RMTClassifier:
+    """A toy whose weights of single k-mers are not zero, as they are at first."""
+    model = toy(wide_k=KS, **changes)
+    assert model.wide is not None
+    torch.nn.init.normal_(model.wide.weight)
+    return model
+
+
+def kmers_of(sequence: str, k: int) -> Counter[str]:
+    """Count k-mers without N, each under the name that sorts first of its two strands."""
+    every = (sequence[i : i + k] for i in range(len(sequence) - k + 1))
+    return Counter(min(each, reverse_complement(each)) for each in every if "N" not in each)
+
+
+@given(sequence=letters, at_once=st.integers(1, 30))
+def test_the_logits_are_those_of_a_dictionary_of_weights(sequence: str, at_once: int) -> None:
+    torch.manual_seed(0)
+    part = WideKmers((2, 5), 3).double()
+    torch.nn.init.normal_(part.weight)
+    expected = torch.zeros(3, dtype=torch.float64)
+    for which, k in enumerate((2, 5)):
+        found = kmers_of(sequence, k)
+        total = sum(found.values())
+        for kmer, count in found.items():
+            number = int("".join(str("ACGT".index(letter)) for letter in kmer), 4)
+            weight = part.weight[which * wide._PLACES + number].detach()
+            expected += 3 * weight * count / total * min(total, 4**k / 2) ** 0.5
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wide, "BP_AT_ONCE", at_once)
+        logits = part(torch.from_numpy(encode(sequence))[None])[0]
+
+    torch.testing.assert_close(logits, expected, rtol=1e-6, atol=1e-6)
+
+
+@given(sequence=letters, k=st.sampled_from([1, 2, 9, 10, 13, 16]))
+def test_a_kmer_has_one_number_on_both_strands(sequence: str, k: int) -> None:
+    if len(sequence) < k:
+        return
+    here, known = canonical(torch.from_numpy(encode(sequence))[None], k)
+    there, known_there = canonical(torch.from_numpy(encode(reverse_complement(sequence)))[None], k)
+
+    assert here.tolist() == there.flip(1).tolist()
+    assert known.tolist() == known_there.flip(1).tolist()
+    assert ((here >= 0) & (here < wide._PLACES)).all()
+
+
+@pytest.mark.parametrize("k", [12, 16])
+def test_long_kmers_are_spread_evenly(k: int) -> None:
+    codes = torch.randint(0, 4, (1, wide._PLACES + k - 1), dtype=torch.uint8)
+
+    numbers, _ = canonical(codes, k)
+
+    share = len(numbers.unique()) / wide._PLACES  # of as many balls into as many bins: 1 - 1/e
+    assert share == pytest.approx(1 - torch.exp(torch.tensor(-1.0)).item(), abs=0.02)
+
+
+@pytest.mark.parametrize("strand_head", ["concat", "symmetric"])
+@given(sequences=batches)
+def test_it_stands_last_and_is_the_same_on_the_other_strand(
+    strand_head: str, sequences: list[str]
+) -> None:
+    model = filled(strand_head=strand_head, composition_k=2)
+    here = model.features(*pad([encode(each) for each in sequences]))
+    there = model.features(*pad([encode(reverse_complement(each)) for each in sequences]))
+
+    assert here.shape == (len(sequences), model.config.encoding_width)
+    torch.testing.assert_close(there[:, 16:], here[:, 16:], **EXACT)
+    assert model.wide is not None
+    alone = model.wide(pad([encode(each) for each in sequences])[0])
+    torch.testing.assert_close(here[:, -3:], alone, **EXACT)
+    plain = model.head(torch.cat([here[:, :-3], torch.zeros_like(alone)], dim=-1))
+    torch.testing.assert_close(model.head(here), plain + alone, **EXACT)
+
+
+@given(sequences=batches)
+def test_company_changes_nothing(sequences: list[str]) -> None:
+    model = filled()
+    together = model.features(*pad([encode(each) for each in sequences]))
+    alone = torch.cat([model.features(*pad([encode(each)])) for each in sequences])
+
+    torch.testing.assert_close(together, alone, **EXACT)
+
+
+def test_dropout_leaves_it_alone() -> None:
+    model = filled(dropout=0.9).train()
+    with torch.no_grad():
+        for parameter in (*model.encoder.parameters(), *model.head.parameters()):
+            parameter.zero_()
+    batch = pad([encode("ACGTTGCATTACG")])
+
+    assert model.wide is not None
+    torch.testing.assert_close(model(*batch), model.wide(batch[0]), **EXACT)
+
+
+def test_a_long_record_has_the_logits_it_has_in_memory() -> None:
+    model = filled()
+    codes = encode("ACGTTGCANNCGTATTACGGACT" * 9)
+    with torch.no_grad():
+        expected = model.features(*pad([codes]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "LONG_BP", 50)
+        patch.setattr(wide, "BP_AT_ONCE", 30)
+        found = model.encode_codes([codes])
+
+    torch.testing.assert_close(found, expected, **EXACT)
+
+
+def test_sequences_without_any_kmer_have_finite_logits() -> None:
+    found = filled().features(*pad([encode("N"), encode("NNNNNN")]))
+
+    assert found.isfinite().all()
+    assert (found[:, -3:] == 0).all()
+
+
+def test_a_saved_model_is_the_model(tmp_path: Path) -> None:
+    model = filled(protein_k=1, orf_codons=2)
+    model.save_pretrained(tmp_path)
+
+    again = RMTClassifier.from_pretrained(tmp_path)
+
+    assert again.config == model.config
+    np.testing.assert_allclose(
+        again.predict_proba(["ACGTTGCATTACG"]), model.predict_proba(["ACGTTGCATTACG"]), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("wide_k", [(0,), (17,), (6, 6), (8, 6), (True,)])
+def test_other_lengths_are_refused(wide_k: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="must be whole numbers from 1 to 16, each above"):
+        ClassifierConfig(**{**TINY, "wide_k": wide_k})
