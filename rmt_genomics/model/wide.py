@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from rmt_genomics.model.tokens import BP_AT_ONCE, N
 
 _PLACES = 1 << 18  # weights of a class for k-mers of one length
-_SCALE = 3.0  # how fast these weights are learned: docs/LOG.md
 _SPREAD = 0x9E3779B1  # an odd number; times it, near k-mers come to lie far apart (Knuth)
 
 
@@ -44,7 +43,7 @@ class WideKmers(nn.Module):
         for which, k in enumerate(self.ks):
             total, known = self._sum(codes, which, k)
             different = known.clamp(max=4**k // 2).sqrt()
-            logits = logits + total * (_SCALE * different / known.clamp(min=1)).to(total)
+            logits = logits + total * (different / known.clamp(min=1)).to(total)
         return logits
 
     def _sum(

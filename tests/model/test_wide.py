@@ -48,7 +48,7 @@ def test_the_logits_are_those_of_a_dictionary_of_weights(sequence: str, at_once:
         for kmer, count in found.items():
             number = int("".join(str("ACGT".index(letter)) for letter in kmer), 4)
             weight = part.weight[which * wide._PLACES + number].detach()
-            expected += 3 * weight * count / total * min(total, 4**k / 2) ** 0.5
+            expected += weight * count / total * min(total, 4**k / 2) ** 0.5
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wide, "BP_AT_ONCE", at_once)
