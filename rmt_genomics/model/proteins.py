@@ -50,9 +50,8 @@ class ProteinComposition(nn.Module):
         precise = torch.promote_types(weight.dtype, torch.float32)  # counts may be large
         counts = count_words(codes, self.k, self.orf_codons).to(weight.device, precise)
         shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-        features: Tensor = nn.functional.gelu(
-            self.hidden((shares.sqrt() * self.weights).to(weight))
-        )
+        weighed = shares.sqrt() * self.weights.to(shares)  # a twin's may lie on another device
+        features: Tensor = nn.functional.gelu(self.hidden(weighed.to(weight)))
         return features
 
 

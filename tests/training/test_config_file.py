@@ -227,3 +227,11 @@ def test_a_mistake_in_text_of_known_origin_names_it() -> None:
 @pytest.mark.parametrize("path", sorted(Path("benchmarks/configs").glob("*.toml")), ids=str)
 def test_the_settings_behind_the_figures_can_still_be_read(path: Path) -> None:
     assert read_config(path) != ExperimentConfig()
+
+
+def test_what_the_head_reads_beside_the_memory_reaches_the_model() -> None:
+    changes = ["model.protein_k=2", "model.orf_codons=30", "model.wide_k=[3, 5]"]
+
+    model = read_config(None, changes).classifier(("a", "b"), "binary")
+
+    assert (model.protein_k, model.orf_codons, model.wide_k) == (2, 30, (3, 5))
