@@ -99,6 +99,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
+    from rmt_genomics.training.processes import leave_at_once
 
     if batch_size is not None:
         settings = (*settings, f"training.batch_size={batch_size}")
@@ -119,6 +120,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     )
     if result.is_first:
         _judge(out, fasta, device)
+    if devices * num_nodes > 1:
+        leave_at_once()
 
 
 def _judge(out: Path, fasta: Path, device: str) -> None:

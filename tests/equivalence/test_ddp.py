@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rmt_genomics.rmt import Segments, replay
+from rmt_genomics.training.processes import leave_at_once
 from tests.toys import tiny
 
 
@@ -39,6 +40,7 @@ def one_of_two(rank: int, folder: str) -> None:
     if rank == 0:
         torch.save([each.grad for each in model.parameters()], f"{folder}/gradients.pt")
     dist.destroy_process_group()
+    leave_at_once()
 
 
 @pytest.mark.slow

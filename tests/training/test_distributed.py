@@ -19,7 +19,7 @@ import torch.multiprocessing as mp
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.module import ClassifierModule
-from rmt_genomics.training.processes import Processes
+from rmt_genomics.training.processes import Processes, leave_at_once
 from tests.training.toys import TINY, run, write_data
 
 Data = tuple[Path, Path]
@@ -55,6 +55,7 @@ def one_of_two(rank: int, port: int, data: Data, out: Path, options: dict[str, A
         assert result.is_first == (rank == 0)
     except KeyboardInterrupt:
         assert stops_at is not None
+    leave_at_once()
 
 
 def train_in_two(data: Data, out: Path, **options: Any) -> None:
@@ -187,3 +188,20 @@ def test_numbers_that_do_not_fit_are_refused(
 
     with pytest.raises(ConfigError, match=words):
         processes.check(device)
+
+
+def test_a_process_that_leaves_at_once_has_said_all_and_is_not_taken_apart() -> None:
+    script = (
+        "import atexit, sys\n"
+        "from rmt_genomics.training.processes import leave_at_once\n"
+        "atexit.register(print, 'taken apart')\n"
+        "print('said')\n"
+        "print('in haste', file=sys.stderr, end='')\n"
+        "leave_at_once()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "said\n", "in haste")
