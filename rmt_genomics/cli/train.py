@@ -93,8 +93,9 @@ def train(  # noqa: PLR0913 (one argument an option)
 
     Prints the main metrics of the best model and of its baselines on the test part, or on the
     validation part if there is no test part, as a tab-separated table. The baselines are the most
-    common label, k-mer counts (4-mers or 6-mers, whichever is better on validation), and the same
-    network reading each segment by itself. Writes a report (report.html) into --out.
+    common label, k-mer counts (4-mers or 6-mers, whichever is better on validation; with
+    model.protein_k also k-mers of amino acids), and the same network reading each segment by
+    itself. Writes a report (report.html) into --out.
     """
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.training import read_config

@@ -124,6 +124,8 @@ def _left_out(judged: Judged, known: Known, differences: dict[str, Any]) -> list
         notes.append("The k-mer baseline is left out: there are no train rows to fit it on.")
     else:
         notes.extend(known.kmers.notes)
+        if judged.model.config.protein_k and known.kmers.proteins is None:
+            notes.append("The protein k-mer baseline is left out: none lies beside the model.")
     if known.calibration is None and judged.task != "regression":
         notes.append("Calibration is left out: no validation row is known.")
     if not differences:

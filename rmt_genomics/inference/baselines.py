@@ -14,7 +14,8 @@ import numpy as np
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.inference.judged import Judged
-from rmt_genomics.inference.kmer_baseline import KmerBaseline, kmer_shares
+from rmt_genomics.inference.kmer_baseline import KmerBaseline
+from rmt_genomics.inference.kmer_shares import Kmers
 from rmt_genomics.model.ablation import average_of_segments, segment_bp
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.metrics import one_hot
@@ -33,6 +34,9 @@ class KmerBaselines:
 
     by_k: dict[int, KmerBaseline]
     k: int
+    proteins: KmerBaseline | None = None
+    """On what a model with ``protein_k`` reads beside its memory; None for other models."""
+
     notes: tuple[str, ...] = ()
     """What a reader must know of how they were fitted."""
 
@@ -76,46 +80,70 @@ def fit_kmers(
     Raises:
         DataError: If there are not two classes to tell apart.
     """
-    by_k, scores, notes = {}, {}, []
-    for k in KS:
-        places = _affordable(len(train), k)
+    counted = [Kmers(k) for k in KS]
+    if protein_k := chosen_on.model.config.protein_k:
+        counted.append(Kmers(protein_k, chosen_on.model.config.orf_codons))
+    found, scores, notes = {}, {}, []
+    for kmers in counted:
+        places = _affordable(len(train), kmers)
         if len(places) < len(train):
             notes.append(
-                f"The {k}-mer baseline was fitted on {len(places):,} of {len(train):,} train "
-                "rows, drawn at random (seed 0): more would not fit into memory."
+                f"{_words(kmers).capitalize()} was fitted on {len(places):,} of {len(train):,} "
+                "train rows, drawn at random (seed 0): more would not fit into memory."
             )
-        shares = _shares(store, [train[place] for place in places], k)
-        fitted = [
-            KmerBaseline.fit_shares(
-                shares, targets[places], chosen_on.classes, chosen_on.task, k=k, strength=strength
-            )
-            for strength in _strengths(shares, chosen_on)
-        ]
-        rated = [_rating(chosen_on, outputs) for outputs in _answers(fitted, chosen_on)]
-        scores[k] = max(rated)
-        by_k[k] = fitted[rated.index(scores[k])]
-    return KmerBaselines(by_k, max(KS, key=lambda k: scores[k]), tuple(notes))
+        rows = [train[place] for place in places]
+        found[kmers], scores[kmers] = _fit_best(store, rows, targets[places], chosen_on, kmers)
+    best = max(counted[: len(KS)], key=lambda kmers: scores[kmers])
+    by_k = {kmers.k: found[kmers] for kmers in counted[: len(KS)]}
+    proteins = found[counted[-1]] if protein_k else None
+    return KmerBaselines(by_k, best.k, proteins, tuple(notes))
 
 
-def _affordable(count: int, k: int) -> np.ndarray:
+def _fit_best(
+    store: EncodedStore,
+    train: Sequence[Example],
+    targets: np.ndarray,
+    chosen_on: Judged,
+    kmers: Kmers,
+) -> tuple[KmerBaseline, tuple[float, float]]:
+    """Return the regression of the strength that is best on other examples, and its rating."""
+    shares = _shares(store, train, kmers)
+    fitted = [
+        KmerBaseline.fit_shares(
+            shares, targets, chosen_on.classes, chosen_on.task, kmers=kmers, strength=strength
+        )
+        for strength in _strengths(shares, chosen_on)
+    ]
+    rated = [_rating(chosen_on, outputs) for outputs in _answers(fitted, chosen_on)]
+    best = max(rated)
+    return fitted[rated.index(best)], best
+
+
+def _words(kmers: Kmers) -> str:
+    """Return what a baseline is called in sentences."""
+    of_bases = kmers.orf_codons is None
+    return f"the {kmers.k}-mer baseline" if of_bases else f"the protein {kmers.k}-mer baseline"
+
+
+def _affordable(count: int, kmers: Kmers) -> np.ndarray:
     """Return the places of as many train rows as memory should hold the counts of."""
-    most = _MOST // 4**k
+    most = _MOST // kmers.possible
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).permutation(count)[:most])
 
 
-def _shares(store: EncodedStore, examples: Sequence[Example], k: int) -> np.ndarray:
+def _shares(store: EncodedStore, examples: Sequence[Example], kmers: Kmers) -> np.ndarray:
     sequences = (store.codes(example.interval) for example in examples)
-    return kmer_shares(sequences, k, count=len(examples))
+    return kmers.shares(sequences, count=len(examples))
 
 
 def _answers(fitted: Sequence[KmerBaseline], judged: Judged) -> list[np.ndarray]:
-    """Return the answers ``(n, c)`` of regressions of one k, counting each example once."""
+    """Return the answers ``(n, c)`` of regressions on the same k-mers, counted once."""
     parts: list[list[np.ndarray]] = [[] for _ in fitted]
     for start in range(0, len(judged.examples), _ROWS_AT_ONCE):
         examples = judged.examples[start : start + _ROWS_AT_ONCE]
-        shares = _shares(judged.store, examples, fitted[0].k)
+        shares = _shares(judged.store, examples, fitted[0].kmers)
         for part, baseline in zip(parts, fitted, strict=True):
             part.append(baseline.predict_shares(shares))
     return [np.concatenate(part) for part in parts]
@@ -191,10 +219,14 @@ _CONSTANT = (
 
 
 def _kmer_rivals(judged: Judged, kmers: KmerBaselines) -> list[Rival]:
-    """Return the better k-mer baseline, then each; only the better one has words."""
+    """Return the better k-mer baseline, then each, which has no words, then that on proteins."""
     kind = "ridge" if judged.task == "regression" else "logistic"
     outputs = {k: _answers([baseline], judged)[0] for k, baseline in kmers.by_k.items()}
-    best = Rival(f"kmer_{kind}", f"the {kmers.k}-mer baseline", outputs[kmers.k], {"k": kmers.k})
-    if len(outputs) == 1:
-        return [best]
-    return [best, *(Rival(f"kmer{k}_{kind}", None, outputs[k], {"k": k}) for k in outputs)]
+    words = _words(kmers.best.kmers)
+    found = [Rival(f"kmer_{kind}", words, outputs[kmers.k], {"k": kmers.k})]
+    if len(outputs) > 1:
+        found += [Rival(f"kmer{k}_{kind}", None, outputs[k], {"k": k}) for k in outputs]
+    if kmers.proteins is not None:
+        (answers,), counted = _answers([kmers.proteins], judged), kmers.proteins.kmers
+        found.append(Rival(f"protein_{kind}", _words(counted), answers, {"k": counted.k}))
+    return found

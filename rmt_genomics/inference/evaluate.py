@@ -89,8 +89,9 @@ def evaluate_run(run: Path, fasta: Path, *, device: str = "auto") -> dict[str, A
     """Judge a fresh run on its test part, or its validation part if it has no test part.
 
     Fits k-mer baselines on the train part, and the calibration on the validation part. Writes
-    ``metrics.json``, ``predictions.tsv``, ``confusion.tsv``, ``kmer_logistic.safetensors`` and
-    ``calibration.json`` into the run folder.
+    ``metrics.json``, ``predictions.tsv``, ``confusion.tsv``, ``calibration.json`` and the
+    baselines (``kmer_logistic.safetensors``, with ``protein_k`` also
+    ``protein_logistic.safetensors``) into the run folder.
 
     Args:
         run: The folder of a finished training; its ``split.tsv`` says how examples were used.
@@ -181,13 +182,20 @@ def _calibration_in(model_dir: Path, judged: Judged) -> Calibration | None:
 
 
 def _kmers_in(model_dir: Path, judged: Judged) -> KmerBaselines | None:
-    """Read the baseline beside the model."""
-    path = model_dir / kmer_baseline.FILE_NAME
+    """Read the baselines beside the model."""
+    found = _kmer_baseline_in(model_dir / kmer_baseline.FILE_NAME, judged)
+    if found is None:
+        return None
+    proteins = _kmer_baseline_in(model_dir / kmer_baseline.PROTEIN_FILE_NAME, judged)
+    return KmerBaselines({found.kmers.k: found}, found.kmers.k, proteins)
+
+
+def _kmer_baseline_in(path: Path, judged: Judged) -> KmerBaseline | None:
     if not path.is_file():
         return None
     found = KmerBaseline.load(path)
     check_same_classes(path, found, judged.model.config)
-    return KmerBaselines({found.k: found}, found.k)
+    return found
 
 
 def _fit_kmers(chosen_on: Judged, train: Sequence[Example], *, where: str) -> KmerBaselines | None:
@@ -225,6 +233,8 @@ def _leave_in_run(run: Path, known: Known) -> None:
     """Write what was fitted beside the model."""
     if known.kmers is not None:
         known.kmers.best.save(run / kmer_baseline.FILE_NAME)
+        if known.kmers.proteins is not None:
+            known.kmers.proteins.save(run / kmer_baseline.PROTEIN_FILE_NAME)
     if known.calibration is not None:
         known.calibration.save(run)
     else:

@@ -42,6 +42,8 @@ _BASELINES = {
     "mean": "mean of the training part",
     "kmer_logistic": "k-mer counts",
     "kmer_ridge": "k-mer counts",
+    "protein_logistic": "protein k-mer counts",
+    "protein_ridge": "protein k-mer counts",
     "chunk_average": "chunks, averaged",
 }
 
@@ -51,6 +53,10 @@ BASELINE_MEANINGS = {
     "kmer_logistic": "a logistic regression on counts of k-mers, which know no order; k = 4 or 6, "
     "whichever is better on validation",
     "kmer_ridge": "the same with a ridge regression",
+    "protein_logistic": "a logistic regression on counts of k amino acids, in ten classes, in open "
+    "reading frames: what this model reads beside its memory",
+    "protein_ridge": "a ridge regression on counts of k amino acids, in ten classes, in open "
+    "reading frames: what this model reads beside its memory",
     "chunk_average": "this model on one segment at a time, its answers averaged",
 }
 

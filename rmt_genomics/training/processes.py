@@ -168,8 +168,9 @@ def leave_at_once() -> NoReturn:
     """End this process as one that went well, without taking the interpreter apart.
 
     The threads of a gloo group outlive ``destroy_process_group`` where DDP was used, and one that
-    asks for the interpreter while it is taken apart aborts the process (PyTorch's pull request 179291):
-    a finished training would count as failed, and Lightning would stop the first process for it.
+    asks for the interpreter while it is taken apart aborts the process (pull request 179291 of
+    PyTorch): a finished training would count as failed, and Lightning would stop the first process
+    for it.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -30,6 +30,7 @@ _FILES = (
     "split.tsv",
     "leakage.json",
     "kmer_logistic.safetensors",
+    "protein_logistic.safetensors",
     "environment.txt",
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",

@@ -8,6 +8,7 @@ import pytest
 from rmt_genomics.inference import baselines
 from rmt_genomics.inference.baselines import fit_kmers, most_common, rivals, segment_by_segment
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
+from rmt_genomics.inference.kmer_shares import Kmers
 from rmt_genomics.model.ablation import average_of_segments
 from tests.inference.judged_toys import judged_of, sequences_of
 
@@ -78,6 +79,27 @@ def test_all_baselines_have_a_name_and_the_better_one_says_which_k(tmp_path: Pat
     assert alone.name == "chunk_average"
 
 
+def test_a_model_that_reads_proteins_has_them_as_a_baseline_too(tmp_path: Path) -> None:
+    judged = judged_of(tmp_path, [90] * 12, protein_k=2, orf_codons=5)
+    kmers = fit_kmers(judged.store, judged.examples, judged.targets, judged)
+
+    *_, proteins, chunks = rivals(judged, judged.targets, kmers)
+
+    assert (proteins.name, proteins.words) == ("protein_logistic", "the protein 2-mer baseline")
+    assert (proteins.more, chunks.name) == ({"k": 2}, "chunk_average")
+    counted = Kmers(2, orf_codons=5)
+    alone = [
+        KmerBaseline.fit(
+            sequences_of(judged), judged.targets, judged.classes, judged.task,
+            kmers=counted, strength=strength,
+        ).predict_proba(sequences_of(judged))
+        for strength in (1.0, 0.01, 0.001)
+    ]  # fmt: skip
+    best = max(alone, key=lambda rows: (judged.metrics(rows)["mcc"], judged.metrics(rows)["auroc"]))
+    np.testing.assert_allclose(proteins.outputs, best, atol=1e-12)
+    assert set(kmers.by_k) == {4, 6}
+
+
 def test_numbers_have_a_ridge_regression(tmp_path: Path) -> None:
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import StandardScaler
@@ -89,7 +111,7 @@ def test_numbers_have_a_ridge_regression(tmp_path: Path) -> None:
 
     assert names == ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "chunk_average"]
     codes = sequences_of(judged)
-    shares = np.stack([baselines.kmer_shares([each], kmers.k)[0] for each in codes])
+    shares = np.stack([kmers.best.kmers.shares([each])[0] for each in codes])
     scaled = StandardScaler().fit_transform(shares)
     oracle = Ridge(alpha=1.0).fit(scaled, judged.targets).predict(scaled)
     np.testing.assert_allclose(kmers.best.predict_proba(codes)[:, 0], oracle, atol=1e-9)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rmt_genomics.errors import CheckpointError, ConfigError, DataError, RMTGeno
 from rmt_genomics.inference import context, evaluate_run
 from rmt_genomics.inference.calibration import Calibration
 from rmt_genomics.inference.evaluate import evaluate
-from rmt_genomics.inference.kmer_baseline import FILE_NAME, KmerBaseline
+from rmt_genomics.inference.kmer_baseline import FILE_NAME, PROTEIN_FILE_NAME, KmerBaseline
 from rmt_genomics.model import RMTClassifier, classification_metrics
 from tests.inference.toys import dna, saved_model, two_kinds, write_fasta, write_table
 
@@ -105,9 +106,7 @@ def test_the_baseline_of_the_model_folder_comes_first(tmp_path: Path) -> None:
     fasta, labels = two_kinds(tmp_path, splits="train test")
     model = saved_model(tmp_path / "model")
     right = fitted_baseline(tmp_path)
-    wrong_way_round = KmerBaseline(
-        right.classes, "binary", 4, right.mean, right.scale, -right.coefficients, -right.intercepts
-    )
+    wrong_way_round = replace(right, coefficients=-right.coefficients, intercepts=-right.intercepts)
     wrong_way_round.save(model / FILE_NAME)
 
     metrics = evaluate(model, fasta, labels, tmp_path / "out")
@@ -240,7 +239,9 @@ def test_a_run_keeps_the_baseline_of_its_train_part(tmp_path: Path) -> None:
     metrics = evaluate_run(run, fasta)
 
     saved = KmerBaseline.load(run / FILE_NAME)
-    assert saved.k == metrics["baselines"]["kmer_logistic"]["k"] == 4  # of equals, the shorter
+    assert (
+        saved.kmers.k == metrics["baselines"]["kmer_logistic"]["k"] == 4
+    )  # of equals, the shorter
     assert saved.coefficients.tolist() == fitted_baseline(tmp_path).coefficients.tolist()
 
 
@@ -392,6 +393,22 @@ def test_what_a_run_was_trained_on_gives_the_most_common_answer(tmp_path: Path) 
     assert metrics["baselines"]["majority"]["n"] == 3
     assert metrics["baselines"]["kmer_logistic"]["k"] == 4
     assert "kmer6_logistic" not in metrics["baselines"]
+
+
+def test_a_model_that_reads_proteins_keeps_their_baseline(tmp_path: Path) -> None:
+    run, fasta = a_run(tmp_path, "train validation test")
+    saved_model(run, protein_k=2, orf_codons=3)
+
+    first = evaluate_run(run, fasta)
+    later = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "out")
+    (run / PROTEIN_FILE_NAME).unlink()
+    without = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "without")
+
+    assert first["baselines"]["protein_logistic"]["k"] == 2
+    assert "protein_logistic" in first["differences"]
+    assert later["baselines"]["protein_logistic"] == first["baselines"]["protein_logistic"]
+    assert "protein_logistic" not in without["baselines"]
+    assert "The protein k-mer baseline is left out: none lies beside the model." in without["notes"]
 
 
 def test_a_judgement_repeats_to_the_last_digit(tmp_path: Path) -> None:

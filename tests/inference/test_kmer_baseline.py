@@ -1,33 +1,17 @@
 """The bar that a model has to clear is counted and fitted as it says."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from rmt_genomics.dna import encode, reverse_complement
+from rmt_genomics.dna import encode
 from rmt_genomics.errors import CheckpointError, DataError
-from rmt_genomics.inference import kmer_baseline
-from rmt_genomics.inference.kmer_baseline import KmerBaseline, kmer_frequencies
+from rmt_genomics.inference.kmer_baseline import KmerBaseline
+from rmt_genomics.inference.kmer_shares import Kmers
 from tests.inference.toys import dna
-
-letters_of = st.text("ACGTN", max_size=60)
-
-
-def plain_frequencies(letters: str, k: int) -> list[float]:
-    """The same by a loop over text: canonical k-mers in alphabetical order."""
-    kmers = [letters[at : at + k] for at in range(len(letters) - k + 1)]
-    counts = Counter(min(kmer, reverse_complement(kmer)) for kmer in kmers if "N" not in kmer)
-    all_kmers = [""]
-    for _ in range(k):
-        all_kmers = [kmer + letter for kmer in all_kmers for letter in "ACGT"]
-    canonical = [kmer for kmer in all_kmers if kmer <= reverse_complement(kmer)]
-    return [counts[kmer] / max(1, counts.total()) for kmer in canonical]
 
 
 def sequences(letters: str, count: int) -> list[np.ndarray]:
@@ -38,37 +22,13 @@ MIXED = [*sequences("AATTC", 6), *sequences("GGCCA", 6), *sequences("ACGT", 6)]
 OF_THREE = np.repeat([0, 1, 2], 6)
 
 
-@given(letters=letters_of, k=st.integers(1, 4))
-def test_frequencies_are_those_of_a_plain_count(letters: str, k: int) -> None:
-    np.testing.assert_allclose(kmer_frequencies(encode(letters), k), plain_frequencies(letters, k))
-
-
-@given(letters_of)
-def test_both_strands_have_the_same_frequencies(letters: str) -> None:
-    other = kmer_frequencies(encode(reverse_complement(letters)))
-
-    assert kmer_frequencies(encode(letters)).tolist() == other.tolist()
-
-
-@given(letters=letters_of, block=st.integers(1, 20))
-def test_the_size_of_blocks_changes_nothing(letters: str, block: int) -> None:
-    expected = kmer_frequencies(encode(letters))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kmer_baseline, "_BLOCK_BP", block)
-        assert kmer_frequencies(encode(letters)).tolist() == expected.tolist()
-
-
-def test_there_are_136_canonical_4_mers() -> None:
-    assert kmer_frequencies(encode("ACGT")).shape == (136,)
-
-
 @pytest.mark.parametrize("num_classes", [2, 3])
 def test_probabilities_are_those_of_scikit_learn(num_classes: int) -> None:
     is_used = (num_classes > OF_THREE) & (np.arange(len(MIXED)) > 2)  # classes of unequal size
     targets = OF_THREE[is_used]
     codes = [each for each, used in zip(MIXED, is_used, strict=True) if used]
     task = "binary" if num_classes == 2 else "multiclass"
-    shares = np.stack([kmer_frequencies(each) for each in codes])
+    shares = Kmers().shares(codes)
     scaled = StandardScaler().fit_transform(shares)
     oracle = LogisticRegression(class_weight="balanced", max_iter=5000).fit(scaled, targets)
 
@@ -112,13 +72,15 @@ def test_one_class_cannot_be_fitted() -> None:
         KmerBaseline.fit(MIXED[:3], OF_THREE[:3], ("x", "y", "z"), "multiclass")
 
 
-def test_a_saved_baseline_is_the_baseline(tmp_path: Path) -> None:
-    baseline = KmerBaseline.fit(MIXED[6:], OF_THREE[6:], ("x", "y;", "ß"), "multiclass")
+@pytest.mark.parametrize("kmers", [Kmers(), Kmers(2, orf_codons=3)])
+def test_a_saved_baseline_is_the_baseline(tmp_path: Path, kmers: Kmers) -> None:
+    names = ("x", "y;", "ß")
+    baseline = KmerBaseline.fit(MIXED[6:], OF_THREE[6:], names, "multiclass", kmers=kmers)
 
     baseline.save(tmp_path / "b.safetensors")
     loaded = KmerBaseline.load(tmp_path / "b.safetensors")
 
-    assert (loaded.classes, loaded.task, loaded.k) == (("x", "y;", "ß"), "multiclass", 4)
+    assert (loaded.classes, loaded.task, loaded.kmers) == (names, "multiclass", kmers)
     assert loaded.predict_proba(MIXED).tolist() == baseline.predict_proba(MIXED).tolist()
 
 
