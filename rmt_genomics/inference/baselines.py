@@ -175,7 +175,7 @@ def most_common(targets: np.ndarray, judged: Judged) -> np.ndarray:
     return np.tile(answer, (len(judged.examples), 1))
 
 
-def segment_by_segment(judged: Judged) -> np.ndarray:
+def segment_by_segment(judged: Judged, *, alone: bool = False) -> np.ndarray:
     """Return ``average_of_segments`` of each example ``(n, c)``.
 
     An example of one segment has the model's own answer, which is not computed again.
@@ -186,7 +186,7 @@ def segment_by_segment(judged: Judged) -> np.ndarray:
     for batch in batches_of_similar_length(lengths[places].tolist()):
         chosen = places[batch]
         codes = [judged.store.codes(judged.examples[place].interval) for place in chosen]
-        rows[chosen] = average_of_segments(judged.model, codes)
+        rows[chosen] = average_of_segments(judged.model, codes, alone=alone)
     return rows
 
 
@@ -207,9 +207,20 @@ def rivals(
     if kmers is not None:
         found += _kmer_rivals(judged, kmers)
     words = "the same network reading each segment by itself"
-    if beside := judged.model.config.beside_memory:
-        words += f" (beside {beside} of the whole)"
-    return [*found, Rival("chunk_average", words, segment_by_segment(judged))]
+    if not (beside := judged.model.config.beside_memory):
+        return [*found, Rival("chunk_average", words, segment_by_segment(judged))]
+    words += f" (beside {beside} of the whole)"
+    bp = segment_bp(judged.model)
+    return [
+        *found,
+        Rival("chunk_average", words, segment_by_segment(judged)),
+        Rival(
+            "window_average",
+            f"the same network on windows of {bp:,} bp, averaged",
+            segment_by_segment(judged, alone=True),
+            {"window_bp": bp},
+        ),
+    ]
 
 
 _CONSTANT = (

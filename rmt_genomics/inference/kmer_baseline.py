@@ -26,7 +26,10 @@ FOUR_MERS = Kmers()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KmerBaseline:
-    """A fitted logistic (or ridge) regression on standardised k-mer shares."""
+    """A fitted logistic (or ridge) regression on standardised k-mer shares.
+
+    Those of amino acids are centred, and keep their relative scale.
+    """
 
     classes: tuple[str, ...]
     """Label names, in the order of the probabilities."""
@@ -90,6 +93,8 @@ class KmerBaseline:
     ) -> "KmerBaseline":
         """Do as ``fit`` for shares ``(n, f)`` that are counted already."""
         mean, scale = shares.mean(axis=0, dtype=float), shares.std(axis=0, dtype=float)
+        if kmers.orf_codons is not None:  # most are rare: a scale of their own would blow up noise
+            scale[:] = np.sqrt(np.square(scale).mean())
         scale[scale == 0] = 1.0
         coefficients = np.zeros((len(classes), shares.shape[1]))
         intercepts = np.full(len(classes), -np.inf)

@@ -59,6 +59,8 @@ class Kmers:
     def shares(self, sequences: Iterable[np.ndarray], *, count: int | None = None) -> np.ndarray:
         """Return ``frequencies`` of many sequences ``(n, f)``; in float32 if very many.
 
+        Those of amino acids are square roots, in which a common one does not drown the others.
+
         Args:
             sequences: Base codes, one array a sequence.
             count: How many there are, so that they need not all be in memory.
@@ -70,7 +72,7 @@ class Kmers:
         shares = np.empty((count, self.counted), np.float32 if large else np.float64)
         for row, codes in zip(shares, sequences, strict=True):
             row[:] = self.frequencies(codes)
-        return shares
+        return shares if self.orf_codons is None else np.sqrt(shares, out=shares)
 
 
 def kmer_frequencies(codes: np.ndarray, k: int = K) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 Both ask what the recurrence is worth. ``forgetful`` empties the memory before each segment and
 pools as before; ``average_of_segments`` takes each segment for a whole sequence and averages the
-logits, which is what people do who have no recurrence. Composition, where the model reads one,
-stays that of the whole sequence: it is memory that is taken away, nothing else.
+logits, which is what people do who have no recurrence. What the model reads beside its memory
+stays that of the whole sequence: it is memory that is taken away, nothing else. Unless segments are
+read ``alone``: then that too is only the segment's, as it is for people who cut windows.
 
 Dimensions: n sequences, c classes.
 """
@@ -48,7 +49,9 @@ def forgetful(model: RMTClassifier) -> RMTClassifier:
     return twin.train(model.training)
 
 
-def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -> np.ndarray:
+def average_of_segments(
+    model: RMTClassifier, sequences: Sequence[np.ndarray], *, alone: bool = False
+) -> np.ndarray:
     """Return what the mean of the logits of single segments says.
 
     Each segment is read on both strands as if it were the whole sequence, so that nothing passes
@@ -58,6 +61,7 @@ def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -
     Args:
         model: A trained model.
         sequences: Base codes.
+        alone: Whether compositions, too, are those of the segment, not of the whole sequence.
 
     Returns:
         ``(n, c)`` float64, as ``predict_codes``.
@@ -65,8 +69,9 @@ def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -
     pieces = [piece for owner, codes in enumerate(sequences) for piece in _cut(model, owner, codes)]
     weights = np.array([piece.own_bp for piece in pieces], dtype=float)[:, None]
     owners = np.array([piece.owner for piece in pieces])
+    wholes = None if alone else sequences
     with evaluating(model), torch.inference_mode():
-        logits = _logits_of(model, [piece.codes for piece in pieces], sequences, owners)
+        logits = _logits_of(model, [piece.codes for piece in pieces], owners, wholes)
     total = np.zeros((len(sequences), logits.shape[1]))
     np.add.at(total, owners, weights * logits)
     length = np.bincount(owners, weights[:, 0], minlength=len(sequences))
@@ -85,15 +90,21 @@ def _cut(model: RMTClassifier, owner: int, codes: np.ndarray) -> Iterator[_Piece
 def _logits_of(
     model: RMTClassifier,
     pieces: Sequence[np.ndarray],
-    sequences: Sequence[np.ndarray],
     owners: np.ndarray,
+    wholes: Sequence[np.ndarray] | None,
 ) -> np.ndarray:
-    """Return the logits of many short pieces ``(n, c)``, each beside its owner's composition."""
-    width = 2 * model.config.dim
-    wholes = [model.shared_features(torch.from_numpy(codes)[None]) for codes in sequences]
+    """Return the logits of many short pieces ``(n, c)``, each beside its owner's composition.
+
+    Without ``wholes`` each is beside its own.
+    """
+    beside = [model.shared_features(torch.from_numpy(codes)[None]) for codes in wholes or ()]
     rows = np.empty((len(pieces), len(model.classes_)))
     for batch in batches_of_similar_length([len(each) for each in pieces]):
-        strands = model.encode_codes([pieces[place] for place in batch])[:, :width]
-        whole = torch.cat([wholes[owners[place]] for place in batch])
-        rows[batch] = model.head(torch.cat([strands, whole], dim=-1)).cpu().double().numpy()
+        codes = [pieces[place] for place in batch]
+        if wholes is None:
+            encoding = model.encode_codes(codes)
+        else:
+            whole = torch.cat([beside[owners[place]] for place in batch])
+            encoding = torch.cat([model.encode_codes(codes, shared=False), whole], dim=-1)
+        rows[batch] = model.head(encoding).cpu().double().numpy()
     return rows

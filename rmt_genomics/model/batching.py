@@ -71,3 +71,10 @@ def check_batch(codes: Tensor, lengths: Tensor) -> None:
             f"lengths lie between {low} and {high}, but must be between 1 and {codes.shape[1]}, "
             "the width of codes"
         )
+
+
+def ending_in_n(codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> UInt8[Tensor, "b n"]:
+    """Return a checked batch with N wherever a row has ended, whatever stood there."""
+    check_batch(codes, lengths)
+    beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
+    return codes.masked_fill(beyond, N)

@@ -1,48 +1,37 @@
 """``RMTClassifier``: DNA in, label names and probabilities out; or, for a regression, numbers.
 
-Saved and loaded as a folder of ``config.json`` and ``model.safetensors`` (or a hub id); pickles
-are never read.
+How it is saved and loaded stands in ``pretrained``.
 
 Dimensions: b batch, n base pairs, c classes, d model width, e width of the encoding.
 """
 
-import json
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from rmt_genomics.errors import ConfigError, DataError
-from rmt_genomics.model import saving
 from rmt_genomics.model.batching import (
     batches_of_similar_length,
     check_batch,
     encode_each,
+    ending_in_n,
     pad,
 )
 from rmt_genomics.model.composition import Composition
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
 from rmt_genomics.model.long_records import LONG_BP, encode_long
+from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.model.proteins import ProteinComposition
 from rmt_genomics.model.strands import BothStrands, Replay
-from rmt_genomics.model.tokens import N
 from rmt_genomics.model.wide import WideKmers
 from rmt_genomics.rmt.modes import evaluating
 
 
-class RMTClassifier(
-    nn.Module,
-    PyTorchModelHubMixin,
-    library_name="rmt-genomics",
-    tags=["dna", "genomics", "recurrent-memory-transformer"],
-):
+class RMTClassifier(Pretrained):
     """A bidirectional Recurrent Memory Transformer over both strands, and a head.
 
     Args:
@@ -50,8 +39,7 @@ class RMTClassifier(
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling)
         self.dropout = nn.Dropout(config.dropout)
         self.composition = (
@@ -91,18 +79,23 @@ class RMTClassifier(
         Behind it stands, where the model reads it, the composition of k-mers, then that of
         proteins, then the logits of single k-mers.
         """
-        check_batch(codes, lengths)
+        codes = ending_in_n(codes, lengths)
+        strands = self._strands(codes, lengths, replay=replay, bptt_depth=bptt_depth)
+        return torch.cat([strands, self.shared_features(codes)], dim=-1)
+
+    def _strands(
+        self,
+        codes: UInt8[Tensor, "b n"],
+        lengths: Int[Tensor, " b"],
+        *,
+        replay: Replay = "auto",
+        bptt_depth: int | None = None,
+    ) -> Float[Tensor, "b two_d"]:
+        """Return the encoding ``[forward | reverse]`` alone, of codes that end in N."""
         if replay not in (True, False, "auto"):
             raise ValueError(f"replay is {replay!r}, but must be True, False or 'auto'")
-        beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
-        codes = codes.masked_fill(beyond, N)
         encoding: Tensor = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        return self._with_shared(encoding, codes)
-
-    def _with_shared(self, encoding: Tensor, codes: UInt8[Tensor, "b n"]) -> Tensor:
-        """Place what both strands share, if the model reads any of it, behind the strands."""
-        shared = self.shared_features(codes)
-        return torch.cat([encoding, shared], dim=-1) if shared.shape[1] else encoding
+        return encoding
 
     def shared_features(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b s"]:
         """Return what both strands share: compositions, and logits of single k-mers; or nothing."""
@@ -220,28 +213,42 @@ class RMTClassifier(
         return self._of_each(sequences, "embed", self.config.encoding_width, self.encode_codes)
 
     def encode_codes(
-        self, codes: Sequence[np.ndarray], *, on_read: Callable[[int], object] = lambda _: None
+        self,
+        codes: Sequence[np.ndarray],
+        *,
+        shared: bool = True,
+        on_read: Callable[[int], object] = lambda _: None,
     ) -> Float[Tensor, "b e"]:
         """Return the encoding of sequences of base codes, as one batch.
 
         Args:
             codes: At least one sequence. One alone, above ``LONG_BP``, is read a block of segments
                 at a time, in little more memory than it has.
+            shared: Whether what both strands share stands behind them, where the model reads it.
             on_read: Called now and then with the bp read since the last time.
         """
         with evaluating(self), torch.inference_mode():
             if len(codes) == 1 and len(codes[0]) > LONG_BP:
+                batch = torch.from_numpy(codes[0])[None]
                 encoding = encode_long(self.encoder, codes[0], on_read=on_read)
-                return self._with_shared(encoding, torch.from_numpy(codes[0])[None])
-            batch, lengths = pad(codes)
-            if self.device.type == "cuda":
-                batch, lengths = batch.pin_memory(), lengths.pin_memory()
-            encoding = self.features(
-                batch.to(self.device, non_blocking=True),
-                lengths.to(self.device, non_blocking=True),
+            else:
+                batch, lengths = self._on_device(codes)
+                encoding = self._strands(batch, lengths)
+                on_read(sum(map(len, codes)))
+            return (
+                torch.cat([encoding, self.shared_features(batch)], dim=-1) if shared else encoding
             )
-        on_read(sum(map(len, codes)))
-        return encoding
+
+    def _on_device(self, codes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Return codes as one batch that ends in N, and their lengths, where the model is."""
+        batch, lengths = pad(codes)
+        check_batch(batch, lengths)  # here, where no device has to be waited for
+        if self.device.type == "cuda":
+            batch, lengths = batch.pin_memory(), lengths.pin_memory()
+        return (
+            batch.to(self.device, non_blocking=True),
+            lengths.to(self.device, non_blocking=True),
+        )
 
     def predict(self, sequences: Sequence[str]) -> list[str] | list[float]:
         """Return the label name of each sequence; several joined by ``;`` when multi-label.
@@ -264,57 +271,3 @@ class RMTClassifier(
             pairs = zip(self.classes_, probabilities, strict=True)
             return ";".join(name for name, probability in pairs if probability >= 0.5)
         return self.classes_[int(probabilities.argmax())]
-
-    def save_pretrained(  # type: ignore[override]  # fewer options, each of which works
-        self, save_directory: str | Path, *, push_to_hub: bool = False, repo_id: str | None = None
-    ) -> str | None:
-        """Write ``config.json``, ``model.safetensors`` and a model card, each in one step.
-
-        Args:
-            save_directory: Folder, made if needed; a card that is already there is kept.
-            push_to_hub: Also upload, to ``repo_id`` or the folder's name.
-            repo_id: Where on the hub.
-        """
-        from safetensors.torch import save_file
-
-        folder = Path(save_directory)
-        with saving.staged(folder) as stage:
-            config = json.dumps(asdict(self.config), indent=2)
-            (stage / saving.CONFIG).write_text(config + "\n", encoding="utf-8")
-            save_file(saving.contiguous(self.state_dict()), stage / saving.WEIGHTS)
-            if not (folder / "README.md").exists():
-                self.generate_model_card().save(stage / "README.md")
-        return self.push_to_hub(repo_id or folder.name) if push_to_hub else None
-
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None) -> str:  # type: ignore[override]
-        """Upload the model to the Hugging Face hub; return the address of the commit."""
-        from huggingface_hub import HfApi
-
-        hub = HfApi()
-        name = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return str(hub.upload_folder(repo_id=name, folder_path=folder))
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        device: str | torch.device = "cpu",
-        **hub_options: object,
-    ) -> "RMTClassifier":
-        """Load a model, ready to predict.
-
-        Args:
-            pretrained_model_name_or_path: A folder, or a hub id.
-            device: Where to put it.
-            hub_options: ``revision``, ``token``, ``cache_dir``, ... of ``hf_hub_download``.
-
-        Raises:
-            CheckpointError: If files are missing, cut, or of different models.
-        """
-        source = pretrained_model_name_or_path
-        model = cls(saving.read_config(saving.find(source, saving.CONFIG, **hub_options)))
-        saving.load_weights(model, saving.find(source, saving.WEIGHTS, **hub_options))
-        return model.to(device).eval()

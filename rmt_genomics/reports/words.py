@@ -45,6 +45,7 @@ _BASELINES = {
     "protein_logistic": "protein k-mer counts",
     "protein_ridge": "protein k-mer counts",
     "chunk_average": "chunks, averaged",
+    "window_average": "windows, averaged",
 }
 
 BASELINE_MEANINGS = {
@@ -57,7 +58,9 @@ BASELINE_MEANINGS = {
     "reading frames: what this model reads beside its memory",
     "protein_ridge": "a ridge regression on counts of k amino acids, in ten classes, in open "
     "reading frames: what this model reads beside its memory",
-    "chunk_average": "this model on one segment at a time, its answers averaged",
+    "chunk_average": "this model on one segment at a time, its answers averaged (beside the "
+    "composition of the whole sequence, if it reads that)",
+    "window_average": "the same with the composition of the segment alone: cutting windows",
 }
 
 

@@ -83,10 +83,11 @@ def test_a_model_that_reads_proteins_has_them_as_a_baseline_too(tmp_path: Path) 
     judged = judged_of(tmp_path, [90] * 12, protein_k=2, orf_codons=5)
     kmers = fit_kmers(judged.store, judged.examples, judged.targets, judged)
 
-    *_, proteins, chunks = rivals(judged, judged.targets, kmers)
+    *_, proteins, chunks, windows = rivals(judged, judged.targets, kmers)
 
     assert (proteins.name, proteins.words) == ("protein_logistic", "the protein 2-mer baseline")
-    assert (proteins.more, chunks.name) == ({"k": 2}, "chunk_average")
+    assert proteins.more == {"k": 2}
+    assert (chunks.name, windows.name) == ("chunk_average", "window_average")
     counted = Kmers(2, orf_codons=5)
     alone = [
         KmerBaseline.fit(
@@ -181,14 +182,32 @@ def test_examples_of_one_part_are_taken_out_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "more"),
     [
-        ({}, ""),
         ({"composition_k": 2}, " (beside the k-mer composition of the whole)"),
-        ({"protein_k": 1}, " (beside the protein composition of the whole)"),
+        ({"protein_k": 1, "orf_codons": 2}, " (beside the protein composition of the whole)"),
     ],
 )
-def test_the_words_say_what_the_segments_are_read_beside(
+def test_what_is_read_beside_the_memory_is_that_of_the_whole_and_then_of_the_window(
     tmp_path: Path, changes: dict[str, int], more: str
 ) -> None:
-    (alone,) = rivals(judged_of(tmp_path, [20] * 3, **changes), None, None)
+    judged = judged_of(tmp_path, [20, 5, 33], **changes)
 
-    assert alone.words == "the same network reading each segment by itself" + more
+    whole, window = rivals(judged, None, None)
+
+    assert (whole.name, window.name) == ("chunk_average", "window_average")
+    assert whole.words == "the same network reading each segment by itself" + more
+    assert window.words == "the same network on windows of 6 bp, averaged"
+    assert (whole.more, window.more) == ({}, {"window_bp": 6})
+    codes = sequences_of(judged)
+    for rival, alone in ((whole, False), (window, True)):
+        rows = average_of_segments(judged.model, codes, alone=alone)
+        np.testing.assert_allclose(rival.outputs, rows, atol=1e-12)
+    assert np.abs(whole.outputs - window.outputs)[[0, 2]].min() > 0
+
+
+def test_without_anything_beside_the_memory_windows_are_segments(tmp_path: Path) -> None:
+    (alone,) = rivals(judged_of(tmp_path, [20] * 3), None, None)
+
+    assert (alone.name, alone.words) == (
+        "chunk_average",
+        "the same network reading each segment by itself",
+    )

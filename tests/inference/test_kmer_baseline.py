@@ -39,6 +39,20 @@ def test_probabilities_are_those_of_scikit_learn(num_classes: int) -> None:
     )
 
 
+def test_rare_k_mers_of_amino_acids_are_not_blown_up() -> None:
+    kmers = Kmers(2, orf_codons=5)
+    roots = np.sqrt([kmers.frequencies(each) for each in MIXED[:12]])
+    centred = roots - roots.mean(axis=0)
+    scaled = centred / np.sqrt(np.square(centred).mean())
+    oracle = LogisticRegression(class_weight="balanced", max_iter=5000).fit(scaled, OF_THREE[:12])
+
+    baseline = KmerBaseline.fit(MIXED[:12], OF_THREE[:12], ("x", "y"), "binary", kmers=kmers)
+
+    np.testing.assert_allclose(
+        baseline.predict_proba(MIXED[:12]), oracle.predict_proba(scaled), atol=1e-9
+    )
+
+
 def test_what_counting_can_tell_apart_is_told_apart() -> None:
     baseline = KmerBaseline.fit(MIXED[:12], OF_THREE[:12], ("at", "gc"), "binary")
     unseen = [encode(dna(60, seed=99, letters="AATTC")), encode(dna(60, seed=98, letters="GGCCA"))]

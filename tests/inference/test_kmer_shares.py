@@ -87,7 +87,8 @@ def test_many_sequences_are_counted_one_by_one(
     rows = kmers.shares(codes)
 
     assert rows.shape == (3, kmers.counted)
-    assert rows.tolist() == [kmers.frequencies(each).tolist() for each in codes]
+    power = 1 if kmers.orf_codons is None else 0.5
+    assert rows.tolist() == [(kmers.frequencies(each) ** power).tolist() for each in codes]
     assert kmers.shares(iter(codes), count=3).tolist() == rows.tolist()
     monkeypatch.setattr(kmer_shares, "_LARGE", 2)
     assert kmers.shares(codes).dtype == np.float32

@@ -17,7 +17,7 @@ def some_dna(*lengths: int) -> list[np.ndarray]:
     return [rng.integers(0, 5, length).astype(np.uint8) for length in lengths]
 
 
-def one_by_one(model: RMTClassifier, codes: np.ndarray) -> np.ndarray:
+def one_by_one(model: RMTClassifier, codes: np.ndarray, *, alone: bool) -> np.ndarray:
     """The slow way: each segment as a sequence of its own, a fresh memory each time."""
     step, shared = segment_bp(model), model.config.k - model.config.stride
     starts = list(range(0, max(1, len(codes) - shared), step))
@@ -28,15 +28,16 @@ def one_by_one(model: RMTClassifier, codes: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             lengths = torch.tensor([len(piece)])
             features = model.eval().features(torch.from_numpy(piece)[None], lengths)
-            # memory is taken away, composition is not
-            whole = model.shared_features(torch.from_numpy(codes)[None]).double()
-            features = torch.cat([features[:, : 2 * model.config.dim], whole], dim=-1)
+            if not alone:  # memory is taken away, composition is not
+                whole = model.shared_features(torch.from_numpy(codes)[None]).double()
+                features = torch.cat([features[:, : 2 * model.config.dim], whole], dim=-1)
             logits = model.head(features)
         total, weight = total + adds * logits[0], weight + adds
     assert weight == len(codes)
     return model.answers(total[None] / weight).numpy()[0]
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize(
     "changes",
@@ -50,13 +51,15 @@ def one_by_one(model: RMTClassifier, codes: np.ndarray) -> np.ndarray:
         {"wide_k": (1, 3)},
     ],
 )
-def test_the_average_is_that_of_a_loop_over_segments(pooling: str, changes: dict) -> None:
+def test_the_average_is_that_of_a_loop_over_segments(
+    pooling: str, changes: dict, *, alone: bool
+) -> None:
     model = toy(pooling=pooling, **changes)
     sequences = some_dna(40, 1, 6, 7, 13, 24, 25)
 
-    rows = average_of_segments(model, sequences)
+    rows = average_of_segments(model, sequences, alone=alone)
 
-    slow = np.stack([one_by_one(model, codes) for codes in sequences])
+    slow = np.stack([one_by_one(model, codes, alone=alone) for codes in sequences])
     np.testing.assert_allclose(rows, slow, rtol=0, atol=1e-12)
 
 
