@@ -216,7 +216,7 @@ def rivals(
         Rival("chunk_average", words, segment_by_segment(judged)),
         Rival(
             "window_average",
-            f"the same network on windows of {bp:,} bp, averaged",
+            f"the mean of the same network on windows of {bp:,} bp",
             segment_by_segment(judged, alone=True),
             {"window_bp": bp},
         ),

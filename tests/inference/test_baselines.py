@@ -195,7 +195,7 @@ def test_what_is_read_beside_the_memory_is_that_of_the_whole_and_then_of_the_win
 
     assert (whole.name, window.name) == ("chunk_average", "window_average")
     assert whole.words == "the same network reading each segment by itself" + more
-    assert window.words == "the same network on windows of 6 bp, averaged"
+    assert window.words == "the mean of the same network on windows of 6 bp"
     assert (whole.more, window.more) == ({}, {"window_bp": 6})
     codes = sequences_of(judged)
     for rival, alone in ((whole, False), (window, True)):
