@@ -23,7 +23,7 @@ from rmt_genomics.model.metrics import one_hot
 KS = (4, 6)
 _STRENGTHS = (1.0, 0.01, 0.001)
 _LARGE_STRENGTHS = (0.01,)
-_MOST = 1 << 29  # k-mers of all train rows together; their counts are then 1 GB
+_MOST = 1 << 28  # shares of all train rows together: 1 GB
 _ROWS_AT_ONCE = 4096
 _LARGE = 1 << 29  # numbers (examples x k-mers x classes) beyond which one fit has to do
 
@@ -127,7 +127,7 @@ def _words(kmers: Kmers) -> str:
 
 def _affordable(count: int, kmers: Kmers) -> np.ndarray:
     """Return the places of as many train rows as memory should hold the counts of."""
-    most = _MOST // kmers.possible
+    most = _MOST // kmers.counted
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).permutation(count)[:most])
@@ -207,20 +207,15 @@ def rivals(
     if kmers is not None:
         found += _kmer_rivals(judged, kmers)
     words = "the same network reading each segment by itself"
-    if not (beside := judged.model.config.beside_memory):
-        return [*found, Rival("chunk_average", words, segment_by_segment(judged))]
-    words += f" (beside {beside} of the whole)"
+    if beside := judged.model.config.beside_memory:
+        words += f" (beside {beside} of the whole)"
+    found.append(Rival("chunk_average", words, segment_by_segment(judged)))
     bp = segment_bp(judged.model)
-    return [
-        *found,
-        Rival("chunk_average", words, segment_by_segment(judged)),
-        Rival(
-            "window_average",
-            f"the mean of the same network on windows of {bp:,} bp",
-            segment_by_segment(judged, alone=True),
-            {"window_bp": bp},
-        ),
-    ]
+    if beside and judged.lengths.max() > bp:
+        words = f"the mean of the same network on windows of {bp:,} bp"
+        rows = segment_by_segment(judged, alone=True)
+        found.append(Rival("window_average", words, rows, {"window_bp": bp}))
+    return found
 
 
 _CONSTANT = (

@@ -34,14 +34,11 @@ class Kmers:
     """
 
     @property
-    def possible(self) -> int:
-        """Number of k-mers there can be, with both strands apart."""
-        return int(4**self.k if self.orf_codons is None else len(AMINO_ACID_CLASSES) ** self.k)
-
-    @property
     def counted(self) -> int:
         """Number of k-mers that are told apart: f."""
-        return self.possible if self.orf_codons is not None else int(_canonical(self.k).max()) + 1
+        if self.orf_codons is not None:
+            return len(AMINO_ACID_CLASSES) ** self.k
+        return int(_canonical(self.k).max()) + 1
 
     def frequencies(self, codes: np.ndarray) -> np.ndarray:
         """Return the share of each k-mer in one sequence of base codes, of any length.

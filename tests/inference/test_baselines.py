@@ -138,7 +138,7 @@ def test_more_train_rows_than_memory_holds_are_drawn_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged = judged_of(tmp_path, [60] * 12)
-    monkeypatch.setattr(baselines, "_MOST", 8 * 4**6)
+    monkeypatch.setattr(baselines, "_MOST", 8 * 2080)
     rows: list[int] = []
     fit = KmerBaseline.fit_shares
 
@@ -204,9 +204,11 @@ def test_what_is_read_beside_the_memory_is_that_of_the_whole_and_then_of_the_win
     assert np.abs(whole.outputs - window.outputs)[[0, 2]].min() > 0
 
 
-def test_without_anything_beside_the_memory_windows_are_segments(tmp_path: Path) -> None:
+def test_windows_are_left_out_where_they_would_say_nothing_new(tmp_path: Path) -> None:
+    (short,) = rivals(judged_of(tmp_path, [6] * 3, composition_k=2), None, None)
     (alone,) = rivals(judged_of(tmp_path, [20] * 3), None, None)
 
+    assert short.name == "chunk_average"
     assert (alone.name, alone.words) == (
         "chunk_average",
         "the same network reading each segment by itself",
