@@ -37,7 +37,7 @@ class Kmers:
     def counted(self) -> int:
         """Number of k-mers that are told apart: f."""
         if self.orf_codons is not None:
-            return len(AMINO_ACID_CLASSES) ** self.k
+            return int(len(AMINO_ACID_CLASSES) ** self.k)
         return int(_canonical(self.k).max()) + 1
 
     def frequencies(self, codes: np.ndarray) -> np.ndarray:
