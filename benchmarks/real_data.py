@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 SETS = {
     **{f"tf_{number}": "gue_tf.toml" for number in range(5)},
     "prom_core_all": "gue_promoters.toml",
-    "prom_300_tata": "gue_promoters.toml",
+    "prom_300_tata": "gue_tata.toml",
     "mitogenomes": "mitogenomes.toml",
     "plasmids": "plasmids.toml",
     "rrna16s": "rrna16s.toml",

@@ -1,7 +1,6 @@
 """Shares of k-mers are those of a plain count, of bases and of amino acids."""
 
 from collections import Counter
-from itertools import product
 
 import numpy as np
 import pytest
@@ -9,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import encode, reverse_complement
-from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.inference import kmer_shares
 from rmt_genomics.inference.kmer_shares import Kmers, kmer_frequencies
 from tests.inference.toys import dna
+from tests.model.plain_words import by_class, words_of
 
 letters_of = st.text("ACGTN", max_size=60)
 
@@ -52,29 +51,13 @@ def test_there_are_136_canonical_4_mers() -> None:
     assert kmer_frequencies(encode("ACGT")).shape == (136,)
 
 
-def plain_protein_frequencies(letters: str, k: int, orf_codons: int) -> list[float]:
-    """The same of proteins, by Biopython: words of the classes of amino acids, by their digits."""
-    from Bio.Seq import translate
-
-    class_of = {acid: str(place) for place, them in enumerate(AMINO_ACID_CLASSES) for acid in them}
-    counts: Counter[str] = Counter()
-    for strand in (letters, reverse_complement(letters)):
-        for frame in range(3):
-            whole = strand[frame : len(strand) - (len(strand) - frame) % 3]
-            for protein in translate(whole).replace("X", "*").split("*"):
-                if len(protein) >= orf_codons:
-                    word = "".join(class_of[acid] for acid in protein)
-                    counts.update(word[at : at + k] for at in range(len(word) - k + 1))
-    words = ("".join(digits) for digits in product("0123456789", repeat=k))
-    return [counts[word] / max(1, counts.total()) for word in words]
-
-
 @pytest.mark.parametrize("length", [0, 5, 200, 501])
 def test_frequencies_of_proteins_are_those_of_a_plain_count(length: int) -> None:
     letters = dna(length, seed=length)
     found = Kmers(2, orf_codons=6).frequencies(encode(letters))
 
-    np.testing.assert_allclose(found, plain_protein_frequencies(letters, 2, 6))
+    counts = np.array(by_class(words_of(letters, 2, 6), 2))
+    np.testing.assert_allclose(found, counts / max(1, counts.sum()))
     assert found.sum() == pytest.approx(1 if length > 100 else 0)
 
 

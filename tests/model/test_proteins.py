@@ -1,52 +1,22 @@
 """Protein composition: counted right, alike on both strands, in company and in a long record."""
 
-from collections import Counter
-
 import pytest
 import torch
-from Bio.Seq import translate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import encode, reverse_complement
-from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES, STOP, word_shares
+from rmt_genomics.dna.genetic_code import STOP, word_shares
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, classifier, proteins, tokens
 from rmt_genomics.model.batching import pad
 from rmt_genomics.model.proteins import ProteinComposition, count_words
+from tests.model.plain_words import by_class, words_of
 from tests.model.toys import TINY, toy
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 letters = st.text("ACGTN", min_size=1, max_size=90) | st.text("ACG", min_size=1, max_size=90)
 batches = st.lists(letters, min_size=1, max_size=3)
-
-
-def words_of(sequence: str, k: int, orf_codons: int) -> Counter[str]:
-    """Count as a biologist would: six frames as text, cut at stops, words of amino acids."""
-    found: Counter[str] = Counter()
-    for strand in (sequence, reverse_complement(sequence)):
-        for frame in range(3):
-            codons = strand[frame : frame + (len(strand) - frame) // 3 * 3]
-            cut = "".join(
-                "*" if "N" in codons[i : i + 3] else translate(codons[i : i + 3])
-                for i in range(0, len(codons), 3)
-            )
-            for protein in cut.split("*"):
-                if len(protein) >= orf_codons:
-                    found.update(protein[i : i + k] for i in range(len(protein) - k + 1))
-    return found
-
-
-def by_class(words: Counter[str], k: int) -> list[int]:
-    """Add up the words of amino acids that are one word of classes."""
-    counts = [0] * STOP**k
-    for word, count in words.items():
-        number = 0
-        for letter in word:
-            which = next(i for i, members in enumerate(AMINO_ACID_CLASSES) if letter in members)
-            number = number * STOP + which
-        counts[number] += count
-    return counts
 
 
 @given(
