@@ -64,6 +64,23 @@ def test_the_validation_part_decides(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert fit_kmers(judged.store, judged.examples, judged.targets, judged).k == better
 
 
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_the_validation_part_decides_how_freely_to_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: int
+) -> None:
+    judged = judged_of(tmp_path, [60] * 12)
+    ratings = iter([(float(place == best), 0.0) for place in range(3)] * 2)
+    monkeypatch.setattr(baselines, "_rating", lambda *_: next(ratings))
+
+    found = fit_kmers(judged.store, judged.examples, judged.targets, judged).by_k[4]
+
+    strength = (1.0, 0.01, 0.001)[best]
+    expected = KmerBaseline.fit(
+        sequences_of(judged), judged.targets, judged.classes, judged.task, strength=strength
+    )
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, atol=1e-12)
+
+
 def test_all_baselines_have_a_name_and_the_better_one_says_which_k(tmp_path: Path) -> None:
     judged = judged_of(tmp_path, [60] * 12)
     kmers = fit_kmers(judged.store, judged.examples, judged.targets, judged)

@@ -108,6 +108,26 @@ def test_lengths_beyond_the_codes_are_refused(
         toy()(codes, torch.tensor(lengths, dtype=torch.long))
 
 
+def test_a_sequence_without_a_base_is_refused() -> None:
+    with pytest.raises(ValueError, match="lengths lie between 0 and 3, but must be between 1"):
+        toy().predict_codes([np.zeros(3, dtype=np.uint8), np.zeros(0, dtype=np.uint8)])
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"composition_k": 2}, {"protein_k": 1, "orf_codons": 2}, {"wide_k": (2, 5)}]
+)
+def test_what_stands_beyond_a_length_is_never_read(changes: dict[str, Any]) -> None:
+    model, lengths = toy(**changes), torch.tensor([20, 13, 1])
+    if model.wide is not None:
+        torch.nn.init.normal_(model.wide.weight)
+    ends_in_n, ends_in_bases = torch.randint(0, 4, (2, 3, 20), dtype=torch.uint8)
+    beyond = torch.arange(20) >= lengths[:, None]
+    ends_in_n = ends_in_n.masked_fill(beyond, 4)
+    ends_in_bases = torch.where(beyond, ends_in_bases, ends_in_n)
+
+    assert torch.equal(model(ends_in_n, lengths), model(ends_in_bases, lengths))
+
+
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [

@@ -201,7 +201,12 @@ def test_a_process_that_leaves_at_once_has_said_all_and_is_not_taken_apart() -> 
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "said\n", "in haste")
