@@ -23,7 +23,7 @@ from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
 from rmt_genomics.training.metrics_log import scores_of
 from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
-from rmt_genomics.training.processes import gathered, of_the_first, summed, this_rank
+from rmt_genomics.training.processes import gathered, keep_group, of_the_first, summed, this_rank
 from rmt_genomics.training.shift import shifted
 
 _SHOWN = 5
@@ -68,6 +68,7 @@ class ClassifierModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Compute as many examples at a time as the first process does, to begin with."""
         del stage
+        keep_group()
         self.micro.rows = of_the_first(self.micro.rows)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

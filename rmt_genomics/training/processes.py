@@ -27,6 +27,8 @@ _SLURM_TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun for each task, not in a bat
 
 Value = TypeVar("Value")
 
+_KEPT: list[Any] = []  # groups, until the process ends: see keep_group
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
@@ -164,13 +166,23 @@ def this_rank() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if is_group() else (0, 1)
 
 
+def keep_group() -> None:
+    """Keep the group of processes, if there is one, until this process ends.
+
+    Whoever lets go of a gloo group last waits for its threads, and holds the interpreter's lock
+    meanwhile. A thread that is just giving back a tensor waits for that lock: both stand still for
+    good (seen with PyTorch 2.13, when a training was interrupted).
+    """
+    if is_group():
+        _KEPT.append(dist.group.WORLD)
+
+
 def leave_at_once() -> NoReturn:
     """End this process as one that went well, without taking the interpreter apart.
 
-    The threads of a gloo group outlive ``destroy_process_group`` where DDP was used, and one that
-    asks for the interpreter while it is taken apart aborts the process (pull request 179291 of
-    PyTorch): a finished training would count as failed, and Lightning would stop the first process
-    for it.
+    A thread of a gloo group that asks for the interpreter's lock meanwhile aborts the process (pull
+    request 179291 of PyTorch): a finished training would count as failed, and Lightning would stop
+    the first process for it.
     """
     sys.stdout.flush()
     sys.stderr.flush()

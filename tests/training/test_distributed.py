@@ -17,6 +17,7 @@ import torch
 import torch.multiprocessing as mp
 
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.training import processes as training_processes
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.processes import Processes, leave_at_once
@@ -55,6 +56,9 @@ def one_of_two(rank: int, port: int, data: Data, out: Path, options: dict[str, A
         assert result.is_first == (rank == 0)
     except KeyboardInterrupt:
         assert stops_at is not None
+    assert (
+        len(training_processes._KEPT) == 1
+    )  # or the last reference goes while a thread wants the lock
     leave_at_once()
 
 
