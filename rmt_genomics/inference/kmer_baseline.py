@@ -149,7 +149,7 @@ class KmerBaseline:
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: is no k-mer baseline ({error}), but must be one that a training wrote. "
-                "Remove the file: the baseline is then fitted anew."
+                "Remove the file: the baseline is then fitted anew, or left out."
             ) from error
 
 
