@@ -95,7 +95,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     validation part if there is no test part, as a tab-separated table. The baselines are the most
     common label, k-mer counts (4-mers or 6-mers, whichever is better on validation; with
     model.protein_k also k-mers of amino acids), and the same network reading each segment by
-    itself. Writes a report (report.html) into --out.
+    itself (if it reads more than its memory, also windows of one segment with nothing from
+    outside). Writes a report (report.html) into --out.
     """
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.training import read_config

@@ -16,7 +16,7 @@ from rmt_genomics.datasets.store import EncodedStore
 from rmt_genomics.inference.judged import Judged
 from rmt_genomics.inference.kmer_baseline import KmerBaseline
 from rmt_genomics.inference.kmer_shares import Kmers
-from rmt_genomics.model.ablation import average_of_segments, segment_bp
+from rmt_genomics.model.ablation import Averages, average_of_segments, segment_bp
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.metrics import one_hot
 
@@ -80,11 +80,10 @@ def fit_kmers(
     Raises:
         DataError: If there are not two classes to tell apart.
     """
-    counted = [Kmers(k) for k in KS]
-    if protein_k := chosen_on.model.config.protein_k:
-        counted.append(Kmers(protein_k, chosen_on.model.config.orf_codons))
+    of_bases, config = [Kmers(k) for k in KS], chosen_on.model.config
+    of_proteins = [Kmers(config.protein_k, config.orf_codons)] if config.protein_k else []
     found, scores, notes = {}, {}, []
-    for kmers in counted:
+    for kmers in of_bases + of_proteins:
         places = _affordable(len(train), kmers)
         if len(places) < len(train):
             notes.append(
@@ -93,10 +92,13 @@ def fit_kmers(
             )
         rows = [train[place] for place in places]
         found[kmers], scores[kmers] = _fit_best(store, rows, targets[places], chosen_on, kmers)
-    best = max(counted[: len(KS)], key=lambda kmers: scores[kmers])
-    by_k = {kmers.k: found[kmers] for kmers in counted[: len(KS)]}
-    proteins = found[counted[-1]] if protein_k else None
-    return KmerBaselines(by_k, best.k, proteins, tuple(notes))
+    best = max(of_bases, key=lambda kmers: scores[kmers])
+    return KmerBaselines(
+        by_k={kmers.k: found[kmers] for kmers in of_bases},
+        k=best.k,
+        proteins=found[of_proteins[0]] if of_proteins else None,
+        notes=tuple(notes),
+    )
 
 
 def _fit_best(
@@ -175,18 +177,19 @@ def most_common(targets: np.ndarray, judged: Judged) -> np.ndarray:
     return np.tile(answer, (len(judged.examples), 1))
 
 
-def segment_by_segment(judged: Judged, *, alone: bool = False) -> np.ndarray:
-    """Return ``average_of_segments`` of each example ``(n, c)``.
+def segment_by_segment(judged: Judged) -> Averages:
+    """Return ``average_of_segments`` of each example.
 
     An example of one segment has the model's own answer, which is not computed again.
     """
     lengths = judged.lengths
     places = np.flatnonzero(lengths > segment_bp(judged.model))
-    rows = judged.probabilities.copy()
+    rows = Averages(judged.probabilities.copy(), judged.probabilities.copy())
     for batch in batches_of_similar_length(lengths[places].tolist()):
         chosen = places[batch]
         codes = [judged.store.codes(judged.examples[place].interval) for place in chosen]
-        rows[chosen] = average_of_segments(judged.model, codes, alone=alone)
+        found = average_of_segments(judged.model, codes)
+        rows.beside_whole[chosen], rows.alone[chosen] = found
     return rows
 
 
@@ -206,15 +209,14 @@ def rivals(
         found.append(Rival(name, words, most_common(train_targets, judged)))
     if kmers is not None:
         found += _kmer_rivals(judged, kmers)
-    words = "the same network reading each segment by itself"
+    words, averages = "the same network reading each segment by itself", segment_by_segment(judged)
     if beside := judged.model.config.beside_memory:
         words += f" (beside {beside} of the whole)"
-    found.append(Rival("chunk_average", words, segment_by_segment(judged)))
+    found.append(Rival("chunk_average", words, averages.beside_whole))
     bp = segment_bp(judged.model)
     if beside and judged.lengths.max() > bp:
         words = f"the mean of the same network on windows of {bp:,} bp"
-        rows = segment_by_segment(judged, alone=True)
-        found.append(Rival("window_average", words, rows, {"window_bp": bp}))
+        found.append(Rival("window_average", words, averages.alone, {"window_bp": bp}))
     return found
 
 

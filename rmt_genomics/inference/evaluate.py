@@ -156,7 +156,7 @@ def _known(model_dir: Path, judged: Judged, part: dict[str, list[Example]], *, w
     """Find in the model folder what can be compared with, or fit it on the rows of the labels."""
     validation = None
     calibration = _calibration_in(model_dir, judged)
-    kmers = _kmers_in(model_dir, judged)
+    kmers = _kmers_in(model_dir, judged, can_fit=bool(part["train"]))
     if part["validation"] and (calibration is None or (kmers is None and part["train"])):
         validation = _judge(judged.model, judged.store, part["validation"], where=where)
     chosen_on_judged = kmers is None and validation is None and bool(part["train"])
@@ -181,12 +181,14 @@ def _calibration_in(model_dir: Path, judged: Judged) -> Calibration | None:
     return found
 
 
-def _kmers_in(model_dir: Path, judged: Judged) -> KmerBaselines | None:
-    """Read the baselines beside the model."""
+def _kmers_in(model_dir: Path, judged: Judged, *, can_fit: bool) -> KmerBaselines | None:
+    """Read the baselines beside the model; None if one is missing, and all can be fitted anew."""
     found = _kmer_baseline_in(model_dir / kmer_baseline.FILE_NAME, judged)
     if found is None:
         return None
     proteins = _kmer_baseline_in(model_dir / kmer_baseline.PROTEIN_FILE_NAME, judged)
+    if judged.model.config.protein_k and proteins is None and can_fit:
+        return None
     return KmerBaselines({found.kmers.k: found}, found.kmers.k, proteins)
 
 

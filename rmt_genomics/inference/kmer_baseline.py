@@ -8,7 +8,7 @@ Dimensions: n sequences, f k-mers (``kmer_shares``), c classes.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,9 @@ class KmerBaseline:
         from safetensors.numpy import save
 
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
-        counted = {name: value for name, value in asdict(self.kmers).items() if value is not None}
-        metadata = {"classes": json.dumps(self.classes), "task": self.task}
-        metadata |= {name: str(value) for name, value in counted.items()}
+        metadata = {"classes": json.dumps(self.classes), "task": self.task, "k": str(self.kmers.k)}
+        if self.kmers.orf_codons is not None:
+            metadata["orf_codons"] = str(self.kmers.orf_codons)
         with whole_file(path) as making:
             making.write_bytes(save(arrays, metadata=metadata))
 

@@ -2,9 +2,9 @@
 
 Both ask what the recurrence is worth. ``forgetful`` empties the memory before each segment and
 pools as before; ``average_of_segments`` takes each segment for a whole sequence and averages the
-logits, which is what people do who have no recurrence. What the model reads beside its memory
-stays that of the whole sequence: it is memory that is taken away, nothing else. Unless segments are
-read ``alone``: then that too is only the segment's, as it is for people who cut windows.
+logits, which is what people do who have no recurrence. What the model reads beside its memory is
+there that of the whole sequence, so that memory is taken away and nothing else; and, a second
+answer, that of the segment alone, as it is for people who cut windows.
 
 Dimensions: n sequences, c classes.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from rmt_genomics.model.batching import batches_of_similar_length
+from rmt_genomics.model.batching import batches_of_similar_length, pad
 from rmt_genomics.model.classifier import RMTClassifier
 from rmt_genomics.model.strands import BothStrands
 from rmt_genomics.rmt.modes import evaluating
@@ -28,6 +28,18 @@ class _Piece(NamedTuple):
     owner: int
     codes: np.ndarray
     own_bp: int
+
+
+class Averages(NamedTuple):
+    """Answers ``(n, c)`` float64, as of ``predict_codes``; alike if nothing is beside the memory.
+
+    Attributes:
+        beside_whole: What stands beside the memory is that of the whole sequence.
+        alone: It is that of the segment.
+    """
+
+    beside_whole: np.ndarray
+    alone: np.ndarray
 
 
 def segment_bp(model: RMTClassifier) -> int:
@@ -49,9 +61,7 @@ def forgetful(model: RMTClassifier) -> RMTClassifier:
     return twin.train(model.training)
 
 
-def average_of_segments(
-    model: RMTClassifier, sequences: Sequence[np.ndarray], *, alone: bool = False
-) -> np.ndarray:
+def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -> Averages:
     """Return what the mean of the logits of single segments says.
 
     Each segment is read on both strands as if it were the whole sequence, so that nothing passes
@@ -61,21 +71,18 @@ def average_of_segments(
     Args:
         model: A trained model.
         sequences: Base codes.
-        alone: Whether compositions, too, are those of the segment, not of the whole sequence.
-
-    Returns:
-        ``(n, c)`` float64, as ``predict_codes``.
     """
     pieces = [piece for owner, codes in enumerate(sequences) for piece in _cut(model, owner, codes)]
     weights = np.array([piece.own_bp for piece in pieces], dtype=float)[:, None]
     owners = np.array([piece.owner for piece in pieces])
-    wholes = None if alone else sequences
-    with evaluating(model), torch.inference_mode():
-        logits = _logits_of(model, [piece.codes for piece in pieces], owners, wholes)
-    total = np.zeros((len(sequences), logits.shape[1]))
-    np.add.at(total, owners, weights * logits)
     length = np.bincount(owners, weights[:, 0], minlength=len(sequences))
-    return np.asarray(model.answers(torch.from_numpy(total / length[:, None])))
+    answers = []
+    with evaluating(model), torch.inference_mode():
+        for logits in _logits_of(model, [piece.codes for piece in pieces], sequences, owners):
+            total = np.zeros((len(sequences), logits.shape[1]))
+            np.add.at(total, owners, weights * logits)
+            answers.append(np.asarray(model.answers(torch.from_numpy(total / length[:, None]))))
+    return Averages(*answers)
 
 
 def _cut(model: RMTClassifier, owner: int, codes: np.ndarray) -> Iterator[_Piece]:
@@ -90,21 +97,19 @@ def _cut(model: RMTClassifier, owner: int, codes: np.ndarray) -> Iterator[_Piece
 def _logits_of(
     model: RMTClassifier,
     pieces: Sequence[np.ndarray],
+    sequences: Sequence[np.ndarray],
     owners: np.ndarray,
-    wholes: Sequence[np.ndarray] | None,
-) -> np.ndarray:
-    """Return the logits of many short pieces ``(n, c)``, each beside its owner's composition.
-
-    Without ``wholes`` each is beside its own.
-    """
-    beside = [model.shared_features(torch.from_numpy(codes)[None]) for codes in wholes or ()]
-    rows = np.empty((len(pieces), len(model.classes_)))
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of many short pieces ``(n, c)``: beside what their owners have, and what
+    they have themselves."""
+    of_owners = [model.shared_features(torch.from_numpy(codes)[None]) for codes in sequences]
+    rows = np.empty((2, len(pieces), len(model.classes_)))
     for batch in batches_of_similar_length([len(each) for each in pieces]):
         codes = [pieces[place] for place in batch]
-        if wholes is None:
-            encoding = model.encode_codes(codes)
-        else:
-            whole = torch.cat([beside[owners[place]] for place in batch])
-            encoding = torch.cat([model.encode_codes(codes, shared=False), whole], dim=-1)
-        rows[batch] = model.head(encoding).cpu().double().numpy()
-    return rows
+        strands = model.encode_codes(codes, shared=False)
+        whole = torch.cat([of_owners[owners[place]] for place in batch])
+        own = model.shared_features(pad(codes)[0]) if whole.shape[1] else whole
+        for which, beside in enumerate((whole, own)):
+            logits = model.head(torch.cat([strands, beside], dim=-1))
+            rows[which, batch] = logits.cpu().double().numpy()
+    return rows[0], rows[1]

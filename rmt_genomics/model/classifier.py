@@ -81,7 +81,12 @@ class RMTClassifier(Pretrained):
         """
         codes = ending_in_n(codes, lengths)
         strands = self._strands(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        return torch.cat([strands, self.shared_features(codes)], dim=-1)
+        return self._with_shared(strands, codes)
+
+    def _with_shared(self, strands: Tensor, codes: UInt8[Tensor, "b n"]) -> Tensor:
+        """Place what both strands share, if the model reads any of it, behind the strands."""
+        shared = self.shared_features(codes)
+        return torch.cat([strands, shared], dim=-1) if shared.shape[1] else strands
 
     def _strands(
         self,
@@ -235,9 +240,7 @@ class RMTClassifier(Pretrained):
                 batch, lengths = self._on_device(codes)
                 encoding = self._strands(batch, lengths)
                 on_read(sum(map(len, codes)))
-            return (
-                torch.cat([encoding, self.shared_features(batch)], dim=-1) if shared else encoding
-            )
+            return self._with_shared(encoding, batch) if shared else encoding
 
     def _on_device(self, codes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Return codes as one batch that ends in N, and their lengths, where the model is."""

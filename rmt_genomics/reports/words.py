@@ -48,16 +48,19 @@ _BASELINES = {
     "window_average": "windows, averaged",
 }
 
+_PROTEINS = (
+    "counts of k amino acids, in ten classes, in open reading frames: what this model reads beside "
+    "its memory"
+)
+
 BASELINE_MEANINGS = {
     "majority": "always the most common class of the training part",
     "mean": "always the mean of the training part",
     "kmer_logistic": "a logistic regression on counts of k-mers, which know no order; k = 4 or 6, "
     "whichever is better on validation",
     "kmer_ridge": "the same with a ridge regression",
-    "protein_logistic": "a logistic regression on counts of k amino acids, in ten classes, in open "
-    "reading frames: what this model reads beside its memory",
-    "protein_ridge": "a ridge regression on counts of k amino acids, in ten classes, in open "
-    "reading frames: what this model reads beside its memory",
+    "protein_logistic": f"a logistic regression on {_PROTEINS}",
+    "protein_ridge": f"a ridge regression on {_PROTEINS}",
     "chunk_average": "this model on one segment at a time, its answers averaged (beside the "
     "composition of the whole sequence, if it reads that)",
     "window_average": "the same with the composition of the segment alone: cutting windows",

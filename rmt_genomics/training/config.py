@@ -4,7 +4,7 @@
 leaves open; that is what a run folder keeps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
-from rmt_genomics.training.presets import PRESETS
+from rmt_genomics.training.presets import PRESETS, check_sizes
 from rmt_genomics.training.rules import Range, as_toml, check_fields
 
 Count = Annotated[int, Range(at_least=1)]
@@ -241,7 +241,7 @@ class ExperimentConfig:
     curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
 
     def __post_init__(self) -> None:
-        _check_sizes(self._sizes())
+        check_sizes(self._sizes())
         self.classifier(("any", "other"), "binary")  # what else does not fit together fails here
 
     def resolved(self) -> "ExperimentConfig":
@@ -279,27 +279,3 @@ class ExperimentConfig:
         sizes = {**asdict(PRESETS[self.model.preset]), **explicit}
         del sizes["preset"]
         return sizes
-
-
-def _check_sizes(sizes: Mapping[str, Any]) -> None:
-    """Raise ConfigError, by the keys that users know, if sizes do not go together."""
-    dim, heads, stem_width = sizes["dim"], sizes["heads"], sizes["stem_width"]
-    if dim % heads:
-        raise ConfigError(
-            f"model.dim ({dim}) must be a multiple of model.heads ({heads}). Change one of them."
-        )
-    if dim // heads % 2:
-        raise ConfigError(
-            f"model.dim ({dim}) divided by model.heads ({heads}) is {dim // heads}, but must be "
-            "even: positions turn pairs of features. Change one of them."
-        )
-    if stem_width and stem_width % 2 == 0:
-        raise ConfigError(
-            f"model.stem_width is {stem_width}, but must be odd, or 0 for no stem. "
-            f"For example: {stem_width + 1}."
-        )
-    if sizes["stem_pool"] > 1 and not stem_width:
-        raise ConfigError(
-            f"model.stem_pool is {sizes['stem_pool']}, but must be 1 where model.stem_width is 0: "
-            "it is the stem that merges tokens. Set model.stem_width, to 11 for example."
-        )

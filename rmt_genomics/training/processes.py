@@ -167,13 +167,13 @@ def this_rank() -> tuple[int, int]:
 
 
 def keep_group() -> None:
-    """Keep the group of processes, if there is one, until this process ends.
+    """Keep the group of processes, if it is one of gloo, until this process ends.
 
     Whoever lets go of a gloo group last waits for its threads, and holds the interpreter's lock
     meanwhile. A thread that is just giving back a tensor waits for that lock: both stand still for
     good (seen with PyTorch 2.13, when a training was interrupted).
     """
-    if is_group():
+    if is_group() and dist.get_backend() == "gloo":
         _KEPT.append(dist.group.WORLD)
 
 

@@ -34,10 +34,11 @@ def test_of_numbers_the_mean_is_said_everywhere(tmp_path: Path) -> None:
 def test_long_examples_are_read_segment_by_segment(tmp_path: Path) -> None:
     judged = judged_of(tmp_path, [25, 6, 7, 3, 12])
 
-    rows = segment_by_segment(judged)
+    rows = segment_by_segment(judged).beside_whole
 
     codes = sequences_of(judged)
-    np.testing.assert_allclose(rows, average_of_segments(judged.model, codes), atol=1e-12)
+    expected = average_of_segments(judged.model, codes).beside_whole
+    np.testing.assert_allclose(rows, expected, atol=1e-12)
     assert rows[[1, 3]].tolist() == judged.probabilities[[1, 3]].tolist()
     assert np.abs(rows - judged.probabilities)[[0, 2, 4]].min() > 0
 
@@ -214,10 +215,9 @@ def test_what_is_read_beside_the_memory_is_that_of_the_whole_and_then_of_the_win
     assert whole.words == "the same network reading each segment by itself" + more
     assert window.words == "the mean of the same network on windows of 6 bp"
     assert (whole.more, window.more) == ({}, {"window_bp": 6})
-    codes = sequences_of(judged)
-    for rival, alone in ((whole, False), (window, True)):
-        rows = average_of_segments(judged.model, codes, alone=alone)
-        np.testing.assert_allclose(rival.outputs, rows, atol=1e-12)
+    expected = average_of_segments(judged.model, sequences_of(judged))
+    np.testing.assert_allclose(whole.outputs, expected.beside_whole, atol=1e-12)
+    np.testing.assert_allclose(window.outputs, expected.alone, atol=1e-12)
     assert np.abs(whole.outputs - window.outputs)[[0, 2]].min() > 0
 
 

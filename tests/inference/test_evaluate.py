@@ -402,12 +402,17 @@ def test_a_model_that_reads_proteins_keeps_their_baseline(tmp_path: Path) -> Non
     first = evaluate_run(run, fasta)
     later = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "out")
     (run / PROTEIN_FILE_NAME).unlink()
+    anew = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "anew")
+    rows = (tmp_path / "labels.tsv").read_text().splitlines(keepends=True)
+    (tmp_path / "labels.tsv").write_text("".join(row for row in rows if "train" not in row))
     without = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "without")
 
     assert first["baselines"]["protein_logistic"]["k"] == 2
     assert "protein_logistic" in first["differences"]
     assert later["baselines"]["protein_logistic"] == first["baselines"]["protein_logistic"]
+    assert anew["baselines"]["protein_logistic"] == first["baselines"]["protein_logistic"]
     assert "protein_logistic" not in without["baselines"]
+    assert "kmer_logistic" in without["baselines"]
     assert "The protein k-mer baseline is left out: none lies beside the model." in without["notes"]
 
 

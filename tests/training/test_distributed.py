@@ -95,6 +95,10 @@ def test_the_command_trains_in_two_processes_as_in_one(tmp_path: Path) -> None:
     changed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     places = [str(data[0]), "--labels", str(data[1]), "--out", str(tmp_path / "two")]
 
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, sys\n"
+        f"atexit.register(lambda: 'train' in sys.argv and open({str(tmp_path / 'apart')!r}, 'w'))\n"
+    )
     command = [sys.executable, "-m", "rmt_genomics.cli", "train"]
     done = subprocess.run(
         [*command, *places, *changed, "--device", "cpu", "--devices", "2"],
@@ -102,10 +106,12 @@ def test_the_command_trains_in_two_processes_as_in_one(tmp_path: Path) -> None:
         text=True,
         timeout=300,
         check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )
     run(data, tmp_path / "one", **CHANGES)
 
     assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "apart").exists()  # neither process took its interpreter apart
     assert done.stdout.count("mcc\t") == 1
     assert done.stderr.count("epoch 1/3") == 1
     assert_same_run(tmp_path / "one", tmp_path / "two")
