@@ -4,7 +4,19 @@ Names are loaded when they are first asked for: torch alone takes longer to impo
 ``rmt-genomics --help`` may take.
 """
 
+import logging
+import os
+import sys
 from typing import TYPE_CHECKING
+
+# OpenMP threads that wait for work spin by default. On cores that other programs use, that stops
+# a training almost completely (docs/SCALING.md). The variable is read once, when torch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    if "torch" in sys.modules:
+        logging.getLogger(__name__).debug(
+            "OMP_WAIT_POLICY=PASSIVE has no effect in this process: torch was imported first."
+        )
 
 if TYPE_CHECKING:
     from rmt_genomics.model import RMTClassifier
