@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from rmt_genomics.datasets.simulation import TASKS, Simulated, Simulation
 from rmt_genomics.dna import Tokenizer
-from rmt_genomics.model.strands import BothStrands
+from rmt_genomics.model.bidirectional_encoder import BothStrands
 from rmt_genomics.rmt import RMTConfig
 
 SEGMENT_BP, STAGES = 128, (1, 2, 3, 4, 6, 8)

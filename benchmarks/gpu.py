@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, replay
-from rmt_genomics.rmt.rotary import rotation_of
+from rmt_genomics.rmt.positions import rotation_of
 
 PRESETS = {"small": (128, 4, 4, 16), "base": (256, 6, 4, 16)}
 ROUNDS = 3

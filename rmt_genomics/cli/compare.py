@@ -16,7 +16,7 @@ def compare(runs: tuple[Path, ...]) -> None:
     Prints a tab-separated table, a row a metric: one column a run, then, if there are several,
     their mean and standard deviation; below, the differences to the baselines.
     """
-    from rmt_genomics.inference.seeds import compare_lines, read_runs
+    from rmt_genomics.evaluation.compare_runs import compare_lines, read_runs
 
     for line in compare_lines(read_runs(runs)):
         click.echo(line)

@@ -31,8 +31,8 @@ def demo(out: Path, *, overwrite: bool) -> None:
     stretches of two genomes, judges it on stretches it has not seen (those of E. coli from a
     strain it has not seen), beside a k-mer baseline, and predicts a few. A few minutes on a CPU.
     """
+    from rmt_genomics.atomic_io import check_new_folder, write_text
     from rmt_genomics.datasets import EncodedStore, read_labels
-    from rmt_genomics.inference.output import check_new_folder, write_text
 
     check_new_folder(out, overwrite=overwrite)
     genomes = data_folder() / "genomes"
@@ -87,7 +87,7 @@ def _introduction(
 
 def _train(fasta: Path, labels: Path, config: Path, run: Path, *, overwrite: bool) -> None:
     """Do what ``rmt-genomics train`` does."""
-    from rmt_genomics.inference import evaluate_run
+    from rmt_genomics.evaluation import evaluate_run
     from rmt_genomics.reports import write_model_card, write_report, write_training_plot
     from rmt_genomics.training import read_config, train
 
@@ -100,8 +100,8 @@ def _train(fasta: Path, labels: Path, config: Path, run: Path, *, overwrite: boo
 
 def _evaluate(run: Path, fasta: Path, labels: Path, out: Path, *, overwrite: bool) -> str:
     """Do what ``rmt-genomics evaluate`` does; return the main metrics as a table."""
-    from rmt_genomics.inference.evaluate import evaluate
-    from rmt_genomics.inference.tables import metric_lines
+    from rmt_genomics.evaluation.evaluate import evaluate
+    from rmt_genomics.evaluation.tables import metric_lines
     from rmt_genomics.reports import write_plots, write_report
 
     metrics = evaluate(run, fasta, labels, out, overwrite=overwrite)
@@ -112,10 +112,10 @@ def _evaluate(run: Path, fasta: Path, labels: Path, out: Path, *, overwrite: boo
 
 def _predict(run: Path, fasta: Path, out: Path, shown: list["Example"]) -> str:
     """Do what ``rmt-genomics predict`` does; return a table with the truth beside it."""
-    from rmt_genomics.inference import predict_records, read_fastas
-    from rmt_genomics.inference.output import write_text
-    from rmt_genomics.inference.tables import prediction_lines
+    from rmt_genomics.atomic_io import write_text
     from rmt_genomics.model import RMTClassifier
+    from rmt_genomics.prediction import predict_records, read_fastas
+    from rmt_genomics.prediction.output_formats import prediction_lines
 
     model = RMTClassifier.from_pretrained(run)
     lines = list(prediction_lines(predict_records(model, read_fastas([fasta])), model.classes_))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.predict import BP, DEVICE, PATH, SEQUENCES, reading_of
+from rmt_genomics.cli.predict import BP, DEVICE, PATH, SEQUENCES, prediction_input
 
 
 @click.command()
@@ -37,18 +37,18 @@ def embed(
     says what is written: the same table (.tsv), the array alone, a row a record (.npy), or the
     array as embedding with the arrays record, length, start, ... beside it (.npz).
     """
-    from rmt_genomics.inference.embed import (
+    from rmt_genomics.atomic_io import check_new_file
+    from rmt_genomics.model import RMTClassifier
+    from rmt_genomics.model.pretrained import choose_device
+    from rmt_genomics.prediction.embeddings import (
         check_embedding_file,
         embed_records,
         embedding_lines,
         write_embeddings,
     )
-    from rmt_genomics.inference.output import check_new_file
-    from rmt_genomics.inference.progress import shown_progress
-    from rmt_genomics.model import RMTClassifier
-    from rmt_genomics.model.device import choose_device
+    from rmt_genomics.prediction.progress import shown_progress
 
-    reading = reading_of(fasta, asked)
+    reading = prediction_input(fasta, asked)
     if out is not None:
         check_embedding_file(out)
         check_new_file(out, inputs=reading.inputs, overwrite=overwrite, or_stdout=True)

@@ -44,8 +44,8 @@ def evaluate(
     prints the main metrics as a tab-separated table.
     """
     from rmt_genomics.datasets import LabelSource
-    from rmt_genomics.inference.evaluate import evaluate as evaluate_model
-    from rmt_genomics.inference.tables import metric_lines, verdict_lines
+    from rmt_genomics.evaluation.evaluate import evaluate as evaluate_model
+    from rmt_genomics.evaluation.tables import metric_lines, summary_lines
     from rmt_genomics.reports import write_plots, write_report
 
     source = LabelSource(labels, label_pattern)
@@ -56,5 +56,5 @@ def evaluate(
         click.echo(line)
     rows = "the test rows" if metrics["split"] == "test" else "all rows (none is marked as test)"
     click.echo(f"Judged {rows} of {source}: {metrics['n']} examples. Written to {out}.", err=True)
-    for sentence in verdict_lines(metrics):
+    for sentence in summary_lines(metrics):
         click.echo(sentence, err=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from rmt_genomics.dna import read_records, sequence_files
-from rmt_genomics.dna.record import RecordInfo
-from rmt_genomics.dna.sources import NamesOfFiles
+from rmt_genomics.dna.record_types import RecordInfo
+from rmt_genomics.dna.sequence_files import NamesOfFiles
 
 if TYPE_CHECKING:
     from rmt_genomics.datasets import Example
-    from rmt_genomics.reports.inspection import Inspection
+    from rmt_genomics.reports.data_summary import Inspection
     from rmt_genomics.training import ExperimentConfig
 
 _PATH = click.Path(path_type=Path)
@@ -58,7 +58,7 @@ def inspect(
     """
     _check_options(labels, label_pattern, config, settings, plot)
     if plot is not None:
-        from rmt_genomics.inference.output import check_new_file
+        from rmt_genomics.atomic_io import check_new_file
 
         inputs = [*fasta, labels] if labels else fasta
         check_new_file(plot, inputs=inputs, overwrite=overwrite)
@@ -68,7 +68,7 @@ def inspect(
     else:
         found, examples = _look_with_labels(fasta, labels, label_pattern, config, settings)
     if plot is not None:
-        from rmt_genomics.reports.files import write_composition_plot
+        from rmt_genomics.reports.plot_files import write_composition_plot
 
         write_composition_plot(found, examples, plot)
         click.echo(f"Drawn: {plot}", err=True)
@@ -91,7 +91,7 @@ def _check_options(
 
 def _look(fasta: Sequence[Path]) -> "tuple[Inspection, list[RecordInfo]]":
     """Print a row a record and then the summary; return what training knows of each record."""
-    from rmt_genomics.reports.inspection import COLUMNS, Inspection
+    from rmt_genomics.reports.data_summary import COLUMNS, Inspection
 
     found, names = Inspection(), NamesOfFiles()
     infos: list[RecordInfo] = []
@@ -116,7 +116,7 @@ def _look_with_labels(
 ) -> "tuple[Inspection, Sequence[Example]]":
     """Count labels too, and say what training would do with it all."""
     from rmt_genomics.datasets.label_sources import LabelSource
-    from rmt_genomics.reports.outlook import outlook
+    from rmt_genomics.reports.data_summary import outlook
 
     chosen: ExperimentConfig | None = None
     if config is not None or settings:

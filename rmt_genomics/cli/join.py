@@ -18,9 +18,8 @@ def join(shards: tuple[Path, ...], out: Path | None, *, overwrite: bool) -> None
     without --shard would have written. A shard that is missing, cut, given twice or of another
     run is an error.
     """
-    from rmt_genomics.inference.output import check_new_file
-    from rmt_genomics.inference.prediction_files import write_joined
-    from rmt_genomics.inference.shards import joined_lines
+    from rmt_genomics.atomic_io import check_new_file
+    from rmt_genomics.prediction.sharding import joined_lines, write_joined
 
     if out is not None:
         check_new_file(out, inputs=shards, overwrite=overwrite, or_stdout=True)

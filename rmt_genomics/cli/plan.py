@@ -45,8 +45,8 @@ def plan(
         raise click.UsageError("--label-pattern needs --labels header.")
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.training import read_config
-    from rmt_genomics.training.plan import plan as make_plan
-    from rmt_genomics.training.plan import summary
+    from rmt_genomics.training.planning import plan as make_plan
+    from rmt_genomics.training.planning import summary
 
     source = None if labels is None else LabelSource(labels, label_pattern)
     made = make_plan(fasta, read_config(config, settings), labels=source, device=device)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rmt_genomics.inference.job import Job, Reading
+    from rmt_genomics.prediction.inputs import PredictionInput
+    from rmt_genomics.prediction.run import PredictionConfig
 
 PATH = click.Path(path_type=Path)
 BP = click.IntRange(min=1)
@@ -92,11 +93,10 @@ def predict(
     run never stopped. So it is with --processes, which also begins again what is killed, and with
     --shard 1/4, 2/4, ... on several machines: put their files together with join.
     """
-    from rmt_genomics.inference import growing, prediction_files
-    from rmt_genomics.inference import processes as in_processes
-    from rmt_genomics.inference.output import check_new_file
+    from rmt_genomics.atomic_io import check_new_file, check_part
+    from rmt_genomics.prediction import run, sharding
 
-    job = _job(model_dir, reading_of(fasta, asked), asked)
+    job = _job(model_dir, prediction_input(fasta, asked), asked)
     if out is None:
         _check_needs_no_file(resume=resume, processes=processes, shard=shard)
         _print(job)
@@ -105,44 +105,44 @@ def predict(
         raise click.UsageError("--processes and --shard cannot both divide the work.")
     check_new_file(out, inputs=job.reading.inputs, overwrite=overwrite, or_stdout=True)
     if processes is not None:
-        in_processes.check_folder(out, resume=resume, overwrite=overwrite)
-        in_processes.predict_in_processes(job, out, processes, resume=resume)
+        sharding.check_folder(out, resume=resume, overwrite=overwrite)
+        sharding.predict_in_processes(job, out, processes, resume=resume)
     else:
-        growing.check_part(out, resume=resume, overwrite=overwrite)
+        check_part(out, resume=resume, overwrite=overwrite)
         if shard is not None:
-            prediction_files.write_shard(job, out, *shard, resume=resume)
+            sharding.write_shard(job, out, *shard, resume=resume)
             return
-        prediction_files.write_predictions(job, out, resume=resume)
+        run.write_predictions(job, out, resume=resume)
     if job.answers.abstain_below is not None:
         with out.open(encoding="utf-8", newline="\n") as lines:
             _tell_abstained(job, lines)
 
 
-def reading_of(fasta: tuple[Path, ...], asked: dict[str, Any]) -> "Reading":
+def prediction_input(fasta: tuple[Path, ...], asked: dict[str, Any]) -> "PredictionInput":
     """Gather what is read: shared with embed."""
-    from rmt_genomics.inference.job import Reading
+    from rmt_genomics.prediction.inputs import PredictionInput
 
     window, step, intervals = (asked.pop(name) for name in ("window", "step", "intervals"))
     if intervals is not None and (window, step) != (None, None):
         raise click.UsageError("--window and --intervals cannot both say what to predict.")
     if window is None and step is not None:
         raise click.UsageError("--step needs --window, the length of a window in bp.")
-    return Reading(fasta=fasta, window=window, step=step, intervals=intervals)
+    return PredictionInput(fasta=fasta, window=window, step=step, intervals=intervals)
 
 
-def _job(model_dir: str, reading: "Reading", asked: dict[str, Any]) -> "Job":
+def _job(model_dir: str, reading: "PredictionInput", asked: dict[str, Any]) -> "PredictionConfig":
     """Gather what is asked."""
-    from rmt_genomics.inference.answers import Answers
-    from rmt_genomics.inference.job import Job
+    from rmt_genomics.prediction.predictor import DecisionRule
+    from rmt_genomics.prediction.run import PredictionConfig
 
     names = ("calibrated", "abstain_below", "coverage")
-    answers = Answers(**{name: asked.pop(name) for name in names})
-    return Job(model_dir=model_dir, reading=reading, answers=answers, **asked)
+    answers = DecisionRule(**{name: asked.pop(name) for name in names})
+    return PredictionConfig(model_dir=model_dir, reading=reading, answers=answers, **asked)
 
 
-def _print(job: "Job") -> None:
+def _print(job: "PredictionConfig") -> None:
     """Write to stdout as rows come."""
-    from rmt_genomics.inference.prediction_files import print_predictions
+    from rmt_genomics.prediction.run import print_predictions
 
     def printed() -> Iterator[str]:
         for line in print_predictions(job):
@@ -152,9 +152,9 @@ def _print(job: "Job") -> None:
     _tell_abstained(job, printed())
 
 
-def _tell_abstained(job: "Job", lines: Iterable[str]) -> None:
+def _tell_abstained(job: "PredictionConfig", lines: Iterable[str]) -> None:
     """Read all lines; say on stderr how many name no label on purpose."""
-    from rmt_genomics.inference.prediction_files import count_abstained
+    from rmt_genomics.prediction.run import count_abstained
 
     if job.answers.abstain_below is None:
         deque(lines, maxlen=0)

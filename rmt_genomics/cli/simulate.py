@@ -60,14 +60,9 @@ def simulate(  # noqa: PLR0913 (one argument an option)
     simulation.json into --out, and prints the number of sequences of each label as a tab-separated
     table. For train and evaluate: take another --seed for the test.
     """
+    from rmt_genomics.atomic_io import check_new_file, check_new_folder, whole_file, write_text
     from rmt_genomics.datasets import EncodedStore
     from rmt_genomics.datasets.simulation import Simulation, description, write_simulation
-    from rmt_genomics.inference.output import (
-        check_new_file,
-        check_new_folder,
-        whole_file,
-        write_text,
-    )
 
     check_new_folder(out, overwrite=overwrite)
     if out.is_dir():

@@ -84,10 +84,10 @@ def split(  # noqa: PLR0913 (one argument an option)
     Labels that are numbers have bins in the place of classes. They are numbers if all are, some are
     not whole and at least 20 differ; --task may say otherwise.
     """
+    from rmt_genomics.atomic_io import check_new_file, write_text
     from rmt_genomics.datasets import EncodedStore, LabelSource
-    from rmt_genomics.datasets.divide import divide_labels
     from rmt_genomics.datasets.leakage import audit
-    from rmt_genomics.inference.output import check_new_file, write_text
+    from rmt_genomics.datasets.make_split import divide_labels
 
     source = LabelSource(labels, label_pattern)
     inputs = [path for path in (fasta, source.table, clusters) if path is not None]

@@ -11,7 +11,7 @@ _LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 def _list_settings(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 (as click calls it)
     """Print the template of settings and stop, if asked to."""
     if wanted and not context.resilient_parsing:
-        from rmt_genomics.training.template import template
+        from rmt_genomics.training.config_file import template
 
         click.echo(template(), nl=False)
         context.exit()
@@ -101,7 +101,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
-    from rmt_genomics.training.processes import leave_at_once
+    from rmt_genomics.training.distributed import leave_at_once
 
     if batch_size is not None:
         settings = (*settings, f"training.batch_size={batch_size}")
@@ -128,8 +128,8 @@ def train(  # noqa: PLR0913 (one argument an option)
 
 def _judge(out: Path, fasta: Path, device: str) -> None:
     """Judge the fresh run, write its report, and print the main metrics."""
-    from rmt_genomics.inference import evaluate_run
-    from rmt_genomics.inference.tables import metric_lines, verdict_lines
+    from rmt_genomics.evaluation import evaluate_run
+    from rmt_genomics.evaluation.tables import metric_lines, summary_lines
     from rmt_genomics.reports import write_model_card, write_report
 
     metrics = evaluate_run(out, fasta, device=device)
@@ -137,7 +137,7 @@ def _judge(out: Path, fasta: Path, device: str) -> None:
     write_model_card(out)
     for line in metric_lines(metrics):
         click.echo(line)
-    for sentence in verdict_lines(metrics):
+    for sentence in summary_lines(metrics):
         click.echo(sentence, err=True)
     talk = f"The model is in {out}, a report in {report}."
     click.echo(f"Judged on the {metrics['split']} part. {talk}", err=True)

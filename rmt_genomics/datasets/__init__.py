@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_intervals, read_labels
+from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.datasets.splits import Split, split_examples
-from rmt_genomics.datasets.store import EncodedStore
 
 if TYPE_CHECKING:
     from rmt_genomics.datasets.batches import Batch, IntervalDataset, LengthBuckets, collate

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rmt_genomics.datasets.examples import Example, Targets
-from rmt_genomics.datasets.store import EncodedStore
+from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.dna.alphabet import UNKNOWN
 from rmt_genomics.errors import ConfigError
 

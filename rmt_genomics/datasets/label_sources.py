@@ -17,14 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmt_genomics.datasets.examples import Example
-from rmt_genomics.datasets.fields import SPLIT_WORDS, Fields
-from rmt_genomics.datasets.label_kinds import check_kinds
-from rmt_genomics.datasets.labels import COLUMNS, read_labels, warn_of_unused
-from rmt_genomics.datasets.names import listed
-from rmt_genomics.dna.files import check_is_file
-from rmt_genomics.dna.record import RecordInfo
-from rmt_genomics.dna.tables import stem_of
+from rmt_genomics.datasets.examples import Example, check_kinds
+from rmt_genomics.datasets.label_checks import listed
+from rmt_genomics.datasets.labels import COLUMNS, SPLIT_WORDS, Fields, read_labels, warn_of_unused
+from rmt_genomics.dna.compression import check_is_file
+from rmt_genomics.dna.record_types import RecordInfo
+from rmt_genomics.dna.sequence_tables import stem_of
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 
 HEADER_PATTERN = r"\blabel=([^\s\]|,]+)"

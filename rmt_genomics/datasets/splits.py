@@ -5,17 +5,134 @@ class is in the training part; the same seed gives the same parts. Labels that a
 bins in the place of classes, each with its share in every part, as far as groups allow it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from rmt_genomics.datasets.bins import bins_to_try
-from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
-from rmt_genomics.datasets.hold_out import groups_of, hold_out
+from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, Numbers
 from rmt_genomics.errors import ConfigError, DataError
+
+MOST_BINS = 10
+
+
+def bin_edges(values: Numbers, num_bins: int) -> Numbers:
+    """Return the borders between bins: fewer than asked for where many values are equal."""
+    shares = np.arange(1, num_bins) / num_bins
+    edges = np.unique(np.quantile(values, shares, method="lower")) if num_bins > 1 else values[:0]
+    return edges[edges > values.min()] if len(edges) else edges
+
+
+def places_in(edges: Numbers, values: Numbers) -> npt.NDArray[np.int64]:
+    """Return the bin of each value, from 0; a value on an edge belongs to the bin above it."""
+    return np.searchsorted(edges, values, side="right").astype(np.int64)
+
+
+def bins_to_try(values: Numbers, fraction: float) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield what ``hold_out`` takes as classes: fine bins first, one bin for all at the end.
+
+    No more bins than examples are to be held out, so that each can give one.
+    """
+    most = max(1, min(MOST_BINS, int(fraction * len(values))))
+    for num_bins in sorted({most, max(1, most // 2), min(2, most), 1}, reverse=True):
+        edges = bin_edges(values, num_bins)
+        yield np.eye(len(edges) + 1, dtype=np.float32)[places_in(edges, values)]
+
+
+_Counts = npt.NDArray[np.float64]
+
+_MOST_ORDERS = 20
+_MOST_STEPS = 50_000  # groups looked at in all orders together
+
+
+def groups_of(examples: Sequence[Example], *, by_group: bool) -> list[list[int]]:
+    """Return the places of the examples of each group; without groups, each is one of its own."""
+    if not by_group:
+        return [[place] for place in range(len(examples))]
+    groups: dict[str, list[int]] = {}
+    for place, example in enumerate(examples):
+        if example.group is None:
+            raise DataError(
+                f"{example.name} has no group, but a split by group needs one for every example. "
+                "Fill in the group column of the labels file, or leave it out and set data.split "
+                "to 'stratified'."
+            )
+        groups.setdefault(example.group, []).append(place)
+    return list(groups.values())
+
+
+def hold_out(
+    multi_hot: npt.NDArray[np.float32],
+    groups: list[list[int]],
+    fraction: float,
+    seed: int,
+    *,
+    part: str = "validation",
+) -> set[int]:
+    """Choose groups at random so that every class gets close to its share.
+
+    A class that is in several groups is wanted at least once on both sides. Of several random
+    orders in which the groups may be taken, the one that comes closest decides.
+
+    Args:
+        multi_hot: 1 where an example (row) has a class (column).
+        groups: Places of the examples of each group.
+        fraction: Share of the examples of each class to choose.
+        seed: Decides which.
+        part: What the chosen ones are for; named in errors.
+
+    Returns:
+        The places of the chosen examples.
+
+    Raises:
+        DataError: If nothing can be chosen so that every class stays among the others.
+    """
+    counts = np.array([multi_hot[group].sum(axis=0, dtype=np.float64) for group in groups])
+    total = counts.sum(axis=0)
+    wanted = np.where((counts > 0).sum(axis=0) > 1, np.maximum(fraction * total, 1), 0)
+    random = np.random.default_rng(seed)
+    tries = max(1, min(_MOST_ORDERS, _MOST_STEPS // len(groups)))
+    orders = [random.permutation(len(groups)) for _ in range(tries)]
+    choices = [order[_choose(counts[order], total, wanted)] for order in orders]
+    chosen = min(choices, key=lambda each: _distance(counts[each].sum(axis=0), wanted))
+    if not len(chosen):
+        raise DataError(
+            f"{len(multi_hot)} examples in {len(groups)} groups give no {part} part, but "
+            "training needs one, and every class must stay in train. "
+            "Add examples or groups, or name the parts in a split column."
+        )
+    return {place for index in chosen for place in groups[index]}
+
+
+def _distance(held: _Counts, wanted: _Counts) -> tuple[int, float]:
+    """Count the classes that are wanted but not held, then the examples too many and too few."""
+    return int(((wanted > 0) & (held == 0)).sum()), float(np.abs(held - wanted).sum())
+
+
+def _choose(counts: _Counts, total: _Counts, wanted: _Counts) -> list[int]:
+    """Take each group in turn that brings the held-out counts of the classes closer to ``wanted``.
+
+    If none does (all are large), take the one that does least harm. Every class that is in the
+    examples at all stays in those that are left.
+    """
+    held = np.zeros_like(total)
+    chosen: list[int] = []
+    for index, group in enumerate(counts):
+        closer = np.abs(held + group - wanted).sum() < np.abs(held - wanted).sum()
+        if closer and _leaves_all(held + group, total):
+            held += group
+            chosen.append(index)
+    if chosen:
+        return chosen
+    possible = [index for index, group in enumerate(counts) if _leaves_all(group, total)]
+    return sorted(possible, key=lambda index: np.abs(counts[index] - wanted).sum())[:1]
+
+
+def _leaves_all(held: _Counts, total: _Counts) -> bool:
+    return bool(np.all((held < total) | (total == 0))) and bool(held.sum() < total.sum())
+
 
 WAYS = ("auto", "column", "group", "stratified")
 

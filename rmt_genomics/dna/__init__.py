@@ -7,14 +7,11 @@ from rmt_genomics.dna.alphabet import (
     reverse_complement,
     reverse_complement_codes,
 )
-from rmt_genomics.dna.composition import Composition, composition_of
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.base_composition import Composition, composition_of
 from rmt_genomics.dna.random_access import IndexedFasta
-from rmt_genomics.dna.record import EncodedRecord, Record
-from rmt_genomics.dna.records import read_encoded, read_records
-from rmt_genomics.dna.sources import sequence_files
+from rmt_genomics.dna.record_types import EncodedRecord, Interval, Record, windows
+from rmt_genomics.dna.sequence_files import read_encoded, read_records, sequence_files
 from rmt_genomics.dna.tokenizers import Tokenizer
-from rmt_genomics.dna.windows import windows
 
 __all__ = [
     "LETTERS",

@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmt_genomics.atomic_io import build_folder, default_cache, key_of
 from rmt_genomics.dna.alphabet import reverse_complement
-from rmt_genomics.dna.cache import build_folder, default_cache, key_of
-from rmt_genomics.dna.files import check_bgzip_end, check_is_file, packing_of
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.compression import check_bgzip_end, check_is_file, packing_of
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
 if TYPE_CHECKING:

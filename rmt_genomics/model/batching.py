@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rmt_genomics.dna import encode
 from rmt_genomics.errors import DataError
-from rmt_genomics.model.long_records import LONG_BP
-from rmt_genomics.model.tokens import N
+from rmt_genomics.model.bidirectional_encoder import LONG_BP
+from rmt_genomics.model.tokenization import N
 
 
 def pad(codes: Sequence[np.ndarray]) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, " b"]]:

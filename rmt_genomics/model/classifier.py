@@ -20,15 +20,12 @@ from rmt_genomics.model.batching import (
     ending_in_n,
     pad,
 )
-from rmt_genomics.model.composition import Composition
+from rmt_genomics.model.bidirectional_encoder import LONG_BP, BothStrands, Replay, encode_long
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
-from rmt_genomics.model.long_records import LONG_BP, encode_long
+from rmt_genomics.model.kmer_features import Composition, ProteinComposition, WideKmers
 from rmt_genomics.model.pretrained import Pretrained
-from rmt_genomics.model.proteins import ProteinComposition
-from rmt_genomics.model.strands import BothStrands, Replay
-from rmt_genomics.model.wide import WideKmers
-from rmt_genomics.rmt.modes import evaluating
+from rmt_genomics.rmt.runtime import evaluating
 
 
 class RMTClassifier(Pretrained):

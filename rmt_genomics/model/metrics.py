@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+_SMALLEST = 1e-300
+
 
 def classification_metrics(
     targets: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], task: str
@@ -174,3 +176,19 @@ def _mean(values: Any) -> float | None:
     """Mean of what is there; None if nothing is."""
     present = [value for value in values if value is not None]
     return float(np.mean(present)) if present else None
+
+
+def logits_of(probabilities: np.ndarray, task: str) -> np.ndarray:
+    """Return logits that give these probabilities (single-label: up to a constant a row)."""
+    logits: np.ndarray = np.log(np.maximum(probabilities, _SMALLEST))
+    if task == "multilabel":
+        logits -= np.log(np.maximum(1 - probabilities, np.finfo(float).eps / 2))
+    return logits
+
+
+def probabilities_of(logits: np.ndarray, task: str) -> np.ndarray:
+    """Return the softmax of each row, or for multi-label the sigmoid of each number."""
+    from scipy.special import expit, softmax
+
+    found: np.ndarray = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
+    return found

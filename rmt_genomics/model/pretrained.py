@@ -4,17 +4,191 @@ Pickles are never read.
 """
 
 import json
+import re
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from torch import nn
+from torch import Tensor, nn
 
-from rmt_genomics.model import saving
+from rmt_genomics.atomic_io import staged
+from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.model.config import ClassifierConfig
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device that is there.
+
+    Args:
+        name: ``auto`` takes a CUDA GPU if there is one, then Apple's mps, then the CPU.
+
+    Raises:
+        ConfigError: If the name is unknown, or this machine has no such device.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(each for each, is_there in available.items() if is_there))
+    if name not in available:
+        raise ConfigError(f"device {name!r} is unknown, but must be one of {', '.join(DEVICES)}")
+    if not available[name]:
+        raise ConfigError(
+            f"device {name!r}: PyTorch sees none on this machine, but the model was to run on it. "
+            "Use --device auto or cpu."
+        )
+    return torch.device(name)
+
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_LISTS = ("classes", "wide_k")  # tuples, which JSON has not
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)  # begins with no dot, as paths may
+
+
+def find(source: str | Path, name: str, **hub_options: object) -> Path:
+    """Return the path of a model's file: in a local folder, or fetched from the hub.
+
+    Raises:
+        CheckpointError: If there is no such file.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        if not (folder / name).is_file():
+            _check_finished(folder)
+            raise CheckpointError(
+                f"{folder}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "
+                "Give the --out folder of a finished training."
+            )
+        return folder / name
+    if folder.exists():
+        raise CheckpointError(
+            f"{source}: is not a folder, but a model is a folder or a hub id. "
+            "Give the --out folder of a finished training."
+        )
+    if not _HUB_ID.fullmatch(str(source)):
+        raise CheckpointError(
+            f"{source}: there is no such folder, and a hub id looks like owner/name. "
+            "Check the path."
+        )
+    return _download(str(source), name, **hub_options)
+
+
+def _check_finished(folder: Path) -> None:
+    """Raise CheckpointError if a folder without a model is that of a training under way."""
+    if (folder / "config.toml").is_file() and (folder / "split.tsv").is_file():
+        raise CheckpointError(
+            f"{folder}: training has not finished, but only then is there a model. "
+            f"Go on with: rmt-genomics train ... --out {folder} --resume"
+        )
+
+
+def _download(hub_id: str, name: str, **hub_options: object) -> Path:
+    """Fetch one file of a hub model, or say why not."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub_id, name, **hub_options))  # type: ignore[call-overload]
+    except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
+        raise CheckpointError(
+            f"{hub_id}: there is no such folder, and {name} could not be had from the hub "
+            f"({type(error).__name__}). Check the path, or that you are online."
+        ) from error
+
+
+def read_config(path: Path) -> ClassifierConfig:
+    """Read and check ``config.json``.
+
+    Raises:
+        CheckpointError: If it is not JSON, or has a key or value this version does not know.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is not readable as JSON ({error})") from error
+    known = [field.name for field in fields(ClassifierConfig)]
+    if not isinstance(settings, dict) or not {"classes", "task"} <= settings.keys():
+        raise CheckpointError(
+            f"{path}: lacks 'classes' or 'task', but every rmt-genomics model has them. "
+            "Is this the folder of another program?"
+        )
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise CheckpointError(
+                f"{path}: unknown key {name!r}.{hint} A newer version may have written it: "
+                "pip install --upgrade rmt-genomics."
+            )
+    _check_types(settings, path)
+    try:
+        lists = {name: tuple(settings[name]) for name in _LISTS if name in settings}
+        return ClassifierConfig(**{**settings, **lists})
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _check_types(settings: dict[str, Any], path: Path) -> None:
+    """Raise CheckpointError at the first value that is of the wrong kind; make 1 a 1.0."""
+    for field in fields(ClassifierConfig):
+        if field.name not in settings:
+            continue
+        kind: Any = list if field.name in _LISTS else field.type
+        kinds = get_args(kind) or (kind,)
+        value = settings[field.name]
+        if type(value) is int and float in kinds:
+            settings[field.name] = float(value)
+        elif type(value) not in kinds:
+            names = " or ".join(each.__name__ for each in kinds)
+            raise CheckpointError(f"{path}: {field.name} is {value!r}, but must be of type {names}")
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill a model from ``model.safetensors``, all of it and nothing else.
+
+    Raises:
+        CheckpointError: If the file is cut, foreign, or does not fit the model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: is no whole safetensors file ({error}). Was the copy interrupted?"
+        ) from error
+    _check_names(model.state_dict(), weights, path)
+    model.to(next(iter(weights.values())).dtype)
+    model.load_state_dict(weights)
+
+
+def _check_names(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError at the first tensor that is missing, extra or of another shape."""
+    for name in sorted(expected.keys() ^ found.keys()):
+        state = "lacks" if name in expected else "has an unknown"
+        raise CheckpointError(f"{path}: {state} tensor {name!r}; it does not belong to {CONFIG}")
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is {list(tensor.shape)}, but {CONFIG} makes it "
+                f"{list(expected[name].shape)}. The two files are of different models."
+            )
+
+
+def contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state that safetensors takes: contiguous, on the CPU."""
+    return {
+        name: tensor.detach().to(torch.device("cpu")).contiguous() for name, tensor in state.items()
+    }
+
 
 Model = TypeVar("Model", bound="Pretrained")
 
@@ -48,10 +222,10 @@ class Pretrained(
         from safetensors.torch import save_file
 
         folder = Path(save_directory)
-        with saving.staged(folder) as stage:
+        with staged(folder) as stage:
             config = json.dumps(asdict(self.config), indent=2)
-            (stage / saving.CONFIG).write_text(config + "\n", encoding="utf-8")
-            save_file(saving.contiguous(self.state_dict()), stage / saving.WEIGHTS)
+            (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
+            save_file(contiguous(self.state_dict()), stage / WEIGHTS)
             if not (folder / "README.md").exists():
                 self.generate_model_card().save(stage / "README.md")
         return self.push_to_hub(repo_id or folder.name) if push_to_hub else None
@@ -85,6 +259,6 @@ class Pretrained(
             CheckpointError: If files are missing, cut, or of different models.
         """
         source = pretrained_model_name_or_path
-        model = cls(saving.read_config(saving.find(source, saving.CONFIG, **hub_options)))
-        saving.load_weights(model, saving.find(source, saving.WEIGHTS, **hub_options))
+        model = cls(read_config(find(source, CONFIG, **hub_options)))
+        load_weights(model, find(source, WEIGHTS, **hub_options))
         return model.to(device).eval()

@@ -4,15 +4,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rmt_genomics.reports.files import save_figure, write_plots, write_training_plot
-    from rmt_genomics.reports.html import write_report
+    from rmt_genomics.reports.html_report import write_report
     from rmt_genomics.reports.model_card import write_model_card
+    from rmt_genomics.reports.plot_files import save_figure, write_plots, write_training_plot
     from rmt_genomics.reports.plots import (
         confusion_matrix,
         precision_recall_curves,
         roc_curves,
+        training_curve,
     )
-    from rmt_genomics.reports.training_plots import training_curve
 
 __all__ = [
     "confusion_matrix",
@@ -27,12 +27,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "save_figure": "files",
-    "training_curve": "training_plots",
+    "save_figure": "plot_files",
+    "training_curve": "plots",
     "write_model_card": "model_card",
-    "write_plots": "files",
-    "write_report": "html",
-    "write_training_plot": "files",
+    "write_plots": "plot_files",
+    "write_report": "html_report",
+    "write_training_plot": "plot_files",
 }
 
 

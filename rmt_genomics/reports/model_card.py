@@ -10,14 +10,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
-from rmt_genomics.inference.output import write_text
 from rmt_genomics.model.config import ClassifierConfig
-from rmt_genomics.model.saving import CONFIG, read_config
-from rmt_genomics.reports.findings import Findings, read_findings
-from rmt_genomics.reports.page import Cell, number
-from rmt_genomics.reports.sections_of_trust import headline
-from rmt_genomics.reports.words import METRICS, baseline_name, baselines_of, metric_name
+from rmt_genomics.model.pretrained import CONFIG, read_config
+from rmt_genomics.reports.html_page import Cell, number
+from rmt_genomics.reports.metric_names import METRICS, baseline_name, baselines_of, metric_name
+from rmt_genomics.reports.run_results import Findings, read_findings
+from rmt_genomics.reports.summary_sections import headline
 
 CARD = "README.md"
 

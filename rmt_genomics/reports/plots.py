@@ -3,17 +3,228 @@
 Dimensions: n examples, c classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from rmt_genomics.reports.look import COLOURS, GREY, STYLES, literal, new_figure, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", "-.", ":")
+GREY = "0.6"
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return a figure in inches that lays itself out."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def without_frame(axes: "Axes") -> None:
+    """Leave the left and the lower axis."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def literal(name: str) -> str:
+    r"""Return a name that matplotlib shows as it stands.
+
+    A pair of $ would be a formula, and a legend leaves out what begins with _.
+
+    Examples:
+        >>> literal("US$ to $")
+        'US\\$ to \\$'
+    """
+    shown = name.replace("$", r"\$")
+    return f"\u200b{shown}" if shown.startswith("_") else shown
+
+
+Kinds = Mapping[str, Sequence[int | float]]
+
+_MOST_KINDS = len(COLOURS)
+_MOST_BINS, _FEWEST_BINS = 30, 6
+
+
+def length_histogram(lengths: Kinds) -> "Figure":
+    """Draw how many examples there are of each length, on a logarithmic axis.
+
+    Args:
+        lengths: Lengths in bp, by class or part; beyond seven, all are drawn as one.
+    """
+    figure = new_figure(4.6, 3.4)
+    axes = figure.subplots()
+    _draw_lengths(axes, _few(lengths))
+    if len(_few(lengths)) > 1:
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    return figure
+
+
+def composition(lengths: Kinds, gc: Kinds, unknown: Kinds) -> "Figure":
+    """Draw length, GC and unknown bases of records, one panel each.
+
+    Args:
+        lengths: Lengths in bp, by class.
+        gc: Shares of G and C, by class.
+        unknown: Shares of letters that the model reads as N, by class.
+    """
+    figure = new_figure(10.5, 3.6)
+    first, second, third = figure.subplots(1, 3)
+    _draw_lengths(first, _few(lengths))
+    _draw(second, _few(gc), np.linspace(0, 1, 41))
+    second.set_xlabel("share of G and C in the known bases")
+    _draw(third, _few(unknown), np.linspace(0, 1, 41))
+    third.set_xlabel("share of unknown bases (read as N)")
+    third.set_yscale("symlog", linthresh=1)
+    first.set_ylabel("examples")
+    if len(_few(lengths)) > 1:
+        handles, names = first.get_legend_handles_labels()
+        figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _few(kinds: Kinds) -> Kinds:
+    """Return the kinds if they can be told apart, else all as one."""
+    if len(kinds) <= _MOST_KINDS:
+        return kinds
+    return {"all": [value for values in kinds.values() for value in values]}
+
+
+def _draw_lengths(axes: "Axes", kinds: Kinds) -> None:
+    everything = [value for values in kinds.values() for value in values]
+    low, high = min(everything, default=1), max(everything, default=1)
+    if low == high:  # one bar that can be seen
+        low, high = low * 0.9, high * 1.1
+    axes.set_xscale("log")
+    bins = min(_MOST_BINS, max(_FEWEST_BINS, round(len(everything) ** 0.5)))
+    _draw(axes, kinds, np.geomspace(max(low, 0.5), high, bins + 1))
+    axes.set(xlabel="length (bp)", ylabel="examples")
+
+
+def _draw(axes: "Axes", kinds: Kinds, edges: np.ndarray) -> None:
+    """Draw one outline a kind."""
+    for place, (name, values) in enumerate(kinds.items()):
+        counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
+        look = COLOURS[place], STYLES[place % len(STYLES)]
+        axes.stairs(counts, edges, label=literal(name), color=look[0], linestyle=look[1])
+        if len(kinds) == 1:
+            axes.stairs(counts, edges, fill=True, color=look[0], alpha=0.3)
+    without_frame(axes)
+
+
+_MOST_DOTS = 2000  # beyond, dots become one picture: as shapes they would make a page of megabytes
+_ALL = "all"
+
+
+def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
+    """Draw how often answers of some confidence are right, and how many there are.
+
+    Args:
+        bins: ``low``, ``high``, ``n``, ``confidence`` and ``accuracy`` (means) of each.
+    """
+    full = [each for each in bins if each["n"] and each["accuracy"] is not None]
+    figure = new_figure(4.4, 4.6)
+    upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="as it should be")
+    confidence, accuracy = ([each[key] for each in full] for key in ("confidence", "accuracy"))
+    upper.plot(confidence, accuracy, color=COLOURS[0], marker="o", label="this model")
+    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right")
+    upper.legend(frameon=False, loc="upper left")
+    edges, counts = [each["low"] for each in bins], [each["n"] for each in bins]
+    widths = [each["high"] - each["low"] for each in bins]
+    lower.bar(edges, counts, widths, align="edge", color=COLOURS[0], alpha=0.6)
+    lower.set(xlabel="confidence (probability of the answer)", ylabel="examples")
+    _whole_numbers(lower)
+    for axes in (upper, lower):
+        without_frame(axes)
+    return figure
+
+
+def score_over_visible(
+    visible: Sequence[Mapping[str, Any]], reset: int | float | None, metric: str, name: str
+) -> "Figure":
+    """Draw a metric against the bases that the model was shown, on a logarithmic axis.
+
+    Args:
+        visible: ``bp`` (None = everything) and the metrics of each length.
+        reset: The metric with the memory emptied at every segment; None = not known.
+        metric: Key of the metric.
+        name: What it is called.
+    """
+    rows = [row for row in visible if row.get(metric) is not None]
+    cut = sorted((row for row in rows if row["bp"] is not None), key=lambda row: row["bp"])
+    whole = [row[metric] for row in rows if row["bp"] is None]
+    figure = new_figure(4.6, 3.5)
+    axes = figure.subplots()
+    places = [row["bp"] for row in cut]
+    end = 2 * max(places, default=1)
+    axes.set_xscale("log", base=2)
+    if whole:
+        axes.axhline(whole[0], color=COLOURS[0], linestyle=":", linewidth=1)
+        places = [*places, end]
+    scores = [row[metric] for row in cut] + whole[:1]
+    axes.plot(places, scores, color=COLOURS[0], marker="o", label="this many bases in view")
+    if reset is not None:
+        axes.axhline(reset, color=COLOURS[1], linestyle="--", label="memory emptied each segment")
+    axes.set(xlabel="bases in view (bp)", ylabel=name)
+    labels = [_short(row["bp"]) for row in cut] + [_ALL] * bool(whole)
+    axes.set_xticks(places, labels, fontsize=9)
+    axes.minorticks_off()
+    without_frame(axes)
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center")
+    return figure
+
+
+def predicted_against_true(truth: np.ndarray, predicted: np.ndarray, name: str) -> "Figure":
+    """Draw a dot an example; on the line, truth and prediction are the same.
+
+    Args:
+        truth: ``(n,)``.
+        predicted: ``(n,)``.
+        name: What is predicted.
+    """
+    figure = new_figure(4.4, 4.4)
+    axes = figure.subplots()
+    both = np.concatenate([truth, predicted])
+    ends = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
+    axes.plot(ends, ends, color=GREY, linewidth=1)
+    axes.scatter(
+        truth,
+        predicted,
+        s=12,
+        color=COLOURS[0],
+        alpha=0.6,
+        linewidths=0,
+        rasterized=len(truth) > _MOST_DOTS,
+    )
+    axes.set(xlabel=f"true {literal(name)}", ylabel=f"predicted {literal(name)}")
+    without_frame(axes)
+    return figure
+
+
+def _short(length_bp: int) -> str:
+    """Write a length in two digits, with its unit.
+
+    Examples:
+        >>> [_short(each) for each in (512, 1024, 4096, 131072, 1048576)]
+        ['512', '1 kb', '4.1 kb', '131 kb', '1 Mb']
+    """
+    for size, unit in ((1_000_000, "Mb"), (1000, "kb")):
+        if length_bp >= size:
+            digits = ".0f" if length_bp >= 10 * size else ".2g"
+            return f"{length_bp / size:{digits}} {unit}"
+    return str(length_bp)
+
+
+def _whole_numbers(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+
 
 _BLUE = (0.03, 0.32, 0.61)
 _LEGEND_LINE = 0.22  # inches
@@ -145,3 +356,88 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else "black"
         axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
+
+
+Epochs = Sequence[Mapping[str, Any]]
+
+SCORES = {
+    "val_mcc": "MCC (1 = all right, 0 = chance)",
+    "val_pearson": "Pearson correlation",
+    "val_spearman": "Spearman correlation",
+    "val_r2": "R2 (1 = all explained)",
+}
+"""Columns of ``metrics.jsonl`` that may be drawn, best first, and what they are called."""
+
+
+def training_curve(epochs: Epochs) -> "Figure":
+    """Draw loss and score over epochs, side by side.
+
+    Args:
+        epochs: One dictionary an epoch, as in ``metrics.jsonl``.
+    """
+    figure = new_figure(8.0, 3.6)
+    loss, score = figure.subplots(1, 2)
+    _draw_loss(loss, epochs)
+    _draw_score(score, epochs)
+    return figure
+
+
+def loss_curve(epochs: Epochs) -> "Figure":
+    """Draw the loss alone; arguments as for ``training_curve``."""
+    figure = new_figure(4.4, 3.3)
+    _draw_loss(figure.subplots(), epochs)
+    return figure
+
+
+def score_curve(epochs: Epochs) -> "Figure":
+    """Draw the score alone; arguments as for ``training_curve``."""
+    figure = new_figure(4.4, 3.3)
+    _draw_score(figure.subplots(), epochs)
+    return figure
+
+
+def _draw_loss(axes: "Axes", epochs: Epochs) -> None:
+    for place, (key, name) in enumerate([("train_loss", "train"), ("val_loss", "validation")]):
+        _draw_over_epochs(axes, epochs, key, place=place, label=name)
+    low = min([0.0, *_values(epochs, "train_loss"), *_values(epochs, "val_loss")])
+    axes.set(xlabel="epoch", ylabel=f"loss ({_unit(epochs)}an example)", ylim=(low, None))
+    axes.legend(frameon=False)
+
+
+def _draw_score(axes: "Axes", epochs: Epochs) -> None:
+    key = score_of(epochs)
+    _draw_over_epochs(axes, epochs, key, place=1, label="validation")
+    low = min([0.0, *_values(epochs, key)])
+    axes.set(xlabel="epoch", ylabel=SCORES[key])
+    axes.set_ylim(min(-0.02, low - 0.05), 1.02)
+    axes.legend(frameon=False, loc="lower right")
+
+
+def score_of(epochs: Epochs) -> str:
+    """Return the column of the best score that a run has; MCC if it has none of them."""
+    return next((key for key in SCORES if any(key in row for row in epochs)), "val_mcc")
+
+
+def _unit(epochs: Epochs) -> str:
+    """The loss of a classifier is in nats; that of a regression has no name of its own."""
+    return "nats " if score_of(epochs) == "val_mcc" else ""
+
+
+def _values(epochs: Epochs, key: str) -> list[int | float]:
+    return [row[key] for row in epochs if row.get(key) is not None]
+
+
+def _draw_over_epochs(axes: "Axes", epochs: Epochs, key: str, *, place: int, label: str) -> None:
+    """Draw one column of the metrics; epochs without a value are left out."""
+    from matplotlib.ticker import MaxNLocator
+
+    rows = [row for row in epochs if row.get(key) is not None]
+    style: dict[str, Any] = {
+        "color": COLOURS[place],
+        "linestyle": STYLES[place],
+        "marker": "o",
+        "markersize": 3,
+    }
+    axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], label=label, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    without_frame(axes)

@@ -1,12 +1,14 @@
 """The Recurrent Memory Transformer, with no genomics in it: can be lifted out as it is."""
 
 from rmt_genomics.rmt.config import RMTConfig
-from rmt_genomics.rmt.recurrent_memory_transformer import RecurrentMemoryTransformer
+from rmt_genomics.rmt.language_model import (
+    RecurrentMemoryTransformer,
+    RecurrentMemoryTransformerWrapper,
+)
 from rmt_genomics.rmt.replay import KeepSegments, replay, replay_trail
 from rmt_genomics.rmt.segment_transformer import Reading, SegmentTransformer
 from rmt_genomics.rmt.segments import Segment, Segments
 from rmt_genomics.rmt.unroll import Trail, Written, each_memory, unroll, unroll_trail
-from rmt_genomics.rmt.wrapper import RecurrentMemoryTransformerWrapper
 
 __all__ = [
     "KeepSegments",

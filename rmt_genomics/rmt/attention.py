@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmt_genomics.rmt.config import RMTConfig
-from rmt_genomics.rmt.rotary import Rotation, rotate
+from rmt_genomics.rmt.positions import Rotation, rotate
 
 _REPEATABLE = [
     SDPBackend.FLASH_ATTENTION,

@@ -7,18 +7,87 @@ and saves nearly a layer.
 Dimensions: b batch, i rows asked for, j rows, p cached rows, n tokens, d model width.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import reduce, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from rmt_genomics.rmt.attention import Attention, Mask
 from rmt_genomics.rmt.config import RMTConfig
-from rmt_genomics.rmt.feedforward import FeedForward
-from rmt_genomics.rmt.residual import expand, merge, residual_of
-from rmt_genomics.rmt.rotary import Rotation
+from rmt_genomics.rmt.positions import Rotation
+
+
+class FeedForward(nn.Module):
+    """Each row by itself: expand, gate, contract.
+
+    Args:
+        config: ``dim``, ``ff_inner``, ``ff_dropout`` and ``ff_norm`` are used.
+    """
+
+    def __init__(self, config: RMTConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.dim, 2 * config.ff_inner, bias=False)
+        self.norm = nn.RMSNorm(config.ff_inner) if config.ff_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.ff_dropout)
+        self.contract = nn.Linear(config.ff_inner, config.dim, bias=False)
+
+    def forward(self, hidden: Float[Tensor, "b i d"]) -> Float[Tensor, "b i d"]:
+        """Return the update of each row."""
+        value, gate = self.expand(hidden).chunk(2, dim=-1)
+        contracted: Tensor = self.contract(self.dropout(self.norm(value * F.gelu(gate))))
+        return contracted
+
+
+Join = Callable[[Tensor], Tensor]
+
+
+class Residual(nn.Module):
+    """Read the rows as they are; add the update to the rows it is for."""
+
+    def forward(self, rows: Float[Tensor, "b j d"]) -> tuple[Float[Tensor, "b j d"], Join]:
+        """Return what the layer reads, and how its update joins the last rows."""
+        return rows, lambda update: update + rows[:, -update.shape[1] :]
+
+
+def residual_of(config: RMTConfig, index: int) -> nn.Module:
+    """Return the connection of the ``index``-th part (attention and feed-forward counted)."""
+    if config.num_residual_streams == 1:
+        return Residual()
+    hyper: Any = _package().HyperConnections
+    connection: nn.Module = hyper(config.num_residual_streams, dim=config.dim, layer_index=index)
+    return connection
+
+
+def expand(config: RMTConfig, rows: Float[Tensor, "b j d"]) -> Float[Tensor, "streams j d"]:
+    """Copy the rows into as many streams as there are."""
+    if config.num_residual_streams == 1:
+        return rows
+    streams: Tensor = repeat(rows, "b j d -> (b s) j d", s=config.num_residual_streams)
+    return streams
+
+
+def merge(config: RMTConfig, rows: Float[Tensor, "streams j d"]) -> Float[Tensor, "b j d"]:
+    """Add the streams up again."""
+    if config.num_residual_streams == 1:
+        return rows
+    return reduce(rows, "(b s) j d -> b j d", "sum", s=config.num_residual_streams)
+
+
+def _package() -> Any:
+    """Import hyper-connections, or say how to get it."""
+    try:
+        import hyper_connections
+    except ImportError as error:
+        raise ValueError(
+            "num_residual_streams above 1 needs the package hyper-connections, which is not "
+            "installed: pip install 'rmt-genomics[hyper]'"
+        ) from error
+    return hyper_connections
+
 
 Cache = tuple[Tensor, ...]
 """Keys and values of rows, ``[2, b, p, inner]`` a layer; empty = none."""

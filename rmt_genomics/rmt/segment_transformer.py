@@ -12,12 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rmt_genomics.rmt.attention_mask import Layout, Sight, who_sees_whom
 from rmt_genomics.rmt.config import RMTConfig
-from rmt_genomics.rmt.distance_bias import DistanceBias
 from rmt_genomics.rmt.layers import Cache, Layers, Surroundings
-from rmt_genomics.rmt.layout import Layout, Sight, who_sees_whom
 from rmt_genomics.rmt.memory import MemoryTokens
-from rmt_genomics.rmt.rotary import rotation_of
+from rmt_genomics.rmt.positions import DistanceBias, rotation_of
 from rmt_genomics.rmt.segments import Segment
 from rmt_genomics.rmt.stem import TokenEmbedding, merged_mask
 from rmt_genomics.rmt.xl_memory import (

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rmt_genomics.rmt.random_state import RandomState
+from rmt_genomics.rmt.runtime import RandomState
 
 Cache = tuple[Tensor, ...]
 

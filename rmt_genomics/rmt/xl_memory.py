@@ -14,9 +14,9 @@ from einops import repeat
 from jaxtyping import Bool
 from torch import Tensor
 
+from rmt_genomics.rmt.attention_mask import Layout
 from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.layers import Cache
-from rmt_genomics.rmt.layout import Layout
 
 
 def cached_length(cache: Cache) -> int:

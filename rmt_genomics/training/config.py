@@ -4,19 +4,174 @@
 leaves open; that is what a run folder keeps.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
-from rmt_genomics.training.presets import PRESETS, check_sizes
-from rmt_genomics.training.rules import Range, as_toml, check_fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """The five numbers that make a model's size; see ``ModelSettings`` for their meaning."""
+
+    dim: int
+    depth: int
+    heads: int
+    segment_length: int
+    num_memory_tokens: int
+
+
+PRESETS = {
+    "tiny": Preset(dim=64, depth=3, heads=2, segment_length=256, num_memory_tokens=8),
+    "small": Preset(dim=128, depth=4, heads=4, segment_length=512, num_memory_tokens=16),
+    "base": Preset(dim=256, depth=6, heads=4, segment_length=512, num_memory_tokens=16),
+}
+
+
+def check_sizes(sizes: Mapping[str, Any]) -> None:
+    """Raise ConfigError, by the keys that users know, if sizes do not go together."""
+    dim, heads, stem_width = sizes["dim"], sizes["heads"], sizes["stem_width"]
+    if dim % heads:
+        raise ConfigError(
+            f"model.dim ({dim}) must be a multiple of model.heads ({heads}). Change one of them."
+        )
+    if dim // heads % 2:
+        raise ConfigError(
+            f"model.dim ({dim}) divided by model.heads ({heads}) is {dim // heads}, but must be "
+            "even: positions turn pairs of features. Change one of them."
+        )
+    if stem_width and stem_width % 2 == 0:
+        raise ConfigError(
+            f"model.stem_width is {stem_width}, but must be odd, or 0 for no stem. "
+            f"For example: {stem_width + 1}."
+        )
+    if sizes["stem_pool"] > 1 and not stem_width:
+        raise ConfigError(
+            f"model.stem_pool is {sizes['stem_pool']}, but must be 1 where model.stem_width is 0: "
+            "it is the stem that merges tokens. Set model.stem_width, to 11 for example."
+        )
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Bounds of a number; those that are None do not bind."""
+
+    at_least: int | float | None = None
+    above: int | float | None = None
+    below: int | float | None = None
+
+    def admits(self, value: int | float) -> bool:
+        """Whether the value is within all bounds."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        bounds = {"at least": self.at_least, "above": self.above, "below": self.below}
+        return " and ".join(
+            f"{word} {bound}" for word, bound in bounds.items() if bound is not None
+        )
+
+
+def check_fields(section: object, name: str) -> None:
+    """Hold each field of a dataclass to its annotation, as ``checked`` does.
+
+    Args:
+        section: The dataclass instance, frozen or not.
+        name: How users call it; stands before the field's name in the error.
+    """
+    for key, annotation in _annotations(type(section)).items():
+        value = checked(annotation, getattr(section, key), f"{name}.{key}")
+        object.__setattr__(section, key, value)
+
+
+def check_table(kind: type, name: str, table: Mapping[str, object]) -> dict[str, object]:
+    """Return values that are to become fields of a dataclass, checked beforehand.
+
+    Args:
+        kind: The dataclass.
+        name: How users call it.
+        table: Some of its fields by name.
+    """
+    annotations = _annotations(kind)
+    return {key: checked(annotations[key], value, f"{name}.{key}") for key, value in table.items()}
+
+
+def in_words(kind: type) -> dict[str, str]:
+    """Return what each field of a dataclass may be, in words."""
+    return {name: _rule(annotation) for name, annotation in _annotations(kind).items()}
+
+
+def checked(annotation: Any, value: object, key: str) -> object:
+    """Return a value that an annotation admits; a whole number for a float becomes one.
+
+    Raises:
+        ConfigError: If it breaks the rule, naming key, value and rule.
+    """
+    if not _fits(annotation, value):
+        raise ConfigError(f"{key} is {as_toml(value)}, but must be {_rule(annotation)}.")
+    if isinstance(value, list):
+        return tuple(value)
+    is_float = annotation is float or get_args(annotation)[:1] == (float,)
+    return float(value) if is_float and isinstance(value, int) else value
+
+
+def _annotations(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _fits(annotation: Any, value: object) -> bool:
+    """Whether a value is what an annotation asks for. A bool is no number here."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return any(_fits(argument, value) for argument in arguments)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if origin is Annotated:
+        base, *ranges = arguments
+        return _fits(base, value) and all(each.admits(value) for each in ranges)
+    if origin is tuple:  # of any length; TOML has lists
+        return isinstance(value, list | tuple) and all(_fits(arguments[0], each) for each in value)
+    if annotation is float:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) is annotation
+
+
+def _rule(annotation: Any) -> str:
+    """Put an annotation into words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return " or ".join(_rule(each) for each in arguments if each is not NoneType)
+    if origin is Literal:
+        return " or ".join(as_toml(choice) for choice in arguments)
+    if origin is tuple:
+        return f"a list, each of it {_rule(arguments[0])}"
+    if origin is Annotated:
+        base, bounds = arguments
+        return f"{_NAMES[base]} {'of ' if base is int else ''}{bounds}"
+    return _NAMES[annotation]
+
+
+def as_toml(value: object) -> str:
+    """Write a value nearly as in a TOML file."""
+    if isinstance(value, tuple):
+        return repr(list(value))
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
 
 Count = Annotated[int, Range(at_least=1)]
-Share = Annotated[float, Range(at_least=0, below=1)]
+Shard = Annotated[float, Range(at_least=0, below=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +209,7 @@ class ModelSettings:
     """Neighbouring tokens that the stem merges into one: a segment then covers as many times more
     DNA, in the same time."""
 
-    dropout: Share = 0.0
+    dropout: Shard = 0.0
     """Share of features dropped in training: of feed-forward layers, stem and encoding."""
 
     memory_gate: bool | Literal["hard"] = False
@@ -132,7 +287,7 @@ class TrainingSettings:
     weight_decay: Annotated[float, Range(at_least=0)] = 0.01
     """Of matrices only: biases, norms, embeddings and memory are left alone."""
 
-    warmup_fraction: Share = 0.1
+    warmup_fraction: Shard = 0.1
     """Share of all steps in which the learning rate rises."""
 
     gradient_clip: Annotated[float, Range(at_least=0)] = 1.0
@@ -141,7 +296,7 @@ class TrainingSettings:
     shift_bp: Annotated[int, Range(at_least=0)] = 0
     """Training examples are moved by up to so many base pairs, N filling the gap; 0 = never."""
 
-    weight_average: Share = 0.0
+    weight_average: Shard = 0.0
     """Share of a running average of the weights that stays at each step, such as 0.99. The
     average is then what is validated and saved; 0 = the weights themselves."""
 
@@ -202,7 +357,7 @@ class CurriculumSettings:
     patience: Count = 5
     """Epochs without a lower validation loss after which the next stage begins all the same."""
 
-    mix: Share = 0.2
+    mix: Shard = 0.2
     """Share of the training examples that are as short as a random earlier stage."""
 
     def __post_init__(self) -> None:

@@ -4,27 +4,73 @@ Randomness has one source: every batch starts it anew from the seed and its plac
 run that is resumed at a batch draws what the run that never stopped would have drawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int, UInt8
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from rmt_genomics.datasets import Batch
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.metrics import measure
-from rmt_genomics.training.average import average_of
+from rmt_genomics.model.tokenization import N
+from rmt_genomics.training.callbacks import scores_of
 from rmt_genomics.training.config import TrainingSettings
 from rmt_genomics.training.curriculum import Curriculum
+from rmt_genomics.training.distributed import gathered, keep_group, of_the_first, summed, this_rank
 from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
-from rmt_genomics.training.metrics_log import scores_of
 from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
-from rmt_genomics.training.processes import gathered, keep_group, of_the_first, summed, this_rank
-from rmt_genomics.training.shift import shifted
+
+
+def average_of(model: RMTClassifier, decay: float) -> AveragedModel:
+    """Return a copy of the model whose ``update_parameters`` takes a step towards its weights.
+
+    Args:
+        model: What is trained.
+        decay: Share of the average that stays at each step. The first steps keep less, so that
+            the weights a model starts with do not linger.
+    """
+
+    def step(average: Sequence[Tensor], now: Sequence[Tensor], num_averaged: Tensor | int) -> None:
+        num = int(num_averaged)
+        stays = min(decay, (1 + num) / (10 + num))
+        torch._foreach_lerp_(list(average), list(now), 1 - stays)
+
+    average = AveragedModel(model, multi_avg_fn=torch.no_grad()(step))
+    return average.requires_grad_(requires_grad=False)
+
+
+def shifted(
+    codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"], at_most: int
+) -> UInt8[Tensor, "b n"]:
+    """Move each row by a random number of base pairs, to the left or to the right.
+
+    What moves beyond an end is cut off, and N comes in at the other: lengths stay as they are.
+    The same seed of PyTorch gives the same numbers. A row is moved by less than its length.
+
+    Args:
+        codes: Base codes, padded at the end; left as they are.
+        lengths: Base pairs of each row.
+        at_most: Most base pairs to move by.
+    """
+    moves = torch.randint(-at_most, at_most + 1, (len(codes),)).tolist()
+    moved = codes.clone()
+    for row, (length, move) in enumerate(zip(lengths.tolist(), moves, strict=True)):
+        move = max(1 - length, min(length - 1, move))
+        if move > 0:
+            moved[row, move:length] = codes[row, : length - move]
+            moved[row, :move] = N
+        elif move < 0:
+            moved[row, : length + move] = codes[row, -move:length]
+            moved[row, length + move : length] = N
+    return moved
+
 
 _SHOWN = 5
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from rmt_genomics.atomic_io import staged
 from rmt_genomics.errors import CheckpointError, DataError
-from rmt_genomics.model.saving import staged
 
 _FILES = (
     "config.json",

@@ -8,29 +8,34 @@ import pytorch_lightning as pl
 
 from rmt_genomics.datasets import LabelSource
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.model.device import choose_device
-from rmt_genomics.training.batch_choice import settle_batch
-from rmt_genomics.training.checkpoints import KeepCheckpoints, WholeFiles, read_checkpoint
-from rmt_genomics.training.compiled import check_compiler, compile_layers
-from rmt_genomics.training.config import ExperimentConfig
-from rmt_genomics.training.config_file import to_toml
-from rmt_genomics.training.curriculum import Curriculum
-from rmt_genomics.training.data_module import SplitDataModule
-from rmt_genomics.training.loss import loss_of, target_scale
-from rmt_genomics.training.metrics_log import MetricsLog, Row, best_row
-from rmt_genomics.training.module import ClassifierModule
-from rmt_genomics.training.prepare import Prepared, environment, prepare
-from rmt_genomics.training.processes import Processes
-from rmt_genomics.training.progress import ShowProgress
-from rmt_genomics.training.resume import (
+from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.training.callbacks import MetricsLog, Row, ShowProgress, best_row
+from rmt_genomics.training.checkpoints import (
+    KeepCheckpoints,
     Record,
+    WholeFiles,
     check_same_config,
     check_same_run,
+    read_checkpoint,
     record_of,
     with_settled_batch,
 )
+from rmt_genomics.training.config import ExperimentConfig
+from rmt_genomics.training.config_file import to_toml
+from rmt_genomics.training.curriculum import Curriculum
+from rmt_genomics.training.data_module import Prepared, SplitDataModule, environment, prepare
+from rmt_genomics.training.distributed import Processes
+from rmt_genomics.training.loss import loss_of, target_scale
+from rmt_genomics.training.module import ClassifierModule
+from rmt_genomics.training.planning import settle_batch
 from rmt_genomics.training.run_folder import RunFolder
-from rmt_genomics.training.surroundings import fast_matrix_products, quiet, stopped_by_signals
+from rmt_genomics.training.runtime import (
+    check_compiler,
+    compile_layers,
+    fast_matrix_products,
+    quiet,
+    stopped_by_signals,
+)
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.toys import fail, run
-from tests.inference.toys import saved_model, write_fasta, write_table
+from tests.prediction.toys import saved_model, write_fasta, write_table
 
 GOOD = b">r1\nACGT\n>r2\nGGCC\n"
 BGZIP_START = bytes.fromhex("1f8b08040000000000ff0600424302001b00")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.cli.toys import fail, succeed
-from tests.inference.test_seeds import metrics, run
+from tests.evaluation.test_compare_runs import metrics, run
 
 
 def test_runs_stand_side_by_side(tmp_path: Path) -> None:

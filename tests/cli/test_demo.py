@@ -7,9 +7,9 @@ import pytest
 
 from rmt_genomics.cli import demo
 from rmt_genomics.errors import DataError
-from rmt_genomics.inference.kmer_baseline import FILE_NAME
+from rmt_genomics.model.kmer_regression import FILE_NAME
 from tests.cli.toys import fail, succeed
-from tests.inference.toys import dna, write_fasta, write_table
+from tests.prediction.toys import dna, write_fasta, write_table
 
 SETTINGS = """[model]
 preset = "tiny"

@@ -10,7 +10,7 @@ from rmt_genomics.dna import encode, reverse_complement
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import pad
 from tests.cli.toys import fail, run, succeed
-from tests.inference.toys import dna, saved_model, write_fasta, write_table
+from tests.prediction.toys import dna, saved_model, write_fasta, write_table
 
 
 def vectors(model: Path, letters: list[str]) -> np.ndarray:

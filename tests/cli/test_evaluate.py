@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.toys import fail, succeed
-from tests.inference.toys import saved_model, two_kinds
+from tests.prediction.toys import saved_model, two_kinds
 
 FILES = ["confusion.png", "confusion.svg", "confusion.tsv", "metrics.json"]
 FILES += ["precision_recall.png", "precision_recall.svg", "predictions.tsv", "report.html"]

@@ -9,7 +9,7 @@ import pytest
 from rmt_genomics.dna import reverse_complement
 from rmt_genomics.model import RMTClassifier
 from tests.cli.toys import fail, run, succeed
-from tests.inference.toys import dna, saved_model, write_fasta
+from tests.prediction.toys import dna, saved_model, write_fasta
 from tests.sequence_files import KINDS
 
 

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna.alphabet import reverse_complement
-from rmt_genomics.reports import inspection
-from rmt_genomics.reports.inspection import Inspection
-from rmt_genomics.reports.outlook import DEFAULTS
+from rmt_genomics.reports import data_summary as inspection
+from rmt_genomics.reports.data_summary import DEFAULTS, Inspection
 from rmt_genomics.training import read_config
 from rmt_genomics.training import train as train_model
 from rmt_genomics.training.config import DataSettings
 from tests.cli.toys import fail, run, succeed
-from tests.inference.toys import two_kinds, write_fasta, write_table
+from tests.prediction.toys import two_kinds, write_fasta, write_table
 
 TOY = {"r1": "GGCAnnRT", "r2": "NN", "r3": "acgT"}
 
@@ -221,8 +220,8 @@ def test_an_option_without_effect_is_refused(
 
 
 def test_without_settings_torch_is_not_loaded() -> None:
-    code = "import rmt_genomics.cli.inspect, rmt_genomics.reports.outlook, sys; "
-    code += "from rmt_genomics.reports.inspection import Inspection; "
+    code = "import rmt_genomics.cli.inspect, rmt_genomics.reports.data_summary, sys; "
+    code += "from rmt_genomics.reports.data_summary import Inspection; "
     code += "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

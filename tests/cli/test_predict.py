@@ -13,7 +13,7 @@ from Bio import bgzf
 
 from rmt_genomics.model import RMTClassifier
 from tests.cli.toys import fail, run, succeed
-from tests.inference.toys import dna, saved_model, write_fasta
+from tests.prediction.toys import dna, saved_model, write_fasta
 
 ROOT = Path(__file__).parents[2]
 CONTENT = b">r1 first\nACGTAC\n>r2\nGGNNRT\n"

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rmt_genomics.inference.calibration import Calibration
-from rmt_genomics.inference.growing import part_of
+from rmt_genomics.atomic_io import part_of
 from rmt_genomics.model import RMTClassifier
+from rmt_genomics.prediction.calibration import Calibration
 from tests.cli.toys import fail, run, succeed
-from tests.inference.toys import TWO, dna, saved_model, write_fasta, write_table
+from tests.prediction.toys import TWO, dna, saved_model, write_fasta, write_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ def stop_after(lines: int, out: Path, whole: Path) -> None:
 def begin(out: Path, *arguments: object) -> None:
     """Begin a run and stop it, so that it is known what its lines are answers to."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmt_genomics.inference.growing.GrowingFile.write", _stop)
+        patch.setattr("rmt_genomics.atomic_io.ResumableFile.write", _stop)
         assert run(*arguments, "--out", out).exit_code == 130
 
 

@@ -9,7 +9,7 @@ from rmt_genomics.datasets import read_labels
 from rmt_genomics.dna import read_records
 from tests.cli.toys import fail, run, succeed
 from tests.datasets.toys import dna
-from tests.inference.toys import write_fasta
+from tests.prediction.toys import write_fasta
 
 FILES = {"sequences.fasta", "labels.tsv", "simulation.json"}
 

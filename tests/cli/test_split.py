@@ -7,7 +7,7 @@ import pytest
 from rmt_genomics.dna import reverse_complement
 from tests.cli.toys import fail, run, succeed
 from tests.datasets.toys import dna, mutated
-from tests.inference.toys import write_fasta, write_table
+from tests.prediction.toys import write_fasta, write_table
 
 FAMILIES = 20
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from rmt_genomics.datasets import batches
 from rmt_genomics.datasets.batches import Batch, IntervalDataset, LengthBuckets, collate, deal
 from rmt_genomics.datasets.examples import Example, LabelScheme
-from rmt_genomics.datasets.store import EncodedStore
+from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.dna.alphabet import decode
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError
 
 lengths = st.lists(st.integers(1, 1000), max_size=300)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rmt_genomics.datasets import Example, read_intervals, read_labels
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import RMTGenomicsWarning
 
 LENGTHS = {"chr1": 100, "chr2": 50}

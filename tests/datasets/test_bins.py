@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import Example, split_examples
-from rmt_genomics.datasets.bins import bin_edges, bins_to_try, places_in
-from rmt_genomics.datasets.splits import split_by_shares
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.datasets.splits import bin_edges, bins_to_try, places_in, split_by_shares
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60).map(np.array)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rmt_genomics.datasets.cluster_files import clusters_from_file, read_clusters
+from rmt_genomics.datasets.clusters import clusters_from_file, read_clusters
 from rmt_genomics.errors import DataError
 from tests.datasets.toys import MemoryStore, whole
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rmt_genomics.datasets import Example
 from rmt_genomics.datasets.clusters import components, homology_groups
 from rmt_genomics.dna import reverse_complement
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from tests.datasets.toys import MemoryStore, dna, mutated, whole
 
 FAMILIES = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rmt_genomics.datasets.examples import Example, LabelScheme
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rmt_genomics.datasets import Example
-from rmt_genomics.datasets.grouping import WAYS, choose_way, regroup
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.datasets.make_split import WAYS, choose_way, regroup
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError, DataError
 from tests.datasets.toys import MemoryStore, dna, whole
 

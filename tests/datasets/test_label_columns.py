@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import Example
-from rmt_genomics.datasets.label_columns import as_table, with_columns
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.datasets.make_split import as_table, with_columns
+from rmt_genomics.dna.record_types import Interval
 
 NEW = {"group": ["g1", "g2"], "split": ["train", "test"]}
 CASES = {

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import Example, LabelScheme, read_labels
-from rmt_genomics.datasets.label_kinds import are_measured, number_of
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.datasets.examples import are_measured, number_of
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 MEASURED = [f"{number / 8}" for number in range(40)]

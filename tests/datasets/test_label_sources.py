@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rmt_genomics.datasets import EncodedStore, Example, LabelSource
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.datasets.labels import COLUMNS, Example, LabelScheme, read_labels
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.datasets.examples import Example, LabelScheme
+from rmt_genomics.datasets.labels import COLUMNS, read_labels
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 LENGTHS = {"chr1": 100, "chr2": 50}

@@ -9,7 +9,7 @@ import pytest
 from rmt_genomics.datasets import Example, LabelScheme, Split
 from rmt_genomics.datasets.leakage import Audit, audit, warn_of
 from rmt_genomics.dna import reverse_complement
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from tests.datasets.toys import MemoryStore, dna, mutated, whole
 

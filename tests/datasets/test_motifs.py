@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.datasets.motifs import choose_motifs, occurrences, remove_motifs
+from rmt_genomics.datasets.simulation import choose_motifs, occurrences, remove_motifs
 from rmt_genomics.dna import decode, encode, reverse_complement
 
 

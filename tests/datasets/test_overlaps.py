@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import Example
-from rmt_genomics.datasets.overlaps import overlapping_neighbours, overlaps_across
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.datasets.clusters import overlapping_neighbours, overlaps_across
+from rmt_genomics.dna.record_types import Interval
 
 intervals = st.lists(
     st.builds(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rmt_genomics.datasets import Example, LabelScheme, Split
-from rmt_genomics.datasets import probes as module
-from rmt_genomics.datasets.probes import FEATURES, probe_labels
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.datasets import leakage as module
+from rmt_genomics.datasets.leakage import FEATURES, probe_labels
+from rmt_genomics.dna.record_types import Interval
 from tests.datasets.toys import MemoryStore, dna, whole
 
 COUNT = 60

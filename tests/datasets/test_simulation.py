@@ -11,12 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import EncodedStore
-from rmt_genomics.datasets.motifs import occurrences
-from rmt_genomics.datasets.simulation import START_BP, TASKS, Simulation, write_simulation
+from rmt_genomics.datasets.simulation import (
+    START_BP,
+    TASKS,
+    Simulation,
+    occurrences,
+    write_simulation,
+)
 from rmt_genomics.dna import decode, encode
 from rmt_genomics.errors import ConfigError, DataError
 from tests.datasets.toys import MemoryStore, dna
-from tests.inference.toys import write_fasta
+from tests.prediction.toys import write_fasta
 
 
 @given(st.sampled_from(list(TASKS)), st.integers(30, 600), st.integers(0, 2**32 - 1))

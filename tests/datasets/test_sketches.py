@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.datasets import sketches as module
-from rmt_genomics.datasets.sketches import canonical_kmers, sketch
+from rmt_genomics.datasets import similarity as module
+from rmt_genomics.datasets.similarity import canonical_kmers, sketch
 from rmt_genomics.dna import encode, reverse_complement
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from tests.datasets.toys import MemoryStore, dna
 
 letters = st.text("ACGTN", min_size=1, max_size=80)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.splits import Split, split_by_shares, split_examples
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError, DataError
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rmt_genomics.datasets.store import EncodedStore
+from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.dna.alphabet import decode
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 from tests.sequence_files import KINDS, SEQUENCES
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from rmt_genomics.datasets import EncodedStore, Example
 from rmt_genomics.dna import encode, reverse_complement_codes
 from rmt_genomics.dna.alphabet import Codes
-from rmt_genomics.dna.interval import Interval
+from rmt_genomics.dna.record_types import Interval
 
 
 class MemoryStore(EncodedStore):

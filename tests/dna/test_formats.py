@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from Bio import bgzf
 
-from rmt_genomics.dna.formats import FORMATS, format_of
-from rmt_genomics.dna.record import Record
-from rmt_genomics.dna.records import read_encoded, read_records
+from rmt_genomics.dna.record_types import Record
+from rmt_genomics.dna.sequence_files import FORMATS, format_of, read_encoded, read_records
 from rmt_genomics.errors import RMTGenomicsWarning
 from tests.sequence_files import CSV, FASTQ, GENBANK, KINDS, SEQUENCES, TSV
 

@@ -7,12 +7,7 @@ import pytest
 from Bio.Seq import translate
 
 from rmt_genomics.dna import encode
-from rmt_genomics.dna.genetic_code import (
-    AMINO_ACID_CLASSES,
-    CLASS_OF_CODON,
-    STOP,
-    word_shares,
-)
+from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES, CLASS_OF_CODON, STOP, word_shares
 
 
 def class_of(codon: str) -> int:

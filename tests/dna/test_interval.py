@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.dna.interval import STRANDS, Interval
+from rmt_genomics.dna.record_types import STRANDS, Interval
 from rmt_genomics.errors import DataError
 
 intervals = st.builds(

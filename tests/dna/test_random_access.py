@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna.alphabet import LETTERS, reverse_complement
-from rmt_genomics.dna.interval import Interval
 from rmt_genomics.dna.random_access import IndexedFasta
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
 _LETTERS = np.random.default_rng(0).choice(list(LETTERS + LETTERS.lower()), size=150_000)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rmt_genomics.dna.sources import STDIN, NamesOfFiles, sequence_files
+from rmt_genomics.dna.sequence_files import STDIN, NamesOfFiles, sequence_files
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from tests.sequence_files import FASTA, GENBANK
 

@@ -5,9 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna.alphabet import decode, encode
-from rmt_genomics.dna.interval import Interval
-from rmt_genomics.dna.record import EncodedRecord
-from rmt_genomics.dna.windows import cut_windows, windows
+from rmt_genomics.dna.record_types import EncodedRecord, Interval, cut_windows, windows
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 
 

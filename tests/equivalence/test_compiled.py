@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rmt_genomics.rmt import replay, unroll
-from rmt_genomics.training.compiled import compile_layers
+from rmt_genomics.training.runtime import compile_layers
 from tests.model.toys import toy
 from tests.toys import ragged, some_memory, tiny
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rmt_genomics.rmt import Segments, replay
-from rmt_genomics.training.processes import leave_at_once
+from rmt_genomics.training.distributed import leave_at_once
 from tests.toys import tiny
 
 

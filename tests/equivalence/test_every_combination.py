@@ -5,6 +5,7 @@ greedily, from a fixed seed, and the test of the table itself says that none is 
 """
 
 import random
+import sys
 from collections.abc import Iterator
 from itertools import combinations, product
 from typing import Any
@@ -192,6 +193,8 @@ def test_auto_keeps_what_fits_into_memory(monkeypatch: pytest.MonkeyPatch) -> No
     model.transformer.transformer.embed.register_forward_pre_hook(lambda *_: calls.append(1))
     for free, runs in ((0, 9), (10**9, 5)):  # the first run measures what a segment needs
         calls.clear()
-        monkeypatch.setattr("rmt_genomics.rmt.rerun.free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr(
+            sys.modules["rmt_genomics.rmt.replay"], "free_bytes", lambda _, free=free: free
+        )
         model(some_tokens(1, 29), memory_replay_backprop=True, keep_segments="auto").backward()
         assert len(calls) == runs

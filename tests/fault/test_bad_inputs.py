@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.toys import run
-from tests.inference.toys import saved_model
+from tests.prediction.toys import saved_model
 from tests.sequence_files import CSV, EMBL, FASTA, FASTQ, GENBANK
 
 PLACES = b"record\tlabel\tsplit\tgroup\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from Bio import bgzf
 
-from rmt_genomics.dna.records import read_encoded, read_records
+from rmt_genomics.dna.sequence_files import read_encoded, read_records
 from rmt_genomics.errors import DataError
 
 GOOD = b">chr1 one\nACGT\nACGT\n>chr2\nACGT\n"

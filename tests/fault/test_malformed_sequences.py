@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rmt_genomics.dna.records import read_encoded, read_records
+from rmt_genomics.dna.sequence_files import read_encoded, read_records
 from rmt_genomics.errors import DataError
 from tests.sequence_files import CSV, EMBL, FASTQ, GENBANK
 

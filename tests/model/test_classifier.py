@@ -15,7 +15,7 @@ from rmt_genomics.dna import encode
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model import RMTClassifier, classifier
 from rmt_genomics.model.batching import batches_of_similar_length, pad
-from rmt_genomics.model.long_records import encode_long
+from rmt_genomics.model.bidirectional_encoder import encode_long
 from tests.model.toys import toy
 
 SEQUENCES = ["ACGTACGTTT", "G", "TTGACANNACGTTGACA" * 5, "gattaca"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.model.device import choose_device
+from rmt_genomics.model.pretrained import choose_device
 
 
 def pretend(patch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:

@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import Tokenizer, encode
-from rmt_genomics.model import long_records, tokens
+from rmt_genomics.model import (
+    bidirectional_encoder as long_records,
+)
+from rmt_genomics.model import (
+    tokenization as tokens,
+)
 from rmt_genomics.model.batching import pad
+from rmt_genomics.model.bidirectional_encoder import BothStrandsOf, encode_long
 from rmt_genomics.model.classifier import RMTClassifier
-from rmt_genomics.model.long_records import BothStrandsOf, encode_long
 from tests.model.toys import toy
 
 letters = st.text("ACGTN", min_size=1, max_size=90)

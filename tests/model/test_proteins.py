@@ -8,9 +8,18 @@ from hypothesis import strategies as st
 from rmt_genomics.dna import encode, reverse_complement
 from rmt_genomics.dna.genetic_code import STOP, word_shares
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.model import ClassifierConfig, classifier, proteins, tokens
+from rmt_genomics.model import (
+    ClassifierConfig,
+    classifier,
+)
+from rmt_genomics.model import (
+    kmer_features as proteins,
+)
+from rmt_genomics.model import (
+    tokenization as tokens,
+)
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.proteins import ProteinComposition, count_words
+from rmt_genomics.model.kmer_features import ProteinComposition, count_words
 from tests.model.plain_words import by_class, words_of
 from tests.model.toys import TINY, toy
 

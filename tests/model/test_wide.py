@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 
 from rmt_genomics.dna import encode, reverse_complement
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.model import ClassifierConfig, RMTClassifier, classifier, wide
+from rmt_genomics.model import (
+    ClassifierConfig,
+    RMTClassifier,
+    classifier,
+)
+from rmt_genomics.model import (
+    kmer_features as wide,
+)
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.wide import WideKmers, canonical
+from rmt_genomics.model.kmer_features import WideKmers, canonical
 from tests.model.toys import TINY, toy
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}

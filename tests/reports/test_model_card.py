@@ -11,7 +11,7 @@ from rmt_genomics import RMTClassifier
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.reports import write_model_card
 from rmt_genomics.reports.model_card import _code, _plain
-from tests.inference.toys import saved_model
+from tests.prediction.toys import saved_model
 from tests.reports.toys import NASTY, THREE, write_run
 
 

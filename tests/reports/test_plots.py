@@ -11,8 +11,8 @@ from rmt_genomics.reports.plots import (
     confusion_matrix,
     precision_recall_curves,
     roc_curves,
+    training_curve,
 )
-from rmt_genomics.reports.training_plots import training_curve
 
 TRUTH = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
 ANSWERS = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]])

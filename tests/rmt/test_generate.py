@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rmt_genomics.rmt import RecurrentMemoryTransformer
-from rmt_genomics.rmt.generate import Decoder, choose
+from rmt_genomics.rmt.language_model.generate import Decoder, choose
 from tests.toys import over_segments, some_tokens, token_model
 
 

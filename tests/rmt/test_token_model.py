@@ -6,7 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rmt_genomics.rmt import RecurrentMemoryTransformer, RecurrentMemoryTransformerWrapper
+from rmt_genomics.rmt import (
+    RecurrentMemoryTransformer,
+    RecurrentMemoryTransformerWrapper,
+)
 from tests.toys import over_segments, some_tokens, token_model
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.training.average import average_of
-from rmt_genomics.training.module import ClassifierModule
+from rmt_genomics.training.module import ClassifierModule, average_of
 from tests.model.toys import toy
 from tests.training.toys import run, write_data
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.training.compiled import check_compiler, compile_layers
+from rmt_genomics.training.runtime import check_compiler, compile_layers
 from tests.model.toys import toy
 from tests.training.toys import TINY, run, weights_of, write_data
 

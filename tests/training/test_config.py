@@ -2,12 +2,12 @@ import pytest
 
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import (
+    PRESETS,
     ExperimentConfig,
     ModelSettings,
     TokenizerSettings,
     TrainingSettings,
 )
-from rmt_genomics.training.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", PRESETS)

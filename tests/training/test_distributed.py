@@ -17,10 +17,10 @@ import torch
 import torch.multiprocessing as mp
 
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.training import processes as training_processes
+from rmt_genomics.training import distributed as training_processes
 from rmt_genomics.training.checkpoints import read_checkpoint
+from rmt_genomics.training.distributed import Processes, leave_at_once
 from rmt_genomics.training.module import ClassifierModule
-from rmt_genomics.training.processes import Processes, leave_at_once
 from tests.training.toys import TINY, run, write_data
 
 Data = tuple[Path, Path]
@@ -203,7 +203,7 @@ def test_numbers_that_do_not_fit_are_refused(
 def test_a_process_that_leaves_at_once_has_said_all_and_is_not_taken_apart() -> None:
     script = (
         "import atexit, sys\n"
-        "from rmt_genomics.training.processes import leave_at_once\n"
+        "from rmt_genomics.training.distributed import leave_at_once\n"
         "atexit.register(print, 'taken apart')\n"
         "print('said')\n"
         "print('in haste', file=sys.stderr, end='')\n"

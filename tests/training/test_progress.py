@@ -4,10 +4,9 @@ from pathlib import Path
 from pytorch_lightning import LightningModule, Trainer
 from rich.console import Console
 
-from rmt_genomics.training.metrics_log import MetricsLog
-from rmt_genomics.training.progress import ShowProgress, line, speed
+from rmt_genomics.training.callbacks import MetricsLog, ShowProgress, line, speed
 from rmt_genomics.training.run_folder import RunFolder
-from tests.training.test_metrics_log import ROW
+from tests.training.test_callbacks import ROW
 
 
 class FakeTrainer(Trainer):

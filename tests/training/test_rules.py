@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.training.rules import Range, check_fields
+from rmt_genomics.training.config import Range, check_fields
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.training.shift import shifted
+from rmt_genomics.training.module import shifted
 
 N = 4
 

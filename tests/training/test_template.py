@@ -3,8 +3,7 @@
 import re
 
 from rmt_genomics.training import ExperimentConfig
-from rmt_genomics.training.config_file import KEYS, parse_toml
-from rmt_genomics.training.template import template
+from rmt_genomics.training.config_file import KEYS, parse_toml, template
 from tests.cli.toys import succeed
 
 

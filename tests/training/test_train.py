@@ -11,9 +11,9 @@ import torch
 from rmt_genomics import RMTClassifier
 from rmt_genomics.datasets import EncodedStore, read_labels
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
+from rmt_genomics.training.callbacks import COLUMNS
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config_file import read_config
-from rmt_genomics.training.metrics_log import COLUMNS
 from rmt_genomics.training.module import ClassifierModule
 from tests.training.toys import run, settings, weights_of, write_data
 

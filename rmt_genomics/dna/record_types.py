@@ -1,0 +1,200 @@
+"""One sequence with its name, as letters or as base codes."""
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rmt_genomics.dna.alphabet import Codes
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
+
+STRANDS = ("+", "-", ".")
+
+_TEXT = re.compile(r"(.+):([0-9]+)-([0-9]+)(?:\(([+.-])\))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interval:
+    """A stretch of one record; checks itself. Its ``len()`` is in bp.
+
+    Args:
+        record: Name of the FASTA record.
+        start: First base, 0-based, counted on the forward strand.
+        end: The base after the last one (excluded), so that the length is ``end - start``.
+        strand: ``+`` forward, ``-`` reverse (read as the reverse complement of the same bases),
+            ``.`` either (read as forward).
+
+    Raises:
+        DataError: If the name is empty, the strand is unknown, or not 0 <= start < end.
+
+    Examples:
+        >>> len(Interval("chr1", 0, 100))
+        100
+        >>> str(Interval("chr1", 0, 100, "-"))
+        'chr1:0-100(-)'
+    """
+
+    record: str
+    start: int
+    end: int
+    strand: str = "+"
+
+    def __post_init__(self) -> None:
+        if not self.record:
+            raise DataError("the interval has no record name, but must have one")
+        if self.strand not in STRANDS:
+            raise DataError(f"strand {self.strand!r} is unknown, but must be one of + - .")
+        if not 0 <= self.start < self.end:
+            raise DataError(
+                f"{self.record}:{self.start}-{self.end} must satisfy 0 <= start < end. "
+                "Coordinates are 0-based and half-open."
+            )
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def __str__(self) -> str:
+        return f"{self.record}:{self.start}-{self.end}({self.strand})"
+
+    @classmethod
+    def parse(cls, text: str) -> "Interval":
+        """Read what ``str`` writes; the strand may be left out and is then ``+``.
+
+        Raises:
+            DataError: If the text has another form, or the interval breaks a rule.
+
+        Examples:
+            >>> Interval.parse("chr1:0-100")
+            Interval(record='chr1', start=0, end=100, strand='+')
+        """
+        if (match := _TEXT.fullmatch(text)) is None:
+            raise DataError(
+                f"{text!r} is not an interval, but must look like chr1:0-100 or chr1:0-100(-). "
+                "Coordinates are 0-based and half-open."
+            )
+        record, start, end, strand = match.groups()
+        return cls(record, int(start), int(end), strand or "+")
+
+    def check_within(self, length_bp: int) -> None:
+        """Raise DataError if the interval runs past the end of its record."""
+        if self.end > length_bp:
+            raise DataError(
+                f"{self.record}:{self.start}-{self.end} must satisfy start < end <= {length_bp}, "
+                f"the length of {self.record}. Coordinates are 0-based and half-open."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One sequence of a file."""
+
+    name: str
+    """FASTA and FASTQ: the header up to its first blank. GenBank and EMBL: accession.version."""
+
+    description: str
+    """The rest of the header; may be empty."""
+
+    sequence: str
+    """Letters as in the file, without white space; all of them DNA, at least one."""
+
+    columns: dict[str, str] = field(default_factory=dict, hash=False)
+    """What a table (CSV, TSV) says beside name and sequence, such as label. Else empty."""
+
+    @property
+    def length(self) -> int:
+        """Length in bp."""
+        return len(self.sequence)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedRecord:
+    """One sequence, or a part of it, as base codes (see ``alphabet``)."""
+
+    name: str
+    description: str
+    codes: Codes
+    columns: dict[str, str] = field(default_factory=dict)
+    """As in ``Record``."""
+
+    interval: Interval | None = None
+    """Where the codes are from; None if they are the whole record."""
+
+    @property
+    def length(self) -> int:
+        """Length in bp."""
+        return len(self.codes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordInfo:
+    """What is known of a record without its letters."""
+
+    name: str
+    length: int
+    """In bp."""
+
+    file: Path
+    """Where it was read from."""
+
+    description: str
+    columns: dict[str, str]
+    """As in ``Record``."""
+
+
+def windows(record: str, length_bp: int, window: int, step: int) -> list[Interval]:
+    """Cut a record into windows, the first at its start and the last flush with its end.
+
+    All windows have one length. So the last one may overlap the one before by more than the
+    others do; and a record shorter than a window is one shorter window.
+
+    Args:
+        record: The record's name.
+        length_bp: Its length in bp.
+        window: Length of a window in bp.
+        step: From one start to the next, in bp; at most ``window``.
+
+    Returns:
+        Intervals on the forward strand, by start.
+
+    Raises:
+        ConfigError: If not 1 <= step <= window.
+
+    Examples:
+        >>> [str(each) for each in windows("chr1", 10, window=4, step=4)]
+        ['chr1:0-4(+)', 'chr1:4-8(+)', 'chr1:6-10(+)']
+    """
+    check_windows(window, step)
+    if length_bp <= window:
+        return [Interval(record, 0, length_bp)]
+    last = length_bp - window
+    return [Interval(record, at, at + window) for at in [*range(0, last, step), last]]
+
+
+def check_windows(window: int, step: int) -> None:
+    """Raise ConfigError unless windows of this length and step cover every base."""
+    if not 1 <= step <= window:
+        raise ConfigError(
+            f"the windows are {window} bp long with a step of {step} bp, but the step must be at "
+            "least 1 bp, and at most a window, or bases between the windows would not be read."
+        )
+
+
+def cut_windows(
+    records: Iterable[EncodedRecord], window: int, step: int
+) -> Iterator[EncodedRecord]:
+    """Cut records into windows as they come. Warns at the end of records shorter than one."""
+    shorter = 0
+    for record in records:
+        shorter += len(record.codes) < window
+        for place in windows(record.name, len(record.codes), window, step):
+            codes = record.codes[place.start : place.end]
+            yield EncodedRecord(record.name, record.description, codes, record.columns, place)
+        del record, codes  # before the next is read
+    if shorter:
+        warnings.warn(
+            f"{shorter} records are shorter than a window of {window} bp: each is one window, as "
+            "long as the record.",
+            RMTGenomicsWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,245 @@
+"""Probabilities that mean what they say, and sets of labels that hold the truth as often as asked.
+
+One number, the *temperature*, divides the logits: it changes no label of a single-label task, but
+takes back confidence that training gave too freely (Guo et al. 2017, arXiv:1706.04599, section
+4.2). With it come the scores of split-conformal prediction (Angelopoulos & Bates 2021,
+arXiv:2107.07511, section 1): a set of labels that holds the true one with a chosen probability, for
+examples drawn as those it was fitted on.
+
+Dimensions: n examples, c classes.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from rmt_genomics.atomic_io import write_text
+from rmt_genomics.errors import CheckpointError, ConfigError, DataError
+from rmt_genomics.model.metrics import logits_of, one_hot, probabilities_of
+
+FILE_NAME = "calibration.json"
+FORMAT = 1
+_LOWEST, _HIGHEST = 0.02, 50.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """A temperature and conformal scores, fitted on examples the model was not trained on."""
+
+    task: str
+    """binary, multiclass or multilabel."""
+
+    classes: tuple[str, ...]
+    """Label names, in the order of the probabilities."""
+
+    temperature: float
+    """Logits are divided by this: above 1 the model was too sure, below 1 too shy."""
+
+    scores: np.ndarray
+    """``(n,)`` sorted: 1 - the calibrated probability of the true label; multi-label: of the least
+    probable of the true labels, and 0 for an example that has none."""
+
+    fitted_on: str = "validation"
+    """The part of the split that the examples are from."""
+
+    @classmethod
+    def fit(
+        cls,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        task: str,
+        classes: Sequence[str],
+        *,
+        fitted_on: str = "validation",
+    ) -> "Calibration":
+        """Find the temperature of the lowest log loss, and the scores at it.
+
+        Where the log loss has no lowest point, since every answer is right, the temperature stays
+        1; where the model is no better than chance, it is the highest allowed, 50.
+
+        Args:
+            logits: ``(n, c)``, of examples that were not trained on.
+            targets: Class indices ``(n,)``, or 0/1 a class ``(n, c)`` for multi-label.
+            task: binary, multiclass or multilabel.
+            classes: Label names.
+            fitted_on: What part the examples are from.
+
+        Raises:
+            DataError: If there is no example.
+            ConfigError: If the task has no probabilities (regression).
+        """
+        if task not in ("binary", "multiclass", "multilabel"):
+            raise ConfigError(
+                f"the task is {task!r}, but only probabilities are calibrated: it must be binary, "
+                "multiclass or multilabel."
+            )
+        if not len(logits):
+            raise DataError("there is no example to calibrate on, but at least 1 must be.")
+        temperature = _best_temperature(logits, targets, task)
+        scores = np.sort(_scores(probabilities_of(logits / temperature, task), targets))
+        return cls(task, tuple(classes), temperature, scores, fitted_on)
+
+    @property
+    def n(self) -> int:
+        """Examples it was fitted on."""
+        return len(self.scores)
+
+    def apply(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities ``(n, c)`` for those that the model gives."""
+        self._check(probabilities)
+        return probabilities_of(logits_of(probabilities, self.task) / self.temperature, self.task)
+
+    def label_sets(self, probabilities: np.ndarray, coverage: float) -> list[tuple[str, ...]]:
+        """Return for each row the labels that may be true.
+
+        Of examples drawn as those it was fitted on, at least ``coverage`` have their true label
+        in the set (multi-label: all of their true labels). Of single-label tasks the most probable
+        label is always in it. With too few examples for the coverage asked, a set holds all.
+
+        Args:
+            probabilities: As the model gives them ``(n, c)``, not calibrated yet.
+            coverage: Above 0 and below 1, such as 0.9.
+
+        Raises:
+            ConfigError: If the coverage is out of range.
+        """
+        bar = self.threshold(coverage)
+        rows = self.apply(probabilities)
+        is_in = 1 - rows <= bar + 1e-12
+        if self.task != "multilabel":
+            is_in[np.arange(len(rows)), rows.argmax(axis=1)] = True
+        return [
+            tuple(name for name, inside in zip(self.classes, row, strict=True) if inside)
+            for row in is_in
+        ]
+
+    def threshold(self, coverage: float) -> float:
+        """Return the score up to which a label is in the set: the finite-sample quantile.
+
+        Infinite where ``n`` examples are too few for the coverage.
+        """
+        if not 0 < coverage < 1:
+            raise ConfigError(f"the coverage is {coverage}, but must be above 0 and below 1.")
+        rank = math.ceil((self.n + 1) * coverage - 1e-9)
+        return float(self.scores[rank - 1]) if rank <= self.n else math.inf
+
+    def save(self, folder: Path) -> None:
+        """Write ``calibration.json`` into a model folder, whole or not at all."""
+        held = {
+            "format": FORMAT,
+            "task": self.task,
+            "classes": list(self.classes),
+            "temperature": self.temperature,
+            "n": self.n,
+            "fitted_on": self.fitted_on,
+            "conformal": {"scores": self.scores.tolist()},
+        }
+        write_text(folder / FILE_NAME, json.dumps(held, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Calibration | None":
+        """Read what ``save`` wrote; None if the folder has no such file.
+
+        Raises:
+            CheckpointError: If the file is cut, or holds something else.
+        """
+        path = Path(folder) / FILE_NAME
+        if not path.is_file():
+            return None
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if held["format"] != FORMAT:
+                raise ValueError(f"its format is {held['format']!r}, not {FORMAT}")
+            scores = np.array(held["conformal"]["scores"], dtype=float)
+            found = cls(
+                held["task"],
+                tuple(held["classes"]),
+                float(held["temperature"]),
+                scores,
+                held["fitted_on"],
+            )
+            if not found.temperature > 0 or len(scores) != held["n"]:
+                raise ValueError("its numbers contradict each other")
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: is no calibration ({error}), but must be one that an evaluation wrote. "
+                "Remove the file, or judge the run again."
+            ) from error
+        return found
+
+    def _check(self, probabilities: np.ndarray) -> None:
+        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes):
+            raise DataError(
+                f"the probabilities have shape {probabilities.shape}, but must have one column "
+                f"for each of {', '.join(self.classes)}."
+            )
+
+
+@runtime_checkable
+class HasClasses(Protocol):
+    """What was fitted for some classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Label names."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """binary, multiclass, multilabel or regression."""
+        ...
+
+
+def check_same_classes(path: Path, found: HasClasses, model: HasClasses) -> None:
+    """Raise CheckpointError if what a file holds was fitted for another model."""
+    if (found.classes, found.task) != (model.classes, model.task):
+        raise CheckpointError(
+            f"{path}: has the classes {', '.join(found.classes)} ({found.task}), but the "
+            f"model beside it has {', '.join(model.classes)} ({model.task}). Remove the file."
+        )
+
+
+def log_loss(logits: np.ndarray, targets: np.ndarray, task: str) -> float:
+    """Return the mean log loss in nats an example; multi-label: an example and class."""
+    from scipy.special import log_softmax
+
+    if task == "multilabel":
+        return float((np.logaddexp(0, logits) - targets * logits).mean())
+    return float(-log_softmax(logits, axis=1)[np.arange(len(targets)), targets].mean())
+
+
+def _best_temperature(logits: np.ndarray, targets: np.ndarray, task: str) -> float:
+    """Minimise the log loss, which is convex in 1 / temperature."""
+    from scipy.optimize import minimize_scalar
+
+    if _all_right(logits, targets, task):
+        return 1.0
+    found = minimize_scalar(
+        lambda log_of_it: log_loss(logits / math.exp(log_of_it), targets, task),
+        bounds=(math.log(_LOWEST), math.log(_HIGHEST)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return math.exp(found.x)
+
+
+def _all_right(logits: np.ndarray, targets: np.ndarray, task: str) -> bool:
+    """True if the log loss falls for ever as the temperature does."""
+    if task == "multilabel":
+        return bool(((logits > 0) == targets.astype(bool)).all())
+    rows = np.arange(len(targets))
+    others = logits.copy()
+    others[rows, targets] = -np.inf
+    return bool((logits[rows, targets] > others.max(axis=1)).all())
+
+
+def _scores(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return how little each example conforms: 1 - the probability of its least likely label."""
+    truth = one_hot(targets, probabilities.shape[1])
+    scores: np.ndarray = np.where(truth == 1, 1 - probabilities, 0.0).max(axis=1)
+    return scores

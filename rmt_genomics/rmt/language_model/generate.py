@@ -1,0 +1,201 @@
+"""Continue a sequence token by token, with the keys and values of the segment cached.
+
+``SegmentDecoder`` extends one segment; at its end the whole segment is read once more to write
+the memory. Its logits are those of reading the segment anew for every token, which
+``tests/rmt/test_generate.py`` checks.
+
+Dimensions: b batch, n tokens, v vocabulary.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from rmt_genomics.rmt import argument_checks as checks
+from rmt_genomics.rmt.attention_mask import Layout, Sight
+from rmt_genomics.rmt.language_model.recurrent_memory_transformer import RecurrentMemoryTransformer
+from rmt_genomics.rmt.layers import Cache
+from rmt_genomics.rmt.runtime import evaluating
+from rmt_genomics.rmt.segment_transformer import Reading
+from rmt_genomics.rmt.segments import Segment
+from rmt_genomics.rmt.xl_memory import as_seen, cached_length, is_cached
+
+
+@torch.no_grad()
+def sample_tokens(  # how to sample is said by name
+    model: RecurrentMemoryTransformer,
+    prime: Integer[Tensor, "b n"],
+    state: tuple[Tensor | None, list[Tensor] | None] = (None, None),
+    *,
+    length: int,
+    temperature: float = 1.0,
+    filter_thres: float = 0.9,
+    top_p: float | None = None,
+) -> Integer[Tensor, "b generated"]:
+    """Sample tokens after ``prime`` until there are ``length`` in all.
+
+    Args:
+        model: A causal model; it is in evaluation mode meanwhile.
+        prime: What the sequence starts with; may be longer than a segment.
+        state: Memories and XL memories to start from.
+        length: Tokens in all, those of ``prime`` counted.
+        temperature: Below 1 sharpens the distribution; 0 takes the likeliest token.
+        filter_thres: Share of the vocabulary, the least likely, that is never sampled (top-k).
+        top_p: Sample only from the likeliest tokens that together reach this probability.
+
+    Returns:
+        The new tokens (int64), ``length`` less those of ``prime``.
+
+    Raises:
+        ValueError: If the model is not causal or an argument is out of range.
+    """
+    _check(model, prime, length, temperature, filter_thres, top_p)
+    checks.check_tokens(model.config, prime, many_segments=True)
+    checks.check_state(model.config, prime, *state)
+    prime = prime.long()
+    with evaluating(model):
+        decoder = Decoder(model, len(prime), *state)
+        logits = decoder.extend(prime)
+        tokens: list[Tensor] = []
+        for index in range(length - prime.shape[1]):
+            if index:
+                logits = decoder.extend(tokens[-1])
+            tokens.append(choose(logits, temperature, filter_thres, top_p))
+        return torch.cat(tokens, dim=1) if tokens else prime[:, :0]
+
+
+def choose(
+    logits: Float[Tensor, "b v"], temperature: float, filter_thres: float, top_p: float | None
+) -> Integer[Tensor, "b 1"]:
+    """Draw one token a row from the filtered distribution."""
+    if temperature == 0:
+        return logits.argmax(dim=-1, keepdim=True)
+    keep = max(1, math.ceil((1 - filter_thres) * logits.shape[-1]))
+    smallest = logits.topk(keep, dim=-1).values[:, -1:]
+    probabilities = logits.masked_fill(logits < smallest, -torch.inf)
+    probabilities = (probabilities / temperature).softmax(dim=-1)
+    if top_p is not None:
+        ranked, order = probabilities.sort(dim=-1, descending=True)
+        before = ranked.cumsum(dim=-1) - ranked
+        ranked = ranked.masked_fill(before >= top_p, 0)
+        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ranked)
+    return torch.multinomial(probabilities, 1)
+
+
+def _check(
+    model: RecurrentMemoryTransformer,
+    prime: Tensor,
+    length: int,
+    temperature: float,
+    filter_thres: float,
+    top_p: float | None,
+) -> None:
+    """Raise ValueError if nothing can be generated so."""
+    if not model.causal:
+        raise ValueError("the model has causal=False, but only a causal one can generate")
+    if length < prime.shape[-1]:
+        raise ValueError(
+            f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
+        )
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}, but must be at least 0")
+    if not 0 <= filter_thres < 1:
+        raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
+
+
+class Decoder:
+    """Read tokens one after the other; remember what the model needs to go on.
+
+    Args:
+        model: A causal model.
+        batch: Rows.
+        memories: What was written before; None = nothing.
+        xl_memories: XL memories of earlier segments.
+    """
+
+    def __init__(
+        self,
+        model: RecurrentMemoryTransformer,
+        batch: int,
+        memories: Tensor | None,
+        xl_memories: list[Tensor] | None,
+    ) -> None:
+        self.model = model
+        self.is_start = memories is None
+        memory = model.init_memory(batch) if memories is None else memories
+        self.memory = memory.expand(batch, *memory.shape[-2:])
+        self.cache: Cache = tuple(xl_memories or ())
+        self.earlier = torch.zeros(batch, 0, dtype=torch.long, device=self.memory.device)
+        self._start_segment()
+
+    def extend(self, tokens: Integer[Tensor, "b n"]) -> Float[Tensor, "b v"]:
+        """Read more tokens; return the logits of what comes after the last."""
+        hidden = self.memory[:, :0]
+        while tokens.shape[1]:
+            if self.segment.shape[1] == self.model.seq_len:
+                self._end_segment()
+            part = tokens[:, : self.model.seq_len - self.segment.shape[1]]
+            hidden, tokens = self._read(part), tokens[:, part.shape[1] :]
+        logits: Tensor = self.model.to_logits(hidden[:, -1])
+        return logits
+
+    def _start_segment(self) -> None:
+        """Let the read memory, and what it sees, stand before the segment's first token."""
+        config, memory = self.model.config, self.model.transformer.memory
+        self.segment = self.earlier[:, :0]
+        self.num_read = 0
+        self.seen = as_seen(config, self.cache)  # XL memories, read memory, then tokens so far
+        if config.always_have_read_memories or not self.is_start:
+            self.num_read = config.num_memory_tokens
+            self._run(memory.recall(self.memory) + memory.read_identity)
+
+    def _end_segment(self) -> None:
+        """Read the full segment once more, to write the memory."""
+        reading = self._whole_segment()
+        self.memory, self.cache = reading.memory, reading.cache
+        self.earlier = self._halo(torch.cat([self.earlier, self.segment], dim=1))
+        self.is_start = False
+        self._start_segment()
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Return the final states of tokens that still fit into the segment."""
+        starts_at = self.segment.shape[1]
+        halo = self._halo(torch.cat([self.earlier, self.segment], dim=1))
+        self.segment = torch.cat([self.segment, tokens.long()], dim=1)
+        if self.model.config.token_shift:  # a token needs its neighbour in every layer
+            states = self._whole_segment().tokens
+            assert states is not None
+            return states
+        segment = Segment(torch.cat([halo, tokens], dim=1), None, halo.shape[1], tokens.shape[1])
+        return self._run(self.model.transformer.embed(segment, starts_at=starts_at))
+
+    def _run(self, rows: Tensor) -> Tensor:
+        """Send new rows through the layers; they see all rows before them."""
+        config, transformer = self.model.config, self.model.transformer
+        layout = Layout(cached_length(self.cache), self.num_read, self.segment.shape[1], 0)
+        sight = Sight(config.causal, config.memory_not_causal, is_past=is_cached(self.cache))
+        around = transformer.surroundings(layout, sight, self.seen, rows)
+        mask = None if around.mask is None else around.mask[:, :, -rows.shape[1] :]
+        out: Tensor
+        out, keys_values = transformer.layers(rows, around._replace(mask=mask))
+        before = self.seen or tuple(own[:, :, :0] for own in keys_values)
+        self.seen = tuple(
+            torch.cat([old, new], dim=2) for old, new in zip(before, keys_values, strict=True)
+        )
+        return out
+
+    def _whole_segment(self) -> Reading:
+        """Read the segment as a whole."""
+        halo = self._halo(self.earlier)
+        tokens = torch.cat([halo, self.segment], dim=1)
+        segment = Segment(tokens, None, halo.shape[1], self.segment.shape[1], self.is_start)
+        return self.model.transformer.read(segment, self.memory, self.cache, wants_tokens=True)
+
+    def _halo(self, tokens: Tensor) -> Tensor:
+        """Return the last tokens, as many as the stem looks back."""
+        left = self.model.config.halo[0]
+        return tokens[:, -left:] if left else tokens[:, :0]

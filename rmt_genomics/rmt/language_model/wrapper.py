@@ -1,0 +1,205 @@
+"""``RecurrentMemoryTransformerWrapper``: a token model over as many segments as a sequence has.
+
+Dimensions: b batch, n tokens in all, m memory tokens, d model width, v vocabulary.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from rmt_genomics.rmt import argument_checks as checks
+from rmt_genomics.rmt.language_model.generate import sample_tokens
+from rmt_genomics.rmt.language_model.recurrent_memory_transformer import (
+    RecurrentMemoryTransformer,
+    XLMemories,
+)
+from rmt_genomics.rmt.replay import KeepSegments, replay_trail
+from rmt_genomics.rmt.segments import Segment, Segments
+from rmt_genomics.rmt.unroll import Cache, Trail, Written, unroll_trail
+
+
+class TokenStep(nn.Module):
+    """The rich step of a token model: its output is logits, or the sum of token losses.
+
+    Args:
+        model: Reads one segment.
+    """
+
+    def __init__(self, model: RecurrentMemoryTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, segment: "LabelledSegment", memory: Tensor, cache: Cache) -> Written:
+        """Read a segment."""
+        reading = self.model.transformer.read(segment.segment, memory, cache, wants_tokens=True)
+        output = self.model.to_logits(reading.tokens)
+        if segment.labels is not None:
+            keep = segment.segment.keep_inside
+            output = self.model.token_losses(output, segment.labels, keep).sum()
+        return Written(reading.memory, reading.cache, output)
+
+
+class LabelledSegment(NamedTuple):
+    """A segment, and what each of its positions should say."""
+
+    segment: Segment
+    labels: Integer[Tensor, "b n"] | None
+
+
+class RecurrentMemoryTransformerWrapper(nn.Module):
+    """Cut long sequences into segments and carry the memory from one to the next.
+
+    Args:
+        transformer: Reads one segment.
+        truncate_at_step: Segments that a gradient crosses, counted from each loss; None = all.
+    """
+
+    def __init__(
+        self, transformer: RecurrentMemoryTransformer, truncate_at_step: int | None = None
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.truncate_at_step = truncate_at_step
+
+    @property
+    def seq_len(self) -> int:
+        """Tokens in a segment."""
+        return self.transformer.seq_len
+
+    @property
+    def step(self) -> TokenStep:
+        """The rich step over segments. (To compile: ``transformer.transformer.layers``.)"""
+        return TokenStep(self.transformer)
+
+    def forward(  # noqa: PLR0913  # the arguments users of the published PyTorch RMT know
+        self,
+        x: Integer[Tensor, "b n"],
+        memories: Float[Tensor, "b m d"] | Float[Tensor, "m d"] | None = None,
+        *,
+        mask: Bool[Tensor, "b n"] | None = None,
+        xl_memories: XLMemories | None = None,
+        labels: Integer[Tensor, "b n"] | None = None,
+        return_loss: bool = False,
+        truncate_at_step: int | None = None,
+        memory_replay_backprop: bool = False,
+        keep_segments: KeepSegments = 1,
+        memory_device: torch.device | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Read a whole sequence.
+
+        Args:
+            x: Token ids, of any length.
+            memories: Memories to start from; None = none yet.
+            mask: True where a token is real. A segment without any leaves the memory as it was.
+            xl_memories: XL memories to start from.
+            labels: What each position should say; given, a loss is returned. Without them a
+                causal model predicts the next token.
+            return_loss: Return the loss: the mean over all labels that count, however the
+                sequence is cut.
+            truncate_at_step: As for the class, for this call.
+            memory_replay_backprop: Return the loss alone, computed with replay: call ``backward``
+                on it as on any loss.
+            keep_segments: With replay: last segments that keep their graph, or "auto".
+            memory_device: With replay: where written memories are kept.
+
+        Returns:
+            ``(logits, memories)``; ``(loss, memories)`` with ``return_loss`` or ``labels``; or the
+            loss alone with ``memory_replay_backprop``.
+
+        Raises:
+            ValueError: If an argument does not fit or would have no effect; it is named.
+        """
+        if not memory_replay_backprop and (keep_segments != 1 or memory_device is not None):
+            raise ValueError(
+                "keep_segments and memory_device have no effect without memory_replay_backprop=True"
+            )
+        config = self.transformer.config
+        checks.check_tokens(config, x, mask=mask, labels=labels, many_segments=True)
+        checks.check_state(config, x, memories, xl_memories)
+        wants_loss = return_loss or memory_replay_backprop or labels is not None
+        if wants_loss and labels is None:
+            x, mask, labels = self._next_tokens(x, mask)
+        segments = self._segments(x, mask, labels, is_start=memories is None)
+        first = self.transformer.memory_for(memories, len(x))
+        depth = self.truncate_at_step if truncate_at_step is None else truncate_at_step
+        cache = tuple(xl_memories or ())
+        if not memory_replay_backprop:
+            trail = unroll_trail(self.step, segments, first, cache, bptt_depth=depth)
+        else:
+            trail = replay_trail(
+                self.step,
+                segments,
+                first,
+                cache,
+                bptt_depth=depth,
+                keep_segments=keep_segments,
+                memory_device=memory_device,
+            )
+        if not wants_loss:
+            return torch.cat(trail.outputs, dim=1), trail.memories[-1]
+        assert labels is not None
+        loss = self._loss(trail, labels, mask)
+        return loss if memory_replay_backprop else (loss, trail.memories[-1])
+
+    def generate(
+        self,
+        prime: Integer[Tensor, "b n"],
+        *,
+        length: int,
+        memories: Tensor | None = None,
+        xl_memories: XLMemories | None = None,
+        temperature: float = 1.0,
+        filter_thres: float = 0.9,
+        top_p: float | None = None,
+    ) -> Integer[Tensor, "b generated"]:
+        """Continue a sequence; see ``generate.sample_tokens``."""
+        state = (memories, xl_memories)
+        return sample_tokens(
+            self.transformer,
+            prime,
+            state,
+            length=length,
+            temperature=temperature,
+            filter_thres=filter_thres,
+            top_p=top_p,
+        )
+
+    def _next_tokens(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return inputs and labels for predicting the next token."""
+        if not self.transformer.causal:
+            raise ValueError(
+                "labels are None, but a model with causal=False sees the next token: "
+                "say with labels=(b, n) what each position should say"
+            )
+        if x.shape[1] < 2:
+            raise ValueError("x has 1 token, but predicting the next one needs at least 2")
+        labels = x[:, 1:]
+        if mask is not None:
+            labels = labels.long().masked_fill(~mask[:, 1:], self.transformer.config.ignore_index)
+            mask = mask[:, :-1]
+        return x[:, :-1], mask, labels
+
+    def _segments(
+        self, x: Tensor, mask: Tensor | None, labels: Tensor | None, *, is_start: bool
+    ) -> list[LabelledSegment]:
+        """Cut tokens, mask and labels alike."""
+        config = self.transformer.config
+        cut = Segments(x, [x.shape[1]] * len(x), config.seq_len, config.halo)
+        segments = []
+        for index, segment in enumerate(cut):
+            start = index * config.seq_len
+            window = slice(start - segment.left, start - segment.left + segment.tokens.shape[1])
+            segment = segment._replace(
+                keep=None if mask is None else mask[:, window],
+                is_start=is_start and index == 0,
+                may_be_empty=mask is not None,
+            )
+            own = None if labels is None else labels[:, start : start + segment.length]
+            segments.append(LabelledSegment(segment, own))
+        return segments
+
+    def _loss(self, trail: Trail, labels: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mean token loss over all segments."""
+        return torch.stack(trail.outputs).sum() / self.transformer.num_valid(labels, mask)

@@ -1,0 +1,256 @@
+"""The encoded store gives what the FASTA file holds, however and by whomever it is made."""
+
+import gzip
+import json
+import multiprocessing
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.datasets import sequence_store as store_module
+from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.dna.alphabet import decode, encode, reverse_complement_codes
+from rmt_genomics.dna.record_types import Interval
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
+
+SEQUENCES = {
+    "chr1": "".join(np.random.default_rng(0).choice(list("ACGTNacgt"), size=1000)),
+    "chr2": "GATTACA",
+    "chr3": "acgu" * 20,
+}
+TEXT = "".join(f">{name} described\n{text[:50]}\n{text[50:]}\n" for name, text in SEQUENCES.items())
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.fa"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> EncodedStore:
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "toy.fa.gz").write_bytes(gzip.compress(TEXT.encode()))
+    return EncodedStore.open(folder / "toy.fa.gz", folder / "cache")
+
+
+def entry(cache: Path) -> Path:
+    """Return the one folder there is."""
+    (folder,) = (cache / "encoded").iterdir()
+    return folder
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> Interval:
+    record = draw(st.sampled_from(sorted(SEQUENCES)))
+    start = draw(st.integers(0, len(SEQUENCES[record]) - 1))
+    end = draw(st.integers(start + 1, len(SEQUENCES[record])))
+    return Interval(record, start, end, draw(st.sampled_from("+-.")))
+
+
+@given(interval=intervals())
+def test_codes_are_those_of_the_letters(shared: EncodedStore, interval: Interval) -> None:
+    forward = encode(SEQUENCES[interval.record][interval.start : interval.end])
+    expected = reverse_complement_codes(forward) if interval.strand == "-" else forward
+
+    np.testing.assert_array_equal(shared.codes(interval), expected)
+
+
+def test_the_strand_is_read_five_prime_to_three_prime(shared: EncodedStore) -> None:
+    assert decode(shared.codes(Interval("chr2", 0, 5, "+"))) == "GATTA"
+    assert decode(shared.codes(Interval("chr2", 0, 5, "-"))) == "TAATC"
+
+
+def test_codes_are_the_callers_to_change(shared: EncodedStore) -> None:
+    interval = Interval("chr2", 0, 7)
+
+    shared.codes(interval)[:] = 4
+
+    assert decode(shared.codes(interval)) == "GATTACA"
+
+
+def test_lengths_are_known_in_file_order(shared: EncodedStore) -> None:
+    assert list(shared.lengths.items()) == [("chr1", 1000), ("chr2", 7), ("chr3", 80)]
+
+
+def test_the_end_of_the_record_is_the_limit(shared: EncodedStore) -> None:
+    with pytest.raises(DataError, match=r"chr2:0-8 must satisfy start < end <= 7, the length of"):
+        shared.codes(Interval("chr2", 0, 8))
+
+
+def test_an_unknown_record_is_refused(shared: EncodedStore) -> None:
+    with pytest.raises(DataError, match=r"there is no record 'Chr2', but.*Did you mean 'chr2'\?"):
+        shared.codes(Interval("Chr2", 0, 7))
+
+
+def test_an_entry_is_made_once(fasta: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EncodedStore.open(fasta, cache)
+
+    monkeypatch.setattr(store_module, "read_encoded", lambda *_: pytest.fail("encoded again"))
+
+    assert decode(EncodedStore.open(fasta, cache).codes(Interval("chr2", 0, 7))) == "GATTACA"
+
+
+def test_a_changed_file_is_never_read_stale(fasta: Path, cache: Path) -> None:
+    before = EncodedStore.open(fasta, cache)
+    fasta.write_text(TEXT.replace("GATTACA", "GATTACC"))
+
+    after = EncodedStore.open(fasta, cache)
+
+    assert decode(after.codes(Interval("chr2", 0, 7))) == "GATTACC"
+    assert decode(before.codes(Interval("chr2", 0, 7))) == "GATTACA"
+    assert before.sha256 != after.sha256
+
+
+def test_the_variable_says_where_the_cache_is(
+    fasta: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RMT_GENOMICS_CACHE", str(cache))
+
+    EncodedStore.open(fasta)
+
+    assert {each.name for each in entry(cache).iterdir()} == {"codes.bin", "index.json"}
+
+
+def cut_codes(folder: Path) -> None:
+    (folder / "codes.bin").write_bytes((folder / "codes.bin").read_bytes()[:-1])
+
+
+def break_json(folder: Path) -> None:
+    (folder / "index.json").write_text("{")
+
+
+def lose_index(folder: Path) -> None:
+    (folder / "index.json").unlink()
+
+
+def lose_codes(folder: Path) -> None:
+    (folder / "codes.bin").unlink()
+
+
+def foreign_index(folder: Path) -> None:
+    (folder / "index.json").write_text(json.dumps({"hello": 1}))
+
+
+def other_sha256(folder: Path) -> None:
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps(index | {"sha256": "0"}))
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256]
+)
+def test_a_damaged_entry_is_made_anew_with_a_warning(
+    fasta: Path, cache: Path, damage: Callable[[Path], None]
+) -> None:
+    EncodedStore.open(fasta, cache)
+    damage(entry(cache))
+
+    with pytest.warns(RMTGenomicsWarning, match="the encoded sequences are damaged and are made"):
+        again = EncodedStore.open(fasta, cache)
+
+    assert decode(again.codes(Interval("chr2", 0, 7))) == "GATTACA"
+    EncodedStore.open(fasta, cache)  # without a warning
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(
+    fasta: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_open = Path.open
+
+    def open_on_full_disk(path: Path, *args: object, **options: object) -> object:
+        return plain_open(Path("/dev/full") if path.name == "codes.bin" else path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", open_on_full_disk)
+
+    with pytest.raises(DataError) as caught:
+        EncodedStore.open(fasta, cache)
+
+    assert str(caught.value).startswith(f"{cache}/encoded: no space is left, but the cache needs")
+    assert "set RMT_GENOMICS_CACHE to a folder on another disk" in str(caught.value)
+    assert list((cache / "encoded").iterdir()) == []
+
+
+def test_a_malformed_file_leaves_nothing(fasta: Path, cache: Path) -> None:
+    fasta.write_text(TEXT + ">chr1\nACGT\n")
+
+    with pytest.raises(DataError, match="record 'chr1' was already at line 1"):
+        EncodedStore.open(fasta, cache)
+
+    assert list((cache / "encoded").iterdir()) == []
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"none\.fa: there is no such file, but it must be a sequence"
+    ):
+        EncodedStore.open(tmp_path / "none.fa")
+
+
+def test_progress_is_told_on_stderr_only(
+    fasta: Path, cache: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+
+    EncodedStore.open(fasta, cache, progress=True)
+
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "encoding" in told.err
+
+
+def test_without_progress_nothing_is_told(
+    fasta: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    EncodedStore.open(fasta, cache)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_can_be_pickled_and_the_bases_do_not_travel(fasta: Path, cache: Path) -> None:
+    store = EncodedStore.open(fasta, cache)
+    unused = pickle.dumps(store)
+    store.codes(Interval("chr2", 0, 7))
+
+    copy = pickle.loads(pickle.dumps(store))
+
+    assert pickle.dumps(store) == unused
+    assert decode(copy.codes(Interval("chr2", 0, 7))) == "GATTACA"
+    assert (copy.lengths, copy.sha256) == (store.lengths, store.sha256)
+
+
+def _open_and_read(fasta: Path, cache: Path, barrier) -> str:
+    barrier.wait(timeout=30)
+    return decode(EncodedStore.open(fasta, cache).codes(Interval("chr2", 0, 7)))
+
+
+def test_processes_that_make_one_entry_at_once_all_succeed(fasta: Path, cache: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with context.Manager() as manager, context.Pool(4) as pool:
+        barrier = manager.Barrier(4)
+        found = pool.starmap(_open_and_read, [(fasta, cache, barrier)] * 4, chunksize=1)
+
+    assert found == ["GATTACA"] * 4
+    assert len(list((cache / "encoded").iterdir())) == 1
+
+
+def _sum_of(shared: EncodedStore, record: str) -> int:
+    return int(shared.codes(Interval(record, 0, shared.lengths[record])).sum())
+
+
+def test_a_fork_reads_the_same_bases(shared: EncodedStore) -> None:
+    expected = [_sum_of(shared, record) for record in SEQUENCES]
+
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.starmap(_sum_of, [(shared, record) for record in SEQUENCES]) == expected

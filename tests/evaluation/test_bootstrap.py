@@ -1,0 +1,201 @@
+"""The paired bootstrap: its metric is scikit-learn's, its interval holds what it should."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from rmt_genomics.evaluation import bootstrap as differences
+from rmt_genomics.evaluation.bootstrap import Truth, difference
+from rmt_genomics.model import classification_metrics
+
+
+def hot(called: np.ndarray, num_classes: int) -> np.ndarray:
+    return np.eye(num_classes)[called]
+
+
+def drawn(count: int, num_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return tuple(rng.integers(0, num_classes, count) for _ in range(3))  # type: ignore[return-value]
+
+
+@given(num_classes=st.integers(2, 4), seed=st.integers(0, 99))
+def test_the_difference_is_that_of_two_mccs(num_classes: int, seed: int) -> None:
+    targets, ours, theirs = drawn(40, num_classes, seed)
+    truth = Truth(targets, "multiclass", num_classes)
+
+    found = difference(truth, hot(ours, num_classes), hot(theirs, num_classes), name="it")
+
+    mcc = metrics.matthews_corrcoef
+    assert found is not None
+    assert found["difference"] == pytest.approx(mcc(targets, ours) - mcc(targets, theirs))
+    assert found["low"] <= found["difference"] <= found["high"]
+    assert (found["metric"], found["level"]) == ("mcc", 0.95)
+
+
+@given(st.integers(0, 99))
+def test_several_labels_are_averaged_as_in_the_metrics(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets, ours, theirs = (rng.random((30, 3)) for _ in range(3))
+    targets = (targets > 0.5).astype(np.float32)
+    targets[:, 2] = 1  # never not so: its MCC is not defined and not counted
+
+    found = difference(Truth(targets, "multilabel", 3), ours, theirs, name="it")
+
+    expected = [
+        classification_metrics(targets, each, classes="abc", task="multilabel")["mcc"]
+        for each in (ours, theirs)
+    ]
+    assert found is not None
+    assert found["difference"] == pytest.approx(expected[0] - expected[1])
+
+
+def test_numbers_are_compared_by_r2() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=200) + 1000
+    ours, theirs = targets + rng.normal(size=200) / 10, np.full(200, targets.mean())
+
+    found = difference(Truth(targets, "regression", 1), ours[:, None], theirs[:, None], name="it")
+
+    assert found is not None
+    assert found["metric"] == "r2"
+    assert found["difference"] == pytest.approx(metrics.r2_score(targets, ours))
+    assert found["low"] > 0.98
+
+
+def plain_bootstrap(targets: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> list[float]:
+    """The same by a loop that draws examples one set at a time."""
+    rng, found = np.random.default_rng(5), []
+    for _ in range(2000):
+        at = rng.integers(0, len(targets), len(targets))
+        phi = np.corrcoef([targets[at], ours[at], theirs[at]])[0]  # of two classes this is MCC
+        found.append(phi[1] - phi[2])
+    return np.quantile(found, [0.025, 0.975]).tolist()  # type: ignore[no-any-return]
+
+
+def test_the_interval_is_that_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 150)
+    ours = np.where(rng.random(150) < 0.85, targets, 1 - targets)
+    theirs = np.where(rng.random(150) < 0.7, targets, 1 - targets)
+
+    found = difference(Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="it")
+
+    assert found is not None
+    assert [found["low"], found["high"]] == pytest.approx(
+        plain_bootstrap(targets, ours, theirs), abs=0.02
+    )
+
+
+def test_95_of_100_intervals_hold_the_true_difference() -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):  # 85 % against 70 % right, classes of equal size: MCC 0.7 against 0.4
+        targets = rng.integers(0, 2, 200)
+        ours = np.where(rng.random(200) < 0.85, targets, 1 - targets)
+        theirs = np.where(rng.random(200) < 0.70, targets, 1 - targets)
+        truth = Truth(targets, "binary", 2)
+        found = difference(truth, hot(ours, 2), hot(theirs, 2), name="it", resamples=500)
+        assert found is not None
+        held += found["low"] <= 0.3 <= found["high"]
+    assert 180 <= held <= 199
+
+
+def test_examples_of_one_group_count_as_one() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.repeat(rng.integers(0, 2, 30), 20)  # 30 groups of 20 times the same
+    ours = np.where(np.repeat(rng.random(30) < 0.8, 20), targets, 1 - targets)
+    theirs = np.where(np.repeat(rng.random(30) < 0.6, 20), targets, 1 - targets)
+    groups = np.repeat([f"g{place}" for place in range(30)], 20).tolist()
+
+    apart = difference(Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="it")
+    together = difference(
+        Truth(targets, "binary", 2, groups), hot(ours, 2), hot(theirs, 2), name="it"
+    )
+
+    assert apart is not None
+    assert together is not None
+    assert together["difference"] == apart["difference"]
+    assert together["high"] - together["low"] > 3 * (apart["high"] - apart["low"])
+    assert "600 examples in 30 groups" in together["sentence"]
+
+
+def test_groups_of_one_are_examples() -> None:
+    targets, ours, theirs = drawn(60, 2, 0)
+    some = Truth(targets, "binary", 2, [f"g{place}" if place % 2 else None for place in range(60)])
+
+    found = difference(some, hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000)
+    plain = difference(
+        Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000
+    )
+
+    assert found is not None
+    assert plain is not None
+    assert (found["low"], found["high"]) == pytest.approx((plain["low"], plain["high"]), abs=0.02)
+
+
+def test_draws_in_parts_are_enough_and_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, ours, theirs = drawn(50, 3, 0)
+    truth = Truth(targets, "multiclass", 3)
+    whole = difference(truth, hot(ours, 3), hot(theirs, 3), name="it")
+    again = difference(truth, hot(ours, 3), hot(theirs, 3), name="it")
+    monkeypatch.setattr(differences, "_CELLS_AT_ONCE", 100)
+
+    parts = difference(truth, hot(ours, 3), hot(theirs, 3), name="it")
+
+    assert whole == again == parts
+
+
+@pytest.mark.parametrize("cost", [0, 10**9])
+def test_both_ways_to_draw_give_the_same_interval(
+    cost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, ours, theirs = drawn(80, 2, 4)
+    monkeypatch.setattr(differences, "_MULTINOMIAL_COST", cost)
+    truth = Truth(targets, "binary", 2)
+
+    found = difference(truth, hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000)
+
+    assert found is not None
+    assert [found["low"], found["high"]] == pytest.approx(
+        plain_bootstrap(targets, ours, theirs), abs=0.03
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [
+        ((0.95, 0.6), r"The model is ahead of the coin by 0\.\d\d MCC \(95 % interval 0\.\d\d to "),
+        ((0.6, 0.95), r"The model is behind the coin by 0\.\d\d MCC \(95 % interval -0\.\d\d to "),
+        ((0.8, 0.8), r"The model and the coin are not told apart: the difference is -?0\.\d\d MCC"),
+    ],
+)
+def test_the_sentence_says_who_is_ahead(right: tuple[float, float], words: str) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 300)
+    ours, theirs = (np.where(rng.random(300) < share, targets, 1 - targets) for share in right)
+
+    found = difference(Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="the coin")
+
+    assert found is not None
+    assert found["sentence"].endswith(", 300 examples).")
+    assert re.match(words, found["sentence"]), found["sentence"]
+
+
+def test_one_class_leaves_nothing_to_compare() -> None:
+    targets, ours, theirs = np.zeros(9, dtype=int), np.eye(2)[[0] * 9], np.eye(2)[[1] * 9]
+
+    assert difference(Truth(targets, "binary", 2), ours, theirs, name="it") is None
+
+
+def test_against_a_constant_answer_the_mcc_itself_is_the_difference() -> None:
+    targets, ours, _ = drawn(50, 2, 3)
+    constant = np.tile([0.6, 0.4], (50, 1))
+
+    found = difference(Truth(targets, "binary", 2), hot(ours, 2), constant, name="it")
+
+    assert found is not None
+    assert found["difference"] == pytest.approx(metrics.matthews_corrcoef(targets, ours))

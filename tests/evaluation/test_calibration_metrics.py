@@ -1,0 +1,97 @@
+"""Calibration error, Brier score and reliability, by hand and against scikit-learn."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn import metrics
+
+from rmt_genomics.evaluation.calibration_metrics import (
+    brier_score,
+    calibration_figures,
+    cross_fitted,
+    expected_calibration_error,
+    reliability,
+)
+from rmt_genomics.model.metrics import logits_of
+from rmt_genomics.prediction.calibration import Calibration
+
+FOUR = np.array([[0.95, 0.05], [0.92, 0.08], [0.42, 0.58], [0.0, 1.0]])
+TARGETS = np.array([0, 1, 1, 1])
+
+
+def test_bins_and_error_by_hand() -> None:
+    bins = reliability(FOUR, TARGETS, "binary")
+
+    assert [(each["low"], each["high"], each["n"]) for each in bins] == [(0.5, 0.6, 1), (0.9, 1, 3)]
+    assert [each["accuracy"] for each in bins] == [1.0, pytest.approx(2 / 3)]
+    assert [each["confidence"] for each in bins] == pytest.approx([0.58, (0.95 + 0.92 + 1) / 3])
+    expected = (0.42 + 3 * ((0.95 + 0.92 + 1) / 3 - 2 / 3)) / 4
+    assert expected_calibration_error(bins) == pytest.approx(expected)
+
+
+def test_with_several_labels_each_probability_is_a_decision() -> None:
+    rows, truth = np.array([[0.95, 0.15], [0.91, 0.15]]), np.array([[1, 0], [0, 1]])
+
+    low, high = reliability(rows, truth, "multilabel")
+
+    assert (low["n"], low["accuracy"], low["confidence"]) == (2, 0.5, pytest.approx(0.15))
+    assert (high["n"], high["accuracy"], high["confidence"]) == (2, 0.5, pytest.approx(0.93))
+
+
+def test_brier_by_hand() -> None:
+    expected = (0.05**2 + 0.92**2 + 0.42**2 + 0) / 4
+    assert brier_score(FOUR, TARGETS, "binary") == pytest.approx(expected)
+    assert brier_score(FOUR, TARGETS, "binary") == pytest.approx(
+        metrics.brier_score_loss(TARGETS, FOUR[:, 1])
+    )
+    three = np.array([[0.5, 0.3, 0.2]])
+    assert brier_score(three, np.array([0]), "multiclass") == pytest.approx(0.25 + 0.09 + 0.04)
+    assert brier_score(three, np.array([[1, 0, 1]]), "multilabel") == pytest.approx(
+        (0.25 + 0.09 + 0.64) / 3
+    )
+
+
+def too_sure(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(count, 2))
+    targets = (rng.random(count) > softmax(logits, axis=1)[:, 0]).astype(int)
+    return softmax(4 * logits, axis=1), targets
+
+
+def test_calibration_mends_what_was_too_sure() -> None:
+    rows, targets = too_sure(4000, 0)
+    unseen, answers = too_sure(4000, 1)
+    fitted = Calibration.fit(logits_of(rows, "binary"), targets, "binary", ("a", "b"))
+
+    found = calibration_figures(fitted, unseen, answers)
+
+    assert found["ece_before"] > 0.15
+    assert found["ece"] < 0.03
+    assert found["brier"] < found["brier_before"]
+    assert found["log_loss"] < found["log_loss_before"]
+    assert found["log_loss_before"] == pytest.approx(metrics.log_loss(answers, unseen))
+    assert sum(each["n"] for each in found["reliability"]) == 4000
+    assert (found["n"], found["fitted_on"]) == (4000, "validation")
+
+
+def test_no_example_is_calibrated_by_its_own_fit() -> None:
+    rows, targets = too_sure(200, 0)
+
+    calibrated = cross_fitted(rows, targets, "binary", ("a", "b"))
+
+    alone = Calibration.fit(logits_of(rows, "binary"), targets, "binary", ("a", "b"))
+    temperatures = logits_of(rows, "binary")[:, 0] - logits_of(rows, "binary")[:, 1]
+    temperatures /= logits_of(calibrated, "binary")[:, 0] - logits_of(calibrated, "binary")[:, 1]
+    used = np.unique(temperatures.round(6))
+    assert len(used) == 2
+    assert alone.temperature not in used
+    changed = targets.copy()
+    changed[0] = 1 - changed[0]  # its own label does not matter to what it is given
+    again = cross_fitted(rows, changed, "binary", ("a", "b"))
+    assert again[0].tolist() == calibrated[0].tolist()
+
+
+def test_one_example_is_left_as_it_is() -> None:
+    row = np.array([[0.3, 0.7]])
+
+    assert cross_fitted(row, np.array([1]), "binary", ("a", "b")).tolist() == row.tolist()

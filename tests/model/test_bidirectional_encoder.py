@@ -1,0 +1,120 @@
+"""Laws 2 and 3: the other strand swaps the halves, and company changes nothing."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.dna import encode, reverse_complement
+from rmt_genomics.model.batching import pad
+from rmt_genomics.model.pooling import POOLINGS
+from tests.model.toys import toy
+
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+batches = st.lists(st.text(alphabet="ACGTN", min_size=1, max_size=40), min_size=1, max_size=3)
+poolings = st.sampled_from(sorted(POOLINGS))
+tokenizers = st.sampled_from(
+    [
+        {},
+        {"stem_pool": 3},
+        {"tokenizer_kind": "kmer", "k": 3},
+        {"tokenizer_kind": "kmer", "k": 3, "stride": 2, "stem_pool": 2},
+    ]
+)
+
+
+@given(sequences=batches, pooling=poolings, tokenizer=tokenizers)
+def test_the_other_strand_swaps_the_halves(
+    sequences: list[str], pooling: str, tokenizer: dict[str, object]
+) -> None:
+    model = toy(pooling=pooling, **tokenizer)
+    here = model.features(*pad([encode(each) for each in sequences]))
+    there = model.features(*pad([encode(reverse_complement(each)) for each in sequences]))
+    torch.testing.assert_close(there, here.roll(8, dims=-1), **EXACT)
+
+
+def test_two_different_strands_are_told_apart() -> None:
+    """The check can fail: the halves themselves differ."""
+    first, second = toy().features(*pad([encode("AACCGTTAGGA")])).chunk(2, dim=-1)
+    assert not torch.allclose(first, second)
+
+
+@given(sequences=batches)
+def test_with_the_symmetric_head_both_strands_have_equal_logits(sequences: list[str]) -> None:
+    model = toy(strand_head="symmetric")
+    here = model(*pad([encode(each) for each in sequences]))
+    there = model(*pad([encode(reverse_complement(each)) for each in sequences]))
+    torch.testing.assert_close(there, here, **EXACT)
+
+
+def test_the_symmetric_head_is_exact_to_the_last_bit() -> None:
+    head = toy(strand_head="symmetric").head
+    encoding = torch.randn(4, 16, dtype=torch.float64)
+    assert torch.equal(head(encoding), head(encoding.roll(8, dims=-1)))
+
+
+@given(sequences=batches, pooling=poolings, tokenizer=tokenizers)
+def test_company_changes_nothing(
+    sequences: list[str], pooling: str, tokenizer: dict[str, object]
+) -> None:
+    model = toy(pooling=pooling, **tokenizer)
+    together = model(*pad([encode(each) for each in sequences]))
+    for row, sequence in enumerate(sequences):
+        alone = model(*pad([encode(sequence)]))
+        torch.testing.assert_close(together[row : row + 1], alone, **EXACT)
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+def test_replay_unroll_and_streaming_give_one_answer(pooling: str) -> None:
+    model = toy(pooling=pooling)
+    batch = pad([encode("ACGTTGCANN" * 8), encode("GATTACA")])
+    gradients = []
+    for use_replay in (True, False):
+        model.zero_grad()
+        logits = model(*batch, replay=use_replay)
+        logits.square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(model(*batch), logits, **EXACT)
+
+
+@pytest.mark.parametrize("pooling", sorted(POOLINGS))
+def test_streaming_in_many_chunks_equals_one(pooling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = toy(pooling=pooling), pad([encode("ACGTTGCANN" * 9), encode("GATTACAG")])
+    with torch.no_grad():
+        whole = model(*batch)
+        monkeypatch.setattr("rmt_genomics.model.bidirectional_encoder.SEGMENTS_AT_ONCE", 4)
+        torch.testing.assert_close(model(*batch), whole, **EXACT)
+
+
+def test_beyond_a_few_segments_replay_is_on_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[str] = []
+    for name in ("replay", "unroll"):
+        real = getattr(
+            __import__("rmt_genomics.model.bidirectional_encoder", fromlist=[name]), name
+        )
+
+        def spy(*args: object, name: str = name, real: object = real, **kwargs: object) -> object:
+            used.append(name)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(f"rmt_genomics.model.bidirectional_encoder.{name}", spy)
+    model = toy()
+    model(*pad([encode("ACGT" * 3)]))
+    model(*pad([encode("ACGT" * 20)]))
+    model(*pad([encode("ACGT" * 20)]), replay=False)
+    model(*pad([encode("ACGT" * 3)]), bptt_depth=1)
+    assert used == ["unroll", "replay", "unroll", "replay"]
+
+
+def test_bptt_depth_stops_the_gradient() -> None:
+    model, batch = toy(), pad([encode("ACGTTG" * 8)])
+    found = []
+    for depth in (None, 2):
+        model.zero_grad()
+        model(*batch, bptt_depth=depth).square().sum().backward()
+        found.append(model.encoder.step.embed.embedding.weight.grad)
+    assert not torch.allclose(*found)

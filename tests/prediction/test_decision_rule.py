@@ -1,0 +1,81 @@
+"""What is made of probabilities: labels, abstention, sets of labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rmt_genomics.errors import CheckpointError, ConfigError
+from rmt_genomics.prediction.calibration import Calibration
+from rmt_genomics.prediction.predictor import DecisionRule, find_calibration
+from tests.model.toys import toy
+from tests.prediction.toys import saved_model
+
+ROWS = np.array([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25]])
+CALIBRATION = Calibration("multiclass", ("a", "b", "c"), 2.0, np.linspace(0, 0.7, 9))
+
+
+def test_a_score_below_what_is_asked_names_no_label() -> None:
+    found = DecisionRule(abstain_below=0.5).answer(toy(), ROWS)
+
+    assert [(label, score) for label, score, *_ in found] == [("a", 0.7), ("abstain", 0.4)]
+
+
+def test_the_score_that_was_asked_for_is_enough() -> None:
+    assert DecisionRule(abstain_below=0.4).answer(toy(), ROWS)[1][0] == "a"
+
+
+def test_a_multi_label_row_without_a_label_does_not_abstain() -> None:
+    ((label, score, *_),) = DecisionRule(abstain_below=0.9).answer(
+        toy(task="multilabel"), np.array([[0.1, 0.2, 0.3]])
+    )
+
+    assert (label, score) == ("", None)
+
+
+def test_calibrated_probabilities_are_those_of_the_calibration() -> None:
+    found = DecisionRule(calibrated=True, calibration=CALIBRATION).answer(toy(), ROWS)
+
+    np.testing.assert_array_equal(np.stack([row for *_, row, _ in found]), CALIBRATION.apply(ROWS))
+    assert found[0][1] == CALIBRATION.apply(ROWS)[0, 0] < 0.7
+
+
+def test_sets_of_labels_are_those_of_the_calibration_for_the_models_own_probabilities() -> None:
+    sets = CALIBRATION.label_sets(ROWS, 0.8)
+
+    for calibrated in (False, True):
+        answers = DecisionRule(coverage=0.8, calibrated=calibrated, calibration=CALIBRATION)
+        assert [labels for *_, labels in answers.answer(toy(), ROWS)] == sets
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 90.0])
+@pytest.mark.parametrize("name", ["abstain_below", "coverage"])
+def test_a_share_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{name.replace('_', '-')} is {value}, but must be abo"):
+        DecisionRule(**{name: value})
+
+
+def test_a_class_named_abstain_is_not_confused_with_it() -> None:
+    model = toy(classes=("abstain", "b", "c"))
+
+    with pytest.raises(ConfigError, match="the model has a class named 'abstain'"):
+        DecisionRule(abstain_below=0.5).check(model.config)
+    DecisionRule().check(model.config)
+
+
+def test_a_model_without_a_calibration_is_named(tmp_path: Path) -> None:
+    model = saved_model(tmp_path / "model")
+
+    with pytest.raises(CheckpointError, match=r"model: has no calibration\.json, but --calibrated"):
+        find_calibration(model, toy().config)
+
+
+def test_a_calibration_of_other_classes_is_refused(tmp_path: Path) -> None:
+    model = saved_model(tmp_path / "model")
+    CALIBRATION.save(model)
+
+    with pytest.raises(
+        CheckpointError, match=r"has the classes a, b, c \(multiclass\), but the mo"
+    ):
+        find_calibration(model, toy(classes=("at", "gc"), task="binary").config)
+    assert find_calibration(model, toy().config).temperature == 2.0

@@ -1,0 +1,82 @@
+"""Shares of the predictions, joined again: each row once, in input order, or an error."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics.errors import DataError
+from rmt_genomics.prediction.output_formats import PredictionTable
+from rmt_genomics.prediction.sharding import ShardHeader, joined_lines
+
+LAYOUT = PredictionTable(("a", "b"))
+
+
+def write(
+    folder: Path, rows: list[list[int]], *, model: str = "m", total: int | None = None
+) -> list[Path]:
+    """Write one shard for each list of rows."""
+    paths = []
+    for number, share in enumerate(rows, start=1):
+        shard = ShardHeader(LAYOUT, number, len(rows), {"model": model})
+        lines = [*shard.header(), *(shard.line(row, f"r{row}\tx") for row in share)]
+        lines.append(shard.footer(sum(map(len, rows)) if total is None else total))
+        paths.append(folder / f"{model}{number}")
+        paths[-1].write_text("".join(f"{line}\n" for line in lines))
+    return paths
+
+
+@given(owners=st.lists(st.integers(0, 3), max_size=20))
+def test_joined_shards_are_the_whole_in_order(
+    tmp_path_factory: pytest.TempPathFactory, owners: list[int]
+) -> None:
+    rows = [[row for row, owner in enumerate(owners) if owner == each] for each in range(4)]
+    paths = write(tmp_path_factory.mktemp("shards"), rows)
+
+    found = list(joined_lines(list(np.random.default_rng(0).permutation(paths))))
+
+    assert found == [*LAYOUT.header(), *(f"r{row}\tx" for row in range(len(owners)))]
+
+
+def test_a_shard_that_is_missing_doubled_or_of_another_run_is_named(tmp_path: Path) -> None:
+    one, two, three = write(tmp_path, [[0], [1], [2]])
+    other = write(tmp_path, [[0], [1], [2]], model="other")[2]
+
+    with pytest.raises(DataError, match="m1: is one of 3 shards, but shard 2, 3 is not among"):
+        list(joined_lines([one]))
+    with pytest.raises(DataError, match=r"m1: is shard 1/3, but so is .*m1\. Give each"):
+        list(joined_lines([one, two, one]))
+    with pytest.raises(DataError, match=r"other3: is of another run than .*m1, but"):
+        list(joined_lines([one, two, other]))
+    with pytest.raises(DataError, match="m4: there is no such file, but it must be a shard"):
+        list(joined_lines([one, two, three, tmp_path / "m4"]))
+
+
+@pytest.mark.parametrize("lines_left", [1, 2, 3])
+def test_a_cut_shard_is_named(tmp_path: Path, lines_left: int) -> None:
+    one, two = write(tmp_path, [[0], [1]])
+    two.write_text("".join(two.read_text().splitlines(keepends=True)[:lines_left]))
+
+    with pytest.raises(DataError, match="m2: the shard is cut, but must end with its number of"):
+        list(joined_lines([one, two]))
+
+
+@pytest.mark.parametrize("content", ["", "record\tlength\n", "#rmt-genomics shard 1 of 2\n"])
+def test_a_file_that_is_no_shard_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.tsv").write_text(content)
+
+    with pytest.raises(DataError, match=r"a\.tsv: is no shard, but must be a file that predict"):
+        list(joined_lines([tmp_path / "a.tsv"]))
+
+
+def test_rows_that_do_not_add_up_are_an_error(tmp_path: Path) -> None:
+    for rows, words in (
+        ([[0, 1], [1]], "row 1 is there twice"),
+        ([[0], [2]], "row 1 is missing"),
+    ):
+        with pytest.raises(DataError, match=f"{words}, but the shards must hold each row once"):
+            list(joined_lines(write(tmp_path, rows)))
+    with pytest.raises(DataError, match="says that there are 3 rows, but the shards hold 2"):
+        list(joined_lines(write(tmp_path, [[0], [1]], total=3)))

@@ -1,0 +1,130 @@
+"""Lines that outlive a kill, and no line of anything else."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt_genomics import atomic_io as growing
+from rmt_genomics.atomic_io import check_part, part_of, resumable_file
+from rmt_genomics.errors import ConfigError
+
+KEY = {"model": "m", "step": None}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def stop_after(path: Path, *lines: str, error: BaseException, resume: bool = True) -> None:
+    with resumable_file(path, KEY, resume=resume) as file:
+        for line in lines:
+            file.write(line)
+        raise error
+
+
+def test_a_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+
+    with resumable_file(path, KEY, resume=False) as file:
+        file.write("one")
+        assert part_of(path).read_text() == "one\n"
+        assert not path.exists()
+
+    assert names(tmp_path) == ["a.tsv"]
+
+
+def test_it_goes_on_where_it_ended(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    with pytest.raises(ZeroDivisionError):
+        stop_after(path, "one", "two", error=ZeroDivisionError())
+
+    with resumable_file(path, KEY, resume=True) as file:
+        assert list(file.lines()) == ["one", "two"]
+        file.write("three")
+
+    assert path.read_text() == "one\ntwo\nthree\n"
+    assert names(tmp_path) == ["a.tsv"]
+
+
+@given(cut=st.integers(0, 12), at_once=st.integers(1, 5))
+def test_a_line_cut_in_the_middle_is_written_anew(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, at_once: int
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "a.tsv"
+    with pytest.raises(ZeroDivisionError):
+        stop_after(path, "one", "two", "four", error=ZeroDivisionError())
+    os.truncate(part_of(path), cut)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(growing, "_BYTES_AT_ONCE", at_once)
+        with resumable_file(path, KEY, resume=True) as file:
+            left = list(file.lines())
+            for line in ["one", "two", "four"][len(left) :]:
+                file.write(line)
+
+    assert path.read_text() == "one\ntwo\nfour\n"
+    assert len(left) == "one\ntwo\nfour\n"[:cut].count("\n")
+
+
+def test_an_error_leaves_nothing_unless_it_is_to_be_gone_on_with(tmp_path: Path) -> None:
+    for resume, left in ((False, []), (True, ["a.tsv.part", "a.tsv.part.json"])):
+        with pytest.raises(ZeroDivisionError):
+            stop_after(tmp_path / "a.tsv", "one", error=ZeroDivisionError(), resume=resume)
+        assert names(tmp_path) == left
+
+
+def test_control_c_leaves_the_lines_and_says_how_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match=r"a\.tsv\.part holds what was done\..*--resume"):
+        stop_after(tmp_path / "a.tsv", "one", error=KeyboardInterrupt(), resume=False)
+
+    assert part_of(tmp_path / "a.tsv").read_text() == "one\n"
+
+
+def test_lines_of_another_job_are_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    with pytest.raises(ZeroDivisionError):
+        stop_after(path, "one", error=ZeroDivisionError())
+
+    with (
+        pytest.raises(ConfigError, match=r"a\.tsv\.part: was begun with model 'm', but .* 'other'"),
+        resumable_file(path, {**KEY, "model": "other"}, resume=True),
+    ):
+        pass
+
+    assert part_of(path).read_text() == "one\n"
+
+
+def test_lines_that_would_be_lost_are_asked_about(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    check_part(path, resume=False, overwrite=False)
+    part_of(path).write_text("one\n")
+
+    with pytest.raises(ConfigError, match=r"a\.tsv\.part: a run that was stopped has left 4 bytes"):
+        check_part(path, resume=False, overwrite=False)
+    check_part(path, resume=True, overwrite=False)
+    check_part(path, resume=False, overwrite=True)
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+
+    with resumable_file(path, KEY, resume=True) as file:
+        file.write("one")
+        with (
+            pytest.raises(ConfigError, match=r"a\.tsv\.part: another process is writing it"),
+            resumable_file(path, KEY, resume=True),
+        ):
+            pass
+
+    assert path.read_text() == "one\n"
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.tsv'") as caught:
+        stop_after(tmp_path / "a.tsv", error=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    assert caught.value.errno == errno.ENOSPC
