@@ -1,13 +1,15 @@
 """Training on an NVIDIA GPU: bp/s, share of the bf16 matrix rate and peak memory, by length.
 
-    python benchmarks/gpu.py [--compile]
+    python benchmarks/gpu.py [--compile] [--presets base] [--batches 1 16]
 
-Both strands of one sequence (or ``--batch`` many), bf16, segment replay; and full attention over
-the whole sequence until it no longer fits, or beyond ``--longest-full``. Needs a CUDA device.
+Both strands of ``--batches`` sequences at once, bf16, segment replay; and full attention over the
+whole sequence until it no longer fits, or beyond ``--longest-full``. Needs a CUDA device. In a
+clone that is not installed: ``PYTHONPATH=. python benchmarks/gpu.py``.
 """
 
 import argparse
 from collections.abc import Callable
+from itertools import product
 from statistics import median
 
 import torch
@@ -28,44 +30,47 @@ def main() -> None:
         "--lengths", type=int, nargs="+", default=[1024, 16_384, 131_072, 1_048_576, 4_194_304]
     )
     parser.add_argument("--longest-full", type=int, default=131_072, help="bp at once")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--compile", action="store_true", help="torch.compile the layers")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("This benchmark needs a CUDA device, and torch sees none on this machine.")
     limit = _matrix_rate()
     print(
-        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, batch {options.batch} x 2 "
-        f"strands, bf16; a large matrix product reaches {limit / 1e12:.0f} TFLOP/s; "
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}, both strands, bf16; "
+        f"a large matrix product reaches {limit / 1e12:.0f} TFLOP/s; "
         f"compiled: {options.compile}; medians of {ROUNDS}\n"
     )
-    print("| model | bp | bp/s | share of matrix rate | peak memory |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, length, segment in [
-        *((name, length, 512) for name in PRESETS for length in options.lengths),
-        *(
-            (name, length, length)
-            for name in PRESETS
-            for length in options.lengths
-            if length <= options.longest_full
-        ),
-    ]:
+    print("| model | bp | batch | bp/s | fraction of matrix rate | peak memory |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    full = [length for length in options.lengths if length <= options.longest_full]
+    for name, batch, (length, segment) in product(
+        options.presets,
+        options.batches,
+        [*((length, 512) for length in options.lengths), *((length, length) for length in full)],
+    ):
         label = name if segment == 512 else f"{name}, full attention"
+        start = f"| {label} | {length:,} | {batch}"
         try:
-            print(_row(label, PRESETS[name], length, segment, limit, options))
+            figures = _figures(
+                PRESETS[name], length, segment, batch, limit, compiled=options.compile
+            )
         except torch.cuda.OutOfMemoryError:
-            print(f"| {label} | {length:,} | - | - | does not fit |")
+            figures = "- | - | does not fit"
+        print(f"{start} | {figures} |", flush=True)
 
 
-def _row(
-    label: str,
+def _figures(
     preset: tuple[int, int, int, int],
     length: int,
     segment: int,
+    batch: int,
     limit: float,
-    options: argparse.Namespace,
+    *,
+    compiled: bool,
 ) -> str:
-    """Measure one model at one length."""
+    """Measure one model at one length and batch size."""
     rotation_of.cache_clear()  # tables of earlier rows, on the device
     torch.cuda.empty_cache()
     dim, depth, heads, memory = preset
@@ -81,7 +86,7 @@ def _row(
         stem_width=11,
     )
     model = SegmentTransformer(config).cuda()
-    rows = 2 * options.batch
+    rows = 2 * batch
     tokens = torch.randint(0, 5, (rows, length), dtype=torch.uint8, device="cuda")
     segments = Segments(tokens, [length] * rows, segment, config.halo)
 
@@ -92,16 +97,13 @@ def _row(
         model.zero_grad()
 
     flops = _flops(model, segments, rows)
-    if options.compile:
+    if compiled:
         model.layers.compile()  # as training.compile does
     step()
     torch.cuda.reset_peak_memory_stats()
     seconds = median(_seconds(step) for _ in range(ROUNDS))
     peak = torch.cuda.max_memory_allocated() / 2**30
-    return (
-        f"| {label} | {length:,} | {options.batch * length / seconds:,.0f} "
-        f"| {flops / seconds / limit:.1%} | {peak:.2f} GiB |"
-    )
+    return f"{batch * length / seconds:,.0f} | {flops / seconds / limit:.1%} | {peak:.2f} GiB"
 
 
 def _flops(model: SegmentTransformer, segments: Segments, rows: int) -> float:
