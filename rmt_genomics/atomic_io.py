@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from rmt_genomics.errors import ConfigError, DataError
 
@@ -63,6 +64,53 @@ def remove_folder(target: Path) -> None:
         pass  # another process has removed it
     finally:
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class HashingReader(io.RawIOBase):
+    """A binary file that is hashed while it is read, so that it need not be read twice.
+
+    Args:
+        file: The open file, which is read front to back only; closed together with this one.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.num_bytes = 0
+        """How many bytes have been read so far."""
+
+    def readable(self) -> bool:
+        """Return True; without it ``io.BufferedReader`` refuses this object."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a writable buffer; return the number of bytes, 0 at the end of the file."""
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        self._sha256.update(content)
+        self.num_bytes += len(content)
+        return len(content)
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of the bytes read so far, as hexadecimal digits."""
+        return self._sha256.hexdigest()
+
+    def close(self) -> None:
+        """Close the file, too."""
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def sync(handle: IO[Any]) -> None:

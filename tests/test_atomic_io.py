@@ -1,12 +1,21 @@
 """Files appear whole or not at all, and never in the place of others unasked."""
 
 import errno
+import hashlib
+import io
 import os
 from pathlib import Path
 
 import pytest
 
-from rmt_genomics.atomic_io import check_new_file, check_new_folder, whole_file, write_text
+from rmt_genomics.atomic_io import (
+    HashingReader,
+    check_new_file,
+    check_new_folder,
+    sha256_of_file,
+    whole_file,
+    write_text,
+)
 from rmt_genomics.errors import ConfigError
 
 
@@ -111,3 +120,35 @@ def test_where_stdout_will_do_it_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"stdout: is a link to .*Leave --out out to write to st"):
         check_new_file(tmp_path / "stdout", inputs=[], overwrite=True, or_stdout=True)
+
+
+def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.fa").write_bytes(b">a\nACGT\n")
+
+    assert sha256_of_file(tmp_path / "a.fa") == hashlib.sha256(b">a\nACGT\n").hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_003])
+def test_a_file_is_hashed_while_it_is_read(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.bin"
+    content = bytes(index % 251 for index in range(size))
+    path.write_bytes(content)
+
+    reader = HashingReader(path.open("rb"))
+    with io.BufferedReader(reader, 4096) as buffered:
+        assert buffered.read() == content
+
+    assert reader.hexdigest() == sha256_of_file(path)
+    assert reader.num_bytes == size
+
+
+def test_the_checksum_of_a_half_read_file_is_that_of_the_bytes_read(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"ACGTACGT")
+    file = (tmp_path / "a.bin").open("rb")
+    reader = HashingReader(file)
+
+    assert reader.read(3) == b"ACG"
+    assert reader.hexdigest() == hashlib.sha256(b"ACG").hexdigest()
+
+    reader.close()
+    assert file.closed

@@ -17,7 +17,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from rmt_genomics.atomic_io import build_folder, default_cache, key_of, remove_folder, sync
+from rmt_genomics.atomic_io import (
+    build_folder,
+    default_cache,
+    key_of,
+    remove_folder,
+    sha256_of_file,
+    sync,
+)
 from rmt_genomics.datasets.label_checks import did_you_mean
 from rmt_genomics.dna.alphabet import Codes, reverse_complement_codes
 from rmt_genomics.dna.compression import explain_reading
@@ -167,8 +174,8 @@ def _sha256_of(files: Sequence[Path]) -> str:
             raise DataError(
                 f"{file}: is no file on a disk, but is read twice. Save it to a file first."
             )
-        with explain_reading(file), file.open("rb") as handle:
-            sums.append(hashlib.file_digest(handle, "sha256").hexdigest())
+        with explain_reading(file):
+            sums.append(sha256_of_file(file))
     if len(files) == 1:
         return sums[0]
     lines = [f"{each}  {file.name}\n" for each, file in zip(sums, files, strict=True)]

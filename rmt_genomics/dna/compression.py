@@ -47,7 +47,7 @@ def packing_of(path: Path) -> Packing:
 
 @contextmanager
 def open_unpacked(
-    path: Path, raw: BinaryIO | None = None, *, what: str = "a sequence file"
+    path: Path, raw: BinaryIO | io.RawIOBase | None = None, *, what: str = "a sequence file"
 ) -> Iterator[Unpacked]:
     """Open a plain, gzip or bgzip file to read its unpacked bytes, front to back.
 

@@ -136,7 +136,7 @@ def read_records(path: Path) -> Iterator[Record]:
         yield record
 
 
-def read_encoded(path: Path, raw: BinaryIO | None = None) -> Iterator[EncodedRecord]:
+def read_encoded(path: Path, raw: BinaryIO | io.RawIOBase | None = None) -> Iterator[EncodedRecord]:
     """Read records as base codes; letters are checked on the way.
 
     Args:
@@ -171,7 +171,7 @@ def _in_record(path: Path, record: Record, error: DataError) -> DataError:
 
 
 def _parse(
-    path: Path, raw: BinaryIO | None, reader: Callable[[Format], _Read[_Any]]
+    path: Path, raw: BinaryIO | io.RawIOBase | None, reader: Callable[[Format], _Read[_Any]]
 ) -> Iterator[_Any]:
     """Read records and check everything but their letters; none is held when the next is read."""
     first_places: dict[str, int] = {}

@@ -1,12 +1,16 @@
 """One job of prediction: what is read, what is asked of it, and how the answers stand in text."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rmt_genomics.atomic_io import ResumableFile, resumable_file, whole_file
+from rmt_genomics.atomic_io import (
+    ResumableFile,
+    resumable_file,
+    sha256_of_file,
+    whole_file,
+)
 from rmt_genomics.dna import EncodedRecord, sequence_files
 from rmt_genomics.dna.compression import explain_reading
 from rmt_genomics.errors import ConfigError
@@ -84,9 +88,9 @@ class PredictionConfig:
         asked = asdict(replace(self.answers, calibration=None))
         return {
             "format": _KEY_FORMAT,
-            "model": sha256_of(model),
-            "sequences": sha256_of(files),
-            "intervals": sha256_of([self.reading.intervals] if self.reading.intervals else []),
+            "model": _checksums(model),
+            "sequences": _checksums(files),
+            "intervals": _checksums([self.reading.intervals] if self.reading.intervals else []),
             "window": self.reading.window,
             "step": self.reading.step or self.reading.window,
             "output": self.format,
@@ -212,10 +216,9 @@ def _can_be_read_again(job: PredictionConfig) -> bool:
     return all(str(each) != "-" and (each.is_file() or each.is_dir()) for each in job.reading.fasta)
 
 
-def sha256_of(paths: Sequence[Path]) -> list[str]:
-    """Return the SHA-256 of the bytes of each file."""
+def _checksums(paths: Sequence[Path]) -> list[str]:
     sums = []
     for path in paths:
-        with explain_reading(path), path.open("rb") as file:
-            sums.append(hashlib.file_digest(file, "sha256").hexdigest())
+        with explain_reading(path):
+            sums.append(sha256_of_file(path))
     return sums
