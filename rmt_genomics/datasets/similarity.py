@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
+from rmt_genomics.dna.kmers import canonical_kmers
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import RMTGenomicsWarning
 
@@ -69,47 +70,6 @@ def sketch(store: EncodedStore, intervals: Sequence[Interval]) -> Sketches:
         kept_owners.append(owners[starts])
     hashes, owners = _sorted_once(np.concatenate(kept_hashes), np.concatenate(kept_owners))
     return Sketches(k, scale, hashes, owners, np.bincount(owners, minlength=len(intervals)))
-
-
-def canonical_kmers(codes: Codes, k: int) -> Hashes:
-    """Return each k-mer or its reverse complement, whichever is smaller, as a number.
-
-    Args:
-        codes: Base codes without N.
-        k: Bases in a k-mer, at most 31; two bits a base.
-
-    Examples:
-        >>> from rmt_genomics.dna.alphabet import encode
-        >>> canonical_kmers(encode("AAC"), 2).tolist(), canonical_kmers(encode("GTT"), 2).tolist()
-        ([0, 1], [1, 0])
-    """
-    forward = codes.astype(np.uint64)
-    reverse = np.uint64(3) - forward
-    joined: tuple[Hashes, Hashes] | None = None
-    width = joined_width = 1
-    # From k-mers of width 1, 2, 4, ...: those that k is the sum of are put side by side.
-    while True:
-        if k & width:
-            if joined is None:
-                joined, joined_width = (forward, reverse), width
-            else:
-                joined = _side_by_side(joined, joined_width, (forward, reverse), width)
-                joined_width += width
-        if joined_width == k and joined is not None:
-            return np.minimum(*joined)
-        forward, reverse = _side_by_side((forward, reverse), width, (forward, reverse), width)
-        width *= 2
-
-
-def _side_by_side(
-    left: tuple[Hashes, Hashes], left_width: int, right: tuple[Hashes, Hashes], right_width: int
-) -> tuple[Hashes, Hashes]:
-    """Join k-mers of two widths; on the other strand the right one comes first."""
-    count = max(0, len(right[0]) - left_width)
-    there = slice(left_width, left_width + count)
-    forward = (left[0][:count] << np.uint64(2 * right_width)) | right[0][there]
-    reverse = (right[1][there] << np.uint64(2 * left_width)) | left[1][:count]
-    return forward, reverse
 
 
 def _pieces(

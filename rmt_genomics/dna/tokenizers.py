@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmt_genomics.dna.alphabet import LETTERS, UNKNOWN, Codes
+from rmt_genomics.dna.kmers import number_kmers
 from rmt_genomics.errors import ConfigError
 
 _KINDS = ("base", "kmer")
@@ -86,9 +87,11 @@ class Tokenizer:
         """
         if self.kind == "base":
             return codes
-        num_kmers, tail_start = self._cut(len(codes))
+        _, tail_start = self._cut(len(codes))
+        kmers, has_unknown = number_kmers(codes, self.k, stride=self.stride)
+        kmers[has_unknown] = 4**self.k + UNKNOWN
         letters = codes[tail_start:].astype(np.int32) + 4**self.k
-        tokens = np.concatenate([self._kmers(codes, num_kmers), letters])
+        tokens = np.concatenate([kmers, letters])
         return tokens.astype(np.uint8) if self.vocabulary_size <= 256 else tokens
 
     def _cut(self, length_bp: int) -> tuple[int, int]:
@@ -97,18 +100,3 @@ class Tokenizer:
             return 0, 0
         num_kmers = (length_bp - self.k) // self.stride + 1
         return num_kmers, (num_kmers - 1) * self.stride + self.k
-
-    def _kmers(self, codes: Codes, num_kmers: int) -> npt.NDArray[np.int32]:
-        """Number every k-mer in base 4, its first letter being the highest digit."""
-        numbers = np.zeros(num_kmers, dtype=np.int32)
-        has_unknown = np.zeros(num_kmers, dtype=bool)
-        if num_kmers == 0:
-            return numbers
-        span = (num_kmers - 1) * self.stride + 1
-        for place in range(self.k):
-            letter = codes[place : place + span : self.stride]
-            numbers *= 4
-            numbers += letter
-            has_unknown |= letter == UNKNOWN
-        numbers[has_unknown] = 4**self.k + UNKNOWN
-        return numbers

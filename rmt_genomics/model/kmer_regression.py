@@ -9,7 +9,6 @@ Dimensions: n sequences, f k-mers (``kmer_shares``), c classes.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ import torch
 
 from rmt_genomics.atomic_io import whole_file
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
+from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
 from rmt_genomics.model.kmer_features import count_words
 from rmt_genomics.model.metrics import probabilities_of
 
 K = 4
-_BLOCK_BP = 1 << 20
 _LARGE = 1 << 25  # shares (n * f) beyond which half the memory and time matters more than digits
 
 
@@ -43,7 +42,7 @@ class Kmers:
         """Number of k-mers that are told apart: f."""
         if self.orf_codons is not None:
             return int(len(AMINO_ACID_CLASSES) ** self.k)
-        return int(_canonical(self.k).max()) + 1
+        return num_canonical_kmers(self.k)
 
     def frequencies(self, codes: np.ndarray) -> np.ndarray:
         """Return the share of each k-mer in one sequence of base codes, of any length.
@@ -91,36 +90,9 @@ def kmer_frequencies(codes: np.ndarray, k: int = K) -> np.ndarray:
         >>> kmer_frequencies(np.array([0, 0, 3, 1], dtype=np.uint8), k=1)  # A/T, C/G
         array([0.75, 0.25])
     """
-    counts = np.zeros(4**k, dtype=np.int64)
-    for start in range(0, len(codes) - k + 1, _BLOCK_BP):
-        counts += _count(codes[start : start + _BLOCK_BP + k - 1], k)
-    merged = np.bincount(_canonical(k), weights=counts)
-    shares: np.ndarray = merged / max(1.0, merged.sum())
+    counts = count_canonical_kmers(codes, k)
+    shares: np.ndarray = counts / max(1.0, counts.sum())
     return shares
-
-
-def _count(codes: np.ndarray, k: int) -> np.ndarray:
-    """Count all k-mers of a block by their number, the first base most significant."""
-    size = len(codes) - k + 1
-    ids = np.zeros(size, dtype=np.int32)
-    is_known = np.ones(size, dtype=bool)
-    for offset in range(k):
-        letters = codes[offset : offset + size]
-        ids = ids * 4 + letters
-        is_known &= letters < 4
-    return np.bincount(ids[is_known], minlength=4**k)
-
-
-@cache
-def _canonical(k: int) -> np.ndarray:
-    """Return for each k-mer the place of its canonical form."""
-    kmers = np.arange(4**k)
-    other = np.zeros_like(kmers)
-    rest = kmers.copy()
-    for _ in range(k):
-        other = other * 4 + (3 - rest % 4)
-        rest //= 4
-    return np.unique(np.minimum(kmers, other), return_inverse=True)[1]
 
 
 FILE_NAME = "kmer_logistic.safetensors"

@@ -6,27 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import similarity as module
-from rmt_genomics.datasets.similarity import canonical_kmers, sketch
-from rmt_genomics.dna import encode, reverse_complement
+from rmt_genomics.datasets.similarity import sketch
+from rmt_genomics.dna import reverse_complement
 from rmt_genomics.dna.record_types import Interval
 from tests.datasets.toys import MemoryStore, dna
+from tests.dna.plain_kmers import canonical_numbers
 
 letters = st.text("ACGTN", min_size=1, max_size=80)
-
-
-def as_number(kmer: str) -> int:
-    return int("".join(str("ACGT".index(letter)) for letter in kmer), base=4)
-
-
-def plain_kmers(sequence: str, k: int) -> list[int]:
-    """The slow twin: letter by letter."""
-    kmers = [sequence[at : at + k] for at in range(len(sequence) - k + 1)]
-    return [min(as_number(kmer), as_number(reverse_complement(kmer))) for kmer in kmers]
-
-
-@given(st.text("ACGT", max_size=60), st.integers(1, 31))
-def test_kmers_are_those_of_the_slow_twin(sequence: str, k: int) -> None:
-    assert canonical_kmers(encode(sequence), k).tolist() == plain_kmers(sequence, k)
 
 
 def whole(store: MemoryStore) -> list[Interval]:
@@ -41,7 +27,8 @@ def test_each_kmer_without_n_is_kept_once_a_sequence_when_all_are(sequences: lis
 
     assert (found.k, found.scale) == (15, 1)
     expected = [
-        {kmer for part in each.split("N") for kmer in plain_kmers(part, 15)} for each in sequences
+        {kmer for part in each.split("N") for kmer in canonical_numbers(part, 15)}
+        for each in sequences
     ]
     assert found.sizes.tolist() == list(map(len, expected))
     assert np.all(found.hashes[1:] >= found.hashes[:-1])

@@ -43,7 +43,7 @@ def test_both_strands_have_the_same_frequencies(letters: str) -> None:
 def test_the_size_of_blocks_changes_nothing(letters: str, block: int) -> None:
     expected = kmer_frequencies(encode(letters))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kmer_shares, "_BLOCK_BP", block)
+        patch.setattr("rmt_genomics.dna.kmers._BLOCK_BP", block)
         assert kmer_frequencies(encode(letters)).tolist() == expected.tolist()
 
 

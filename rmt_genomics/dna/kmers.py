@@ -1,0 +1,130 @@
+"""k-mers as numbers: k bases in a row, read in base 4, the first base being the highest digit.
+
+A k-mer and its reverse complement are the same stretch of DNA, read on one strand or the other. The
+smaller of the two numbers is their *canonical* form, so counts of canonical k-mers do not depend on
+the strand. A k-mer that contains an N has no number.
+"""
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from rmt_genomics.dna.alphabet import UNKNOWN, Codes
+
+KmerNumbers = npt.NDArray[np.uint64]
+
+_BLOCK_BP = 1 << 20
+
+
+def number_kmers(
+    codes: Codes, k: int, *, stride: int = 1
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Number the k-mers of a sequence from 0 (AA..A) to ``4**k - 1`` (TT..T).
+
+    Args:
+        codes: Base codes of one sequence.
+        k: Bases in a k-mer, at most 14.
+        stride: Bases from the start of one k-mer to the start of the next.
+
+    Returns:
+        One number per whole k-mer, from left to right, and whether the k-mer contains an N; its
+        number then has no meaning.
+
+    Examples:
+        >>> from rmt_genomics.dna.alphabet import encode
+        >>> numbers, has_unknown = number_kmers(encode("AATTNC"), 2)
+        >>> numbers[~has_unknown].tolist(), has_unknown.tolist()
+        ([0, 3, 15], [False, False, False, True, True])
+    """
+    num_kmers = max(0, (len(codes) - k) // stride + 1)
+    numbers = np.zeros(num_kmers, dtype=np.int32)
+    has_unknown = np.zeros(num_kmers, dtype=bool)
+    if num_kmers:
+        last_start = (num_kmers - 1) * stride
+        for offset in range(k):
+            bases = codes[offset : offset + last_start + 1 : stride]
+            numbers *= 4
+            numbers += bases
+            has_unknown |= bases == UNKNOWN
+    return numbers, has_unknown
+
+
+def canonical_kmers(codes: Codes, k: int) -> KmerNumbers:
+    """Return the number of each k-mer or of its reverse complement, whichever is smaller.
+
+    Args:
+        codes: Base codes of one sequence, without N.
+        k: Bases in a k-mer, at most 31: each base takes two bits.
+
+    Examples:
+        >>> from rmt_genomics.dna.alphabet import encode
+        >>> canonical_kmers(encode("AAC"), 2).tolist(), canonical_kmers(encode("GTT"), 2).tolist()
+        ([0, 1], [1, 0])
+    """
+    forward = codes.astype(np.uint64)
+    reverse = np.uint64(3) - forward
+    joined: tuple[KmerNumbers, KmerNumbers] | None = None
+    width = joined_width = 1
+    # Widths 1, 2, 4, ... are made by doubling, and those that add up to k are joined: log2(k) steps
+    # over the sequence instead of k.
+    while True:
+        if k & width:
+            if joined is None:
+                joined, joined_width = (forward, reverse), width
+            else:
+                joined = _join(joined, joined_width, (forward, reverse), width)
+                joined_width += width
+        if joined_width == k and joined is not None:
+            return np.minimum(*joined)
+        forward, reverse = _join((forward, reverse), width, (forward, reverse), width)
+        width *= 2
+
+
+def _join(
+    left: tuple[KmerNumbers, KmerNumbers],
+    left_width: int,
+    right: tuple[KmerNumbers, KmerNumbers],
+    right_width: int,
+) -> tuple[KmerNumbers, KmerNumbers]:
+    """Join adjacent k-mers, given as (forward, reverse complement), to k-mers of both widths."""
+    count = max(0, len(right[0]) - left_width)
+    adjacent = slice(left_width, left_width + count)
+    forward = (left[0][:count] << np.uint64(2 * right_width)) | right[0][adjacent]
+    # On the reverse strand the right one comes first.
+    reverse = (right[1][adjacent] << np.uint64(2 * left_width)) | left[1][:count]
+    return forward, reverse
+
+
+def count_canonical_kmers(codes: Codes, k: int) -> npt.NDArray[np.float64]:
+    """Count each canonical k-mer of a sequence; k-mers that contain an N are not counted.
+
+    Args:
+        codes: Base codes of one sequence, of any length.
+        k: Bases in a k-mer.
+
+    Returns:
+        One count per canonical k-mer, in alphabetical order.
+
+    Examples:
+        >>> count_canonical_kmers(np.array([0, 0, 3, 1], dtype=np.uint8), k=1)  # A/T, C/G
+        array([3., 1.])
+    """
+    counts = np.zeros(4**k, dtype=np.int64)
+    for start in range(0, len(codes) - k + 1, _BLOCK_BP):
+        numbers, has_unknown = number_kmers(codes[start : start + _BLOCK_BP + k - 1], k)
+        counts += np.bincount(numbers[~has_unknown], minlength=4**k)
+    return np.bincount(_canonical_index(k), weights=counts)
+
+
+def num_canonical_kmers(k: int) -> int:
+    """Return how many canonical k-mers there are."""
+    return int(_canonical_index(k).max()) + 1
+
+
+@cache
+def _canonical_index(k: int) -> npt.NDArray[np.intp]:
+    """Return for each k-mer the index of its canonical form among the canonical k-mers."""
+    all_kmers = np.indices((4,) * k, dtype=np.uint8).reshape(k, -1).T  # a row holds k base codes
+    canonical = canonical_kmers(all_kmers.ravel(), k)[::k]
+    return np.unique(canonical, return_inverse=True)[1]
