@@ -110,7 +110,7 @@ def count_canonical_kmers(codes: Codes, k: int) -> npt.NDArray[np.float64]:
         >>> count_canonical_kmers(np.array([0, 0, 3, 1], dtype=np.uint8), k=1)  # A/T, C/G
         array([3., 1.])
     """
-    counts = np.zeros(4**k, dtype=np.int64)
+    counts = np.zeros(4**k)
     for start in range(0, len(codes) - k + 1, _BLOCK_BP):
         numbers, has_unknown = number_kmers(codes[start : start + _BLOCK_BP + k - 1], k)
         counts += np.bincount(numbers[~has_unknown], minlength=4**k)
