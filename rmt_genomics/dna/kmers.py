@@ -114,7 +114,8 @@ def count_canonical_kmers(codes: Codes, k: int) -> npt.NDArray[np.float64]:
     for start in range(0, len(codes) - k + 1, _BLOCK_BP):
         numbers, has_unknown = number_kmers(codes[start : start + _BLOCK_BP + k - 1], k)
         counts += np.bincount(numbers[~has_unknown], minlength=4**k)
-    return np.bincount(_canonical_index(k), weights=counts)
+    merged: np.ndarray = np.bincount(_canonical_index(k), weights=counts)
+    return merged
 
 
 def num_canonical_kmers(k: int) -> int:
