@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and never in the place of others unasked."""
+"""Files appear complete or not at all, and replace other files only on request."""
 
 import errno
 import hashlib
@@ -10,36 +10,38 @@ import pytest
 
 from rmt_genomics.atomic_io import (
     HashingReader,
+    atomic_file,
     check_new_file,
     check_new_folder,
+    is_disk_full,
     sha256_of_file,
-    whole_file,
+    write_lines,
     write_text,
 )
 from rmt_genomics.errors import ConfigError
 
 
 def write_half(path: Path, error: Exception) -> None:
-    with whole_file(path) as making:
-        making.write_text("half")
+    with atomic_file(path) as temporary:
+        temporary.write_text("half")
         raise error
 
 
-def test_a_file_appears_whole_and_alone(tmp_path: Path) -> None:
+def test_a_file_appears_complete_and_nothing_else(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "new\n")
 
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "new\n"
 
 
-def test_what_goes_wrong_leaves_the_old_file(tmp_path: Path) -> None:
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 
     with pytest.raises(ZeroDivisionError):
         write_half(path, ZeroDivisionError())
 
-    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"a.txt": "old"}
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a.txt": "old"}
 
 
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
@@ -50,11 +52,11 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_file_is_only_overwritten_on_request(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.touch()
 
-    with pytest.raises(ConfigError, match=r"a\.tsv: there is a file already.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"a\.tsv: the file exists.*--overwrite"):
         check_new_file(path, inputs=[], overwrite=False)
     check_new_file(path, inputs=[], overwrite=True)
 
@@ -63,14 +65,15 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.fa"
     path.touch()
 
-    with pytest.raises(ConfigError, match=r"a\.fa: is an input too"):
+    with pytest.raises(ConfigError, match=r"a\.fa: is also an input"):
         check_new_file(path, inputs=[tmp_path / "." / "a.fa"], overwrite=True)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("", "is a folder, but must be a file"), ("x/a.tsv", "no folder .*x")]
+    ("name", "words"),
+    [("", "is a folder, but must be a file"), ("x/a.tsv", "the folder .*x does not exist")],
 )
-def test_a_file_needs_a_place(tmp_path: Path, name: str, words: str) -> None:
+def test_a_file_needs_a_folder_and_a_name(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_new_file(tmp_path / name, inputs=[], overwrite=True)
 
@@ -85,7 +88,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     check_new_folder(tmp_path, overwrite=True)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_refused_as_folder(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
 
     with pytest.raises(ConfigError, match=r"a\.txt: is a file, but must be a folder"):
@@ -110,15 +113,17 @@ def test_a_pipe_or_device_is_never_replaced(tmp_path: Path, *, overwrite: bool) 
     os.mkfifo(tmp_path / "pipe")
 
     for path, kind in ((tmp_path / "pipe", "a named pipe"), (Path(os.devnull), "a device")):
-        with pytest.raises(ConfigError, match=f"{path}: is {kind}, but --out makes a file") as got:
+        with pytest.raises(
+            ConfigError, match=f"{path}: is {kind}, but --out creates a file"
+        ) as got:
             check_new_file(path, inputs=[], overwrite=overwrite)
         assert "--overwrite" not in str(got.value)
 
 
-def test_where_stdout_will_do_it_is_named(tmp_path: Path) -> None:
+def test_writing_to_stdout_is_proposed_where_possible(tmp_path: Path) -> None:
     (tmp_path / "stdout").symlink_to("/dev/fd/1")
 
-    with pytest.raises(ConfigError, match=r"stdout: is a link to .*Leave --out out to write to st"):
+    with pytest.raises(ConfigError, match=r"stdout: is a link to .*Omit --out to write to st"):
         check_new_file(tmp_path / "stdout", inputs=[], overwrite=True, or_stdout=True)
 
 
@@ -152,3 +157,36 @@ def test_the_checksum_of_a_half_read_file_is_that_of_the_bytes_read(tmp_path: Pa
 
     reader.close()
     assert file.closed
+
+
+def test_lines_are_written_as_they_come(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.tsv", (f"line {number}" for number in range(2)))
+
+    assert (tmp_path / "a.tsv").read_bytes() == b"line 0\nline 1\n"
+
+
+def pyfaidx_error() -> OSError:
+    """An error without a number, raised while the system's error is handled."""
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            raise OSError("the index cannot be written")
+    except OSError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (pyfaidx_error(), True),
+        (ValueError("Error while serializing: I/O error (os error 28)"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (OSError("no number"), False),
+        (ValueError("broken"), False),
+    ],
+)
+def test_a_full_disk_is_recognised(error: Exception, *, expected: bool) -> None:
+    assert is_disk_full(error) is expected

@@ -1,4 +1,4 @@
-"""Lines that outlive a kill, and no line of anything else."""
+"""Resumable files keep their lines when a run is killed, and take no lines of another run."""
 
 import errno
 import os
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics import atomic_io as growing
-from rmt_genomics.atomic_io import check_part, part_of, resumable_file
+from rmt_genomics.atomic_io import check_partial, partial_path, resumable_file
 from rmt_genomics.errors import ConfigError
 
 KEY = {"model": "m", "step": None}
@@ -31,13 +30,13 @@ def test_a_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
 
     with resumable_file(path, KEY, resume=False) as file:
         file.write("one")
-        assert part_of(path).read_text() == "one\n"
+        assert partial_path(path).read_text() == "one\n"
         assert not path.exists()
 
     assert names(tmp_path) == ["a.tsv"]
 
 
-def test_it_goes_on_where_it_ended(tmp_path: Path) -> None:
+def test_a_resumed_file_continues_after_its_last_line(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     with pytest.raises(ZeroDivisionError):
         stop_after(path, "one", "two", error=ZeroDivisionError())
@@ -50,72 +49,72 @@ def test_it_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.tsv"]
 
 
-@given(cut=st.integers(0, 12), at_once=st.integers(1, 5))
-def test_a_line_cut_in_the_middle_is_written_anew(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, at_once: int
+@given(cut=st.integers(0, 12), block=st.integers(1, 5))
+def test_a_line_cut_in_the_middle_is_written_again(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, block: int
 ) -> None:
     path = tmp_path_factory.mktemp("cut") / "a.tsv"
     with pytest.raises(ZeroDivisionError):
         stop_after(path, "one", "two", "four", error=ZeroDivisionError())
-    os.truncate(part_of(path), cut)
+    os.truncate(partial_path(path), cut)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(growing, "_BYTES_AT_ONCE", at_once)
+        patch.setattr("rmt_genomics.atomic_io._BLOCK_BYTES", block)
         with resumable_file(path, KEY, resume=True) as file:
-            left = list(file.lines())
-            for line in ["one", "two", "four"][len(left) :]:
+            kept = list(file.lines())
+            for line in ["one", "two", "four"][len(kept) :]:
                 file.write(line)
 
     assert path.read_text() == "one\ntwo\nfour\n"
-    assert len(left) == "one\ntwo\nfour\n"[:cut].count("\n")
+    assert len(kept) == "one\ntwo\nfour\n"[:cut].count("\n")
 
 
-def test_an_error_leaves_nothing_unless_it_is_to_be_gone_on_with(tmp_path: Path) -> None:
+def test_an_error_leaves_nothing_unless_resume_is_set(tmp_path: Path) -> None:
     for resume, left in ((False, []), (True, ["a.tsv.part", "a.tsv.part.json"])):
         with pytest.raises(ZeroDivisionError):
             stop_after(tmp_path / "a.tsv", "one", error=ZeroDivisionError(), resume=resume)
         assert names(tmp_path) == left
 
 
-def test_control_c_leaves_the_lines_and_says_how_to_go_on(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt, match=r"a\.tsv\.part holds what was done\..*--resume"):
+def test_control_c_leaves_the_lines_and_names_the_option_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match=r"a\.tsv\.part holds the finished l.*--resume"):
         stop_after(tmp_path / "a.tsv", "one", error=KeyboardInterrupt(), resume=False)
 
-    assert part_of(tmp_path / "a.tsv").read_text() == "one\n"
+    assert partial_path(tmp_path / "a.tsv").read_text() == "one\n"
 
 
-def test_lines_of_another_job_are_refused_and_kept(tmp_path: Path) -> None:
+def test_lines_of_another_run_are_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     with pytest.raises(ZeroDivisionError):
         stop_after(path, "one", error=ZeroDivisionError())
 
     with (
-        pytest.raises(ConfigError, match=r"a\.tsv\.part: was begun with model 'm', but .* 'other'"),
+        pytest.raises(ConfigError, match=r"tsv\.part: was started with model 'm', but .* 'other'"),
         resumable_file(path, {**KEY, "model": "other"}, resume=True),
     ):
         pass
 
-    assert part_of(path).read_text() == "one\n"
+    assert partial_path(path).read_text() == "one\n"
 
 
-def test_lines_that_would_be_lost_are_asked_about(tmp_path: Path) -> None:
+def test_lines_are_only_removed_on_request(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
-    check_part(path, resume=False, overwrite=False)
-    part_of(path).write_text("one\n")
+    check_partial(path, resume=False, overwrite=False)
+    partial_path(path).write_text("one\n")
 
-    with pytest.raises(ConfigError, match=r"a\.tsv\.part: a run that was stopped has left 4 bytes"):
-        check_part(path, resume=False, overwrite=False)
-    check_part(path, resume=True, overwrite=False)
-    check_part(path, resume=False, overwrite=True)
+    with pytest.raises(ConfigError, match=r"a\.tsv\.part: an interrupted run has left 4 bytes"):
+        check_partial(path, resume=False, overwrite=False)
+    check_partial(path, resume=True, overwrite=False)
+    check_partial(path, resume=False, overwrite=True)
 
 
-def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
 
     with resumable_file(path, KEY, resume=True) as file:
         file.write("one")
         with (
-            pytest.raises(ConfigError, match=r"a\.tsv\.part: another process is writing it"),
+            pytest.raises(ConfigError, match=r"a\.tsv\.part: another process is writing this"),
             resumable_file(path, KEY, resume=True),
         ):
             pass

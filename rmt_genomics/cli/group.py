@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from rmt_genomics.atomic_io import is_disk_full
 from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning
 
 INTERRUPTED = 130  # what a shell reports for a process stopped by Ctrl-C
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LazyGroup(click.Group):
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
 def _in_one_line(error: OSError) -> str:
     """Say what the system refused, and what to do if the disk is full."""
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in _FULL:
+    if is_disk_full(error):
         return (
             f"{where}no space is left on the disk, but the output needs some. "
             "Free some space, or give an --out on another disk."

@@ -93,7 +93,7 @@ def predict(
     run never stopped. So it is with --processes, which also begins again what is killed, and with
     --shard 1/4, 2/4, ... on several machines: put their files together with join.
     """
-    from rmt_genomics.atomic_io import check_new_file, check_part
+    from rmt_genomics.atomic_io import check_new_file, check_partial
     from rmt_genomics.prediction import run, sharding
 
     job = _job(model_dir, prediction_input(fasta, asked), asked)
@@ -108,7 +108,7 @@ def predict(
         sharding.check_folder(out, resume=resume, overwrite=overwrite)
         sharding.predict_in_processes(job, out, processes, resume=resume)
     else:
-        check_part(out, resume=resume, overwrite=overwrite)
+        check_partial(out, resume=resume, overwrite=overwrite)
         if shard is not None:
             sharding.write_shard(job, out, *shard, resume=resume)
             return

@@ -60,7 +60,7 @@ def simulate(  # noqa: PLR0913 (one argument an option)
     simulation.json into --out, and prints the number of sequences of each label as a tab-separated
     table. For train and evaluate: take another --seed for the test.
     """
-    from rmt_genomics.atomic_io import check_new_file, check_new_folder, whole_file, write_text
+    from rmt_genomics.atomic_io import atomic_file, check_new_file, check_new_folder, write_text
     from rmt_genomics.datasets import EncodedStore
     from rmt_genomics.datasets.simulation import Simulation, description, write_simulation
 
@@ -80,8 +80,8 @@ def simulate(  # noqa: PLR0913 (one argument an option)
     out.mkdir(parents=True, exist_ok=True)
     fasta_file, labels_file, told_file = (out / name for name in _FILES)
     with (
-        whole_file(labels_file) as making_labels,
-        whole_file(fasta_file) as making_fasta,
+        atomic_file(labels_file) as making_labels,
+        atomic_file(fasta_file) as making_fasta,
         making_fasta.open("w", encoding="ascii") as fasta,
         making_labels.open("w", encoding="ascii") as labels,
     ):

@@ -18,12 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from rmt_genomics.atomic_io import (
-    build_folder,
+    cache_folder,
+    cache_key,
     default_cache,
-    key_of,
-    remove_folder,
+    remove_cache_folder,
     sha256_of_file,
-    sync,
 )
 from rmt_genomics.datasets.label_checks import did_you_mean
 from rmt_genomics.dna.alphabet import Codes, reverse_complement_codes
@@ -103,7 +102,8 @@ class EncodedStore:
         sha256 = _sha256_of(files)
         root = default_cache() if cache is None else cache.absolute()
         # Names of files count: those of a table's records come from them.
-        folder = root / "encoded" / key_of(FORMAT_VERSION, sha256, *(file.name for file in files))
+        key = cache_key(FORMAT_VERSION, sha256, *(file.name for file in files))
+        folder = root / "encoded" / key
         if folder.is_dir():
             if (index := _read_index(folder, sha256)) is not None:
                 return cls(folder, files, index)
@@ -112,8 +112,9 @@ class EncodedStore:
                 RMTGenomicsWarning,
                 stacklevel=2,
             )
-            remove_folder(folder)
-        build_folder(folder, lambda making: _encode(files, sha256, making, progress=progress))
+            remove_cache_folder(folder)
+        with cache_folder(folder) as temporary:
+            _encode(files, sha256, temporary, progress=progress)
         index = _read_index(folder, sha256)
         assert index is not None, "what has just been written can be read"
         return cls(folder, files, index)
@@ -189,10 +190,8 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
         for place, record in _read_all(files, progress=progress):
             codes_file.write(record.codes.data)
             index.add(record, place)
-        sync(codes_file)
     with (folder / "index.json").open("w", encoding="utf-8") as index_file:
         json.dump({name: getattr(index, name) for name in _Index.__slots__}, index_file)
-        sync(index_file)
 
 
 def _read_all(files: Sequence[Path], *, progress: bool) -> Iterator[tuple[int, EncodedRecord]]:

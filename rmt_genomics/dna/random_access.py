@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmt_genomics.atomic_io import build_folder, default_cache, key_of
+from rmt_genomics.atomic_io import cache_folder, cache_key, default_cache
 from rmt_genomics.dna.alphabet import reverse_complement
 from rmt_genomics.dna.compression import check_bgzip_end, check_is_file, packing_of
 from rmt_genomics.dna.record_types import Interval
@@ -41,10 +41,11 @@ class IndexedFasta:
         self.path = path.absolute()
         self._stamp = _stamp(self.path)
         folder = default_cache() if cache is None else cache.absolute()
-        self._index = folder / "indexes" / key_of(_FORMAT, self.path, self._stamp)
+        self._index = folder / "indexes" / cache_key(_FORMAT, self.path, self._stamp)
         self._readers: dict[int, pyfaidx.Faidx] = {}
         if not self._index.is_dir():
-            build_folder(self._index, self._build)
+            with cache_folder(self._index) as temporary:
+                self._open(temporary).close()
         self.lengths: dict[str, int] = {
             name: entry.rlen for name, entry in self._reader().index.items()
         }
@@ -80,9 +81,6 @@ class IndexedFasta:
         if (pid := os.getpid()) not in self._readers:
             self._readers[pid] = self._open(self._index)
         return self._readers[pid]
-
-    def _build(self, folder: Path) -> None:
-        self._open(folder).close()
 
     def _open(self, folder: Path) -> "pyfaidx.Faidx":
         """Open the file with the index in ``folder``, which pyfaidx makes if there is none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.atomic_io import check_new_folder, staged
+from rmt_genomics.atomic_io import check_new_folder, staged_files
 from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.label_table import read_rows
@@ -149,7 +149,7 @@ def evaluate(
     judged = _judge(model, store, part["test"] or examples, where=str(labels))
     known = _known(Path(model_dir), judged, part, where=str(labels))
     metrics = assess(judged, "test" if part["test"] else "all", known)
-    with staged(out) as stage:
+    with staged_files(out) as stage:
         _write_tables(stage, judged, metrics)
     return metrics
 
@@ -186,7 +186,7 @@ def evaluate_run(run: Path, fasta: Path, *, device: str = "auto") -> dict[str, A
     if validation is not judged:
         metrics["validation"] = validation.metrics()
     _leave_in_run(run, known)
-    with staged(run) as stage:
+    with staged_files(run) as stage:
         _write_tables(stage, judged, metrics)
     return metrics
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rmt_genomics.atomic_io import whole_file
+from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
@@ -202,7 +202,7 @@ class KmerBaseline:
         metadata = {"classes": json.dumps(self.classes), "task": self.task, "k": str(self.kmers.k)}
         if self.kmers.orf_codons is not None:
             metadata["orf_codons"] = str(self.kmers.orf_codons)
-        with whole_file(path) as making:
+        with atomic_file(path) as making:
             making.write_bytes(save(arrays, metadata=metadata))
 
     @classmethod

@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from rmt_genomics.atomic_io import staged
+from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.model.config import ClassifierConfig
 
@@ -222,7 +222,7 @@ class Pretrained(
         from safetensors.torch import save_file
 
         folder = Path(save_directory)
-        with staged(folder) as stage:
+        with staged_files(folder) as stage:
             config = json.dumps(asdict(self.config), indent=2)
             (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
             save_file(contiguous(self.state_dict()), stage / WEIGHTS)

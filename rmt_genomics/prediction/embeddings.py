@@ -5,14 +5,14 @@ by their names.
 """
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from rmt_genomics.atomic_io import whole_file
+from rmt_genomics.atomic_io import atomic_file, write_lines
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
@@ -88,20 +88,14 @@ def write_embeddings(
     array as ``embedding``, with ``record``, ``length`` and ``places`` beside it.
     """
     check_embedding_file(path)
-    write: dict[str, Callable[[Path], None]] = {
-        ".tsv": lambda making: _write_text(
-            making, embedding_lines(embeddings, places, num_features)
-        ),
-        ".npy": lambda making: _write_array(making, embeddings, num_features),
-        ".npz": lambda making: _write_archive(making, embeddings, places, num_features),
-    }
-    with whole_file(path) as making:
-        write[path.suffix](making)
-
-
-def _write_text(path: Path, lines: Iterable[str]) -> None:
-    with path.open("w", encoding="utf-8") as text:
-        text.writelines(f"{line}\n" for line in lines)
+    if path.suffix == ".tsv":
+        write_lines(path, embedding_lines(embeddings, places, num_features))
+        return
+    with atomic_file(path) as temporary:
+        if path.suffix == ".npy":
+            _write_array(temporary, embeddings, num_features)
+        else:
+            _write_archive(temporary, embeddings, places, num_features)
 
 
 def _write_array(path: Path, embeddings: Iterable[Embedding], num_features: int) -> None:

@@ -9,7 +9,7 @@ from rmt_genomics.atomic_io import (
     ResumableFile,
     resumable_file,
     sha256_of_file,
-    whole_file,
+    write_lines,
 )
 from rmt_genomics.dna import EncodedRecord, sequence_files
 from rmt_genomics.dna.compression import explain_reading
@@ -208,8 +208,7 @@ def write_anew(file: ResumableFile, header: list[str]) -> None:
 
 def _write_once(job: PredictionConfig, out: Path) -> None:
     """Write what comes from a pipe, which cannot be read again."""
-    with whole_file(out) as making, making.open("w", encoding="utf-8", newline="\n") as text:
-        text.writelines(f"{line}\n" for line in print_predictions(job))
+    write_lines(out, print_predictions(job))
 
 
 def _can_be_read_again(job: PredictionConfig) -> bool:

@@ -25,10 +25,10 @@ import torch
 
 from rmt_genomics.atomic_io import (
     Key,
-    as_note,
     check_key,
+    key_as_json,
     resumable_file,
-    whole_file,
+    write_lines,
     write_text,
 )
 from rmt_genomics.dna.compression import check_is_file
@@ -113,7 +113,7 @@ def _prepare(folder: Path, key: Key, *, resume: bool) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir()
-    write_text(note, as_note(key))
+    write_text(note, key_as_json(key))
 
 
 class _Worker:
@@ -420,5 +420,4 @@ def write_shard(job: PredictionConfig, out: Path, number: int, of: int, *, resum
 
 def write_joined(paths: Sequence[Path], out: Path) -> None:
     """Write the lines of all shards in input order, whole or not at all."""
-    with whole_file(out) as making, making.open("w", encoding="utf-8", newline="\n") as text:
-        text.writelines(f"{line}\n" for line in joined_lines(paths))
+    write_lines(out, joined_lines(paths))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmt_genomics.atomic_io import whole_file
+from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.reports.metric_names import metric_name
 from rmt_genomics.reports.plots import (
     composition,
@@ -91,7 +91,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
 
     kind = path.suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {}
-    with whole_file(path) as making, matplotlib.rc_context({"svg.hashsalt": path.name}):
+    with atomic_file(path) as making, matplotlib.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(making, format=kind, dpi=_DPI, metadata=metadata)
 
 

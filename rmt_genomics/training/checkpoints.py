@@ -22,6 +22,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.training.config import ExperimentConfig, as_toml
 from rmt_genomics.training.config_file import parse_toml, to_toml
@@ -58,22 +59,15 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        """Write beside the target, push it to the disk, then rename."""
+        """Write a checkpoint atomically."""
         if storage_options is not None:
             raise TypeError("storage_options: there are none for files on a disk")
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
         content = io.BytesIO()  # torch.save hides the cause of a failed write; Python does not
         torch.save(checkpoint, content)
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with atomic_file(target) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
     def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
         """Read as ``read_checkpoint`` does, whatever the caller would allow."""

@@ -5,7 +5,6 @@ nothing else in the folder is ever lost.
 """
 
 import errno
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rmt_genomics.atomic_io import staged
+from rmt_genomics.atomic_io import is_disk_full, staged_files
 from rmt_genomics.errors import CheckpointError, DataError
 
 _FILES = (
@@ -35,7 +34,6 @@ _FILES = (
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
 )
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
@@ -102,7 +100,7 @@ class RunFolder:
 
     def write(self, texts: Mapping[str, str]) -> None:
         """Write small files by name, each in one step."""
-        with staged(self.path) as stage:
+        with staged_files(self.path) as stage:
             for name, text in texts.items():
                 (stage / name).write_text(text, encoding="utf-8", newline="\n")
 
@@ -117,22 +115,15 @@ class RunFolder:
         except KeyboardInterrupt as stop:
             remedy = f"Go on with: rmt-genomics train ... --out {self.path} --resume"
             raise KeyboardInterrupt(remedy) from stop
-        except OSError as error:
-            if error.errno in _NO_SPACE:
-                raise self._full() from error
-            if error.errno in _NO_ACCESS:
+        except (OSError, SafetensorError) as error:
+            if is_disk_full(error):
+                raise DataError(
+                    f"{self.path}: no space is left on the disk, but the run must save its "
+                    "weights. Free some space and continue with --resume."
+                ) from error
+            if isinstance(error, OSError) and error.errno in _NO_ACCESS:
                 raise DataError(
                     f"{error.filename or self.path}: cannot be written ({error.strerror}), but "
                     "training keeps its files there. Check the rights, or name another --out."
                 ) from error
             raise
-        except SafetensorError as error:  # it wraps the system's error as text
-            if any(f"os error {number})" in str(error) for number in _NO_SPACE):
-                raise self._full() from error
-            raise
-
-    def _full(self) -> DataError:
-        return DataError(
-            f"{self.path}: there is {os.strerror(errno.ENOSPC).lower()}, but the run must save "
-            "its weights. Free some space and go on with --resume."
-        )

@@ -56,7 +56,7 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     write_fasta(fasta, {"r1": "ACGT"})
     succeed("embed", model, fasta, "--out", out)
     assert np.load(out).shape == (1, 16)
-    assert "there is a file already" in fail("embed", model, fasta, "--out", out)
+    assert "the file exists" in fail("embed", model, fasta, "--out", out)
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out"])

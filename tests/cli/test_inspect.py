@@ -196,7 +196,7 @@ def test_a_picture_is_drawn(tmp_path: Path, ending: str, *, with_labels: bool) -
     succeed("inspect", fasta, "--plot", picture, *["--labels", labels] * with_labels)
 
     assert picture.read_bytes().startswith({"svg": b"<?xml", "png": b"\x89PNG"}[ending])
-    assert "there is a file already" in fail("inspect", fasta, "--plot", picture)
+    assert "the file exists" in fail("inspect", fasta, "--plot", picture)
     succeed("inspect", fasta, "--plot", picture, "--overwrite")
 
 

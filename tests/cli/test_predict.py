@@ -116,7 +116,7 @@ def test_a_file_is_replaced_only_if_told_to(tmp_path: Path) -> None:
     fasta, out = write_fasta(tmp_path / "toy.fa", {"r": "ACGT"}), tmp_path / "out.tsv"
     out.write_text("old")
 
-    assert "out.tsv: there is a file already" in fail("predict", model, fasta, "--out", out)
+    assert "out.tsv: the file exists" in fail("predict", model, fasta, "--out", out)
     assert out.read_text() == "old"
     succeed("predict", model, fasta, "--out", out, "--overwrite")
     assert out.read_text().startswith("record\t")
@@ -130,7 +130,7 @@ def test_a_link_is_not_replaced_and_stdout_is_named(tmp_path: Path) -> None:
     told = fail("predict", model, fasta, "--out", link, "--overwrite")
 
     assert "stdout: is a link to /dev/fd/1" in told
-    assert "Leave --out out to write to stdout" in told
+    assert "Omit --out to write to stdout" in told
     assert link.is_symlink()
 
 

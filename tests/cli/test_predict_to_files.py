@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rmt_genomics.atomic_io import part_of
+from rmt_genomics.atomic_io import partial_path
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.prediction.calibration import Calibration
 from tests.cli.toys import fail, run, succeed
@@ -33,7 +33,7 @@ def fasta(tmp_path: Path) -> Path:
 def stop_after(lines: int, out: Path, whole: Path) -> None:
     """Leave what a run killed after some lines, and in the middle of another, would leave."""
     text = whole.read_text().splitlines(keepends=True)
-    part_of(out).write_text("".join(text[:lines]) + text[lines][:7])
+    partial_path(out).write_text("".join(text[:lines]) + text[lines][:7])
 
 
 def begin(out: Path, *arguments: object) -> None:
@@ -68,12 +68,12 @@ def test_kill_9_loses_no_row_and_doubles_none(tmp_path: Path, model: Path) -> No
     out, whole = tmp_path / "out.tsv", tmp_path / "whole.tsv"
     command = [sys.executable, "cli.py", "predict", str(model), str(fasta), "--device", "cpu"]
     process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT)
-    while not part_of(out).exists() or part_of(out).read_bytes().count(b"\n") < 10:
+    while not partial_path(out).exists() or partial_path(out).read_bytes().count(b"\n") < 10:
         assert process.poll() is None, "was to be killed on its way"
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    killed_at = part_of(out).read_bytes().count(b"\n")
+    killed_at = partial_path(out).read_bytes().count(b"\n")
 
     succeed("predict", model, fasta, "--out", out, "--resume", "--device", "cpu")
 
@@ -96,7 +96,7 @@ def test_another_model_or_input_is_not_gone_on_with(
     out, other = tmp_path / "out.tsv", saved_model(tmp_path / "other", segment_length=32)
     begin(out, "predict", model, fasta)
 
-    assert "was begun with model" in fail("predict", other, fasta, "--out", out, "--resume")
+    assert "was started with model" in fail("predict", other, fasta, "--out", out, "--resume")
     window = ("--window", 40)
     assert "with step None" in fail("predict", model, fasta, *window, "--out", out, "--resume")
     write_fasta(fasta, {"r": "ACGT"})

@@ -89,7 +89,7 @@ def test_the_background_is_not_written_over(tmp_path: Path) -> None:
         *("--background", genome),
     )
 
-    assert "sequences.fasta: is an input too, but would be overwritten" in words
+    assert "sequences.fasta: is also an input, but an input must not be overwritten" in words
     assert genome.read_bytes() == before
 
 

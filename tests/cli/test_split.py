@@ -130,10 +130,10 @@ def test_a_file_there_is_kept_unless_overwriting_is_asked_for(fasta: Path, tmp_p
     arguments = ["split", fasta, "--labels", write_labels(tmp_path), "--out", tmp_path / "out.tsv"]
     (tmp_path / "out.tsv").write_text("mine")
 
-    assert "there is a file already" in fail(*arguments)
+    assert "the file exists" in fail(*arguments)
     assert (tmp_path / "out.tsv").read_text() == "mine"
     succeed(*arguments, "--overwrite")
-    assert "is an input too" in fail(*arguments[:4], "--out", arguments[3], "--overwrite")
+    assert "is also an input" in fail(*arguments[:4], "--out", arguments[3], "--overwrite")
 
 
 @pytest.mark.parametrize("text", ["0.8,0.2", "0.5,0.1,0.1", "a,b,c", "1,0,0", "0.8,-0.1,0.3"])

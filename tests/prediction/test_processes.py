@@ -100,7 +100,7 @@ def test_shards_of_a_stopped_run_are_gone_on_with_or_asked_about(
 
     with pytest.raises(ConfigError, match="a run that was stopped has left shards here"):
         check_folder(out, resume=False, overwrite=False)
-    with pytest.raises(ConfigError, match="was begun with processes 1, but this run has 2"):
+    with pytest.raises(ConfigError, match="was started with processes 1, but this run has 2"):
         predict_in_processes(work, out, 2, resume=True)
     predict_in_processes(work, out, 1, resume=True)
 

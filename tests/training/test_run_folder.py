@@ -73,7 +73,7 @@ def test_clearing_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
 )
 def test_a_full_disk_is_named_with_a_remedy(tmp_path: Path, failure: Exception) -> None:
     with (
-        pytest.raises(DataError, match=r"there is no space left on device, but .* Free some space"),
+        pytest.raises(DataError, match=r"no space is left on the disk, but .* Free some space"),
         RunFolder(tmp_path).writing(),
     ):
         raise failure

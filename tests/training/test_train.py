@@ -438,7 +438,7 @@ def test_a_full_disk_is_one_message_and_the_last_checkpoint_stays(
         sync(file)
 
     monkeypatch.setattr("rmt_genomics.training.checkpoints.os.fsync", fill)
-    with pytest.raises(DataError, match=r"run: there is no space left on device, but .* --resume"):
+    with pytest.raises(DataError, match=r"run: no space is left on the disk, but .* --resume"):
         run(data, out)
 
     assert (out / "checkpoints/last.ckpt").exists() is bool(times)
