@@ -82,15 +82,15 @@ def test_kill_9_loses_no_row_and_doubles_none(tmp_path: Path, model: Path) -> No
     assert 10 <= killed_at < 400
 
 
-def test_a_stopped_run_is_not_overwritten_unasked(tmp_path: Path, model: Path, fasta: Path) -> None:
+def test_an_interrupted_run_is_only_overwritten_on_request(tmp_path: Path, model: Path, fasta: Path) -> None:
     out = tmp_path / "out.tsv"
     begin(out, "predict", model, fasta)
 
-    assert "a run that was stopped has left" in fail("predict", model, fasta, "--out", out)
+    assert "an interrupted run has left" in fail("predict", model, fasta, "--out", out)
     succeed("predict", model, fasta, "--out", out, "--overwrite")
 
 
-def test_another_model_or_input_is_not_gone_on_with(
+def test_a_run_with_another_model_or_input_is_not_resumed(
     tmp_path: Path, model: Path, fasta: Path
 ) -> None:
     out, other = tmp_path / "out.tsv", saved_model(tmp_path / "other", segment_length=32)
@@ -100,7 +100,7 @@ def test_another_model_or_input_is_not_gone_on_with(
     window = ("--window", 40)
     assert "with step None" in fail("predict", model, fasta, *window, "--out", out, "--resume")
     write_fasta(fasta, {"r": "ACGT"})
-    assert "begun with sequences" in fail("predict", model, fasta, "--out", out, "--resume")
+    assert "started with sequences" in fail("predict", model, fasta, "--out", out, "--resume")
 
 
 @pytest.mark.parametrize("more", [(), ("--window", 20, "--step", 7, "--format", "bedgraph")])
