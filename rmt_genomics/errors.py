@@ -1,4 +1,4 @@
-"""The errors and the warning that rmt_genomics raises on purpose.
+"""The exceptions and the warning of rmt_genomics.
 
 Every message follows one template, so that a user can act on it without reading the code:
 ``{where}: {what was found}, but {rule}. {remedy}``.
@@ -6,7 +6,7 @@ Every message follows one template, so that a user can act on it without reading
 
 
 class RMTGenomicsError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of the errors of this package."""
 
 
 class ConfigError(RMTGenomicsError, ValueError):
@@ -22,4 +22,4 @@ class CheckpointError(RMTGenomicsError):
 
 
 class RMTGenomicsWarning(UserWarning):
-    """Something was repaired or decided for the user, who may want to know."""
+    """Something was repaired or decided automatically."""

@@ -1,4 +1,4 @@
-"""The same two records in every kind of file that is read."""
+"""The same two records in every format that is read."""
 
 import io
 
@@ -20,20 +20,20 @@ CSV = (
 TSV = CSV.replace(b",", b"\t")
 
 
-def flat_file(kind: str) -> bytes:
+def flat_file(format_name: str) -> bytes:
     """Write the records as ``genbank`` or ``embl``, as Biopython does."""
     records = [
         SeqRecord(Seq(text), id=name, description="described", annotations={"molecule_type": "DNA"})
         for name, text in SEQUENCES.items()
     ]
     handle = io.StringIO()
-    SeqIO.write(records, handle, kind)
+    SeqIO.write(records, handle, format_name)
     return handle.getvalue().encode()
 
 
 GENBANK = flat_file("genbank")
 EMBL = flat_file("embl")
-KINDS = {
+FILES = {
     "FASTA": FASTA,
     "FASTQ": FASTQ,
     "GenBank": GENBANK,

@@ -113,9 +113,7 @@ def test_a_pipe_or_device_is_never_replaced(tmp_path: Path, *, overwrite: bool) 
     os.mkfifo(tmp_path / "pipe")
 
     for path, kind in ((tmp_path / "pipe", "a named pipe"), (Path(os.devnull), "a device")):
-        with pytest.raises(
-            ConfigError, match=f"{path}: is {kind}, but --out creates"
-        ) as got:
+        with pytest.raises(ConfigError, match=f"{path}: is {kind}, but --out creates") as got:
             check_new_file(path, inputs=[], overwrite=overwrite)
         assert "--overwrite" not in str(got.value)
 

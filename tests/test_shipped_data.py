@@ -1,4 +1,4 @@
-"""The shipped data is what its README says: sums, sizes, places, and splits that do not leak."""
+"""The shipped data is as its README says: checksums, sizes, intervals, no leaking splits."""
 
 import csv
 import gzip
@@ -14,7 +14,9 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 DATA = Path(__file__).parents[1] / "data"
 GENOMES, RRNA = DATA / "genomes", DATA / "rrna16s"
-ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<size>[\d,]+) \| `(?P<sum>[0-9a-f]{64})` \|$", re.M)
+ROW = re.compile(
+    r"^\| `(?P<file>[^`]+)` \| (?P<size>[\d,]+) \| `(?P<sha256>[0-9a-f]{64})` \|$", re.M
+)
 LISTED = {row["file"]: row for row in ROW.finditer((DATA / "README.md").read_text())}
 
 
@@ -37,20 +39,20 @@ def lengths(folder: Path) -> dict[str, int]:
         return {title.split()[0]: len(sequence) for title, sequence in SimpleFastaParser(handle)}
 
 
-def straddling(table: list[dict[str, str]]) -> list[str]:
-    """Name the groups that lie in more than one split."""
+def groups_in_two_splits(table: list[dict[str, str]]) -> list[str]:
+    """Return the groups that are in more than one split."""
     splits = defaultdict(set)
     for row in table:
         splits[row["group"]].add(row["split"])
-    return sorted(group for group, where in splits.items() if len(where) > 1)
+    return sorted(group for group, names in splits.items() if len(names) > 1)
 
 
 def overlaps(table: list[dict[str, str]]) -> list[tuple[str, int]]:
-    """Name record and start of each interval that begins before the one before it has ended."""
-    places = sorted((row["record"], int(row["start"]), int(row["end"])) for row in table)
+    """Return record and start of each interval that begins before the previous one ends."""
+    intervals = sorted((row["record"], int(row["start"]), int(row["end"])) for row in table)
     return [
         (record, start)
-        for (record_before, _, end), (record, start, _) in pairwise(places)
+        for (record_before, _, end), (record, start, _) in pairwise(intervals)
         if record == record_before and start < end
     ]
 
@@ -66,16 +68,16 @@ def test_size_and_sha256_are_those_of_the_readme(name: str) -> None:
     content = (DATA / name).read_bytes()
 
     assert f"{len(content):,}" == LISTED[name]["size"]
-    assert hashlib.sha256(content).hexdigest() == LISTED[name]["sum"]
+    assert hashlib.sha256(content).hexdigest() == LISTED[name]["sha256"]
 
 
-def test_all_of_it_is_at_most_6_megabytes_and_holds_no_code() -> None:
+def test_the_data_is_at_most_6_megabytes_and_has_no_code() -> None:
     assert sum(path.stat().st_size for path in shipped()) <= 6_000_000
     assert {path.suffix for path in shipped()} <= {".md", ".tsv", ".gz", ".toml", ""}
 
 
 @pytest.mark.parametrize("folder", [GENOMES, RRNA], ids=lambda folder: folder.name)
-def test_the_sequences_are_blocked_gzip_that_can_be_read_from_the_middle(folder: Path) -> None:
+def test_the_sequences_are_bgzip_with_random_access(folder: Path) -> None:
     with next(folder.glob("*.fasta.gz")).open("rb") as handle:
         blocks = list(bgzf.BgzfBlocks(handle))
 
@@ -84,7 +86,7 @@ def test_the_sequences_are_blocked_gzip_that_can_be_read_from_the_middle(folder:
 
 
 @pytest.mark.parametrize("folder", [GENOMES, RRNA], ids=lambda folder: folder.name)
-def test_each_label_has_its_record_and_each_record_a_label(folder: Path) -> None:
+def test_labels_and_records_have_the_same_names(folder: Path) -> None:
     assert {row["record"] for row in rows(folder)} == set(lengths(folder))
 
 
@@ -111,38 +113,38 @@ def test_genome_intervals_do_not_overlap() -> None:
     assert overlaps(rows(GENOMES)) == []
 
 
-def test_an_overlap_would_be_seen() -> None:
+def test_an_overlap_would_be_found() -> None:
     first, second = ({"record": "chr1", "start": "0", "end": end} for end in ("5", "9"))
 
     assert overlaps([first, second]) == [("chr1", 0)]
 
 
-def test_the_strain_of_the_test_split_is_never_trained_on() -> None:
-    test_only = {row["record"] for row in rows(GENOMES) if row["split"] == "test"}
-    trained_on = {row["record"] for row in rows(GENOMES) if row["split"] != "test"}
+def test_the_strain_of_the_test_split_is_not_in_the_other_splits() -> None:
+    in_test = {row["record"] for row in rows(GENOMES) if row["split"] == "test"}
+    in_others = {row["record"] for row in rows(GENOMES) if row["split"] != "test"}
 
-    assert "NZ_CP016182.2" in test_only - trained_on
+    assert "NZ_CP016182.2" in in_test - in_others
 
 
-def test_the_test_stretch_of_c_diphtheriae_comes_after_all_that_is_trained_on() -> None:
-    places = [row for row in rows(GENOMES) if row["record"] == "NZ_LN831026.1"]
-    first_tested = min(int(row["start"]) for row in places if row["split"] == "test")
+def test_the_test_intervals_of_c_diphtheriae_come_after_all_others() -> None:
+    intervals = [row for row in rows(GENOMES) if row["record"] == "NZ_LN831026.1"]
+    first_test_start = min(int(row["start"]) for row in intervals if row["split"] == "test")
 
-    assert max(int(row["end"]) for row in places if row["split"] != "test") <= first_tested
+    assert max(int(row["end"]) for row in intervals if row["split"] != "test") <= first_test_start
 
 
 def test_no_genus_is_in_two_splits() -> None:
-    assert straddling(rows(RRNA)) == []
+    assert groups_in_two_splits(rows(RRNA)) == []
 
 
-def test_a_straddling_group_would_be_seen() -> None:
+def test_a_group_in_two_splits_would_be_found() -> None:
     table = rows(RRNA)
     table[0] = table[0] | {"split": "test" if table[0]["split"] == "train" else "train"}
 
-    assert straddling(table) == [table[0]["group"]]
+    assert groups_in_two_splits(table) == [table[0]["group"]]
 
 
-def test_the_16s_genes_hold_letters_only() -> None:
+def test_the_16s_genes_have_dna_letters_only() -> None:
     with gzip.open(RRNA / "rrna16s.fasta.gz", "rt") as handle:
         letters = set().union(*(sequence for _, sequence in SimpleFastaParser(handle)))
 

@@ -8,7 +8,7 @@ import click
 
 from rmt_genomics.dna import read_records, sequence_files
 from rmt_genomics.dna.record_types import RecordInfo
-from rmt_genomics.dna.sequence_files import NamesOfFiles
+from rmt_genomics.dna.sequence_files import RecordNames
 
 if TYPE_CHECKING:
     from rmt_genomics.datasets import Example
@@ -93,7 +93,7 @@ def _look(fasta: Sequence[Path]) -> "tuple[Inspection, list[RecordInfo]]":
     """Print a row a record and then the summary; return what training knows of each record."""
     from rmt_genomics.reports.data_summary import COLUMNS, Inspection
 
-    found, names = Inspection(), NamesOfFiles()
+    found, names = Inspection(), RecordNames()
     infos: list[RecordInfo] = []
     for file in sequence_files(fasta):
         for record in read_records(file):

@@ -15,7 +15,7 @@ import numpy as np
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.datasets.similarity import Places, alike_pairs, sketch
-from rmt_genomics.dna.compression import check_is_file, explain_reading
+from rmt_genomics.dna.compression import check_is_file, explain_read_errors
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
@@ -73,7 +73,7 @@ def read_clusters(path: Path) -> dict[str, str]:
 
 def _numbered_lines(path: Path) -> list[tuple[int, str]]:
     check_is_file(path, "a clusters file")
-    with explain_reading(path):
+    with explain_read_errors(path):
         text = path.read_bytes().decode("utf-8-sig", "replace")
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
     if not (filled := [(number, line) for number, line in lines if line]):

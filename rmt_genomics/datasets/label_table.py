@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rmt_genomics.dna.compression import open_unpacked
+from rmt_genomics.dna.compression import open_decompressed
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 _SEPARATORS = {"\t": "tab", ",": "comma"}
@@ -87,7 +87,7 @@ def as_cell(text: str) -> str:
 
 
 def _text(path: Path, what: str) -> str:
-    with open_unpacked(path, what=what) as unpacked:
+    with open_decompressed(path, what=what) as unpacked:
         content = unpacked.read()
     if content.startswith(_ZIP):
         raise DataError(

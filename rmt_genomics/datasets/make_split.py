@@ -24,7 +24,7 @@ from rmt_genomics.datasets.splits import (
     split_by_shares,
     split_examples,
 )
-from rmt_genomics.dna.compression import open_unpacked
+from rmt_genomics.dna.compression import open_decompressed
 from rmt_genomics.errors import ConfigError, DataError
 
 WAYS = ("column", "group", "record", "homology", "stratified")
@@ -105,7 +105,7 @@ def with_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None
     header, *rows = read_rows(path, "a labels file")
     if not {"record", "label"} <= set(header.cells) or header.separator not in _SEPARATORS:
         return None
-    with open_unpacked(path) as handle:
+    with open_decompressed(path) as handle:
         lines = _LINE.findall(handle.read().decode("utf-8"))
     cells = [list(columns), *zip(*columns.values(), strict=True)]  # a line each, the header first
     for row, added in zip([header, *rows], cells, strict=True):

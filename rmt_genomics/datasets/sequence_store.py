@@ -26,9 +26,9 @@ from rmt_genomics.atomic_io import (
 )
 from rmt_genomics.datasets.label_checks import did_you_mean
 from rmt_genomics.dna.alphabet import Codes, reverse_complement_codes
-from rmt_genomics.dna.compression import explain_reading
+from rmt_genomics.dna.compression import explain_read_errors
 from rmt_genomics.dna.record_types import EncodedRecord, Interval, RecordInfo
-from rmt_genomics.dna.sequence_files import NamesOfFiles, read_encoded, sequence_files
+from rmt_genomics.dna.sequence_files import RecordNames, read_encoded, sequence_files
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 FORMAT_VERSION = 2
@@ -175,7 +175,7 @@ def _sha256_of(files: Sequence[Path]) -> str:
             raise DataError(
                 f"{file}: is no file on a disk, but is read twice. Save it to a file first."
             )
-        with explain_reading(file):
+        with explain_read_errors(file):
             sums.append(sha256_of_file(file))
     if len(files) == 1:
         return sums[0]
@@ -196,7 +196,7 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
 
 def _read_all(files: Sequence[Path], *, progress: bool) -> Iterator[tuple[int, EncodedRecord]]:
     """Yield every record with the place of its file."""
-    names = NamesOfFiles()
+    names = RecordNames()
     for place, file in enumerate(files):
         with _watch(file, progress=progress) as raw:
             for record in read_encoded(file, raw):

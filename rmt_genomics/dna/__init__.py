@@ -1,4 +1,4 @@
-"""DNA letters: alphabet, intervals, reading records, tokenizers. No torch in here."""
+"""DNA: alphabet, records and intervals, file formats, random access, tokenizers. No torch."""
 
 from rmt_genomics.dna.alphabet import (
     LETTERS,

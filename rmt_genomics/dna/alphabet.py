@@ -1,10 +1,10 @@
-"""The DNA alphabet: from letters to base codes and back, and how to read the other strand.
+"""The DNA alphabet: letters to base codes and back, and the reverse complement.
 
-Codes are the places of the letters in ``LETTERS``: A 0, C 1, G 2, T 3, N 4. Lower case (soft
-masking) folds to upper case, U (RNA) is read as T, and every IUPAC code for "one of several
-bases" is read as N. Anything else is an error: a model must never see what is not DNA.
+A base code is the index of a letter in ``LETTERS``: A 0, C 1, G 2, T 3, N 4. Lower case (soft
+masking) is read like upper case, U (RNA) as T, and every IUPAC code for several bases as N.
+Anything else is an error: a model must never see what is not DNA.
 
-The law of this file: ``reverse_complement`` and ``encode`` may change places,
+Reverse complement and encoding commute:
 ``encode(reverse_complement(s)) == reverse_complement_codes(encode(s))``.
 """
 
@@ -26,29 +26,28 @@ _ALLOWED = (_IUPAC + _IUPAC.lower()).encode()
 _COMPLEMENT = str.maketrans(_IUPAC + _IUPAC.lower(), _IUPAC_COMPLEMENT + _IUPAC_COMPLEMENT.lower())
 _PROTEIN_ONLY = "EFILPQZ*"
 _GAPS = "-."
-_BAD = 255
+_INVALID = 255
 
 
 def _code_of(letter: int) -> int:
-    """Return the code of one byte, or ``_BAD``."""
     if letter not in _ALLOWED:
-        return _BAD
+        return _INVALID
     upper = chr(letter).upper().replace("U", "T")
     return LETTERS.index(upper) if upper in LETTERS else UNKNOWN
 
 
 _CODES = bytes(_code_of(byte) for byte in range(256))
-_COMPLEMENT_CODES = bytes([3, 2, 1, 0, 4]) + bytes([_BAD]) * 251
+_COMPLEMENT_CODES = bytes([3, 2, 1, 0, 4]) + bytes([_INVALID]) * 251
 
 
 def encode(sequence: str | bytes) -> Codes:
-    """Turn DNA letters into base codes, about 1 ns a letter.
+    """Turn DNA letters into base codes, in about 1 ns per letter.
 
     Args:
         sequence: DNA letters, 5' to 3', of either case; IUPAC codes are read as N. May be empty.
 
     Returns:
-        One code a letter, in a new array that may be written to.
+        One code per letter, in a new array that may be written to.
 
     Raises:
         DataError: If a letter is not DNA, naming the first one and its 0-based position.
@@ -63,12 +62,12 @@ def encode(sequence: str | bytes) -> Codes:
 
 
 def encode_pieces(pieces: Iterable[str | bytes]) -> Codes:
-    """Turn DNA letters that come piece by piece into the base codes of the whole.
+    """Turn the pieces of one sequence into the base codes of the whole.
 
-    No piece is kept: a chromosome takes one byte a base, and never its letters beside it.
+    No piece is kept, so a chromosome takes one byte per base, without its letters.
 
     Raises:
-        DataError: As in ``encode``; the position is that in the whole.
+        DataError: As in ``encode``; the position is that in the whole sequence.
 
     Examples:
         >>> encode_pieces(["ACG", "TN"]).tolist()
@@ -76,11 +75,11 @@ def encode_pieces(pieces: Iterable[str | bytes]) -> Codes:
     """
     codes = bytearray()
     for piece in pieces:
-        found = _as_bytes(piece).translate(_CODES)
-        if (position := found.find(_BAD)) >= 0:
-            raise _not_dna(piece, position, starts_at=len(codes))
-        codes += found
-    return np.frombuffer(codes, dtype=np.uint8)  # of a bytearray: may be written to
+        piece_codes = _as_bytes(piece).translate(_CODES)
+        if (position := piece_codes.find(_INVALID)) >= 0:
+            raise _not_dna(piece, position, offset=len(codes))
+        codes += piece_codes
+    return np.frombuffer(codes, dtype=np.uint8)  # writable, because a bytearray is
 
 
 def decode(codes: Codes) -> str:
@@ -96,19 +95,19 @@ def decode(codes: Codes) -> str:
 
 def check_letters(sequence: str | bytes) -> None:
     """Raise DataError, naming the first letter that is not DNA and its 0-based position."""
-    if (position := _as_bytes(sequence).translate(_CODES).find(_BAD)) >= 0:
+    if (position := _as_bytes(sequence).translate(_CODES).find(_INVALID)) >= 0:
         raise _not_dna(sequence, position)
 
 
 def reverse_complement(sequence: str) -> str:
-    """Read the opposite strand.
+    """Return the reverse complement of a sequence: the opposite strand, 5' to 3'.
 
     Args:
         sequence: DNA letters, 5' to 3'. Case and IUPAC codes are kept (R, a purine, becomes Y,
             a pyrimidine). May be empty.
 
     Returns:
-        The opposite strand, 5' to 3', of the same length.
+        Letters, of the same number.
 
     Raises:
         DataError: If a letter is not DNA.
@@ -126,7 +125,7 @@ def reverse_complement(sequence: str) -> str:
 
 
 def reverse_complement_codes(codes: Codes) -> Codes:
-    """Read the opposite strand of base codes; N stays N. Returns a new array.
+    """Return the reverse complement of base codes, in a new array; N stays N.
 
     Examples:
         >>> decode(reverse_complement_codes(encode("AACGT")))
@@ -138,24 +137,22 @@ def reverse_complement_codes(codes: Codes) -> Codes:
 
 
 def _as_bytes(sequence: str | bytes) -> bytes:
-    """One byte a letter; a letter outside ASCII becomes '?', which is not DNA either."""
+    # A letter outside ASCII becomes '?', which is not DNA either and keeps the position.
     return sequence.encode("ascii", "replace") if isinstance(sequence, str) else sequence
 
 
-def _not_dna(sequence: str | bytes, position: int, *, starts_at: int = 0) -> DataError:
+def _not_dna(sequence: str | bytes, position: int, *, offset: int = 0) -> DataError:
     letter = sequence[position] if isinstance(sequence, str) else chr(sequence[position])
-    return DataError(
-        f"position {starts_at + position} holds {letter!r}, but a DNA letter is one of "
-        f"{', '.join(LETTERS)} or an IUPAC code. {_remedy(sequence, letter)}"
-    )
-
-
-def _remedy(sequence: str | bytes, letter: str) -> str:
     others = _as_bytes(sequence).translate(None, _ALLOWED).decode("latin-1").upper()
     if letter in _GAPS:
-        return "This looks like an alignment: unaligned sequences are expected, take the gaps out."
-    if any(protein in others for protein in _PROTEIN_ONLY):
-        return "This looks like protein: DNA is expected."
-    if "\x00" in others:
-        return "This looks like a binary file: FASTA text is expected."
-    return "Take this letter out, or write N where the base is unknown."
+        remedy = "This looks like an alignment: unaligned sequences are expected, remove the gaps."
+    elif any(protein in others for protein in _PROTEIN_ONLY):
+        remedy = "This looks like protein: DNA is expected."
+    elif "\x00" in others:
+        remedy = "This looks like a binary file: FASTA text is expected."
+    else:
+        remedy = "Remove this letter, or write N where the base is unknown."
+    return DataError(
+        f"position {offset + position} holds {letter!r}, but a DNA letter is one of "
+        f"{', '.join(LETTERS)} or an IUPAC code. {remedy}"
+    )

@@ -1,7 +1,7 @@
-"""Open a sequence file for reading, whatever it is packed with.
+"""Open a sequence file for reading: plain, gzip or bgzip.
 
-Packing is told by the first bytes, never by the name. bgzip is gzip cut into blocks that can be
-reached directly; it ends in a fixed empty block, so that a cut file can be noticed.
+The compression is recognised by the first bytes, not by the name. bgzip is gzip in blocks that can
+be reached directly; it ends with a fixed empty block, by which a truncated file is noticed.
 """
 
 import gzip
@@ -14,8 +14,8 @@ from typing import BinaryIO, Literal, cast
 
 from rmt_genomics.errors import DataError
 
-Unpacked = io.BufferedReader | gzip.GzipFile
-Packing = Literal["plain", "gzip", "bgzip"]
+Decompressed = io.BufferedReader | gzip.GzipFile
+Compression = Literal["plain", "gzip", "bgzip"]
 
 _BUFFER_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -39,39 +39,47 @@ def check_exists(path: Path, what: str) -> None:
         )
 
 
-def packing_of(path: Path) -> Packing:
-    """Tell plain, gzip and bgzip files apart by their first bytes."""
-    with explain_reading(path), path.open("rb") as handle:
-        return _packing(handle.read(16))
+def compression_of(path: Path) -> Compression:
+    """Recognise plain, gzip and bgzip files by their first bytes."""
+    with explain_read_errors(path), path.open("rb") as file:
+        return _recognise(file.read(16))
+
+
+def _recognise(start: bytes) -> Compression:
+    if not start.startswith(_GZIP_MAGIC):
+        return "plain"
+    return "bgzip" if start[_BGZIP_FIELD] == b"BC" else "gzip"
 
 
 @contextmanager
-def open_unpacked(
+def open_decompressed(
     path: Path, raw: BinaryIO | io.RawIOBase | None = None, *, what: str = "a sequence file"
-) -> Iterator[Unpacked]:
-    """Open a plain, gzip or bgzip file to read its unpacked bytes, front to back.
+) -> Iterator[Decompressed]:
+    """Open a plain, gzip or bgzip file to read its decompressed bytes, front to back.
 
     Args:
-        path: Where the bytes come from; named in errors. A pipe such as /dev/stdin will do.
-        raw: The open file, if the caller watches how far it has been read; else ``path`` is opened.
+        path: Where the bytes come from; named in errors. May be a pipe such as /dev/stdin.
+        raw: The open file, if the caller follows how it is read (progress, checksum); else
+            ``path`` is opened.
         what: What the file should be, for the error if there is none.
 
     Raises:
-        DataError: If there is no such file, if it cannot be read, or if it is cut or damaged:
-            this can also come in the middle of reading.
+        DataError: If there is no such file, if it cannot be read, or if it is truncated or
+            damaged: this can also come in the middle of reading.
     """
     check_is_file(path, what)
-    with explain_reading(path), raw or path.open("rb", buffering=0) as source:
+    with explain_read_errors(path), raw or path.open("rb", buffering=0) as source:
         buffered = io.BufferedReader(cast(io.RawIOBase, source), _BUFFER_BYTES)
-        packing = _packing(buffered.peek(16))
-        if packing == "bgzip":
+        compression = _recognise(buffered.peek(16))
+        if compression == "bgzip":
             check_bgzip_end(path)
-        yield gzip.GzipFile(fileobj=buffered) if packing != "plain" else cast(Unpacked, buffered)
+        plain = cast(Decompressed, buffered)
+        yield plain if compression == "plain" else gzip.GzipFile(fileobj=buffered)
 
 
 @contextmanager
-def explain_reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while ``path`` is read into a DataError that names it."""
+def explain_read_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the system and of gzip while ``path`` is read into a DataError."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -83,24 +91,18 @@ def explain_reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _packing(start: bytes) -> Packing:
-    if not start.startswith(_GZIP_MAGIC):
-        return "plain"
-    return "bgzip" if start[_BGZIP_FIELD] == b"BC" else "gzip"
-
-
 def check_bgzip_end(path: Path) -> None:
-    """Whole blocks may be missing, which unpacking alone would never notice."""
+    """Raise DataError if blocks are missing at the end, which decompression would not notice."""
     if not path.is_file():
-        return  # a pipe has no end to look at
-    with path.open("rb") as handle:
-        handle.seek(max(0, path.stat().st_size - len(_BGZIP_END)))
-        if handle.read() != _BGZIP_END:
+        return  # of a pipe only the start can be seen
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(_BGZIP_END)))
+        if file.read() != _BGZIP_END:
             raise _damaged(path, "the empty block that ends a bgzip file is missing")
 
 
-def _damaged(path: Path, what: str) -> DataError:
+def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path}: the gzip file is cut or damaged ({what}), but must be whole. "
-        "Fetch it again and compare its size or checksum."
+        f"{path}: the gzip file is truncated or damaged ({reason}), but must be complete. "
+        "Download it again and compare its size or checksum."
     )

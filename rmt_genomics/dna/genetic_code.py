@@ -1,8 +1,8 @@
-"""Codons to classes of amino acids: what a stretch of DNA would mean as protein.
+"""Codons to classes of amino acids: DNA translated with a reduced amino acid alphabet.
 
-The code is the standard one (NCBI table 1; table 11, of bacteria, archaea and plastids, reads
-codons alike). Amino acids that stand for each other in related proteins are one class: the ten of
-Murphy et al. 2000 (doi:10.1093/protein/13.3.149).
+The genetic code is the standard one (NCBI table 1; table 11, of bacteria, archaea and plastids,
+translates the same way). Amino acids that often replace each other in related proteins are one
+class: the ten classes of Murphy et al. 2000 (doi:10.1093/protein/13.3.149).
 """
 
 from itertools import product
@@ -16,14 +16,14 @@ AMINO_ACID_CLASSES = ("LVIM", "C", "A", "G", "ST", "P", "FYW", "EDNQ", "KR", "H"
 """One-letter codes of the amino acids in each class."""
 
 STOP = len(AMINO_ACID_CLASSES)
-"""The class of stop codons, and of codons that hold an N: a reading frame ends there."""
+"""The class of stop codons, and of codons that contain an N: a reading frame ends there."""
 
 
 def _class_of(codon: str) -> int:
     amino_acid = unambiguous_dna_by_id[1].forward_table.get(codon)
     if amino_acid is None:
         return STOP
-    return next(i for i, members in enumerate(AMINO_ACID_CLASSES) if amino_acid in members)
+    return next(i for i, acids in enumerate(AMINO_ACID_CLASSES) if amino_acid in acids)
 
 
 CLASS_OF_CODON = np.array(
@@ -32,15 +32,16 @@ CLASS_OF_CODON = np.array(
 """The class of the codon with base codes x, y, z, at 25 x + 5 y + z."""
 
 
-def word_shares(k: int) -> np.ndarray:
-    """Return the share that chance gives each word of k classes, all sense codons being equal.
+def expected_kmer_frequencies(k: int) -> np.ndarray:
+    """Return the frequency of each k-mer of classes in random DNA: all sense codons are as likely.
 
     Returns:
-        ``(classes ** k,)`` float64, with the sum 1; words in the order of their digits.
+        ``(classes ** k,)`` float64 with the sum 1; the first class of a k-mer is the highest digit
+        of its index.
     """
-    codons = np.bincount(CLASS_OF_CODON, minlength=STOP + 1)[:STOP]
-    shares: np.ndarray = codons / codons.sum()
-    words = shares
+    num_codons = np.bincount(CLASS_OF_CODON, minlength=STOP + 1)[:STOP]
+    of_classes: np.ndarray = num_codons / num_codons.sum()
+    of_kmers = of_classes
     for _ in range(k - 1):
-        words = np.outer(words, shares).ravel()
-    return words
+        of_kmers = np.outer(of_kmers, of_classes).ravel()
+    return of_kmers

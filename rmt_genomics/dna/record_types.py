@@ -1,4 +1,4 @@
-"""One sequence with its name, as letters or as base codes."""
+"""Records, as letters or as base codes, and intervals and windows of records."""
 
 import re
 import warnings
@@ -11,12 +11,12 @@ from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 
 STRANDS = ("+", "-", ".")
 
-_TEXT = re.compile(r"(.+):([0-9]+)-([0-9]+)(?:\(([+.-])\))?", re.DOTALL)
+_PATTERN = re.compile(r"(.+):([0-9]+)-([0-9]+)(?:\(([+.-])\))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Interval:
-    """A stretch of one record; checks itself. Its ``len()`` is in bp.
+    """A part of one record. Its ``len()`` is in bp.
 
     Args:
         record: Name of the FASTA record.
@@ -59,7 +59,7 @@ class Interval:
 
     @classmethod
     def parse(cls, text: str) -> "Interval":
-        """Read what ``str`` writes; the strand may be left out and is then ``+``.
+        """Parse the form that ``str`` gives; the strand may be omitted and is then ``+``.
 
         Raises:
             DataError: If the text has another form, or the interval breaks a rule.
@@ -68,7 +68,7 @@ class Interval:
             >>> Interval.parse("chr1:0-100")
             Interval(record='chr1', start=0, end=100, strand='+')
         """
-        if (match := _TEXT.fullmatch(text)) is None:
+        if (match := _PATTERN.fullmatch(text)) is None:
             raise DataError(
                 f"{text!r} is not an interval, but must look like chr1:0-100 or chr1:0-100(-). "
                 "Coordinates are 0-based and half-open."
@@ -99,7 +99,7 @@ class Record:
     """Letters as in the file, without white space; all of them DNA, at least one."""
 
     columns: dict[str, str] = field(default_factory=dict, hash=False)
-    """What a table (CSV, TSV) says beside name and sequence, such as label. Else empty."""
+    """The other columns of a table (CSV, TSV), such as label; empty for other formats."""
 
     @property
     def length(self) -> int:
@@ -128,14 +128,14 @@ class EncodedRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordInfo:
-    """What is known of a record without its letters."""
+    """Everything about a record but its sequence."""
 
     name: str
     length: int
     """In bp."""
 
     file: Path
-    """Where it was read from."""
+    """The file it was read from."""
 
     description: str
     columns: dict[str, str]
@@ -143,10 +143,10 @@ class RecordInfo:
 
 
 def windows(record: str, length_bp: int, window: int, step: int) -> list[Interval]:
-    """Cut a record into windows, the first at its start and the last flush with its end.
+    """Cut a record into windows, the first at its start and the last at its end.
 
-    All windows have one length. So the last one may overlap the one before by more than the
-    others do; and a record shorter than a window is one shorter window.
+    All windows have the same length, so the last one may overlap the one before by more than the
+    others do. A record shorter than a window is one shorter window.
 
     Args:
         record: The record's name.
@@ -161,14 +161,14 @@ def windows(record: str, length_bp: int, window: int, step: int) -> list[Interva
         ConfigError: If not 1 <= step <= window.
 
     Examples:
-        >>> [str(each) for each in windows("chr1", 10, window=4, step=4)]
+        >>> [str(window) for window in windows("chr1", 10, window=4, step=4)]
         ['chr1:0-4(+)', 'chr1:4-8(+)', 'chr1:6-10(+)']
     """
     check_windows(window, step)
     if length_bp <= window:
         return [Interval(record, 0, length_bp)]
     last = length_bp - window
-    return [Interval(record, at, at + window) for at in [*range(0, last, step), last]]
+    return [Interval(record, start, start + window) for start in [*range(0, last, step), last]]
 
 
 def check_windows(window: int, step: int) -> None:
@@ -176,25 +176,26 @@ def check_windows(window: int, step: int) -> None:
     if not 1 <= step <= window:
         raise ConfigError(
             f"the windows are {window} bp long with a step of {step} bp, but the step must be at "
-            "least 1 bp, and at most a window, or bases between the windows would not be read."
+            "least 1 bp and at most one window, or bases between the windows would be skipped."
         )
 
 
 def cut_windows(
     records: Iterable[EncodedRecord], window: int, step: int
 ) -> Iterator[EncodedRecord]:
-    """Cut records into windows as they come. Warns at the end of records shorter than one."""
-    shorter = 0
+    """Cut records into windows as they come; warn at the end of records shorter than a window."""
+    num_records = num_shorter = 0
     for record in records:
-        shorter += len(record.codes) < window
-        for place in windows(record.name, len(record.codes), window, step):
-            codes = record.codes[place.start : place.end]
-            yield EncodedRecord(record.name, record.description, codes, record.columns, place)
-        del record, codes  # before the next is read
-    if shorter:
+        num_records += 1
+        num_shorter += len(record.codes) < window
+        for interval in windows(record.name, len(record.codes), window, step):
+            codes = record.codes[interval.start : interval.end]
+            yield EncodedRecord(record.name, record.description, codes, record.columns, interval)
+        del record, codes  # so that they are freed before the next record is read
+    if num_shorter:
         warnings.warn(
-            f"{shorter} records are shorter than a window of {window} bp: each is one window, as "
-            "long as the record.",
+            f"{num_shorter} of {num_records} records are shorter than a window of {window} bp; "
+            "each of them is read as one window.",
             RMTGenomicsWarning,
             stacklevel=2,
         )

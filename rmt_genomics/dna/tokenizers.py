@@ -1,9 +1,9 @@
-"""From base codes to the tokens a model reads: single bases, or k-mers.
+"""Tokenizers: base codes to the tokens that a model reads, single bases or k-mers.
 
 The reverse strand is tokenised from the reverse-complemented bases, never by rearranging tokens.
 
-The law of this file: no base is dropped. k-mers are read from the left every ``stride`` bases for
-as long as a whole one fits; each base after the last one becomes a single-letter token.
+No base is dropped: k-mers are read from the left, every ``stride`` bases, as long as a whole one
+fits; each base after the last k-mer becomes a single-letter token.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _LARGEST_K = 12
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """Cuts sequences into tokens; checks itself.
+    """Turns base codes into tokens.
 
     Token ids of kind ``base`` are the base codes. Those of kind ``kmer`` are the ``4**k`` k-mers
     in alphabetical order, then the five letters A, C, G, T, N: letters stand for the bases after
@@ -40,7 +40,7 @@ class Tokenizer:
     """``base`` or ``kmer``."""
 
     k: int = 1
-    """Bases in a token."""
+    """Bases per token."""
 
     stride: int = 1
     """Bases from the start of one k-mer to the start of the next."""
@@ -72,12 +72,12 @@ class Tokenizer:
         return len(LETTERS) if self.kind == "base" else 4**self.k + len(LETTERS)
 
     def num_tokens(self, length_bp: int) -> int:
-        """Return how many tokens a sequence of this length gives."""
-        num_kmers, tail_start = self._cut(length_bp)
+        """Return the number of tokens of a sequence of this length."""
+        num_kmers, tail_start = self._count_kmers(length_bp)
         return num_kmers + length_bp - tail_start
 
     def encode(self, codes: Codes) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
-        """Cut base codes into tokens.
+        """Turn base codes into tokens.
 
         Args:
             codes: Base codes, 5' to 3', of the strand to be read.
@@ -87,14 +87,14 @@ class Tokenizer:
         """
         if self.kind == "base":
             return codes
-        _, tail_start = self._cut(len(codes))
+        _, tail_start = self._count_kmers(len(codes))
         kmers, has_unknown = number_kmers(codes, self.k, stride=self.stride)
         kmers[has_unknown] = 4**self.k + UNKNOWN
         letters = codes[tail_start:].astype(np.int32) + 4**self.k
         tokens = np.concatenate([kmers, letters])
         return tokens.astype(np.uint8) if self.vocabulary_size <= 256 else tokens
 
-    def _cut(self, length_bp: int) -> tuple[int, int]:
+    def _count_kmers(self, length_bp: int) -> tuple[int, int]:
         """Return the number of whole k-mers, and where the bases after them begin."""
         if length_bp < self.k:
             return 0, 0

@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from rmt_genomics.dna.genetic_code import CLASS_OF_CODON, STOP, word_shares
+from rmt_genomics.dna.genetic_code import CLASS_OF_CODON, STOP, expected_kmer_frequencies
 from rmt_genomics.model.tokenization import BP_AT_ONCE, N, number_kmers
 
 
@@ -84,7 +84,7 @@ class ProteinComposition(nn.Module):
         super().__init__()
         self.k, self.orf_codons = k, orf_codons
         self.hidden = nn.Linear(STOP**k, dim)
-        by_chance = torch.from_numpy(word_shares(k))
+        by_chance = torch.from_numpy(expected_kmer_frequencies(k))
         weights = _NORM * (by_chance / by_chance.square().sum()).sqrt()
         self.register_buffer("weights", weights.float(), persistent=False)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rmt_genomics.dna import sequence_files
-from rmt_genomics.dna.compression import packing_of
+from rmt_genomics.dna.compression import compression_of
 from rmt_genomics.dna.sequence_files import STDIN
 
 PARENT = "RMT_GENOMICS_PARENT"
@@ -130,7 +130,7 @@ def bp_in_files(paths: Sequence[Path]) -> int | None:
         if file == STDIN:
             return None
         mode = file.stat()
-        if not stat.S_ISREG(mode.st_mode) or packing_of(file) != "plain":
+        if not stat.S_ISREG(mode.st_mode) or compression_of(file) != "plain":
             return None
         total += mode.st_size
     return total

@@ -12,7 +12,7 @@ from rmt_genomics.atomic_io import (
     write_lines,
 )
 from rmt_genomics.dna import EncodedRecord, sequence_files
-from rmt_genomics.dna.compression import explain_reading
+from rmt_genomics.dna.compression import explain_read_errors
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model import pretrained as saving
@@ -218,6 +218,6 @@ def _can_be_read_again(job: PredictionConfig) -> bool:
 def _checksums(paths: Sequence[Path]) -> list[str]:
     sums = []
     for path in paths:
-        with explain_reading(path):
+        with explain_read_errors(path):
             sums.append(sha256_of_file(path))
     return sums

@@ -28,11 +28,15 @@ BAD_FASTA = [  # name of the case, content (None = no file), words: place, found
         b">p53\nMEEPQSDPSV\n",
         ["'p53'", "position 1 holds 'E'", "protein: DNA is expected"],
     ),
-    ("alignment", b">r1\nAC--GT\n", ["'r1'", "position 2 holds '-'", "take the gaps out"]),
+    ("alignment", b">r1\nAC--GT\n", ["'r1'", "position 2 holds '-'", "remove the gaps"]),
     ("binary", bytes(range(256)) * 9, [":1:", "binary", "FASTA text is expected"]),
     ("picture", b"\x89PNG\r\n\x1a\n\x00\x00", [":1:", "binary", "Convert it to FASTA"]),
-    ("cut gzip", gzip.compress(GOOD)[:-9], ["gzip file is cut or damaged", "Fetch it again"]),
-    ("cut bgzip", BGZIP_START, ["gzip file is cut or damaged", "must be whole"]),
+    (
+        "cut gzip",
+        gzip.compress(GOOD)[:-9],
+        ["gzip file is truncated or damaged", "Download it again"],
+    ),
+    ("cut bgzip", BGZIP_START, ["gzip file is truncated or damaged", "must be complete"]),
     ("Latin-1", b">r1 caf\xe9\nACGT\n", [":1:", "not UTF-8", "iconv"]),
 ]
 

@@ -10,7 +10,7 @@ from rmt_genomics.dna import reverse_complement
 from rmt_genomics.model import RMTClassifier
 from tests.cli.toys import fail, run, succeed
 from tests.prediction.toys import dna, saved_model, write_fasta
-from tests.sequence_files import KINDS
+from tests.sequence_files import FILES
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -23,11 +23,11 @@ def answers(model: Path, sequences: list[str]) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILES)
 def test_predict_reads_every_kind(tmp_path: Path, kind: str) -> None:
     model = saved_model(tmp_path / "model")
-    (tmp_path / "toy").write_bytes(KINDS[kind])
-    (tmp_path / "toy.fa").write_bytes(KINDS["FASTA"])
+    (tmp_path / "toy").write_bytes(FILES[kind])
+    (tmp_path / "toy.fa").write_bytes(FILES["FASTA"])
 
     found = succeed("predict", model, tmp_path / "toy").stdout
 
@@ -59,8 +59,8 @@ def test_windows_are_predicted_each_with_its_place(tmp_path: Path) -> None:
     expected = answers(model, [letters[:10], letters[8:18], letters[15:], "ACG"])
     assert [float(row["prob_at"]) for row in table] == pytest.approx(expected, abs=1e-5)
     assert result.stderr == (
-        "Warning: 1 records are shorter than a window of 10 bp: each is one window, as long as "
-        "the record.\n"
+        "Warning: 1 of 2 records are shorter than a window of 10 bp; each of them is read as one "
+        "window.\n"
     )
 
 
@@ -156,7 +156,7 @@ def test_inspect_refuses_a_name_in_two_files(tmp_path: Path) -> None:
     result = run("inspect", *files)
 
     assert result.exit_code == 1
-    assert f"b.fa: record 'r' is in {files[0]} too, but every record needs" in result.stderr
+    assert f"b.fa: record 'r' is also in {files[0]}, but record names must" in result.stderr
 
 
 def test_evaluate_reads_a_table_of_sequences_with_labels(tmp_path: Path) -> None:

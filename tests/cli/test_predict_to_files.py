@@ -82,7 +82,9 @@ def test_kill_9_loses_no_row_and_doubles_none(tmp_path: Path, model: Path) -> No
     assert 10 <= killed_at < 400
 
 
-def test_an_interrupted_run_is_only_overwritten_on_request(tmp_path: Path, model: Path, fasta: Path) -> None:
+def test_an_interrupted_run_is_only_overwritten_on_request(
+    tmp_path: Path, model: Path, fasta: Path
+) -> None:
     out = tmp_path / "out.tsv"
     begin(out, "predict", model, fasta)
 

@@ -11,7 +11,7 @@ from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.dna.alphabet import decode
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
-from tests.sequence_files import KINDS, SEQUENCES
+from tests.sequence_files import FILES, SEQUENCES
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FILES)
 def test_every_kind_is_encoded(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "toy"
-    path.write_bytes(KINDS[kind])
+    path.write_bytes(FILES[kind])
 
     store = EncodedStore.open(path)
 
@@ -86,7 +86,7 @@ def test_the_sum_of_several_files_changes_with(folder: Path, change: str) -> Non
 
 def test_one_name_in_two_files_is_refused_naming_both(folder: Path) -> None:
     (folder / "c.fa").write_text(">r2\nACGT\n")
-    message = f"{folder}/c.fa: record 'r2' is in {folder}/a.fa too, but every record needs a name"
+    message = f"{folder}/c.fa: record 'r2' is also in {folder}/a.fa, but record names must"
 
     with pytest.raises(DataError, match=re.escape(message)):
         EncodedStore.open([folder / "a.fa", folder / "c.fa"])

@@ -1,4 +1,4 @@
-"""Letters, codes and the other strand: laws that hold for every sequence."""
+"""Letters, base codes and the reverse complement: laws that hold for every sequence."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ plain = st.text(alphabet=LETTERS, max_size=200)
 dna = st.text(alphabet=IUPAC + IUPAC.lower(), max_size=200)
 
 
-def test_codes_are_the_places_of_the_letters() -> None:
+def test_codes_are_the_indices_of_the_letters() -> None:
     assert encode("ACGTNacgtnUuRyswkmbdhv").tolist() == [0, 1, 2, 3, 4] * 2 + [3, 3] + [4] * 10
 
 
@@ -42,18 +42,20 @@ def test_decoding_undoes_encoding(sequence: str) -> None:
 
 
 @given(plain)
-def test_reversing_twice_changes_nothing(sequence: str) -> None:
+def test_the_reverse_complement_of_the_reverse_complement_is_the_sequence(sequence: str) -> None:
     assert reverse_complement(reverse_complement(sequence)) == sequence
 
 
 @given(left=dna, right=dna)
-def test_parts_change_places(left: str, right: str) -> None:
+def test_the_reverse_complement_of_joined_parts_has_them_in_reverse_order(
+    left: str, right: str
+) -> None:
     expected = reverse_complement(right) + reverse_complement(left)
     assert reverse_complement(left + right) == expected
 
 
 @given(dna)
-def test_reversing_and_encoding_may_change_places(sequence: str) -> None:
+def test_reverse_complement_and_encoding_commute(sequence: str) -> None:
     expected = reverse_complement_codes(encode(sequence))
     np.testing.assert_array_equal(encode(reverse_complement(sequence)), expected)
 
@@ -81,7 +83,7 @@ def test_the_error_names_the_first_bad_letter(check, before: str, bad: str, afte
     ("sequence", "hint"),
     [
         ("MKTAYIAKQR", "This looks like protein: DNA is expected."),
-        ("ACGX", "Take this letter out, or write N where the base is unknown."),
+        ("ACGX", "Remove this letter, or write N where the base is unknown."),
         ("AC-GT", "This looks like an alignment: unaligned sequences are expected"),
         ("AC.GT", "This looks like an alignment: unaligned sequences are expected"),
         ("AC\x00GT", "This looks like a binary file: FASTA text is expected."),
@@ -92,6 +94,6 @@ def test_the_error_guesses_what_the_text_is(sequence: str, hint: str) -> None:
         encode(sequence)
 
 
-def test_codes_that_are_no_letters_are_a_bug() -> None:
+def test_decoding_other_codes_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="codes are 0 to 4"):
         decode(np.array([0, 5], dtype=np.uint8))

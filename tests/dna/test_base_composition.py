@@ -1,4 +1,4 @@
-"""Counting letters: one case by hand, and a slow count for all others."""
+"""Base composition: one case counted by hand, and a plain loop for all others."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def test_without_known_bases_there_is_no_gc() -> None:
     assert composition_of("NNRR").gc is None
 
 
-def test_nothing_is_made_of_nothing() -> None:
+def test_an_empty_sequence_has_zeros() -> None:
     assert composition_of("") == Composition(0, None, 0.0, 0, 0.0)
 
 
@@ -40,14 +40,14 @@ def test_agrees_with_counting_letter_by_letter(sequence: str) -> None:
         assert found.gc == sum(letter in "GC" for letter in known) / len(known)
 
 
-def test_counting_in_pieces_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = composition_of("GATTACA" * 3)
 
-    monkeypatch.setattr(composition, "_PIECE_BP", 4)
+    monkeypatch.setattr(composition, "_BLOCK_BP", 4)
 
     assert composition_of("GATTACA" * 3) == expected
 
 
-def test_protein_is_not_counted() -> None:
+def test_protein_is_refused() -> None:
     with pytest.raises(DataError, match=r"position 1 holds 'E'.*looks like protein"):
         composition_of("AE")

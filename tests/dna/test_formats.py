@@ -1,4 +1,4 @@
-"""Every kind of sequence file gives the same records. What is refused is in tests/fault."""
+"""Every file format gives the same records. Malformed files are tested in tests/fault."""
 
 import gzip
 import subprocess
@@ -12,9 +12,9 @@ from Bio import bgzf
 from rmt_genomics.dna.record_types import Record
 from rmt_genomics.dna.sequence_files import FORMATS, format_of, read_encoded, read_records
 from rmt_genomics.errors import RMTGenomicsWarning
-from tests.sequence_files import CSV, FASTQ, GENBANK, KINDS, SEQUENCES, TSV
+from tests.sequence_files import CSV, FASTQ, FILES, GENBANK, SEQUENCES, TSV
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_format = pytest.mark.parametrize("kind", FILES)
 
 
 def read(folder: Path, content: bytes, name: str = "toy.txt") -> list[Record]:
@@ -23,32 +23,34 @@ def read(folder: Path, content: bytes, name: str = "toy.txt") -> list[Record]:
     return list(read_records(path))
 
 
-@every_kind
-def test_every_kind_gives_the_same_records(tmp_path: Path, kind: str) -> None:
-    found = read(tmp_path, KINDS[kind])
+@every_format
+def test_every_format_gives_the_same_records(tmp_path: Path, kind: str) -> None:
+    found = read(tmp_path, FILES[kind])
 
     assert {each.name: each.sequence.upper() for each in found} == SEQUENCES
     assert {each.description for each in found} <= {"described", ""}
 
 
-@every_kind
-def test_the_content_counts_and_not_the_name(tmp_path: Path, kind: str) -> None:
+@every_format
+def test_the_format_is_recognised_by_content_not_by_name(tmp_path: Path, kind: str) -> None:
     for name in ("toy.fa", "toy.csv", "toy.gb", "toy.fq"):
-        assert len(read(tmp_path, KINDS[kind], name)) == 2
+        assert len(read(tmp_path, FILES[kind], name)) == 2
 
 
-@every_kind
-def test_every_kind_may_be_packed(tmp_path: Path, kind: str) -> None:
+@every_format
+def test_every_format_may_be_compressed(tmp_path: Path, kind: str) -> None:
     with bgzf.BgzfWriter(tmp_path / "blocks") as writer:
-        writer.write(KINDS[kind])
+        writer.write(FILES[kind])
 
-    assert read(tmp_path, gzip.compress(KINDS[kind])) == read(tmp_path, KINDS[kind])
-    assert list(read_records(tmp_path / "blocks")) == read(tmp_path, KINDS[kind])
+    assert read(tmp_path, gzip.compress(FILES[kind])) == read(tmp_path, FILES[kind])
+    assert list(read_records(tmp_path / "blocks")) == read(tmp_path, FILES[kind])
 
 
-@every_kind
-def test_line_ends_blank_lines_and_marks_are_ordinary(tmp_path: Path, kind: str) -> None:
-    content = KINDS[kind]
+@every_format
+def test_line_ends_blank_lines_and_a_byte_order_mark_are_accepted(
+    tmp_path: Path, kind: str
+) -> None:
+    content = FILES[kind]
     plain = read(tmp_path, content)
 
     assert read(tmp_path, content.replace(b"\n", b"\r\n")) == plain
@@ -57,7 +59,7 @@ def test_line_ends_blank_lines_and_marks_are_ordinary(tmp_path: Path, kind: str)
     assert read(tmp_path, content + b"\n") == plain
 
 
-@every_kind
+@every_format
 def test_a_pipe_can_be_read(kind: str) -> None:
     code = (
         "from pathlib import Path; from rmt_genomics.dna import read_records;"
@@ -65,16 +67,16 @@ def test_a_pipe_can_be_read(kind: str) -> None:
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", code], input=KINDS[kind], capture_output=True, check=True
+        [sys.executable, "-c", code], input=FILES[kind], capture_output=True, check=True
     )
 
     assert done.stdout.decode().split() == list(SEQUENCES)
 
 
-@every_kind
-def test_each_kind_is_known_by_its_first_line_alone(kind: str) -> None:
-    first_line = KINDS[kind].partition(b"\n")[0]
-    by_content = [each.name for each in FORMATS if each.begins(first_line.decode())]
+@every_format
+def test_the_first_line_is_enough_to_recognise_a_format(kind: str) -> None:
+    first_line = FILES[kind].partition(b"\n")[0]
+    by_content = [each.name for each in FORMATS if each.matches(first_line.decode())]
 
     assert by_content == [kind if kind not in ("CSV", "TSV") else "table"]
 
@@ -83,7 +85,7 @@ def test_each_kind_is_known_by_its_first_line_alone(kind: str) -> None:
     ("name", "kind"),
     [("a.fq.gz", "FASTQ"), ("a.GBK", "GenBank"), ("a.tsv.bgz", "table"), ("a.txt", "FASTA")],
 )
-def test_where_the_content_says_nothing_the_name_does(name: str, kind: str) -> None:
+def test_an_empty_file_is_recognised_by_its_name(name: str, kind: str) -> None:
     assert format_of(b"", Path(name)).name == kind
 
 
@@ -96,11 +98,11 @@ def test_fastq_lines_may_be_wrapped(tmp_path: Path) -> None:
     assert record.sequence == "ACGTAC"
 
 
-def test_genbank_is_called_by_accession_and_version(tmp_path: Path) -> None:
+def test_genbank_records_are_named_by_accession_and_version(tmp_path: Path) -> None:
     assert read(tmp_path, GENBANK)[1].name == "chr2.3"
 
 
-def test_what_biopython_finds_odd_but_whole_is_passed_on(tmp_path: Path) -> None:
+def test_warnings_of_biopython_are_passed_on(tmp_path: Path) -> None:
     head, _, tail = GENBANK.partition(b"ORIGIN\n")
 
     with pytest.warns(RMTGenomicsWarning, match=r"toy\.txt: record 1: Blank line in sequence"):
@@ -109,7 +111,7 @@ def test_what_biopython_finds_odd_but_whole_is_passed_on(tmp_path: Path) -> None
     assert found == read(tmp_path, GENBANK)
 
 
-def test_rows_of_a_table_are_called_by_file_and_row_from_0(tmp_path: Path) -> None:
+def test_rows_of_a_table_are_named_by_file_and_row_from_0(tmp_path: Path) -> None:
     found = read(tmp_path, b"sequence,label\nACGT,1\n\nGGCC,0\n", "dev.csv")
 
     assert found == [
@@ -118,7 +120,7 @@ def test_rows_of_a_table_are_called_by_file_and_row_from_0(tmp_path: Path) -> No
     ]
 
 
-def test_a_packed_table_gives_the_same_names(tmp_path: Path) -> None:
+def test_a_compressed_table_gives_the_same_names(tmp_path: Path) -> None:
     content = gzip.compress(b"sequence\nACGT\n")
 
     assert [each.name for each in read(tmp_path, content, "my.set.csv.gz")] == ["my.set:0"]
@@ -136,11 +138,13 @@ def test_quotes_are_read_as_spreadsheets_write_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])
-def test_overlapping_kmers_are_put_together(tmp_path: Path, k: int) -> None:
+def test_overlapping_kmers_are_joined(tmp_path: Path, k: int) -> None:
     letters = "ACGTTGCAACG"
-    kmers = " ".join(letters[at : at + k] for at in range(len(letters) - k + 1))
+    kmers = " ".join(letters[start : start + k] for start in range(len(letters) - k + 1))
 
-    with pytest.warns(RMTGenomicsWarning, match="1 sequences are written as overlapping k-mers"):
+    with pytest.warns(
+        RMTGenomicsWarning, match="1 of 2 sequences were written as overlapping k-mers"
+    ):
         found = read(tmp_path, f"sequence\tlabel\n{kmers}\t1\n{letters}\t0\n".encode())
 
     assert [each.sequence for each in found] == [letters, letters]
@@ -167,4 +171,4 @@ def test_of_many_short_records_only_the_names_are_kept(tmp_path: Path) -> None:
     tracemalloc.stop()
 
     assert total == count * 200
-    assert peak < (2 << 20) + count * 180  # a buffer, and a name with its place for each
+    assert peak < (2 << 20) + count * 180  # a buffer, and the name and number of each record

@@ -1,4 +1,4 @@
-"""Intervals check themselves and can be written down and read again."""
+"""Intervals are checked, and parsing undoes printing."""
 
 import pytest
 from hypothesis import given
@@ -45,12 +45,12 @@ def test_a_wrong_interval_is_refused(values: tuple, message: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["chr1", "chr1:5", "chr1:a-b", ":0-4", "chr1:0-4(x)", "c:0-4(+) "])
-def test_other_text_is_no_interval(text: str) -> None:
+def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="is not an interval, but must look like chr1:0-100"):
         Interval.parse(text)
 
 
-def test_the_end_of_the_record_is_the_limit() -> None:
+def test_an_interval_past_the_end_is_refused() -> None:
     interval = Interval("chr1", 10000, 42768)
 
     interval.check_within(42768)

@@ -1,4 +1,4 @@
-"""Single intervals, read in any process, are those that reading the whole file gives."""
+"""Random access gives the letters that reading the whole file gives, in every process."""
 
 import gzip
 import multiprocessing
@@ -28,7 +28,7 @@ def write_fasta(path: Path, newline: str = "\n") -> Path:
     for name, sequence in SEQUENCES.items():
         lines += [
             f">{name} described",
-            *(sequence[at : at + 60] for at in range(0, len(sequence), 60)),
+            *(sequence[start : start + 60] for start in range(0, len(sequence), 60)),
         ]
     content = (newline.join(lines) + newline).encode()
     if path.suffix == ".gz":
@@ -61,7 +61,7 @@ def test_an_interval_is_the_slice_of_the_sequence(fasta: IndexedFasta, interval:
     assert fasta.sequence(interval) == expected(interval)
 
 
-def test_lengths_are_known_in_file_order(fasta: IndexedFasta) -> None:
+def test_lengths_are_in_file_order(fasta: IndexedFasta) -> None:
     assert fasta.lengths == {name: len(sequence) for name, sequence in SEQUENCES.items()}
     assert list(fasta.lengths) == list(SEQUENCES)
 
@@ -97,7 +97,7 @@ def test_other_processes_read_the_right_bases(fasta: IndexedFasta, method: str) 
     assert [child.exitcode for child in children] == [0] * 4
 
 
-def test_a_fork_leaves_the_parents_reader_alone(fasta: IndexedFasta) -> None:
+def test_a_forked_process_opens_its_own_reader(fasta: IndexedFasta) -> None:
     before = fasta._reader()
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
@@ -118,12 +118,12 @@ def test_it_can_be_pickled(fasta: IndexedFasta) -> None:
     assert copy.lengths == fasta.lengths
 
 
-def test_threads_may_share_one(fasta: IndexedFasta) -> None:
+def test_threads_may_share_an_indexed_fasta(fasta: IndexedFasta) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(_read_many, [fasta] * 8, range(8)))
 
 
-def test_the_end_of_the_record_is_the_limit(fasta: IndexedFasta) -> None:
+def test_an_interval_past_the_end_is_refused(fasta: IndexedFasta) -> None:
     with pytest.raises(DataError, match=r"chr3:0-5 must satisfy start < end <= 4, the length of"):
         fasta.sequence(Interval("chr3", 0, 5))
 
@@ -133,16 +133,16 @@ def test_an_unknown_record_is_refused(fasta: IndexedFasta) -> None:
         fasta.sequence(Interval("chrX", 0, 5))
 
 
-def test_a_changed_file_is_indexed_anew_and_never_read_stale(tmp_path: Path) -> None:
+def test_a_changed_file_is_refused_until_it_is_indexed_again(tmp_path: Path) -> None:
     path, cache = tmp_path / "toy.fa", tmp_path / "cache"
     path.write_text(">a\nAAAA\n")
     old = IndexedFasta(path, cache)
     stat = path.stat()
 
     path.write_text(">b\nCCCCCCCC\n")
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # only the size tells
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # only the size differs
 
-    with pytest.raises(DataError, match=r"toy.fa: has changed since it was indexed, but must stay"):
+    with pytest.raises(DataError, match=r"toy.fa: has changed since it was indexed, but must not"):
         old.sequence(Interval("a", 0, 4))
     assert IndexedFasta(path, cache).sequence(Interval("b", 0, 8)) == "CCCCCCCC"
 
@@ -159,7 +159,7 @@ def test_an_index_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.fa.gz", "gzip", "is packed with gzip, but .* needs bgzip.*gunzip a.fa.gz"),
+        ("a.fa.gz", "gzip", "is compressed with gzip, but .* needs bgzip.*gunzip a.fa.gz"),
         ("a.fa", "bgzip", "the content is bgzip, but a name that ends in .gz.*Rename the file"),
         ("a.fa.gz", "plain", "the content is plain, but a name that ends in .gz.*Rename the file"),
         ("a.fa", "uneven", "cannot be indexed .*not consistent.*seqkit seq -w 60"),
@@ -168,7 +168,7 @@ def test_an_index_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (
             "a.fa.gz",
             "cut",
-            "the gzip file is cut .*the empty block that ends a bgzip file is missing",
+            "the gzip file is truncated .*the empty block that ends a bgzip file is missing",
         ),
     ],
 )

@@ -1,157 +1,83 @@
-"""Reading FASTA: what is ordinary just works. What is refused is in tests/fault."""
+"""Files, folders and standard input give one list of files."""
 
-import gzip
-import subprocess
-import sys
-import tracemalloc
 from pathlib import Path
 
 import pytest
-from Bio import bgzf
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rmt_genomics.dna import fasta
-from rmt_genomics.dna.alphabet import decode
-from rmt_genomics.dna.sequence_files import Record, read_encoded, read_records
-from rmt_genomics.errors import DataError
-
-TOY = [Record("chr1", "first one", "ACGTAC"), Record("chr2", "", "GGnnRu")]
-TOY_TEXT = b">chr1 first one\nACGT\nAC\n>chr2\nGGnn\nRu\n"
+from rmt_genomics.dna.sequence_files import STDIN, RecordNames, sequence_files
+from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from tests.sequence_files import FASTA, GENBANK
 
 
-def read(folder: Path, content: bytes) -> list[Record]:
-    path = folder / "toy.fa"
+def write(path: Path, content: bytes = FASTA) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return list(read_records(path))
+    return path
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(TOY_TEXT, id="plain"),
-        pytest.param(TOY_TEXT.replace(b"\n", b"\r\n"), id="CRLF"),
-        pytest.param(TOY_TEXT.replace(b"\n", b"\r"), id="CR"),
-        pytest.param(TOY_TEXT.rstrip(), id="no last newline"),
-        pytest.param(b"\n\n" + TOY_TEXT.replace(b"\n", b"\n\n"), id="blank lines"),
-        pytest.param(TOY_TEXT.replace(b"ACGT\n", b" AC\tGT \n"), id="white space"),
-        pytest.param(TOY_TEXT.replace(b"ACGT\nAC", b"A\nC\nGTAC"), id="uneven lines"),
-        pytest.param(b"\xef\xbb\xbf" + TOY_TEXT, id="byte order mark"),
-        pytest.param(gzip.compress(TOY_TEXT), id="gzip"),
-        pytest.param(gzip.compress(TOY_TEXT[:9]) + gzip.compress(TOY_TEXT[9:]), id="two gzips"),
-    ],
-)
-def test_ordinary_files_just_work(tmp_path: Path, content: bytes) -> None:
-    assert read(tmp_path, content) == TOY
+def test_files_stay_in_the_order_they_were_given(tmp_path: Path) -> None:
+    files = [write(tmp_path / "b.fa"), write(tmp_path / "a.fa")]
+    assert sequence_files(files) == files
 
 
-def test_bgzip_is_known_by_content(tmp_path: Path) -> None:
-    path = tmp_path / "not_named_gz.fa"
-    with bgzf.BgzfWriter(path) as writer:
-        writer.write(TOY_TEXT)
-
-    assert list(read_records(path)) == TOY
+def test_a_dash_is_standard_input() -> None:
+    assert sequence_files([Path("-")]) == [STDIN]
 
 
-def test_a_header_may_hold_any_language(tmp_path: Path) -> None:
-    (record,) = read(tmp_path, ">ß1 Ångström\nAC\n".encode())
-    assert (record.name, record.description) == ("ß1", "Ångström")
+def test_a_folder_gives_the_files_in_it_and_below_by_name(tmp_path: Path) -> None:
+    files = [write(tmp_path / name) for name in ("a/2.fa", "a/10", "b.fna")]
+    write(tmp_path / ".hidden" / "c.fa")
+
+    assert sequence_files([tmp_path]) == sorted(files)
 
 
-def test_a_line_may_be_very_long(tmp_path: Path) -> None:
-    (record,) = read(tmp_path, b">long\n" + b"ACGTN" * 2_000_000)
-    assert record.sequence == "ACGTN" * 2_000_000
+def test_other_files_in_a_folder_are_ignored_with_a_warning(tmp_path: Path) -> None:
+    fasta = write(tmp_path / "a.fa")
+    write(tmp_path / "README.md", b"# About\n")
+    write(tmp_path / "labels.tsv", b"record\tlabel\nchr1\tat\n")
+
+    with pytest.warns(RMTGenomicsWarning) as warned:
+        assert sequence_files([tmp_path]) == [fasta]
+
+    assert [str(warning.message) for warning in warned] == [
+        f"{tmp_path}: ignoring README.md, labels.tsv (not sequence files: 2)."
+    ]
 
 
-entries = st.lists(
-    st.tuples(st.text("ACGTNacgtn", min_size=1, max_size=40), st.integers(1, 9)), min_size=1
-)
+def test_a_folder_of_several_formats_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.fa")
+    write(tmp_path / "b.gb", GENBANK)
 
+    with pytest.raises(DataError) as caught:
+        sequence_files([tmp_path])
 
-@given(entries=entries, piece=st.integers(1, 30), gap=st.integers(0, 2))
-def test_the_size_of_pieces_changes_nothing(
-    tmp_path_factory: pytest.TempPathFactory,
-    entries: list[tuple[str, int]],
-    piece: int,
-    gap: int,
-) -> None:
-    """Records, and the line numbers in errors, do not depend on where pieces are cut."""
-    lines, expected = [""] * gap, []
-    for number, (sequence, width) in enumerate(entries):
-        lines += [f">r{number} x>y", *(sequence[at : at + width] for at in range(0, 40, width))]
-        expected.append(Record(f"r{number}", "x>y", sequence))
-    first = gap + 1
-    path = tmp_path_factory.mktemp("pieces") / "toy.fa"
-    path.write_text("\n".join([*lines, ">r0 again", "A"]))
-
-    found = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fasta, "_PIECE_LETTERS", piece)
-        with pytest.raises(DataError) as caught:
-            found.extend(read_records(path))
-
-    assert found == expected
-    assert f":{len(lines) + 1}: record 'r0' was already at line {first}," in str(caught.value)
-
-
-def test_encoded_records_hold_the_same_letters(tmp_path: Path) -> None:
-    path = tmp_path / "toy.fa"
-    path.write_bytes(TOY_TEXT)
-
-    found = [(each.name, each.description, decode(each.codes)) for each in read_encoded(path)]
-
-    assert found == [("chr1", "first one", "ACGTAC"), ("chr2", "", "GGNNNT")]
-
-
-def test_agrees_with_biopython(tmp_path: Path) -> None:
-    from Bio import SeqIO
-
-    found = read(tmp_path, TOY_TEXT)
-
-    with (tmp_path / "toy.fa").open() as handle:
-        theirs = [(each.id, str(each.seq)) for each in SeqIO.parse(handle, "fasta")]
-    assert [(each.name, each.sequence) for each in found] == theirs
-
-
-def test_a_pipe_can_be_read() -> None:
-    code = (
-        "from pathlib import Path; from rmt_genomics.dna import read_records;"
-        "print([record.sequence for record in read_records(Path('/dev/stdin'))])"
+    assert str(caught.value) == (
+        f"{tmp_path}: a.fa is FASTA and b.gb is GenBank, but a folder must have one format. "
+        "Put each format into its own folder."
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=gzip.compress(TOY_TEXT), capture_output=True, check=True
-    )
 
-    assert done.stdout.decode().strip() == "['ACGTAC', 'GGnnRu']"
-
-
-def test_memory_is_that_of_one_record(tmp_path: Path) -> None:
-    path, one = tmp_path / "many.fa", "ACGTACGTAC" * 6 + "\n"
-    path.write_text("".join(f">r{number}\n{one * 5000}" for number in range(40)))  # 12 Mb
-
-    tracemalloc.start()
-    total = sum(len(record.codes) for record in read_encoded(path))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-
-    assert total == 40 * 60 * 5000
-    assert peak < 12e6 * 0.9  # pieces of 1 Mb and a record of 0.3 Mb, with their copies
+def test_files_of_several_formats_may_be_given_one_by_one(tmp_path: Path) -> None:
+    files = [write(tmp_path / "a.fa"), write(tmp_path / "b.gb", GENBANK)]
+    assert sequence_files(files) == files
 
 
-def test_importing_the_package_stays_light() -> None:
-    code = (
-        "import sys, rmt_genomics.dna;"
-        "print([name for name in ('torch', 'Bio', 'pyfaidx', 'rich') if name in sys.modules])"
-    )
+def test_a_folder_without_sequences_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "README.md", b"# About\n")
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-
-    assert done.stdout.strip() == "[]"
+    with pytest.raises(DataError, match=r"the folder has no sequence file .* Other files: 1\."):
+        sequence_files([tmp_path])
 
 
-def test_the_package_names_what_it_offers() -> None:
-    from rmt_genomics import dna
+def test_an_empty_sequence_file_in_a_folder_is_not_ignored(tmp_path: Path) -> None:
+    """Reading it then raises the error that it is empty."""
+    assert sequence_files([write(tmp_path / "a.fa", b"").parent]) == [tmp_path / "a.fa"]
 
-    assert set(dna.__all__) >= {"LETTERS", "IndexedFasta", "Interval", "Tokenizer", "read_records"}
-    assert all(hasattr(dna, name) for name in dna.__all__)
+
+def test_a_name_in_two_files_is_refused_naming_both() -> None:
+    names, one, other = RecordNames(), Path("a.fa"), Path("b.fa")
+    names.add("chr1", one)
+    names.add("chr1", one)  # within a file read_records refuses it
+
+    with pytest.raises(DataError, match=r"b\.fa: record 'chr1' is also in a\.fa, but record names"):
+        names.add("chr1", other)

@@ -1,4 +1,4 @@
-"""Tokens: no base is dropped, and every one can be told back."""
+"""Tokens: no base is dropped, and the tokens spell the sequence."""
 
 import re
 
@@ -21,31 +21,33 @@ def spell(tokenizer: Tokenizer, token: int) -> str:
     """Return the letters of one token, the slow way."""
     if token >= 4**tokenizer.k:
         return LETTERS[token - 4**tokenizer.k]
-    digits = [token // 4**place % 4 for place in reversed(range(tokenizer.k))]
+    digits = [token // 4**power % 4 for power in reversed(range(tokenizer.k))]
     return "".join(LETTERS[digit] for digit in digits)
 
 
-def expected_words(tokenizer: Tokenizer, sequence: str) -> list[str]:
+def expected_tokens(tokenizer: Tokenizer, sequence: str) -> list[str]:
     """Cut the sequence by the definition, one token at a time."""
-    words, end = [], 0
+    tokens_as_text, end = [], 0
     for start in range(0, len(sequence) - tokenizer.k + 1, tokenizer.stride):
         end = start + tokenizer.k
         word = sequence[start:end]
-        words.append("N" if "N" in word else word)
-    return words + list(sequence[end:])
+        tokens_as_text.append("N" if "N" in word else word)
+    return tokens_as_text + list(sequence[end:])
 
 
 @given(tokenizer=kmer_tokenizers, sequence=dna)
 def test_tokens_spell_the_sequence(tokenizer: Tokenizer, sequence: str) -> None:
     tokens = tokenizer.encode(encode(sequence))
 
-    words = [spell(tokenizer, int(token)) for token in tokens]
+    tokens_as_text = [spell(tokenizer, int(token)) for token in tokens]
 
-    assert words == expected_words(tokenizer, sequence)
+    assert tokens_as_text == expected_tokens(tokenizer, sequence)
 
 
 @given(tokenizer=kmer_tokenizers | st.just(Tokenizer()), sequence=dna)
-def test_the_number_of_tokens_is_known_beforehand(tokenizer: Tokenizer, sequence: str) -> None:
+def test_the_number_of_tokens_is_computed_from_the_length(
+    tokenizer: Tokenizer, sequence: str
+) -> None:
     tokens = tokenizer.encode(encode(sequence))
 
     assert len(tokens) == tokenizer.num_tokens(len(sequence))
@@ -60,7 +62,7 @@ def test_tokens_counted_by_hand() -> None:
     assert tokens.tolist() == [1, 64 + 4, 64 + 4, 64 + 3]
 
 
-def test_bases_are_their_own_tokens() -> None:
+def test_base_tokens_are_the_base_codes() -> None:
     codes = encode("GATTACAN")
     assert Tokenizer().encode(codes).tolist() == codes.tolist()
 
@@ -75,7 +77,9 @@ def test_bases_are_their_own_tokens() -> None:
         (Tokenizer("kmer", k=6), 4101, np.int32),
     ],
 )
-def test_the_vocabulary_decides_the_type(tokenizer: Tokenizer, size: int, dtype: type) -> None:
+def test_the_vocabulary_size_decides_the_dtype(
+    tokenizer: Tokenizer, size: int, dtype: type
+) -> None:
     assert tokenizer.vocabulary_size == size
     assert tokenizer.encode(encode("GATTACA")).dtype == dtype
 
@@ -91,6 +95,6 @@ def test_the_vocabulary_decides_the_type(tokenizer: Tokenizer, size: int, dtype:
         ("kmer", 3, 0, "tokenizer.stride is 0, but must be 1 to 3 (tokenizer.k)"),
     ],
 )
-def test_settings_that_contradict_are_refused(kind: str, k: int, stride: int, message: str) -> None:
+def test_contradictory_settings_are_refused(kind: str, k: int, stride: int, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         Tokenizer(kind, k, stride)

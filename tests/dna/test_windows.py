@@ -1,4 +1,4 @@
-"""Windows cover every base, all have one length, and none comes twice."""
+"""Windows cover every base, have the same length, and none is repeated."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ def settings(draw: st.DrawFn) -> tuple[int, int, int]:
 
 
 @given(settings())
-def test_windows_have_one_length_and_cover_every_base(setting: tuple[int, int, int]) -> None:
+def test_windows_have_the_same_length_and_cover_every_base(setting: tuple[int, int, int]) -> None:
     length, window, step = setting
 
     found = windows("chr1", length, window, step)
@@ -35,7 +35,7 @@ def test_the_last_window_ends_with_the_record(length: int, starts: list[int]) ->
 
 
 @pytest.mark.parametrize("step", [0, 5])
-def test_a_step_that_leaves_bases_out_is_refused(step: int) -> None:
+def test_a_step_that_skips_bases_is_refused(step: int) -> None:
     with pytest.raises(ConfigError, match=f"4 bp long with a step of {step} bp, but the step must"):
         windows("chr1", 10, window=4, step=step)
 
@@ -54,7 +54,7 @@ def test_records_are_cut_as_they_come() -> None:
 def test_records_shorter_than_a_window_are_counted() -> None:
     records = [EncodedRecord(name, "", encode(name)) for name in ("ACGT", "AC", "G")]
 
-    with pytest.warns(RMTGenomicsWarning, match="2 records are shorter than a window of 4 bp"):
+    with pytest.warns(RMTGenomicsWarning, match="2 of 3 records are shorter than a window of 4 bp"):
         found = list(cut_windows(records, window=4, step=4))
 
     assert [decode(each.codes) for each in found] == ["ACGT", "AC", "G"]

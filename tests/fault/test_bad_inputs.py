@@ -1,4 +1,4 @@
-"""The table of bad input for every command: files, command, and what the user is told."""
+"""Bad input to every command: the files, the command, and the expected error message."""
 
 import gzip
 from pathlib import Path
@@ -9,19 +9,19 @@ from tests.cli.toys import run
 from tests.prediction.toys import saved_model
 from tests.sequence_files import CSV, EMBL, FASTA, FASTQ, GENBANK
 
-PLACES = b"record\tlabel\tsplit\tgroup\n"
-HALVES = GENBANK[: GENBANK.index(b"ORIGIN")], EMBL[: EMBL.index(b"SQ ")]
-NUMBERS = [f"n{place}\t{place / 8}" for place in range(40)]
+COLUMNS = b"record\tlabel\tsplit\tgroup\n"
+HEADERS = GENBANK[: GENBANK.index(b"ORIGIN")], EMBL[: EMBL.index(b"SQ ")]
+NUMBERS = [f"n{number}\t{number / 8}" for number in range(40)]
 
 FILES = {  # all of them are written; a case names those it uses
     "good.fa": FASTA,
     "good.csv": CSV.replace(b"at,chr1", b"gc,chr1"),
-    "many.fa": "".join(f">n{place}\nACGT\n" for place in range(42)).encode(),
+    "many.fa": "".join(f">n{number}\nACGT\n" for number in range(42)).encode(),
     "good.tsv": b"record\tlabel\nchr1\tat\nchr2.3\tgc\n",
     "cut.gb": GENBANK[:-20],
-    "no_letters.gb": HALVES[0] + b"CONTIG      join(AB1:1..14)\n//\n",
-    "cut_features.gb": HALVES[0] + b"//\n",
-    "no_letters.embl": HALVES[1] + b"//\n",
+    "no_letters.gb": HEADERS[0] + b"CONTIG      join(AB1:1..14)\n//\n",
+    "cut_features.gb": HEADERS[0] + b"//\n",
+    "no_letters.embl": HEADERS[1] + b"//\n",
     "page.gb": b"<!DOCTYPE html>\n<html>Error 404</html>\n",
     "twice.gb": GENBANK + GENBANK,
     "cut.embl": EMBL[:-30],
@@ -74,8 +74,8 @@ FILES = {  # all of them are written; a case names those it uses
     "cut.tsv.gz": gzip.compress(b"record\tlabel\nchr1\tat\n" * 99)[:-9],
     "empty.tsv": b"",
     "one_class.csv": CSV,
-    "class_left_out.tsv": PLACES + b"chr1\tat\ttrain\tg\nchr2.3\tgc\ttest\th\n",
-    "no_train.tsv": PLACES + b"chr1\tat\ttest\tg\nchr2.3\tgc\ttest\th\n",
+    "class_left_out.tsv": COLUMNS + b"chr1\tat\ttrain\tg\nchr2.3\tgc\ttest\th\n",
+    "no_train.tsv": COLUMNS + b"chr1\tat\ttest\tg\nchr2.3\tgc\ttest\th\n",
     "group_in_two.tsv": b"record\tstart\tend\tlabel\tsplit\tgroup\nchr1\t0\t4\tat\ttrain\tg\n"
     b"chr1\t4\t8\tgc\ttrain\tg\nchr2.3\t0\t4\tgc\tval\tg\n",
     "one_group.tsv": b"record\tlabel\tgroup\nchr1\tat\tg\nchr2.3\tgc\tg\n",
@@ -86,20 +86,32 @@ FILES = {  # all of them are written; a case names those it uses
     "three_columns.clusters": b"a\tb\tc\n",
     "cut.clstr": b">Cluster 0\n0\t14nt, >chr1... at +/90%\n",
 }
-SEQUENCES = [  # given to inspect, predict, evaluate and train alike
+SEQUENCES = [  # each for inspect, predict, evaluate and train
     ("missing.fa", "missing.fa: there is no such file, but it must be a sequence file"),
     ("cut.gb", "record 2 breaks the GenBank format (Premature end of file in sequence data)"),
     ("no_letters.gb", "no_letters.gb: record 1: record 'chr1' has no sequence, but must have at l"),
     ("cut_features.gb", "record 1 breaks the GenBank format (Premature end of features table"),
     ("no_letters.embl", "no_letters.embl: record 1 breaks the EMBL format (Footer format unexpect"),
     ("page.gb", "page.gb: the file begins with '<!DOCTYPE html>' and has no line that begins with"),
-    ("twice.gb", "twice.gb: record 3: record 'chr1' was already at record 1, but every record nee"),
+    (
+        "twice.gb",
+        "twice.gb: record 3: record 'chr1' was already at record 1, but record names must b",
+    ),
     ("cut.embl", "record 2 breaks the EMBL format (Premature end of file in sequence data)"),
     ("quality.fq", "record 2 breaks the FASTQ format (Lengths of sequence and quality values"),
-    ("twice.fq", "twice.fq: record 3: record 'chr1' was already at record 1, but every record nee"),
-    ("cut.fq.gz", "cut.fq.gz: the gzip file is cut or damaged (Compressed file ended before the e"),
-    ("cut.fa.gz", "cut.fa.gz: the gzip file is cut or damaged (Compressed file ended before the e"),
-    ("twice.fa", "twice.fa:5: record 'chr1' was already at line 1, but every record needs a name "),
+    (
+        "twice.fq",
+        "twice.fq: record 3: record 'chr1' was already at record 1, but record names must b",
+    ),
+    (
+        "cut.fq.gz",
+        "cut.fq.gz: the gzip file is truncated or damaged (Compressed file ended before the e",
+    ),
+    (
+        "cut.fa.gz",
+        "cut.fa.gz: the gzip file is truncated or damaged (Compressed file ended before the e",
+    ),
+    ("twice.fa", "twice.fa:5: record 'chr1' was already at line 1, but record names must be uniqu"),
     (
         "page.fa",
         "page.fa:1: the first record is preceded by '<!DOCTYPE html>', but a FASTA file mu",
@@ -112,17 +124,17 @@ SEQUENCES = [  # given to inspect, predict, evaluate and train alike
     ),
     ("semicolons.csv", "Put commas or tabs between the columns, not semicolons."),
     ("utf16.csv", "The file is UTF-16 text: save it as UTF-8, or: iconv -f utf-16 -t utf-8."),
-    ("ragged.csv", "ragged.csv:3: the row has 1 cells, but must have 2, as the header: sequence, "),
+    ("ragged.csv", "ragged.csv:3: the number of cells is 1, but must be 2 as in the header: seque"),
     ("protein.csv", "protein.csv: record 'protein:1': position 2 holds 'L', but a DNA letter is o"),
-    ("header_only.csv", "header_only.csv: the file is empty, but must hold at least one row below"),
-    ("twice.csv", "twice.csv:3: record 'a' was already at line 2, but every record needs a name o"),
-    ("empty.fastq", "the file is empty, but must hold at least one FASTQ record."),
-    ("empty.fa.gz", "empty.fa.gz: the file is empty, but must hold at least one FASTA record."),
-    ("good.tsv", "good.tsv:1: the columns are record, label, but one must be 'sequence'. Name it"),
-    ("mixed", "a.fa is FASTA and b.fq is FASTQ, but a folder must hold one kind."),
-    ("nothing", "1 files are in this folder, but none is a sequence file"),
+    ("header_only.csv", "header_only.csv: the file is empty, but must have at least one row below"),
+    ("twice.csv", "twice.csv:3: record 'a' was already at line 2, but record names must be uniqu"),
+    ("empty.fastq", "the file is empty, but must have at least one FASTQ record."),
+    ("empty.fa.gz", "empty.fa.gz: the file is empty, but must have at least one FASTA record."),
+    ("good.tsv", "good.tsv:1: the columns are record, label, but one must be 'sequence'. Rename"),
+    ("mixed", "a.fa is FASTA and b.fq is FASTQ, but a folder must have one format."),
+    ("nothing", "the folder has no sequence file (FASTA, FASTQ, GenBank, EMBL, or CSV or TSV"),
 ]
-LABELS = [  # sequences, labels, message; given to inspect, evaluate, train and split alike
+LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and split
     ("good.fa", "missing.tsv", "missing.tsv: there is no such file, but it must be a labels file"),
     ("good.fa", "wrong_genome.bed", "2 of 2 records named here ('1' (line 1), 'MT' (line 2)) are"),
     ("good.fa", "wrong_genome.bed", "1 would match but for the prefix chr: '1' here, 'chr1' in"),
@@ -158,13 +170,17 @@ LABELS = [  # sequences, labels, message; given to inspect, evaluate, train and 
         "workbook.tsv",
         "workbook.tsv: this is an Excel workbook or another zip file, but ",
     ),
-    ("good.fa", "cut.tsv.gz", "cut.tsv.gz: the gzip file is cut or damaged (Compressed file ended"),
+    (
+        "good.fa",
+        "cut.tsv.gz",
+        "cut.tsv.gz: the gzip file is truncated or damaged (Compressed file ended",
+    ),
     ("good.fa", "good.fa", "This looks like FASTA: is it in the place of the labels?"),
     ("good.fa", "column", "--labels column: 2 of 2 records have no label ('chr1', 'chr2.3')"),
     ("good.fa", "header", "--labels header: 2 of 2 records have no label"),
     ("same", "file", "record 'chr1' is in"),
 ]
-SPLITS = [  # command, message: labels that can be read, but not learned from or divided
+SPLITS = [  # command, message: valid labels that cannot be trained on or split
     ("train one_class.csv --labels column --out out", "'at', but there must be two classes"),
     (
         "train good.fa --labels class_left_out.tsv --out out",
@@ -250,10 +266,13 @@ SPLITS = [  # command, message: labels that can be read, but not learned from or
         "chr1: the label '1' is unknown, but must be one of at, gc.",
     ),
 ]
-WARNED = [  # command, message: what breaks no rule and yet looks wrong
+WARNED = [  # command, message: valid but suspicious input
     ("inspect good.fa --labels one_based.bed", "all coordinates look as if counting began at 1"),
     ("inspect good.fa --labels mixed_kinds.tsv", "1 of 2 examples have a name as label (such as "),
-    ("predict model good.fa --window 100", "1 records are shorter than a window of 100 bp: each "),
+    (
+        "predict model good.fa --window 100",
+        "1 of 2 records are shorter than a window of 100 bp; each ",
+    ),
 ]
 
 
@@ -276,7 +295,7 @@ def folder(written: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check_refused(message: str, *arguments: object) -> None:
-    """Run a command that must fail, with one line of error and nothing made."""
+    """Run a command that must fail, with one line of error and no new files."""
     before = sorted(Path().rglob("*"))
 
     result = run(*arguments)
@@ -320,13 +339,13 @@ def test_bad_labels_are_refused(command: str, fasta: str, labels: str, message: 
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("command", "message"), SPLITS)
-def test_what_cannot_be_divided_or_read_by_a_model_is_refused(command: str, message: str) -> None:
+def test_valid_input_that_a_command_cannot_use_is_refused(command: str, message: str) -> None:
     check_refused(message, *command.split())
 
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("command", "message"), WARNED)
-def test_what_looks_wrong_is_warned_of_once(command: str, message: str) -> None:
+def test_suspicious_input_gives_one_warning(command: str, message: str) -> None:
     result = run(*command.split())
 
     assert result.exit_code == 0, result.output
@@ -334,8 +353,8 @@ def test_what_looks_wrong_is_warned_of_once(command: str, message: str) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_the_tables_break_was_whole() -> None:
-    """Guard the guard."""
+def test_the_unchanged_files_are_accepted() -> None:
+    """So the commands above fail for what was changed in the files."""
     for fasta in ("good.fa", "good.csv", "many.fa"):
         assert run("inspect", fasta).exit_code == 0
     assert run("inspect", "good.csv", "--labels", "column").exit_code == 0

@@ -1,4 +1,4 @@
-"""FASTA files that break a rule: each is refused with place, value, rule and remedy."""
+"""Malformed FASTA files are refused with place, value, rule and remedy."""
 
 import gzip
 import re
@@ -14,17 +14,17 @@ GOOD = b">chr1 one\nACGT\nACGT\n>chr2\nACGT\n"
 BAM_LIKE = b"BAM\x01\x00\x00\xff\xfe\x80"
 
 
-def bgzipped(folder: Path, content: bytes) -> bytes:
-    path = folder / "packed"
+def bgzip(folder: Path, content: bytes) -> bytes:
+    path = folder / "compressed"
     with bgzf.BgzfWriter(path) as writer:
         writer.write(content)
     return path.read_bytes()
 
 
 MALFORMED = {
-    "empty": (b"", "toy.fa: the file is empty, but must hold at least one FASTA record."),
-    "blank lines only": (b"\n \n\n", "toy.fa: the file is empty, but must hold at least one"),
-    "packed nothing": (gzip.compress(b""), "toy.fa: the file is empty, but must hold"),
+    "empty": (b"", "toy.fa: the file is empty, but must have at least one FASTA record."),
+    "blank lines only": (b"\n \n\n", "toy.fa: the file is empty, but must have at least one"),
+    "compressed nothing": (gzip.compress(b""), "toy.fa: the file is empty, but must have"),
     "text before the first record": (
         b"\n\nhello\n" + GOOD,
         "toy.fa:3: the first record is preceded by 'hello', but a FASTA file must begin with a "
@@ -41,7 +41,7 @@ MALFORMED = {
     "a record without sequence": (
         b">chr1\nACGT\n>chr2\n>chr3\nACGT\n",
         "toy.fa:3: record 'chr2' has no sequence, but must have at least one letter. "
-        "Remove the record, or check that the file is whole.",
+        "Remove the record, or check that the file is complete.",
     ),
     "a last record without sequence": (
         GOOD + b">chr3\n",
@@ -49,7 +49,7 @@ MALFORMED = {
     ),
     "duplicate names": (
         GOOD + b">chr1 again\nACGT\n",
-        "toy.fa:6: record 'chr1' was already at line 1, but every record needs a name of its own. "
+        "toy.fa:6: record 'chr1' was already at line 1, but record names must be unique. "
         "Rename or remove one of them.",
     ),
     "protein": (
@@ -71,9 +71,9 @@ MALFORMED = {
         "toy.fa:1: this looks like a binary file, but FASTA text is expected "
         "(plain, gzip or bgzip). Convert it to FASTA first.",
     ),
-    "packed binary": (gzip.compress(BAM_LIKE), "toy.fa:1: this looks like a binary file, but"),
+    "compressed binary": (gzip.compress(BAM_LIKE), "toy.fa:1: this looks like a binary file, but"),
     "zip": (b"PK\x03\x04\x14\x00\x00", "toy.fa:1: this looks like a binary file, but"),
-    "binary after a '>'": (b">\x00\x01\x02\n", "toy.fa:1: the header holds NUL bytes, but must"),
+    "binary after a '>'": (b">\x00\x01\x02\n", "toy.fa:1: the header has NUL bytes, but must"),
     "NUL bytes in a sequence": (
         b">chr1\nAC\x00GT\n",
         r"record 'chr1': position 2 holds '\x00', but a DNA letter is one of A, C, G, T, N or an "
@@ -86,24 +86,25 @@ MALFORMED = {
     ),
     "gzip cut in the middle": (
         gzip.compress(GOOD * 50)[:-30],
-        "toy.fa: the gzip file is cut or damaged (Compressed file ended before the end-of-stream "
-        "marker was reached), but must be whole. Fetch it again and compare its size or checksum.",
+        "toy.fa: the gzip file is truncated or damaged (Compressed file ended before the "
+        "end-of-stream marker was reached), but must be complete. Download it again and compare "
+        "its size or checksum.",
     ),
     "gzip cut in its header": (
         gzip.compress(GOOD)[:5],
-        "toy.fa: the gzip file is cut or damaged (",
+        "toy.fa: the gzip file is truncated or damaged (",
     ),
     "gzip with a wrong byte": (
         gzip.compress(GOOD)[:12] + b"\xff\xff" + gzip.compress(GOOD)[14:],
-        "toy.fa: the gzip file is cut or damaged (",
+        "toy.fa: the gzip file is truncated or damaged (",
     ),
     "gzip with a wrong checksum": (
         gzip.compress(GOOD)[:-8] + b"\0" * 8,
-        "toy.fa: the gzip file is cut or damaged (CRC check failed",
+        "toy.fa: the gzip file is truncated or damaged (CRC check failed",
     ),
     "text after a gzip": (
         gzip.compress(GOOD) + b"more",
-        "toy.fa: the gzip file is cut or damaged (",
+        "toy.fa: the gzip file is truncated or damaged (",
     ),
 }
 
@@ -122,19 +123,21 @@ def test_a_malformed_file_is_refused(tmp_path: Path, case: str, read) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_the_table_breaks_was_whole(tmp_path: Path) -> None:
-    """Guard the guard: the files above are refused for what was done to them."""
+def test_the_unchanged_content_is_accepted(tmp_path: Path) -> None:
+    """So the files above are refused for what was changed in them."""
     path = tmp_path / "toy.fa"
-    for content in (GOOD, gzip.compress(GOOD), bgzipped(tmp_path, GOOD)):
+    for content in (GOOD, gzip.compress(GOOD), bgzip(tmp_path, GOOD)):
         path.write_bytes(content)
         assert [record.sequence for record in read_records(path)] == ["ACGTACGT", "ACGT"]
 
 
-def test_a_bgzip_file_that_lost_whole_blocks_is_refused(tmp_path: Path) -> None:
+def test_a_bgzip_file_without_its_last_block_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "toy.fa.gz"
-    path.write_bytes(bgzipped(tmp_path, GOOD)[:-28])
+    path.write_bytes(bgzip(tmp_path, GOOD)[:-28])
 
-    with pytest.raises(DataError, match=r"toy\.fa\.gz: the gzip file is cut .*the empty block"):
+    with pytest.raises(
+        DataError, match=r"toy\.fa\.gz: the gzip file is truncated .*the empty block"
+    ):
         list(read_records(path))
 
 
@@ -169,8 +172,8 @@ def test_a_file_that_cannot_be_read_is_refused(
         list(read_records(tmp_path / "toy.fa"))
 
 
-def test_records_before_the_fault_have_been_given(tmp_path: Path) -> None:
-    """Reading is streaming: a fault is met when it is reached, not before."""
+def test_records_before_the_error_are_yielded(tmp_path: Path) -> None:
+    """Records are streamed: an error is raised where it is, not before."""
     path = tmp_path / "toy.fa"
     path.write_bytes(GOOD + b">chr1\nACGT\n")
     records = read_records(path)

@@ -1,4 +1,4 @@
-"""Sequence files other than FASTA that break a rule: each is refused with place and remedy."""
+"""Malformed sequence files other than FASTA are refused with place, rule and remedy."""
 
 import gzip
 import re
@@ -15,8 +15,8 @@ MALFORMED = {  # name of the case: name of the file, content, message
         "toy.fastq",
         FASTQ[: FASTQ.index(b"+")],
         "toy.fastq: record 1 breaks the FASTQ format (End of file without quality information), "
-        "but must have an '@' line, its letters, a '+' line and one quality a letter. Check that "
-        "the file is whole.",
+        "but must have an '@' line, its sequence, a '+' line and one quality value per base. Check "
+        "that the file is complete.",
     ),
     "FASTQ cut in a quality": ("toy.fastq", FASTQ[:-9], "toy.fastq: record 2 breaks the FASTQ"),
     "a quality of another length": (
@@ -38,7 +38,7 @@ MALFORMED = {  # name of the case: name of the file, content, message
     "FASTQ names twice": (
         "toy.fastq",
         FASTQ + FASTQ,
-        "toy.fastq: record 3: record 'chr1' was already at record 1, but every record needs",
+        "toy.fastq: record 3: record 'chr1' was already at record 1, but record names",
     ),
     "FASTQ without a name": (
         "toy.fastq",
@@ -51,13 +51,13 @@ MALFORMED = {  # name of the case: name of the file, content, message
         "toy.fastq: record 1: record 'r1' has no sequence, but must have at least one letter.",
     ),
     "FASTQ protein": ("toy.fastq", b"@r1\nAFL\n+\nIII\n", "record 'r1': position 1 holds 'F'"),
-    "empty FASTQ": ("toy.fq", b"", "toy.fq: the file is empty, but must hold at least one FASTQ r"),
-    "cut gzip of FASTQ": ("toy.fq", gzip.compress(FASTQ)[:-9], "toy.fq: the gzip file is cut or d"),
+    "empty FASTQ": ("toy.fq", b"", "toy.fq: the file is empty, but must have at least one FASTQ r"),
+    "cut gzip of FASTQ": ("toy.fq", gzip.compress(FASTQ)[:-9], "toy.fq: the gzip file is trunc"),
     "GenBank cut in its sequence": (
         "toy.gb",
         GENBANK[:-20],
         "toy.gb: record 2 breaks the GenBank format (Premature end of file in sequence data), but "
-        "must be whole, with its letters, and end with '//'. Fetch the file again.",
+        "must be complete, with its sequence, and end with '//'. Download the file again.",
     ),
     "GenBank cut in its header": (
         "toy.gb",
@@ -80,22 +80,26 @@ MALFORMED = {  # name of the case: name of the file, content, message
         "toy.gb: record 'chr1': position 1 holds 'L', but a DNA letter is one of",
     ),
     "GenBank twice": ("toy.gb", GENBANK * 2, "record 3: record 'chr1' was already at record 1"),
-    "empty GenBank": ("toy.gb", b"\n", "toy.gb: the file is empty, but must hold at least one Gen"),
+    "empty GenBank": ("toy.gb", b"\n", "toy.gb: the file is empty, but must have at least one Gen"),
     "EMBL cut": ("toy.embl", EMBL[:-20], "toy.embl: record 2 breaks the EMBL format (Premature"),
     "EMBL cut in its header": ("toy.embl", EMBL[:150], "toy.embl: record 1 breaks the EMBL format"),
     "CSV without a sequence column": (
         "toy.csv",
         b"seq,label\nACGT,1\n",
-        "toy.csv:1: the columns are seq, label, but one must be 'sequence'. Name it so in the "
-        "first line.",
+        "toy.csv:1: the columns are seq, label, but one must be 'sequence'. Rename the column "
+        "in the first line.",
     ),
     "TSV without a header": ("toy.tsv", b"ACGT\t1\n", "toy.tsv:1: the columns are acgt, 1, but"),
     "a row with a cell too few": (
         "toy.csv",
         b"sequence,label\nACGT,1\nACGT\n",
-        "toy.csv:3: the row has 1 cells, but must have 2, as the header: sequence, label.",
+        "toy.csv:3: the number of cells is 1, but must be 2 as in the header: sequence, label.",
     ),
-    "a row with a cell too many": ("toy.csv", b"sequence,label\nAC,1,2\n", "toy.csv:2: the row ha"),
+    "a row with a cell too many": (
+        "toy.csv",
+        b"sequence,label\nAC,1,2\n",
+        "toy.csv:2: the number of cells is 3",
+    ),
     "a row without sequence": (
         "toy.csv",
         b"sequence,label\nACGT,1\n,0\n",
@@ -121,12 +125,12 @@ MALFORMED = {  # name of the case: name of the file, content, message
     "a table of nothing": (
         "toy.csv",
         b"sequence,label\n",
-        "toy.csv: the file is empty, but must hold at least one row below its header.",
+        "toy.csv: the file is empty, but must have at least one row below its header.",
     ),
     "an empty table": (
         "toy.csv",
         b"",
-        "toy.csv: the file is empty, but must hold at least one row",
+        "toy.csv: the file is empty, but must have at least one row",
     ),
 }
 
@@ -146,8 +150,8 @@ def test_a_malformed_file_is_refused(tmp_path: Path, case: str, read) -> None:
 
 
 @pytest.mark.parametrize("content", [FASTQ, GENBANK, EMBL, CSV])
-def test_what_the_table_breaks_was_whole(tmp_path: Path, content: bytes) -> None:
-    """Guard the guard: the files above are refused for what was done to them."""
+def test_the_unchanged_content_is_accepted(tmp_path: Path, content: bytes) -> None:
+    """So the files above are refused for what was changed in them."""
     path = tmp_path / "toy"
     path.write_bytes(content)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import encode, reverse_complement
-from rmt_genomics.dna.genetic_code import STOP, word_shares
+from rmt_genomics.dna.genetic_code import STOP, expected_kmer_frequencies
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import (
     ClassifierConfig,
@@ -65,7 +65,7 @@ def test_features_are_those_of_the_formula() -> None:
     found = part(codes)
 
     counts = torch.tensor(by_class(words_of("ATGGCC", 1, 2), 1), dtype=torch.float64)
-    chance = torch.from_numpy(word_shares(1))
+    chance = torch.from_numpy(expected_kmer_frequencies(1))
     inputs = 30 * (counts / counts.sum() * chance / chance.square().sum()).sqrt()
     expected = torch.nn.functional.gelu(inputs @ part.hidden.weight[0])
     torch.testing.assert_close(found[0, 0], expected, rtol=1e-6, atol=1e-6)

@@ -1,4 +1,4 @@
-"""FASTA straight to base codes: what letters would give, without ever holding the letters."""
+"""FASTA read directly to base codes gives the codes of its letters, in less memory."""
 
 import tracemalloc
 from pathlib import Path
@@ -16,7 +16,7 @@ lines = st.lists(st.text("ACGTNacgtu R", max_size=12), min_size=1, max_size=6)
 
 
 @given(records=st.lists(lines, min_size=1, max_size=4), piece=st.integers(1, 30))
-def test_codes_are_those_of_the_letters_whatever_the_pieces(
+def test_codes_are_those_of_the_letters_for_any_size_of_pieces(
     tmp_path_factory: pytest.TempPathFactory, records: list[list[str]], piece: int
 ) -> None:
     path = tmp_path_factory.mktemp("fasta") / "toy.fa"
@@ -28,15 +28,17 @@ def test_codes_are_those_of_the_letters_whatever_the_pieces(
         found = list(read_encoded(path))
 
     expected = list(read_records(path))
-    assert [(each.name, each.description) for each in found] == [
-        (each.name, each.description) for each in expected
+    assert [(record.name, record.description) for record in found] == [
+        (record.name, record.description) for record in expected
     ]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one.codes, encode(other.sequence))
 
 
 @given(before=st.lists(st.text("ACGT", max_size=9), max_size=5), after=st.text("ACGT", max_size=9))
-def test_the_position_of_a_bad_letter_is_that_in_the_whole(before: list[str], after: str) -> None:
+def test_the_position_of_a_bad_letter_counts_from_the_start_of_the_sequence(
+    before: list[str], after: str
+) -> None:
     position = sum(map(len, before))
 
     with pytest.raises(DataError, match=f"position {position} holds '!'"):
@@ -55,7 +57,7 @@ def test_a_bad_letter_far_into_a_record_is_named_with_record_and_position(
 
 
 @given(lines=lines, piece=st.integers(1, 9), blank=st.integers(0, 3))
-def test_a_header_has_its_line_whatever_the_pieces(
+def test_line_numbers_are_right_for_any_size_of_pieces(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], piece: int, blank: int
 ) -> None:
     path = tmp_path_factory.mktemp("fasta") / "toy.fa"
@@ -69,7 +71,7 @@ def test_a_header_has_its_line_whatever_the_pieces(
 
 
 @pytest.mark.parametrize("line", ["ACGTTGCATT" * 5 + "\n", "ACGTTGCATT" * 5])
-def test_a_record_takes_one_byte_a_base_and_none_of_the_one_before_it(
+def test_memory_is_one_byte_per_base_of_one_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.setattr(fasta, "_PIECE_LETTERS", 1 << 14)
