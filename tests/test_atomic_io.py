@@ -70,11 +70,11 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [("", "is a folder, but must be a file"), ("x/a.tsv", "the folder .*x does not exist")],
 )
-def test_a_file_needs_a_folder_and_a_name(tmp_path: Path, name: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_a_file_needs_a_folder_and_a_name(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         check_new_file(tmp_path / name, inputs=[], overwrite=True)
 
 
@@ -101,10 +101,12 @@ def test_a_link_is_never_replaced(tmp_path: Path, *, overwrite: bool) -> None:
     for name, target in (("link", "a.tsv"), ("dangling", "gone")):
         (tmp_path / name).symlink_to(target)
 
-        with pytest.raises(ConfigError, match=f"{name}: is a link to {target}.*Name a file") as got:
+        with pytest.raises(
+            ConfigError, match=f"{name}: is a link to {target}.*Name a file"
+        ) as caught:
             check_new_file(tmp_path / name, inputs=[], overwrite=overwrite)
 
-        assert "--overwrite" not in str(got.value)
+        assert "--overwrite" not in str(caught.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
@@ -113,9 +115,9 @@ def test_a_pipe_or_device_is_never_replaced(tmp_path: Path, *, overwrite: bool) 
     os.mkfifo(tmp_path / "pipe")
 
     for path, kind in ((tmp_path / "pipe", "a named pipe"), (Path(os.devnull), "a device")):
-        with pytest.raises(ConfigError, match=f"{path}: is {kind}, but --out creates") as got:
+        with pytest.raises(ConfigError, match=f"{path}: is {kind}, but --out creates") as caught:
             check_new_file(path, inputs=[], overwrite=overwrite)
-        assert "--overwrite" not in str(got.value)
+        assert "--overwrite" not in str(caught.value)
 
 
 def test_writing_to_stdout_is_proposed_where_possible(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ CRLF line ends, lower case, blank lines, a missing last newline and very long li
 
 from collections.abc import Iterator
 from io import TextIOWrapper
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from rmt_genomics.dna.alphabet import encode_pieces
@@ -37,41 +39,21 @@ def read_fasta_codes(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Enc
             raise DataError(f"{path}: record {name!r}: {error}") from error
 
 
-def _entries(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, str, str, "_Pieces"]]:
-    """Yield line number, name, description and sequence; read the sequence before the next."""
-    parts = _headers_and_pieces(text, path)
-    header = next(parts, None)
-    while header is not None:
-        line, title = header
-        assert line is not None, "text before the first header has been refused"
-        name, description = split_header(title, ">", f"{path}:{line}")
-        pieces = _Pieces(parts)
-        yield line, name, description, pieces
-        header = pieces.next_header
+def _entries(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, str, str, Iterator[str]]]:
+    """Yield line number, name, description and the pieces of the sequence, to be read at once."""
+    for (line, header), pieces in groupby(_pieces(text, path), key=itemgetter(0)):
+        name, description = split_header(header, ">", f"{path}:{line}")
+        yield line, name, description, (letters for _, letters in pieces)
 
 
-class _Pieces:
-    """The pieces of one sequence; afterwards the header of the next entry."""
-
-    def __init__(self, parts: Iterator[tuple[int | None, str]]) -> None:
-        self._parts = parts
-        self.next_header: tuple[int | None, str] | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        for line, part in self._parts:
-            if line is not None:
-                self.next_header = (line, part)
-                return
-            yield part
-
-
-def _headers_and_pieces(text: TextIOWrapper, path: Path) -> Iterator[tuple[int | None, str]]:
-    """Yield headers with their line numbers, and sequence in large pieces without white space.
+def _pieces(text: TextIOWrapper, path: Path) -> Iterator[tuple[tuple[int, str], str]]:
+    """Yield sequence in large pieces without white space, each with its header and its line.
 
     Pieces instead of lines, because a chromosome has millions of lines, or one of many Mb, and a
-    string for each costs time and memory.
+    string for each costs time and memory. Every header has at least one piece, which may be empty.
     """
-    line, is_new_line, has_header = 1, True, False
+    header: tuple[int, str] | None = None
+    line, is_new_line = 1, True
     while piece := text.read(_PIECE_LETTERS):
         last_line = piece.rfind("\n") + 1
         if piece.startswith(">", last_line) and (last_line > 0 or is_new_line):
@@ -79,18 +61,16 @@ def _headers_and_pieces(text: TextIOWrapper, path: Path) -> Iterator[tuple[int |
         joined = "\n" + piece if is_new_line else piece
         before, *entries = joined.split("\n>") if ">" in piece else [joined]
         number = line - is_new_line  # of the line at which ``joined`` begins
-        if not has_header and before.strip():
+        if header is not None:
+            yield header, _without_space(before)
+        elif before.strip():
             raise _not_fasta(path, before, number)
-        if letters := _without_space(before):
-            yield None, letters
         number += before.count("\n")
         for entry in entries:
-            has_header = True
             number += 1  # the line end at which the text was split
-            header, _, body = entry.partition("\n")
-            yield number, header.rstrip()
-            if letters := _without_space(body):
-                yield None, letters
+            title, _, body = entry.partition("\n")
+            header = (number, title.rstrip())
+            yield header, _without_space(body)
             number += entry.count("\n")
         line, is_new_line = number, piece.endswith("\n")
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
 
 KmerNumbers = npt.NDArray[np.uint64]
+_BothStrands = tuple[KmerNumbers, KmerNumbers]
 
 _BLOCK_BP = 1 << 20
 
@@ -64,7 +65,7 @@ def canonical_kmers(codes: Codes, k: int) -> KmerNumbers:
     """
     forward = codes.astype(np.uint64)
     reverse = np.uint64(3) - forward
-    joined: tuple[KmerNumbers, KmerNumbers] | None = None
+    joined: _BothStrands | None = None
     width = joined_width = 1
     # Widths 1, 2, 4, ... are made by doubling, and those that add up to k are joined: log2(k) steps
     # over the sequence instead of k.
@@ -82,12 +83,9 @@ def canonical_kmers(codes: Codes, k: int) -> KmerNumbers:
 
 
 def _join(
-    left: tuple[KmerNumbers, KmerNumbers],
-    left_width: int,
-    right: tuple[KmerNumbers, KmerNumbers],
-    right_width: int,
-) -> tuple[KmerNumbers, KmerNumbers]:
-    """Join adjacent k-mers, given as (forward, reverse complement), to k-mers of both widths."""
+    left: _BothStrands, left_width: int, right: _BothStrands, right_width: int
+) -> _BothStrands:
+    """Join adjacent k-mers of two widths; all are given as (forward, reverse complement)."""
     count = max(0, len(right[0]) - left_width)
     adjacent = slice(left_width, left_width + count)
     forward = (left[0][:count] << np.uint64(2 * right_width)) | right[0][adjacent]

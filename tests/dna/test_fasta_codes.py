@@ -65,8 +65,10 @@ def test_line_numbers_are_right_for_any_size_of_pieces(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fasta, "_PIECE_LETTERS", piece)
-        words = f"toy.fa:{blank + 3 + len(lines)}: record 'r1' was already at line {blank + 1}, but"
-        with pytest.raises(DataError, match=words):
+        message = (
+            f"toy.fa:{blank + 3 + len(lines)}: record 'r1' was already at line {blank + 1}, but"
+        )
+        with pytest.raises(DataError, match=message):
             list(read_records(path))
 
 

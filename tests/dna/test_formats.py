@@ -14,7 +14,7 @@ from rmt_genomics.dna.sequence_files import FORMATS, format_of, read_encoded, re
 from rmt_genomics.errors import RMTGenomicsWarning
 from tests.sequence_files import CSV, FASTQ, FILES, GENBANK, SEQUENCES, TSV
 
-every_format = pytest.mark.parametrize("kind", FILES)
+every_format = pytest.mark.parametrize("format_name", FILES)
 
 
 def read(folder: Path, content: bytes, name: str = "toy.txt") -> list[Record]:
@@ -24,33 +24,33 @@ def read(folder: Path, content: bytes, name: str = "toy.txt") -> list[Record]:
 
 
 @every_format
-def test_every_format_gives_the_same_records(tmp_path: Path, kind: str) -> None:
-    found = read(tmp_path, FILES[kind])
+def test_every_format_gives_the_same_records(tmp_path: Path, format_name: str) -> None:
+    found = read(tmp_path, FILES[format_name])
 
-    assert {each.name: each.sequence.upper() for each in found} == SEQUENCES
-    assert {each.description for each in found} <= {"described", ""}
+    assert {record.name: record.sequence.upper() for record in found} == SEQUENCES
+    assert {record.description for record in found} <= {"described", ""}
 
 
 @every_format
-def test_the_format_is_recognised_by_content_not_by_name(tmp_path: Path, kind: str) -> None:
+def test_the_format_is_recognised_by_content_not_by_name(tmp_path: Path, format_name: str) -> None:
     for name in ("toy.fa", "toy.csv", "toy.gb", "toy.fq"):
-        assert len(read(tmp_path, FILES[kind], name)) == 2
+        assert len(read(tmp_path, FILES[format_name], name)) == 2
 
 
 @every_format
-def test_every_format_may_be_compressed(tmp_path: Path, kind: str) -> None:
+def test_every_format_may_be_compressed(tmp_path: Path, format_name: str) -> None:
     with bgzf.BgzfWriter(tmp_path / "blocks") as writer:
-        writer.write(FILES[kind])
+        writer.write(FILES[format_name])
 
-    assert read(tmp_path, gzip.compress(FILES[kind])) == read(tmp_path, FILES[kind])
-    assert list(read_records(tmp_path / "blocks")) == read(tmp_path, FILES[kind])
+    assert read(tmp_path, gzip.compress(FILES[format_name])) == read(tmp_path, FILES[format_name])
+    assert list(read_records(tmp_path / "blocks")) == read(tmp_path, FILES[format_name])
 
 
 @every_format
 def test_line_ends_blank_lines_and_a_byte_order_mark_are_accepted(
-    tmp_path: Path, kind: str
+    tmp_path: Path, format_name: str
 ) -> None:
-    content = FILES[kind]
+    content = FILES[format_name]
     plain = read(tmp_path, content)
 
     assert read(tmp_path, content.replace(b"\n", b"\r\n")) == plain
@@ -60,37 +60,37 @@ def test_line_ends_blank_lines_and_a_byte_order_mark_are_accepted(
 
 
 @every_format
-def test_a_pipe_can_be_read(kind: str) -> None:
+def test_a_pipe_can_be_read(format_name: str) -> None:
     code = (
         "from pathlib import Path; from rmt_genomics.dna import read_records;"
         "print(*[record.name for record in read_records(Path('/dev/stdin'))])"
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", code], input=FILES[kind], capture_output=True, check=True
+        [sys.executable, "-c", code], input=FILES[format_name], capture_output=True, check=True
     )
 
     assert done.stdout.decode().split() == list(SEQUENCES)
 
 
 @every_format
-def test_the_first_line_is_enough_to_recognise_a_format(kind: str) -> None:
-    first_line = FILES[kind].partition(b"\n")[0]
-    by_content = [each.name for each in FORMATS if each.matches(first_line.decode())]
+def test_the_first_line_is_enough_to_recognise_a_format(format_name: str) -> None:
+    first_line = FILES[format_name].partition(b"\n")[0]
+    by_content = [known.name for known in FORMATS if known.matches(first_line.decode())]
 
-    assert by_content == [kind if kind not in ("CSV", "TSV") else "table"]
+    assert by_content == [format_name if format_name not in ("CSV", "TSV") else "table"]
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "format_name"),
     [("a.fq.gz", "FASTQ"), ("a.GBK", "GenBank"), ("a.tsv.bgz", "table"), ("a.txt", "FASTA")],
 )
-def test_an_empty_file_is_recognised_by_its_name(name: str, kind: str) -> None:
-    assert format_of(b"", Path(name)).name == kind
+def test_an_empty_file_is_recognised_by_its_name(name: str, format_name: str) -> None:
+    assert format_of(b"", Path(name)).name == format_name
 
 
 def test_a_fastq_quality_may_begin_like_a_header(tmp_path: Path) -> None:
-    assert [each.name for each in read(tmp_path, FASTQ)] == list(SEQUENCES)
+    assert [record.name for record in read(tmp_path, FASTQ)] == list(SEQUENCES)
 
 
 def test_fastq_lines_may_be_wrapped(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_rows_of_a_table_are_named_by_file_and_row_from_0(tmp_path: Path) -> Non
 def test_a_compressed_table_gives_the_same_names(tmp_path: Path) -> None:
     content = gzip.compress(b"sequence\nACGT\n")
 
-    assert [each.name for each in read(tmp_path, content, "my.set.csv.gz")] == ["my.set:0"]
+    assert [record.name for record in read(tmp_path, content, "my.set.csv.gz")] == ["my.set:0"]
 
 
 @pytest.mark.parametrize("column", ["name", "record", "Name"])
@@ -147,12 +147,14 @@ def test_overlapping_kmers_are_joined(tmp_path: Path, k: int) -> None:
     ):
         found = read(tmp_path, f"sequence\tlabel\n{kmers}\t1\n{letters}\t0\n".encode())
 
-    assert [each.sequence for each in found] == [letters, letters]
+    assert [record.sequence for record in found] == [letters, letters]
 
 
 def test_the_other_columns_are_kept(tmp_path: Path) -> None:
-    assert [each.columns for each in read(tmp_path, TSV)] == [{"label": "at"}] * 2
-    assert [each.columns for each in read_encoded(tmp_path / "toy.txt")] == [{"label": "at"}] * 2
+    assert [record.columns for record in read(tmp_path, TSV)] == [{"label": "at"}] * 2
+    assert [record.columns for record in read_encoded(tmp_path / "toy.txt")] == [
+        {"label": "at"}
+    ] * 2
     assert CSV != TSV
 
 
@@ -171,4 +173,4 @@ def test_of_many_short_records_only_the_names_are_kept(tmp_path: Path) -> None:
     tracemalloc.stop()
 
     assert total == count * 200
-    assert peak < (2 << 20) + count * 180  # a buffer, and the name and number of each record
+    assert peak < (2 << 20) + count * 180  # a buffer, and the name and number of record record

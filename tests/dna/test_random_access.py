@@ -67,14 +67,14 @@ def test_lengths_are_in_file_order(fasta: IndexedFasta) -> None:
 
 
 def test_nothing_is_written_beside_the_file(fasta: IndexedFasta) -> None:
-    assert {each.name for each in fasta.path.parent.iterdir()} == {fasta.path.name, "cache"}
+    assert {path.name for path in fasta.path.parent.iterdir()} == {fasta.path.name, "cache"}
 
 
 def _read_many(fasta: IndexedFasta, seed: int) -> bool:
     random = np.random.default_rng(seed)
     starts = random.integers(0, 149_000, size=200)
     drawn = [Interval("chr1", int(start), int(start) + 1000) for start in starts]
-    return all(fasta.sequence(each) == expected(each) for each in drawn)
+    return all(fasta.sequence(interval) == expected(interval) for interval in drawn)
 
 
 def _exit_with(fasta: IndexedFasta, seed: int) -> None:
@@ -175,9 +175,9 @@ def test_an_index_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_files_that_cannot_be_indexed_are_refused(
     tmp_path: Path, name: str, content: str, message: str
 ) -> None:
-    with bgzf.BgzfWriter(tmp_path / "packed") as writer:
+    with bgzf.BgzfWriter(tmp_path / "bgzip") as writer:
         writer.write(b">x\nACGT\n")
-    bgzip = (tmp_path / "packed").read_bytes()
+    bgzip = (tmp_path / "bgzip").read_bytes()
     contents = {
         "plain": b">x\nACGT\n",
         "gzip": gzip.compress(b">x\nACGT\n"),

@@ -21,17 +21,19 @@ def test_windows_have_the_same_length_and_cover_every_base(setting: tuple[int, i
 
     found = windows("chr1", length, window, step)
 
-    assert {len(each) for each in found} == {min(window, length)}
-    assert {base for each in found for base in range(each.start, each.end)} == set(range(length))
+    assert {len(interval) for interval in found} == {min(window, length)}
+    assert {base for interval in found for base in range(interval.start, interval.end)} == set(
+        range(length)
+    )
     assert len(set(found)) == len(found)
-    assert [each.start for each in found[:-1]] == [n * step for n in range(len(found) - 1)]
+    assert [interval.start for interval in found[:-1]] == [n * step for n in range(len(found) - 1)]
 
 
 @pytest.mark.parametrize(
     ("length", "starts"), [(7, [0]), (8, [0]), (9, [0, 1]), (12, [0, 4]), (13, [0, 4, 5])]
 )
 def test_the_last_window_ends_with_the_record(length: int, starts: list[int]) -> None:
-    assert [each.start for each in windows("chr1", length, window=8, step=4)] == starts
+    assert [interval.start for interval in windows("chr1", length, window=8, step=4)] == starts
 
 
 @pytest.mark.parametrize("step", [0, 5])
@@ -45,8 +47,8 @@ def test_records_are_cut_as_they_come() -> None:
 
     found = list(cut_windows([record], window=4, step=3))
 
-    assert [decode(each.codes) for each in found] == ["ACGT", "TTGC", "CAAC"]
-    assert [each.interval for each in found] == [
+    assert [decode(window.codes) for window in found] == ["ACGT", "TTGC", "CAAC"]
+    assert [window.interval for window in found] == [
         Interval("chr1", start, start + 4) for start in (0, 3, 6)
     ]
 
@@ -57,4 +59,4 @@ def test_records_shorter_than_a_window_are_counted() -> None:
     with pytest.warns(RMTGenomicsWarning, match="2 of 3 records are shorter than a window of 4 bp"):
         found = list(cut_windows(records, window=4, step=4))
 
-    assert [decode(each.codes) for each in found] == ["ACGT", "AC", "G"]
+    assert [decode(window.codes) for window in found] == ["ACGT", "AC", "G"]

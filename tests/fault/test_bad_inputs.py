@@ -178,7 +178,7 @@ LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and 
     ("good.fa", "good.fa", "This looks like FASTA: is it in the place of the labels?"),
     ("good.fa", "column", "--labels column: 2 of 2 records have no label ('chr1', 'chr2.3')"),
     ("good.fa", "header", "--labels header: 2 of 2 records have no label"),
-    ("same", "file", "record 'chr1' is in"),
+    ("same", "file", "record 'chr1' is also in"),
 ]
 SPLITS = [  # command, message: valid labels that cannot be trained on or split
     ("train one_class.csv --labels column --out out", "'at', but there must be two classes"),

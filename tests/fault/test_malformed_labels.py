@@ -1,4 +1,4 @@
-"""Labels files that break a rule: each is refused with place, value, rule and remedy."""
+"""Malformed labels files are refused with place, value, rule and remedy."""
 
 import re
 from pathlib import Path

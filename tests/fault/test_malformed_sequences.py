@@ -116,7 +116,7 @@ MALFORMED = {  # name of the case: name of the file, content, message
         b"sequence,a,a\nAC,1,2\n",
         "toy.csv:1: the header names a column",
     ),
-    "blanks between other words": (
+    "blanks that do not separate k-mers": (
         "toy.csv",
         b"sequence\nACGT\nACG GTT\n",
         "toy.csv:3: the sequence has blanks between its letters, but may have them only between",
