@@ -15,6 +15,7 @@ from rmt_genomics.atomic_io import (
     check_new_folder,
     is_disk_full,
     sha256_of_file,
+    staged_files,
     write_lines,
     write_text,
 )
@@ -49,6 +50,26 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path) -> None:
         write_half(tmp_path / "a.txt", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_staged_files_appear_at_the_end_and_are_readable(tmp_path: Path) -> None:
+    with staged_files(tmp_path / "model") as stage:
+        for name in ("config.json", "weights"):
+            (stage / name).write_text(name)
+            (stage / name).chmod(0o600)
+        assert not (tmp_path / "model" / "weights").exists()
+
+    files = sorted((tmp_path / "model").iterdir())
+    assert [file.name for file in files] == ["config.json", "weights"]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o644] * 2
+
+
+def test_an_error_leaves_none_of_the_staged_files(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), staged_files(tmp_path) as stage:  # noqa: PT012
+        (stage / "weights").write_text("half")
+        raise ZeroDivisionError
+
     assert list(tmp_path.iterdir()) == []
 
 
