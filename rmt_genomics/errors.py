@@ -23,3 +23,13 @@ class CheckpointError(RMTGenomicsError):
 
 class RMTGenomicsWarning(UserWarning):
     """Something was repaired or decided automatically."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for messages.
+
+    Examples:
+        >>> counted(1, "record"), counted(2000, "record")
+        ('1 record', '2,000 records')
+    """
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"

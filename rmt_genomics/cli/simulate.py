@@ -1,8 +1,11 @@
-"""``rmt-genomics simulate``: sequences with planted motifs, to test what a model can remember."""
+"""``rmt-genomics simulate``: sequences with planted motifs, to test a model's memory."""
 
+import logging
 from pathlib import Path
 
 import click
+
+logger = logging.getLogger(__name__)
 
 _PATH = click.Path(path_type=Path)
 _TASKS = click.Choice(["memorise", "detect", "two_facts", "order"])
@@ -11,27 +14,39 @@ _FILES = ("sequences.fasta", "labels.tsv", "simulation.json")
 
 
 @click.command()
-@click.option("--task", type=_TASKS, required=True, help="What is asked (see below).")
+@click.option("--task", type=_TASKS, required=True, help="What the label says (see above).")
 @click.option(
-    "--length", type=click.IntRange(min=1), required=True, metavar="BP", help="Of each sequence."
+    "--length",
+    type=click.IntRange(min=1),
+    required=True,
+    metavar="BP",
+    help="Length of each sequence.",
 )
-@click.option("--number", type=click.IntRange(min=1), default=1000, help="Of sequences.")
+@click.option("--number", type=click.IntRange(min=1), default=1000, help="Number of sequences.")
 @click.option(
     "--distance",
     type=click.IntRange(min=0),
     metavar="BP",
-    help="Least between the two motifs of a task; default: half of what fits.",
+    show_default="half of what fits",
+    help="Least distance between the two motifs of a task.",
 )
 @click.option(
-    "--motif-length", type=click.IntRange(min=1), default=12, metavar="BP", help="6 to 64."
+    "--motif-length",
+    type=click.IntRange(min=1),
+    default=12,
+    metavar="BP",
+    help="Length of motifs, 6 to 64.",
 )
 @click.option("--background", type=_PATH, help="Cut backgrounds from this genome (FASTA).")
 @click.option(
-    "--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Of all but the motifs."
+    "--seed",
+    type=click.IntRange(0, _LARGEST_SEED),
+    default=0,
+    help="Seed of everything but the motifs.",
 )
 @click.option("--out", type=_PATH, required=True, help="Folder for the files.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier simulation in --out.")
-def simulate(  # noqa: PLR0913 (one argument an option)
+def simulate(  # noqa: PLR0913 (one argument per option)
     task: str,
     length: int,
     number: int,
@@ -43,22 +58,22 @@ def simulate(  # noqa: PLR0913 (one argument an option)
     *,
     overwrite: bool,
 ) -> None:
-    """Make sequences with planted motifs, to test what a model can remember.
+    """Simulate sequences with planted motifs, to test a model's memory.
 
-    Four tasks, on random bases or on random stretches of a genome of your own:
+    Four tasks, on random bases or on random intervals of your own genome:
 
     \b
-    memorise   which of four motifs stands within the first 64 bp?
-    detect     does motif A stand anywhere?
-    two_facts  A or C, and B or D, stand far apart: which of A and B?
-    order      A and B stand far apart: which comes first?
+    memorise   which of four motifs is within the first 64 bp?
+    detect     is motif A anywhere?
+    two_facts  A or C, and B or D, are far apart: which of A and B are present?
+    order      A and B are far apart: which comes first?
 
     Where a motif occurs by chance, on either strand, the background is changed. The motifs depend
     on --motif-length alone, so a model trained at one length can be tested at another.
 
-    Writes sequences.fasta (the headers say which motif begins where, 0-based), labels.tsv and
+    Writes sequences.fasta (with the start of each motif in the headers, 0-based), labels.tsv and
     simulation.json into --out, and prints the number of sequences of each label as a tab-separated
-    table. For train and evaluate: take another --seed for the test.
+    table. Use different values of --seed for train and evaluate.
     """
     from rmt_genomics.atomic_io import atomic_file, check_new_file, check_new_folder, write_text
     from rmt_genomics.datasets import EncodedStore
@@ -78,16 +93,16 @@ def simulate(  # noqa: PLR0913 (one argument an option)
     store = EncodedStore.open(background) if background else None
     simulation.check_background(store)
     out.mkdir(parents=True, exist_ok=True)
-    fasta_file, labels_file, told_file = (out / name for name in _FILES)
+    fasta_file, labels_file, description_file = (out / name for name in _FILES)
     with (
-        atomic_file(labels_file) as making_labels,
-        atomic_file(fasta_file) as making_fasta,
-        making_fasta.open("w", encoding="ascii") as fasta,
-        making_labels.open("w", encoding="ascii") as labels,
+        atomic_file(labels_file) as temporary_labels,
+        atomic_file(fasta_file) as temporary_fasta,
+        temporary_fasta.open("w", encoding="ascii") as fasta,
+        temporary_labels.open("w", encoding="ascii") as labels,
     ):
         counts = write_simulation(simulation, number, fasta=fasta, labels=labels, background=store)
-    write_text(told_file, description(simulation, number, background))
+    write_text(description_file, description(simulation, number, background))
     click.echo("label\tsequences")
     for label, count in counts.items():
         click.echo(f"{label}\t{count}")
-    click.echo(f"Written to {out}.", err=True)
+    logger.info("Written to %s.", out)

@@ -1,4 +1,4 @@
-"""Files to batches: labels, splits, the encoded store, batches of similar length."""
+"""From files to batches: labels, splits, leakage checks, encoded sequences, batches."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only for those who make batches, so that looking at labels is quick."""
+    """Import what needs torch on first use, so that reading labels is quick."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rmt_genomics.datasets import batches

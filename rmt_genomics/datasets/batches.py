@@ -1,4 +1,4 @@
-"""From examples to batches: a data set, its collation, and batches of similar length.
+"""From examples to batches: a dataset, its collation, and batches of similar length.
 
 Dimensions: b batch, n bases of the longest example of the batch, c classes.
 """
@@ -22,17 +22,17 @@ _BATCHES_SORTED_TOGETHER = 50
 
 
 class Batch(NamedTuple):
-    """Several examples side by side."""
+    """A batch of examples."""
 
     codes: UInt8[Tensor, "b n"]
-    """Base codes of the strand asked for, padded with N at the end."""
+    """Base codes of each example's strand, padded with N at the end."""
 
     lengths: Int64[Tensor, "b"]
-    """Bases of each example, padding not counted."""
+    """Length of each example in bp, without padding."""
 
     targets: Int64[Tensor, "b"] | Float[Tensor, "b c"] | Float[Tensor, "b"]
-    """Class indices; for multi-label tasks 1 for each class an example has; for a regression the
-    number itself."""
+    """Class indices; for multi-label tasks 1 for each class an example has and 0 elsewhere; for a
+    regression the numbers."""
 
     names: list[str]
 
@@ -46,29 +46,29 @@ class Item(NamedTuple):
 
 
 class IntervalDataset(Dataset[Item]):
-    """Examples with their bases, read when asked for.
+    """Examples with their base codes, read from the store on access.
 
     Args:
-        store: Where the bases are.
-        examples: What to read.
-        targets: A row each, as ``LabelScheme.targets`` gives them.
+        store: The sequences.
+        examples: The examples.
+        targets: One row per example, as ``LabelScheme.targets`` returns them.
     """
 
     def __init__(self, store: EncodedStore, examples: Sequence[Example], targets: Targets) -> None:
-        assert len(examples) == len(targets), "one target an example"
+        assert len(examples) == len(targets), "one target per example"
         self.store = store
         self.examples = tuple(examples)
         self.targets = torch.from_numpy(targets)
         if self.targets.is_floating_point():
-            self.targets = self.targets.float()  # some devices have nothing longer
+            self.targets = self.targets.float()  # some devices have no float64
 
     @property
     def lengths(self) -> list[int]:
-        """Bases of each example, for ``LengthBuckets``."""
+        """Length of each example in bp, for ``LengthBuckets``."""
         return [len(example.interval) for example in self.examples]
 
     def collate(self, items: Sequence[Item]) -> Batch:
-        """Do as ``collate``; of no items make a batch without rows."""
+        """Collate items; without items, the batch has no rows."""
         if items:
             return collate(items)
         no_codes = torch.empty((0, 0), dtype=torch.uint8)
@@ -84,7 +84,7 @@ class IntervalDataset(Dataset[Item]):
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Put examples side by side, padded with N at the end up to the longest."""
+    """Make a batch of examples, padded with N at the end up to the longest."""
     lengths = torch.tensor([len(item.codes) for item in items], dtype=torch.int64)
     codes = torch.full((len(items), int(lengths.max())), UNKNOWN, dtype=torch.uint8)
     for row, item in zip(codes, items, strict=True):
@@ -94,23 +94,23 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 class LengthBuckets:
-    """A batch sampler: batches of similar length, so that little is padded.
+    """A batch sampler: batches of similar length, so that there is little padding.
 
     With ``shuffle``, examples are shuffled, large groups of them are sorted by length and cut into
-    batches, and the batches are shuffled again; all decided by seed and epoch. Without, all
-    examples are sorted by length, and those of one length keep their order. Either way every
-    example comes exactly once an epoch.
+    batches, and the batches are shuffled again; seed and epoch determine the order. Without, all
+    examples are sorted by length, and those of the same length keep their order. Either way every
+    example comes exactly once per epoch.
 
-    Several processes that train together (ranks) make the same batches, and each takes its part
-    of every one (see ``deal``). So the number of processes changes no step. A part may be empty.
+    In distributed training all ranks make the same batches, and each takes its part of every
+    batch (see ``deal``). So the number of ranks does not change the steps. A part may be empty.
 
     Args:
         lengths: Length of each example.
-        batch_size: Examples in a batch; the last one made may be smaller.
-        shuffle: Whether each epoch has an order of its own.
-        seed: Decides the orders, where ``shuffle`` asks for them.
-        rank: Which of the processes this is, from 0.
-        num_ranks: How many processes there are.
+        batch_size: Examples in a batch; one batch may be smaller.
+        shuffle: Whether to shuffle, differently in each epoch.
+        seed: Of the shuffling.
+        rank: Rank of this process, from 0.
+        num_ranks: Number of processes.
     """
 
     drop_last = False
@@ -134,8 +134,8 @@ class LengthBuckets:
         self._seed = seed
         self._rank, self._num_ranks = rank, num_ranks
         self._epoch = 0
-        self._begin_at = (0, 0)  # an epoch, and which of its batches comes first
-        self._given = 0
+        self._resume_at = (0, 0)  # epoch, and number of its batches to skip
+        self._num_yielded = 0
 
     @property
     def sampler(self) -> "LengthBuckets":
@@ -143,68 +143,68 @@ class LengthBuckets:
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass. An epoch has the same order whenever it is run."""
+        """Set the epoch of the next iteration, which determines its order."""
         self._epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """Say how many batches of which epoch have been given out."""
-        return {"epoch": self._epoch, "batches": self._given}
+        """Return the epoch and how many of its batches have been yielded."""
+        return {"epoch": self._epoch, "batches": self._num_yielded}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Begin that epoch after so many batches, the rest of it; other epochs stay whole."""
-        self._begin_at = (state_dict["epoch"], state_dict["batches"])
+        """Skip the batches of that epoch that have been yielded; other epochs are complete."""
+        self._resume_at = (state_dict["epoch"], state_dict["batches"])
 
     def __len__(self) -> int:
-        """Count the batches of a whole epoch."""
+        """Return the number of batches in an epoch."""
         return -(-len(self._lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, first = self._begin_at
-        self._given = first if epoch == self._epoch else 0
-        batches = islice(self._batches(), self._given, None)
-        lengths = self._lengths.tolist()  # a curriculum has just settled them
+        epoch, skipped = self._resume_at
+        self._num_yielded = skipped if epoch == self._epoch else 0
+        batches = islice(self._batches(), self._num_yielded, None)
+        lengths = self._lengths.tolist()  # a curriculum changes them from epoch to epoch
         for batch in batches:
-            self._given += 1
+            self._num_yielded += 1
             yield deal(batch, lengths, self._num_ranks)[self._rank]
 
     def _batches(self) -> Iterator[list[int]]:
-        """Yield the batches of all processes together."""
+        """Yield the batches of all ranks together."""
         if not self._shuffle:
             yield from self._cut(np.arange(len(self._lengths)))
             return
         random = np.random.default_rng([self._seed, self._epoch])
-        places = random.permutation(len(self._lengths))
-        # Few batches are sorted together when there are few, or the same examples always meet.
-        together = self.batch_size * max(1, min(_BATCHES_SORTED_TOGETHER, len(self) // 4))
+        order = random.permutation(len(self._lengths))
+        # With few batches, small groups are sorted, or the same examples always share a batch.
+        group_size = self.batch_size * max(1, min(_BATCHES_SORTED_TOGETHER, len(self) // 4))
         batches = [
             batch
-            for start in range(0, len(places), together)
-            for batch in self._cut(places[start : start + together])
+            for start in range(0, len(order), group_size)
+            for batch in self._cut(order[start : start + group_size])
         ]
         for index in random.permutation(len(batches)):
             yield batches[index]
 
-    def _cut(self, places: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Iterator[list[int]]:
+    def _cut(self, indices: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Iterator[list[int]]:
         """Sort examples by length and cut them into batches."""
-        by_length = places[np.argsort(self._lengths[places], kind="stable")].tolist()
+        by_length = indices[np.argsort(self._lengths[indices], kind="stable")].tolist()
         for start in range(0, len(by_length), self.batch_size):
             yield by_length[start : start + self.batch_size]
 
 
 def deal(batch: Sequence[int], lengths: Sequence[int], num_ranks: int) -> list[list[int]]:
-    """Divide a batch among processes, so that each has about the same number of bases.
+    """Divide a batch among ranks, so that each has about the same number of bases.
 
-    The longest examples are dealt first, each to the process that has least (Graham 1969,
-    doi:10.1137/0117039). So two processes never differ by more than the longest example of the
-    batch; they wait for each other once a step.
+    The longest examples are dealt first, each to the rank with the least bases so far (Graham
+    1969, doi:10.1137/0117039). So the ranks, which wait for each other in every step, never differ
+    by more than the longest example of the batch.
 
     Args:
         batch: Indices of examples.
-        lengths: Bases of every example.
-        num_ranks: Number of processes.
+        lengths: Length of every example in bp.
+        num_ranks: Number of ranks.
 
     Returns:
-        The part of each process, in the order of the batch.
+        The part of each rank, in the order of the batch.
 
     Examples:
         >>> deal([0, 1, 2, 3], [10, 40, 20, 20], 2)
@@ -214,7 +214,7 @@ def deal(batch: Sequence[int], lengths: Sequence[int], num_ranks: int) -> list[l
         return [list(batch)]
     loads = [0] * num_ranks
     owners: dict[int, int] = {}
-    for index in sorted(batch, key=lambda each: -lengths[each]):
+    for index in sorted(batch, key=lambda index: -lengths[index]):
         owners[index] = min(range(num_ranks), key=loads.__getitem__)
         loads[owners[index]] += lengths[index]
     return [[index for index in batch if owners[index] == rank] for rank in range(num_ranks)]

@@ -1,4 +1,8 @@
-"""Compare the record names of a labels file with those of its FASTA file, and explain misfits."""
+"""Checks of labels that need more than one row: record names, coordinates, kinds of labels.
+
+The record names of the labels are compared with those of the sequence files; labels may be class
+names or numbers, but not a mixture. What looks wrong without breaking a rule gives a warning.
+"""
 
 import re
 import warnings
@@ -10,21 +14,35 @@ from itertools import pairwise
 from pathlib import Path
 
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 
-_SHOWN = 5
+MIN_CONTINUOUS_VALUES = 20
+"""Numbers are taken as measured values only if there are this many different ones."""
+
+_MIN_EXAMPLES_PER_CLASS = 5
+_NAMES_SHOWN = 5
+_LABELS_SHOWN = 3
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_MISSING = frozenset(
+    ("na", "n/a", "nan", "none", "null", "missing", "unknown", "?", "-", ".", "inf", "-inf")
+)
 _VERSION = re.compile(r"\.[0-9]+$")
 _CHR = re.compile(r"^chr", re.IGNORECASE)
 _FILE = re.compile(r"\.(?:fasta|fa|fna|fas|ffn|fastq|fq|gbk|gb|embl)(?:\.gz)?$", re.IGNORECASE)
 
-_CAUSES: dict[str, Callable[[str], str]] = {
+_NORMALISATIONS: dict[str, Callable[[str], str]] = {
     "upper and lower case": str.casefold,
     "the version suffix (such as .1)": lambda name: _VERSION.sub("", name),
     "the prefix chr": lambda name: _CHR.sub("", name),
     "the '>' of a header": lambda name: name.removeprefix(">"),
-    "what follows the first blank of a header": lambda name: name.removeprefix(">").split(" ")[0],
-    "the end of a file's name": lambda name: _FILE.sub("", name),
+    "the description after the first space": lambda name: name.removeprefix(">").split(" ")[0],
+    "the file name suffix": lambda name: _FILE.sub("", name),
 }
+"""Ways in which names of the same record often differ."""
+
+Labels = tuple[str, ...]
+"""The labels of one example."""
 
 
 def check_records_exist(
@@ -40,85 +58,216 @@ def check_records_exist(
     missing = [name for name in first_lines if name not in records]
     if not missing:
         return
-    shown = ", ".join(f"{name!r} (line {first_lines[name]})" for name in missing[:_SHOWN])
+    shown = ", ".join(f"{name!r} (line {first_lines[name]})" for name in missing[:_NAMES_SHOWN])
+    shown += ", ..." if len(missing) > _NAMES_SHOWN else ""
+    remedy = f"It has {quoted(list(records))}.{did_you_mean(missing[0], records)}"
+    for difference, normalise in _NORMALISATIONS.items():
+        normalised = {normalise(name): name for name in records}
+        if matching := [name for name in missing if normalise(name) in normalised]:
+            first = matching[0]
+            remedy = (
+                f"{len(matching)} would match but for {difference}: {first!r} here, "
+                f"{normalised[normalise(first)]!r} in the FASTA file."
+            )
+            break
     raise DataError(
-        f"{path}: {len(missing)} of {len(first_lines)} records named here ({shown}"
-        f"{', ...' if len(missing) > _SHOWN else ''}) are not in the FASTA file, "
-        f"but all must be. {_remedy(missing, records)}"
+        f"{path}: the FASTA file lacks {len(missing)} of {len(first_lines)} records named here "
+        f"({shown}), but must have all. {remedy}"
     )
 
 
-def check_records_labelled(
-    path: Path, first_lines: Mapping[str, int], records: Collection[str]
-) -> None:
+def check_records_labelled(path: Path, labelled: Collection[str], records: Collection[str]) -> None:
     """Raise DataError if the FASTA file has records that the labels file does not name."""
-    missing = [name for name in records if name not in first_lines]
+    missing = [name for name in records if name not in labelled]
     if missing:
         raise DataError(
-            f"{path}: {len(missing)} of {len(records)} records of the FASTA file have no label "
-            f"({listed(missing)}), but every record must have one. "
-            "Add their lines, or take them out of the FASTA file."
+            f"{path}: no label for {len(missing)} of {len(records)} records of the FASTA file "
+            f"({quoted(missing)}), but every record must have one. "
+            "Add their lines, or remove the records from the FASTA file."
         )
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """Return a question that names the closest known name, or nothing if none is close."""
-    folded = {each.casefold(): each for each in known}
+    folded = {known_name.casefold(): known_name for known_name in known}
     close = get_close_matches(name.casefold(), folded, n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""
 
 
-def _remedy(missing: list[str], records: Collection[str]) -> str:
-    for cause, normalise in _CAUSES.items():
-        theirs = {normalise(name): name for name in records}
-        matching = [name for name in missing if normalise(name) in theirs]
-        if matching:
-            example = f"{matching[0]!r} here, {theirs[normalise(matching[0])]!r} in the FASTA file"
-            return f"{len(matching)} would match but for {cause}: {example}."
-    return f"The FASTA file has {listed(list(records))}.{did_you_mean(missing[0], records)}"
+def quoted(names: Sequence[str]) -> str:
+    """Return the first five names in quotes."""
+    return ", ".join(map(repr, names[:_NAMES_SHOWN])) + (
+        ", ..." if len(names) > _NAMES_SHOWN else ""
+    )
 
 
 @contextmanager
 def in_file(where: str) -> Iterator[None]:
-    """Add the name of a file to a DataError of what does not know it."""
+    """Add the name of a file to a DataError from code that does not know the file."""
     try:
         yield
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
 
 
-def listed(names: list[str]) -> str:
-    """Return the first five names, quoted."""
-    return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+def warn_of_unused_columns(where: str, columns: Collection[str], used: Collection[str]) -> None:
+    """Warn of columns that have no effect."""
+    if unused := [column for column in columns if column not in used]:
+        warnings.warn(
+            f"{where}: {counted(len(unused), 'column')} not used: {', '.join(unused)}.",
+            RMTGenomicsWarning,
+            stacklevel=4,
+        )
 
 
 def warn_if_one_based(
     where: str, intervals: Sequence[Interval], record_lengths: Mapping[str, int]
 ) -> None:
-    """Warn if coordinates look as if they began at 1, with the end included.
+    """Warn if coordinates look 1-based with the end included.
 
     That is so if, on every record, the intervals begin at 1, each next one begins one after the
     end of the one before, and they end at the record's end or there are several of them.
     """
-    of_record: dict[str, list[Interval]] = defaultdict(list)
+    by_record: dict[str, set[Interval]] = defaultdict(set)
     for interval in intervals:
-        of_record[interval.record].append(interval)
-    if of_record and all(
-        _look_one_based(sorted(set(each)), record_lengths[record])
-        for record, each in of_record.items()
+        by_record[interval.record].add(interval)
+    if by_record and all(
+        _look_one_based(sorted(unique), record_lengths[record])
+        for record, unique in by_record.items()
     ):
         warnings.warn(
-            f"{where}: all coordinates look as if counting began at 1 with the end included (such "
-            f"as {intervals[0].record}:{intervals[0].start}-{intervals[0].end}), but they are read "
-            "as 0-based and half-open: the first base of each is left out. Subtract 1 from start "
-            "if so.",
+            f"{where}: all coordinates look 1-based with the end included (such as "
+            f"{intervals[0].record}:{intervals[0].start}-{intervals[0].end}), but they are read as "
+            "0-based and half-open, without the first base. If so, subtract 1 from start.",
             RMTGenomicsWarning,
             stacklevel=3,
         )
 
 
-def _look_one_based(places: Sequence[Interval], length_bp: int) -> bool:
-    if places[0].start != 1:
+def _look_one_based(intervals: Sequence[Interval], length_bp: int) -> bool:
+    if intervals[0].start != 1:
         return False
-    steps = [after.start - before.end for before, after in pairwise(places)]
-    return all(step == 1 for step in steps) and (bool(steps) or places[-1].end == length_bp)
+    steps = [after.start - before.end for before, after in pairwise(intervals)]
+    return all(step == 1 for step in steps) and (bool(steps) or intervals[-1].end == length_bp)
+
+
+def number_of(label: str) -> float | None:
+    """Return the finite number that a label is, or None.
+
+    Examples:
+        >>> number_of("-1.5e3"), number_of("nan"), number_of("1_000"), number_of("1e999")
+        (-1500.0, None, None, None)
+    """
+    if not _NUMBER.fullmatch(label):
+        return None
+    number = float(label)
+    return number if abs(number) != float("inf") else None
+
+
+def are_continuous(labels: Collection[Labels]) -> bool:
+    """Whether labels look like measured values, so that the task is a regression.
+
+    That is so if every example has one label, all are numbers, at least 20 of them differ and some
+    are not whole numbers.
+    """
+    if not labels or any(len(of_example) != 1 for of_example in labels):
+        return False
+    numbers = {number_of(label) for (label,) in labels}
+    return None not in numbers and _look_continuous({n for n in numbers if n is not None})
+
+
+def _look_continuous(numbers: Collection[float]) -> bool:
+    is_fractional = any(not number.is_integer() for number in numbers)
+    return len(numbers) >= MIN_CONTINUOUS_VALUES and is_fractional
+
+
+def check_label_kinds(
+    where: str, labels: Sequence[Labels], locations: Sequence[str], task: str
+) -> None:
+    """Refuse labels of which some are numbers and others are not, where all should be numbers.
+
+    Warns where they may all be names of classes, and of whole numbers that may be measured values.
+
+    Args:
+        where: The file, for the message.
+        labels: Those of each example.
+        locations: Where each example is, such as ``line 3``.
+        task: ``auto``, ``classification`` or ``regression``, or the task of a model.
+
+    Raises:
+        DataError: With a count and the first ones.
+    """
+    numbers = {
+        label for of_example in labels for label in of_example if number_of(label) is not None
+    }
+    not_numeric = [
+        (";".join(of_example), location)
+        for of_example, location in zip(labels, locations, strict=True)
+        if len(of_example) != 1 or number_of(of_example[0]) is None
+    ]
+    # Most are numbers, and the rest says "missing" or the numbers look measured: no class names.
+    is_mixture = 0 < 2 * len(not_numeric) < len(labels) and (
+        all(label.lower() in _MISSING for label, _ in not_numeric)
+        or _look_continuous({float(number) for number in numbers})
+    )
+    if not_numeric and (task == "regression" or (task == "auto" and is_mixture)):
+        shown = ", ".join(
+            f"{label!r} at {location}" for label, location in not_numeric[:_LABELS_SHOWN]
+        )
+        shown += ", ..." if len(not_numeric) > _LABELS_SHOWN else ""
+        problem = f"{where}: {len(not_numeric)} of {len(labels)} labels cannot be read as numbers"
+        remedy = "Fill them in, or remove these lines."
+        if any(_DECIMAL_COMMA.fullmatch(label) for label, _ in not_numeric):
+            remedy = "Write numbers with a decimal point, not a comma."
+        if task == "regression":
+            raise DataError(
+                f"{problem} ({shown}), but for regression all must be numbers. {remedy}"
+            )
+        raise DataError(
+            f"{problem} ({shown}), but the others can (such as {min(numbers)!r}) and labels must "
+            f"be of one kind. {remedy} If all are class names, {_set_task('classification')}."
+        )
+    if task != "regression":
+        _warn_of_kinds(where, labels, numbers, is_auto=task == "auto")
+
+
+def _warn_of_kinds(
+    where: str, labels: Sequence[Labels], numbers: set[str], *, is_auto: bool
+) -> None:
+    """Warn of labels that break no rule and yet look wrong."""
+    names = sorted({label for of_example in labels for label in of_example} - numbers)
+    if numbers and names:
+        count = sum(any(label in names for label in of_example) for of_example in labels)
+        text = (
+            f"{where}: the label is a name in {count} of {len(labels)} examples (such as "
+            f"{names[0]!r}) and a number in the others (such as {min(numbers)!r}). Each is taken "
+            "as a class; remove lines whose label is not known."
+        )
+    elif (
+        is_auto
+        and len(numbers) >= MIN_CONTINUOUS_VALUES
+        and len(labels) < _MIN_EXAMPLES_PER_CLASS * len(numbers)
+        and not are_continuous(labels)
+    ):
+        text = (
+            f"{where}: the labels are {len(numbers)} different whole numbers, and each is taken "
+            f"as a class. If they are measured values, {_set_task('regression')}."
+        )
+    else:
+        return
+    warnings.warn(text, RMTGenomicsWarning, stacklevel=4)
+
+
+def warn_of_regression(where: str, task: str, requested: str) -> None:
+    """Warn that labels are taken as numbers although the user did not say so."""
+    if task == "regression" and requested == "auto":
+        warnings.warn(
+            f"{where}: the labels look like measured values, so they are predicted as numbers "
+            f"(regression). If they are class names, {_set_task('classification')}.",
+            RMTGenomicsWarning,
+            stacklevel=3,
+        )
+
+
+def _set_task(task: str) -> str:
+    return f"set data.task (split: --task) to {task!r}"

@@ -1,94 +1,177 @@
-"""Read a text table, plain or packed: one row a line, with its place for errors.
+"""Read label tables and BED files, plain or compressed, into rows of cells.
 
-Cells are separated by tabs or commas, whichever the first row has; by blanks in a BED file that has
-no tabs. Blank lines, and comments at the top, are left out. A cell may be quoted, as spreadsheets
-and pandas do it; if it goes on over several lines, it is read as one line.
+Cells are separated by tabs or commas, whichever the first row has; by spaces in a BED file without
+tabs. Blank lines, and comments at the top, are skipped. A cell may be quoted, as spreadsheets and
+pandas do; a quoted cell that spans several lines is read as one line.
 """
 
 import csv
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmt_genomics.dna.compression import open_decompressed
-from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 
-_SEPARATORS = {"\t": "tab", ",": "comma"}
-_ZIP = b"PK\x03\x04"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+HEADER_FORMS = "'record label [group] [split]' or 'record start end [strand] label [group] [split]'"
+BED_COLUMNS = ("record", "start", "end", "label", "score", "strand")
+
+_BED_NAMES = {
+    "chrom": "record",
+    "chr": "record",
+    "chromstart": "start",
+    "chromend": "end",
+    "name": "label",
+}
+_GFF_COLUMNS = 9
+_NUMBER = re.compile(r"-?[0-9][0-9.,_]*")
 _BED_LINE = re.compile(r"\S+ +[0-9]+ +[0-9]+(?: |$)")
 _BED_HEADER = re.compile(r"#\s*(?:chrom|chr|record)[\t ,]", re.IGNORECASE)
 _BED_COMMENT = re.compile(r"(?:track|browser)(?: |$)")
+_SEPARATOR_NAMES = {"\t": "tab", ",": "comma", " ": "space"}
+_ZIP = b"PK\x03\x04"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of one line, and where they stand."""
+    """The cells of one row, and where the row is."""
 
     where: str
-    number: int
+    """File and line, for error messages."""
+
+    line_number: int
     """Of its first line, from 1."""
 
     separator: str
-    """In words: tab, comma or blank."""
+    """A tab, a comma or a space."""
 
     cells: list[str]
 
     num_lines: int = 1
-    """More than one if a quoted cell goes on over several lines."""
+    """More than 1 if a quoted cell spans several lines."""
 
-    def named(self, columns: list[str]) -> dict[str, str]:
-        """Return the cells by column.
+    def by_column(self, columns: list[str]) -> dict[str, str]:
+        """Return the cells by column name.
 
         Raises:
-            DataError: If there are more or fewer cells than columns.
+            DataError: If the number of cells is not the number of columns.
         """
         if len(self.cells) != len(columns):
+            cells = counted(len(self.cells), f"{_SEPARATOR_NAMES[self.separator]}-separated cell")
             raise DataError(
-                f"{self.where}: the line has {len(self.cells)} {self.separator}-separated fields, "
-                f"but must have {len(columns)}, as the header: {', '.join(columns)}."
+                f"{self.where}: the line has {cells}, but must have {len(columns)}, as the "
+                f"header: {', '.join(columns)}."
             )
         return dict(zip(columns, self.cells, strict=True))
 
 
-def read_rows(path: Path, what: str) -> Iterator[Row]:
-    """Yield every row, a header like any other; ``what`` says what the file should be.
+def read_table(path: Path, what: str) -> tuple[Row, list[Row]]:
+    """Read a table with a header, or a BED file with or without one.
+
+    Args:
+        path: The file.
+        what: What the file should be, for error messages.
+
+    Returns:
+        The header with the column names of ``HEADER_FORMS``, and the rows below it.
+
+    Raises:
+        DataError: If the file cannot be read, is empty, is GFF, or is BED with more columns than
+            ``BED_COLUMNS``.
+    """
+    rows = read_rows(path, what)
+    if not rows:
+        raise DataError(f"{path}: the file is empty, but must have a header line: {HEADER_FORMS}.")
+    first, cells = rows[0], rows[0].cells
+    if cells[0].lower() in ("chrom", "chr"):
+        header, body = replace(first, cells=_rename_bed_columns(cells)), rows[1:]
+    elif len(cells) == _GFF_COLUMNS and all(map(_NUMBER.fullmatch, cells[3:5])):
+        raise DataError(
+            f"{first.where}: this looks like GFF or GTF (1-based coordinates), but must be a "
+            "table or BED. Convert it to BED: record, start - 1, end, label."
+        )
+    elif len(cells) >= 3 and all(map(_NUMBER.fullmatch, cells[1:3])):
+        if len(cells) > len(BED_COLUMNS):
+            raise DataError(
+                f"{first.where}: the BED line has {len(cells)} columns, but must have 3 to "
+                f"{len(BED_COLUMNS)}: {', '.join(BED_COLUMNS)}. Remove the others: cut -f 1-6."
+            )
+        header = replace(first, cells=list(BED_COLUMNS[: len(cells)]))
+        body = [_without_dot_label(row) for row in rows]
+    else:
+        header, body = first, rows[1:]
+    if len(header.cells) == 1:
+        raise DataError(
+            f"{header.where}: the header is {header.cells[0]!r}, but must be {HEADER_FORMS}, "
+            "with tabs between the columns. "
+            + (
+                "This looks like FASTA: was it given as the labels?"
+                if header.cells[0].startswith(">")
+                else "Save the file as tab-separated text."
+            )
+        )
+    return header, body
+
+
+def read_rows(path: Path, what: str) -> list[Row]:
+    """Read every row, a header like any other.
+
+    Args:
+        path: The file.
+        what: What the file should be, for error messages.
 
     Raises:
         DataError: If the file cannot be read, or a quote is not closed.
     """
-    lines = _text(path, what).split("\n")
-    top = next((place for place, line in enumerate(lines) if _is_row(line)), len(lines))
+    lines = _read_text(path, what).split("\n")
+    top = next((index for index, line in enumerate(lines) if _is_content(line)), len(lines))
     if top == len(lines):
-        return
+        return []
     if _BED_HEADER.match(lines[top]):
         lines[top] = lines[top].lstrip("#")
     separator = _separator_of(lines[top])
-    name, places = _SEPARATORS.get(separator, "blank"), []
-    for number, num_lines, cells in _cells(lines[top:], separator, path, top + 1):
+    rows, multiline = [], []
+    for number, num_lines, cells in _parse(lines[top:], separator, path, top + 1):
         if num_lines > 1:
-            places.append(number)
+            multiline.append(number)
         cells = [" ".join(cell.split()) if "\n" in cell else cell.strip() for cell in cells]
-        yield Row(f"{path}:{number}", number, name, cells, num_lines)
-    if places:
+        rows.append(Row(f"{path}:{number}", number, separator, cells, num_lines))
+    if multiline:
         warnings.warn(
-            f"{path}: {len(places)} lines (such as line {places[0]}) have a quoted cell that goes "
-            "on over several lines; its line ends are read as blanks. Is that as it should be?",
+            f"{path}: {counted(len(multiline), 'row')} with a quoted cell over several lines (the "
+            f"first at line {multiline[0]}); its line breaks are read as spaces. Is that intended?",
             RMTGenomicsWarning,
             stacklevel=2,
         )
+    return rows
 
 
-def as_cell(text: str) -> str:
-    """Write a cell of a tab-separated table: quoted if it would else be read as a quoted one."""
+def quote_cell(text: str) -> str:
+    """Return a cell for a tab-separated table, quoted if it begins with a quote itself."""
     return '"' + text.replace('"', '""') + '"' if text.startswith('"') else text
 
 
-def _text(path: Path, what: str) -> str:
-    with open_decompressed(path, what=what) as unpacked:
-        content = unpacked.read()
+def _rename_bed_columns(cells: list[str]) -> list[str]:
+    """Translate BED column names; if there is a column ``label``, ``name`` keeps its name."""
+    lower = [cell.lower() for cell in cells]
+    names = {bed: name for bed, name in _BED_NAMES.items() if name not in lower}
+    return [names.get(cell, cell) for cell in lower]
+
+
+def _without_dot_label(row: Row) -> Row:
+    """Empty the label where it is a dot, which means "none" in BED."""
+    label = BED_COLUMNS.index("label")
+    if len(row.cells) > label and row.cells[label] == ".":
+        return replace(row, cells=[*row.cells[:label], "", *row.cells[label + 1 :]])
+    return row
+
+
+def _read_text(path: Path, what: str) -> str:
+    with open_decompressed(path, what=what) as file:
+        content = file.read()
     if content.startswith(_ZIP):
         raise DataError(
             f"{path}: this is an Excel workbook or another zip file, but must be text. "
@@ -110,14 +193,11 @@ def _text(path: Path, what: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _is_row(line: str) -> bool:
-    return bool(line.strip()) and not _is_comment(line)
-
-
-def _is_comment(line: str) -> bool:
+def _is_content(line: str) -> bool:
+    """Whether a line at the top of a file is neither blank nor a comment."""
     if line.startswith("#"):
-        return not _BED_HEADER.match(line)
-    return _BED_COMMENT.match(line) is not None
+        return _BED_HEADER.match(line) is not None
+    return bool(line.strip()) and not _BED_COMMENT.match(line)
 
 
 def _separator_of(line: str) -> str:
@@ -126,95 +206,31 @@ def _separator_of(line: str) -> str:
     return " " if _BED_LINE.match(line) else "," if "," in line else "\t"
 
 
-def _cells(
-    lines: list[str], separator: str, path: Path, first: int
+def _parse(
+    lines: list[str], separator: str, path: Path, first_number: int
 ) -> Iterator[tuple[int, int, list[str]]]:
-    """Yield number, number of lines and cells of each row; ``first`` numbers the first line."""
+    """Yield line number, number of lines and cells of each row that is not blank."""
     if separator == " ":
-        rows = ((number, 1, line.split()) for number, line in enumerate(lines, first))
-        yield from (row for row in rows if row[2])
+        for number, line in enumerate(lines, first_number):
+            if line.strip():
+                yield number, 1, line.split()
         return
     reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, strict=True)
-    before = 0
+    lines_before = 0
     while True:
+        number = first_number + lines_before
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise _bad_quote(path, first + before, lines[before]) from error
+            line = lines[lines_before]
+            shown = line if len(line) <= 40 else line[:37] + "..."
+            raise DataError(
+                f"{path}:{number}: a cell in {shown!r} begins with a quote that is not closed at "
+                "the end of the cell, but must be. Close or remove it; a quote inside a cell is "
+                "written twice."
+            ) from error
         if cells is None:
             return
         if "".join(cells).strip() or (separator == "," and len(cells) > 1):
-            yield first + before, reader.line_num - before, cells
-        before = reader.line_num
-
-
-def _bad_quote(path: Path, number: int, line: str) -> DataError:
-    shown = line if len(line) <= 40 else line[:37] + "..."
-    return DataError(
-        f"{path}:{number}: a cell of {shown!r} begins with a quote that is not closed at the end "
-        "of the cell, but must be. Close it, or take it out; a quote inside is written twice."
-    )
-
-
-COLUMNS = ("record", "start", "end", "label", "score", "strand")
-NOT_USED = "score"
-
-_OTHER_NAMES = {
-    "chrom": "record",
-    "chr": "record",
-    "chromstart": "start",
-    "chromend": "end",
-    "name": "label",
-}
-_NO_NAME = "."
-_LIKE_NUMBER = re.compile(r"-?[0-9][0-9.,_]*")
-_GFF_COLUMNS = 9
-
-
-def with_header(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of a BED file with a header of our names; those of other tables unchanged.
-
-    Raises:
-        DataError: If there are more columns than BED has up to its strand, or it is GFF.
-    """
-    if not rows:
-        return []
-    if rows[0].cells[0].lower() in ("chrom", "chr"):
-        return [replace(rows[0], cells=_our_names(rows[0].cells)), *rows[1:]]
-    if _is_gff(rows[0].cells):
-        raise DataError(
-            f"{rows[0].where}: this looks like GFF or GTF, whose coordinates begin at 1, but a "
-            "table or BED is needed. Make a BED file of it: record, start - 1, end, label."
-        )
-    if not _is_bed(rows[0].cells):
-        return list(rows)
-    if len(rows[0].cells) > len(COLUMNS):
-        raise DataError(
-            f"{rows[0].where}: the BED line has {len(rows[0].cells)} columns, but 3 to "
-            f"{len(COLUMNS)} are read: {', '.join(COLUMNS)}. Cut the rest off: cut -f 1-6."
-        )
-    columns = list(COLUMNS[: len(rows[0].cells)])
-    return [replace(rows[0], cells=columns), *map(_without_dots, rows)]
-
-
-def _is_bed(cells: list[str]) -> bool:
-    return len(cells) >= 3 and all(_LIKE_NUMBER.fullmatch(cell) for cell in cells[1:3])
-
-
-def _is_gff(cells: list[str]) -> bool:
-    return len(cells) == _GFF_COLUMNS and all(_LIKE_NUMBER.fullmatch(cell) for cell in cells[3:5])
-
-
-def _our_names(cells: list[str]) -> list[str]:
-    """Rename the columns of a header in the BED manner; a column named label wins over name."""
-    lower = [cell.lower() for cell in cells]
-    names = {k: v for k, v in _OTHER_NAMES.items() if v not in lower}
-    return [names.get(cell, cell) for cell in lower]
-
-
-def _without_dots(row: Row) -> Row:
-    """Empty the label where it is a dot, which means none in BED."""
-    label = COLUMNS.index("label")
-    if len(row.cells) > label and row.cells[label] == _NO_NAME:
-        return replace(row, cells=[*row.cells[:label], "", *row.cells[label + 1 :]])
-    return row
+            yield number, reader.line_num - lines_before, cells
+        lines_before = reader.line_num

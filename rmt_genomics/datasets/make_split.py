@@ -1,4 +1,4 @@
-"""Divide labelled examples as ``rmt-genomics split`` does: groups, parts, and a table of both."""
+"""Make the split of ``rmt-genomics split``: groups, parts, and a labels table with both."""
 
 import csv
 import io
@@ -12,159 +12,33 @@ from pathlib import Path
 import numpy as np
 
 from rmt_genomics.datasets.clusters import clusters_from_file, homology_groups
-from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, warn_of_regression
-from rmt_genomics.datasets.label_checks import in_file
+from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
+from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.label_sources import LabelSource
-from rmt_genomics.datasets.label_table import as_cell, read_rows
+from rmt_genomics.datasets.label_table import quote_cell, read_rows
 from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.datasets.splits import (
     Split,
     bin_edges,
-    places_in,
-    split_by_shares,
+    bin_indices,
+    split_by_fractions,
     split_examples,
 )
 from rmt_genomics.dna.compression import open_decompressed
 from rmt_genomics.errors import ConfigError, DataError
 
-WAYS = ("column", "group", "record", "homology", "stratified")
-_NEW_GROUPS = ("record", "homology")
-
-
-def choose_way(examples: Sequence[Example]) -> str:
-    """Return the way that uses what the labels say: their split, else their groups, else none."""
-    if any(example.split is not None for example in examples):
-        return "column"
-    return "group" if any(example.group is not None for example in examples) else "homology"
-
-
-def regroup(
-    store: EncodedStore, examples: Sequence[Example], way: str, clusters: Path | None = None
-) -> list[Example]:
-    """Give the examples the groups that a way of splitting asks for.
-
-    Args:
-        store: Where the sequences are.
-        examples: As the labels file has them.
-        way: ``record`` and ``homology`` make groups; ``column``, ``group`` and ``stratified``
-            take the examples as they are.
-        clusters: A file of clusters that takes the place of our own, for ``homology``.
-
-    Raises:
-        ConfigError: If clusters are given for another way.
-        DataError: If the labels have groups or a split that would be replaced or divided, or the
-            clusters file cannot be used.
-    """
-    if clusters is not None and way != "homology":
-        raise ConfigError(
-            f"{clusters}: clusters are given, but only a split by homology uses them, not by "
-            f"{way}. Leave --clusters out, or add --by homology."
-        )
-    _check_nothing_is_lost(examples, way)
-    if way not in _NEW_GROUPS:
-        return list(examples)
-    if way == "record":
-        names: Sequence[str] = [example.interval.record for example in examples]
-    elif clusters is not None:
-        names = clusters_from_file(clusters, examples)
-    else:
-        names = homology_groups(store, examples)
-    return [replace(each, group=name) for each, name in zip(examples, names, strict=True)]
-
-
-def _check_nothing_is_lost(examples: Sequence[Example], way: str) -> None:
-    if way != "column" and any(example.split is not None for example in examples):
-        raise DataError(
-            f"the labels have a split column, but a split by {way} would replace it. "
-            "Take the column out, or use --by column."
-        )
-    has_groups = any(example.group is not None for example in examples)
-    if has_groups and way in (*_NEW_GROUPS, "stratified"):
-        raise DataError(
-            f"the labels have a group column, but a split by {way} would "
-            f"{'divide the groups' if way == 'stratified' else 'replace it'}. "
-            "Take the column out, or use --by group."
-        )
-
-
+METHODS = ("column", "group", "record", "homology", "stratified")
+_NUM_COUNT_BINS = 5
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _QUOTED = r'"(?:[^"]|"")*"'
-_SEPARATORS = {"tab": "\t", "comma": ","}
-
-
-def with_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
-    """Return the text of a labels table with more columns, or with new values in those it has.
-
-    Args:
-        path: A table that ``read_labels`` has read.
-        columns: The values of each column, one a line below the header.
-
-    Returns:
-        The text; None if the table has no header of our names to add to (BED has none).
-    """
-    header, *rows = read_rows(path, "a labels file")
-    if not {"record", "label"} <= set(header.cells) or header.separator not in _SEPARATORS:
-        return None
-    with open_decompressed(path) as handle:
-        lines = _LINE.findall(handle.read().decode("utf-8"))
-    cells = [list(columns), *zip(*columns.values(), strict=True)]  # a line each, the header first
-    for row, added in zip([header, *rows], cells, strict=True):
-        values = dict(zip(columns, added, strict=True))
-        first, last = row.number - 1, row.number + row.num_lines - 2
-        text = "".join(text + end for text, end in lines[first:last]) + lines[last][0]
-        filled = _filled(text, _SEPARATORS[header.separator], header.cells, values)
-        lines[first : last + 1] = [("", "")] * (last - first) + [(filled, lines[last][1])]
-    return "".join(text + end for text, end in lines)
-
-
-def as_table(examples: Sequence[Example], columns: Mapping[str, Sequence[str]]) -> str:
-    """Write a labels table anew: record or interval, label, and more columns."""
-    is_whole = all(example.whole for example in examples)
-    header = ["record", *([] if is_whole else ["start", "end", "strand"]), "label", *columns]
-    lines = [header]
-    for example, more in zip(examples, zip(*columns.values(), strict=True), strict=True):
-        place = example.interval
-        interval = [] if is_whole else [str(place.start), str(place.end), place.strand]
-        row = [place.record, *interval, ";".join(example.labels), *more]
-        lines.append([as_cell(cell) for cell in row])
-    return "".join("\t".join(line) + "\n" for line in lines)
-
-
-def _filled(line: str, separator: str, names: list[str], values: Mapping[str, str]) -> str:
-    """Set cells of one line; if all of them are new, the line keeps its very bytes."""
-    old = {name: value for name, value in values.items() if name in names}
-    if old:
-        cells = _written(line, separator)
-        for name, value in old.items():
-            cells[names.index(name)] = _joined([value], separator)
-        line = separator.join(cells)
-    new = [value for name, value in values.items() if name not in names]
-    return separator.join([line, *(_joined([each], separator) for each in new)])
-
-
-def _written(line: str, separator: str) -> list[str]:
-    """Cut a line into its cells as they are written, quotes included."""
-    return re.findall(rf"(?:^|(?<={separator}))({_QUOTED}|[^{separator}]*)(?={separator}|\Z)", line)
-
-
-def _joined(cells: list[str], separator: str) -> str:
-    """Join cells; where commas are between them, a cell that has one is quoted."""
-    if separator == "\t":
-        return separator.join(map(as_cell, cells))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
-
-
-_BINS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class DividedLabels:
-    """Labelled examples in parts."""
+class SplitResult:
+    """A split, and the labels table that says so."""
 
-    way: str
-    """How the examples were divided: one of ``grouping.WAYS``."""
+    method: str
+    """One of ``METHODS``."""
 
     split: Split
     scheme: LabelScheme
@@ -174,92 +48,193 @@ class DividedLabels:
     new table if the labels are in a BED file without a header, or in the sequence files."""
 
     def counts(self) -> list[list[str]]:
-        """Return a table of examples a class and part, with a header and a last row for all.
+        """Return the number of examples of each class in each part, as a table.
 
-        Labels that are numbers are counted in bins.
+        It has a header and a last row for all. Labels that are numbers are counted in bins.
         """
-        parts = {name: getattr(self.split, name) for name in SPLITS}
-        is_regression = self.scheme.task == "regression"
-        rows = self._a_bin(parts) if is_regression else self._a_class(parts)
-        total = ["(all)", *(str(len(part)) for part in parts.values())]
-        return [["label", *SPLITS], *rows, total]
-
-    def _a_class(self, parts: Mapping[str, Sequence[Example]]) -> list[list[str]]:
-        of = {
-            name: Counter(label for each in part for label in each.labels)
-            for name, part in parts.items()
-        }
-        return [
-            [label, *(str(of[name][label]) for name in SPLITS)] for label in self.scheme.classes
-        ]
-
-    def _a_bin(self, parts: Mapping[str, Sequence[Example]]) -> list[list[str]]:
-        of = {name: self.scheme.numbers(part) for name, part in parts.items()}
-        values = np.concatenate(list(of.values()))
-        edges = bin_edges(values, _BINS_SHOWN)
-        ends = [values.min(), *edges, values.max()]
-        counts = [
-            np.bincount(places_in(edges, of[name]), minlength=len(edges) + 1) for name in SPLITS
-        ]
-        return [
-            [f"{low:.6g} to {high:.6g}", *(str(each[place]) for each in counts)]
-            for place, (low, high) in enumerate(pairwise(ends))
-        ]
+        parts: list[tuple[Example, ...]] = [getattr(self.split, name) for name in SPLITS]
+        if self.scheme.task == "regression":
+            values = [self.scheme.numbers(part) for part in parts]
+            everything = np.concatenate(values)
+            edges = bin_edges(everything, _NUM_COUNT_BINS)
+            ends = pairwise([everything.min(), *edges, everything.max()])
+            names = [f"{low:.6g} to {high:.6g}" for low, high in ends]
+            columns = [
+                np.bincount(bin_indices(edges, of_part), minlength=len(names)) for of_part in values
+            ]
+            rows = [[name, *map(str, row)] for name, *row in zip(names, *columns, strict=True)]
+        else:
+            counts = [
+                Counter(label for example in part for label in example.labels) for part in parts
+            ]
+            rows = [
+                [label, *(str(of_part[label]) for of_part in counts)]
+                for label in self.scheme.classes
+            ]
+        return [["label", *SPLITS], *rows, ["(all)", *(str(len(part)) for part in parts)]]
 
 
-def divide_labels(
+def make_split(
     store: EncodedStore,
     labels: LabelSource,
-    shares: Mapping[str, float],
+    fractions: Mapping[str, float],
     *,
-    way: str | None = None,
+    method: str | None = None,
     clusters: Path | None = None,
     seed: int = 0,
     task: str = "auto",
-) -> DividedLabels:
-    """Read labels and divide their examples.
+) -> SplitResult:
+    """Read labels and split their examples.
 
     Args:
         store: The sequences.
-        labels: A table, or where else the labels are.
-        shares: Of train, validation and test. Where a split column says what is for testing, only
-            how much of the rest validates.
-        way: One of ``grouping.WAYS``; by default what the labels file has columns for, and
-            homology if it has none.
+        labels: Where the labels are.
+        fractions: Of train, validation and test. For ``column``, only the ratio of train to
+            validation counts, where the column does not name a validation part.
+        method: One of ``METHODS``; by default the one that the labels have a column for, else
+            ``homology``.
         clusters: A file of clusters to be used for a split by homology.
-        seed: Decides what comes where.
+        seed: Of the random choice.
         task: As in ``LabelScheme.of``.
 
     Raises:
-        ConfigError: If the settings do not go together.
+        ConfigError: If the settings do not fit together.
         DataError: If the labels, the clusters or the parts break a rule.
     """
     examples = labels.read(store.records(), task=task)
     labels.check_classes(examples)
-    if way is None:
-        way = "homology" if clusters is not None else choose_way(examples)
-    grouped = regroup(store, examples, way, clusters)
+    if method is None:
+        method = "homology" if clusters is not None else default_method(examples)
+    examples = assign_groups(store, examples, method, clusters)
     with in_file(str(labels)):
-        split = _split(grouped, way, shares, seed=seed, task=task)
-    columns = _columns(grouped, split)
-    table = with_columns(labels.table, columns) if labels.table else None
-    scheme = LabelScheme.of(grouped, task)
+        if method == "column":
+            fraction = fractions["validation"] / (fractions["train"] + fractions["validation"])
+            split = split_examples(
+                examples, how=method, validation_fraction=fraction, seed=seed, task=task
+            )
+        else:
+            by_group = method != "stratified"
+            split = split_by_fractions(examples, fractions, by_group=by_group, seed=seed, task=task)
+    part_of = {example: name for name in SPLITS for example in getattr(split, name)}
+    columns = {"split": [part_of[example] for example in examples]}
+    if any(example.group for example in examples):
+        columns = {"group": [example.group or "" for example in examples]} | columns
+    table = add_columns(labels.table, columns) if labels.table else None
+    scheme = LabelScheme.of(examples, task)
     warn_of_regression(str(labels), scheme.task, task)
-    return DividedLabels(way, split, scheme, table or as_table(grouped, columns))
+    return SplitResult(method, split, scheme, table or format_table(examples, columns))
 
 
-def _split(
-    examples: list[Example], way: str, shares: Mapping[str, float], *, seed: int, task: str
-) -> Split:
-    if way == "column":
-        held_out = shares["validation"] / (shares["train"] + shares["validation"])
-        return split_examples(examples, how=way, validation_fraction=held_out, seed=seed, task=task)
-    by_group = way != "stratified"
-    return split_by_shares(examples, shares, by_group=by_group, seed=seed, task=task)
+def default_method(examples: Sequence[Example]) -> str:
+    """Return the method that uses what the labels have: a split, else groups, else neither."""
+    if any(example.split is not None for example in examples):
+        return "column"
+    return "group" if any(example.group is not None for example in examples) else "homology"
 
 
-def _columns(examples: list[Example], split: Split) -> dict[str, list[str]]:
-    part_of = {each: name for name in SPLITS for each in getattr(split, name)}
-    groups = [example.group or "" for example in examples]
-    columns = {"group": groups} if any(groups) else {}
-    return columns | {"split": [part_of[example] for example in examples]}
+def assign_groups(
+    store: EncodedStore, examples: Sequence[Example], method: str, clusters: Path | None = None
+) -> list[Example]:
+    """Give the examples the groups that a method of splitting needs.
+
+    Args:
+        store: The sequences.
+        examples: As read from the labels.
+        method: ``record`` and ``homology`` make groups; ``column``, ``group`` and ``stratified``
+            leave the examples as they are.
+        clusters: A file of clusters to be used for ``homology`` instead of our own.
+
+    Raises:
+        ConfigError: If clusters are given for another method.
+        DataError: If the labels have groups or a split that would be replaced or divided, or the
+            clusters file cannot be used.
+    """
+    if clusters is not None and method != "homology":
+        raise ConfigError(
+            f"{clusters}: clusters are given, but only a split by homology uses them, not by "
+            f"{method}. Remove --clusters, or add --by homology."
+        )
+    if method != "column" and any(example.split is not None for example in examples):
+        raise DataError(
+            f"the labels have a split column, but a split by {method} would replace it. "
+            "Remove the column, or use --by column."
+        )
+    has_groups = any(example.group is not None for example in examples)
+    if has_groups and method in ("record", "homology", "stratified"):
+        raise DataError(
+            f"the labels have a group column, but a split by {method} would "
+            f"{'divide the groups' if method == 'stratified' else 'replace it'}. "
+            "Remove the column, or use --by group."
+        )
+    if method == "record":
+        groups = [example.interval.record for example in examples]
+    elif method == "homology":
+        if clusters is None:
+            groups = homology_groups(store, examples)
+        else:
+            groups = clusters_from_file(clusters, examples)
+    else:
+        return list(examples)
+    return [replace(example, group=group) for example, group in zip(examples, groups, strict=True)]
+
+
+def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the text of a labels table with more columns, or with new values in those it has.
+
+    All else stays byte for byte.
+
+    Args:
+        path: A table that ``read_labels`` has read.
+        columns: The values of each column, one per row below the header.
+
+    Returns:
+        The text; None if the table has no header with our column names (as BED files).
+    """
+    rows = read_rows(path, "a labels file")
+    header = rows[0]
+    if not {"record", "label"} <= set(header.cells) or header.separator not in ("\t", ","):
+        return None
+    with open_decompressed(path) as handle:
+        lines: list[tuple[str, str]] = _LINE.findall(handle.read().decode("utf-8"))
+    new_cells = [list(columns), *zip(*columns.values(), strict=True)]  # per row, header first
+    for row, cells in zip(rows, new_cells, strict=True):
+        first, last = row.line_number - 1, row.line_number + row.num_lines - 2
+        text = "".join(text + end for text, end in lines[first:last]) + lines[last][0]
+        values = dict(zip(columns, cells, strict=True))
+        text = _set_cells(text, header.separator, header.cells, values)
+        lines[first : last + 1] = [("", "")] * (last - first) + [(text, lines[last][1])]
+    return "".join(text + end for text, end in lines)
+
+
+def _set_cells(line: str, separator: str, names: list[str], values: Mapping[str, str]) -> str:
+    """Set cells of one row; if all of them are new, they are appended to the unchanged text."""
+    cells = [line]
+    if not values.keys().isdisjoint(names):
+        # The cells as they are written, quotes included.
+        pattern = rf"(?:^|(?<={separator}))({_QUOTED}|[^{separator}]*)(?={separator}|\Z)"
+        cells = re.findall(pattern, line)
+    for name, value in values.items():
+        cell = quote_cell(value) if separator == "\t" else _csv_cell(value)
+        if name in names:
+            cells[names.index(name)] = cell
+        else:
+            cells.append(cell)
+    return separator.join(cells)
+
+
+def _csv_cell(text: str) -> str:
+    cell = io.StringIO()
+    csv.writer(cell, lineterminator="").writerow([text])
+    return cell.getvalue()
+
+
+def format_table(examples: Sequence[Example], columns: Mapping[str, Sequence[str]]) -> str:
+    """Return a new labels table: record or interval, label, and more columns."""
+    is_whole = all(example.whole for example in examples)
+    rows = [["record", *([] if is_whole else ["start", "end", "strand"]), "label", *columns]]
+    for example, cells in zip(examples, zip(*columns.values(), strict=True), strict=True):
+        interval = example.interval
+        ends = [] if is_whole else [str(interval.start), str(interval.end), interval.strand]
+        row = [interval.record, *ends, ";".join(example.labels), *cells]
+        rows.append([quote_cell(cell) for cell in row])
+    return "".join("\t".join(row) + "\n" for row in rows)

@@ -1,15 +1,15 @@
-"""The sequences of files as base codes on disk, to be read in any order at memory speed.
+"""Encoded sequences on disk: base codes in a memory-mapped file, for fast random access.
 
-Files are encoded once. The codes of all records stand one after the other in one file, which is
-mapped into memory; an index says where each record begins. The entry in the cache folder is named
-after the names of the files and the SHA-256 of their bytes, so a changed file is never read stale.
+Sequence files are encoded once. The codes of all records are concatenated in one file; an index
+says where each record begins. The entry in the cache folder is named after the names of the files
+and the SHA-256 of their content, so a changed file is always encoded again.
 """
 
 import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +36,7 @@ FORMAT_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """Where each record stands in the file of codes. Its JSON form is its fields."""
+    """Where each record is in the file of codes; saved as JSON."""
 
     format_version: int
     sha256: str
@@ -44,14 +44,14 @@ class _Index:
     offsets: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
-    """The place of each record's file among the files."""
+    """Index of each record's file."""
 
     descriptions: list[str] = field(default_factory=list)
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     """By record name, for those records whose file is a table."""
 
     def add(self, record: EncodedRecord, file: int) -> None:
-        """Note a record whose codes come next."""
+        """Append a record whose codes are written next."""
         self.offsets.append(self.offsets[-1] + self.lengths[-1] if self.names else 0)
         self.names.append(record.name)
         self.lengths.append(len(record.codes))
@@ -65,10 +65,11 @@ class EncodedStore:
     """Base codes of all records of some sequence files. Made by ``open``; can be pickled."""
 
     files: tuple[Path, ...]
-    """The files, those of folders one by one."""
+    """The sequence files, those in folders included."""
 
     sha256: str
-    """Of the file's bytes; of several files, of a list of their own and their names."""
+    """SHA-256 of the file's content; if there are several files, of a list of their SHA-256 and
+    names."""
 
     lengths: dict[str, int]
     """Length of every record in bp, by name, in file order."""
@@ -85,13 +86,13 @@ class EncodedStore:
     def open(
         cls, fasta: Path | Sequence[Path], cache: Path | None = None, *, progress: bool = False
     ) -> "EncodedStore":
-        """Find the encoded form of sequence files in the cache, or make it.
+        """Return the encoded sequences from the cache; encode them if they are not there.
 
         Args:
             fasta: A file of any kind that ``read_records`` reads, a folder of such files, or
-                several of both. No two records may have one name.
+                several of both. Record names must be unique.
             cache: The cache folder; by default ``$RMT_GENOMICS_CACHE`` or
-                ``~/.cache/rmt_genomics``. It takes one byte a base.
+                ``~/.cache/rmt_genomics``. It takes one byte per base.
             progress: Whether to show a progress bar on stderr while encoding.
 
         Raises:
@@ -101,14 +102,14 @@ class EncodedStore:
         files = sequence_files([fasta] if isinstance(fasta, Path) else fasta)
         sha256 = _sha256_of(files)
         root = default_cache() if cache is None else cache.absolute()
-        # Names of files count: those of a table's records come from them.
+        # File names are part of the key: the names of a table's records come from them.
         key = cache_key(FORMAT_VERSION, sha256, *(file.name for file in files))
         folder = root / "encoded" / key
         if folder.is_dir():
             if (index := _read_index(folder, sha256)) is not None:
                 return cls(folder, files, index)
             warnings.warn(
-                f"{folder}: the encoded sequences are damaged and are made anew.",
+                f"{folder}: the encoded sequences are damaged and are encoded again.",
                 RMTGenomicsWarning,
                 stacklevel=2,
             )
@@ -116,14 +117,14 @@ class EncodedStore:
         with cache_folder(folder) as temporary:
             _encode(files, sha256, temporary, progress=progress)
         index = _read_index(folder, sha256)
-        assert index is not None, "what has just been written can be read"
+        assert index is not None, "the index has just been written"
         return cls(folder, files, index)
 
     def codes(self, interval: Interval) -> Codes:
         """Return the base codes of an interval; reverse-complemented for strand ``-``.
 
         Returns:
-            A new array, 5' to 3' of the strand asked for.
+            A new array, 5' to 3' of the interval's strand.
 
         Raises:
             DataError: If the record is unknown, or the interval runs past its end.
@@ -140,16 +141,16 @@ class EncodedStore:
         return reverse_complement_codes(forward) if interval.strand == "-" else np.array(forward)
 
     def records(self) -> list[RecordInfo]:
-        """Return what is known of each record beside its codes, in file order.
+        """Return name, length, file, description and columns of each record, in file order.
 
         Raises:
-            DataError: If the cache entry has been taken away.
+            DataError: If the cache entry has been removed.
         """
         index = _read_index(self._folder, self.sha256)
         if index is None:
             raise DataError(
-                f"{self._folder}: the encoded sequences are gone, but must stay while they are "
-                "used. Start again."
+                f"{self._folder}: the encoded sequences have been removed, but must stay while "
+                "they are used. Start again."
             )
         return [
             RecordInfo(name, length, self.files[file], description, index.columns.get(name, {}))
@@ -162,7 +163,7 @@ class EncodedStore:
         return self.__dict__ | {"_mapped": None}
 
     def _map(self) -> Codes:
-        """Map the file on first use, once in each process that gets this object pickled."""
+        """Map the file on first use: a pickled store maps it again in the other process."""
         if self._mapped is None:
             self._mapped = np.memmap(self._folder / "codes.bin", dtype=np.uint8, mode="r")
         return self._mapped
@@ -173,52 +174,46 @@ def _sha256_of(files: Sequence[Path]) -> str:
     for file in files:
         if not file.is_file():
             raise DataError(
-                f"{file}: is no file on a disk, but is read twice. Save it to a file first."
+                f"{file}: is not a regular file, but is read twice. Save it to a file first."
             )
         with explain_read_errors(file):
             sums.append(sha256_of_file(file))
     if len(files) == 1:
         return sums[0]
-    lines = [f"{each}  {file.name}\n" for each, file in zip(sums, files, strict=True)]
+    lines = [f"{sha256}  {file.name}\n" for sha256, file in zip(sums, files, strict=True)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool) -> None:
-    """Write codes and index into ``folder``, in the memory of one record."""
+    """Write codes and index into ``folder``, one record in memory at a time."""
     index = _Index(FORMAT_VERSION, sha256)
     with (folder / "codes.bin").open("wb") as codes_file:
-        for place, record in _read_all(files, progress=progress):
-            codes_file.write(record.codes.data)
-            index.add(record, place)
+        names = RecordNames()
+        for file_index, file in enumerate(files):
+            with _open_file(file, progress=progress) as raw:
+                for record in read_encoded(file, raw):
+                    names.add(record.name, file)
+                    codes_file.write(record.codes.data)
+                    index.add(record, file_index)
     with (folder / "index.json").open("w", encoding="utf-8") as index_file:
         json.dump({name: getattr(index, name) for name in _Index.__slots__}, index_file)
 
 
-def _read_all(files: Sequence[Path], *, progress: bool) -> Iterator[tuple[int, EncodedRecord]]:
-    """Yield every record with the place of its file."""
-    names = RecordNames()
-    for place, file in enumerate(files):
-        with _watch(file, progress=progress) as raw:
-            for record in read_encoded(file, raw):
-                names.add(record.name, file)
-                yield place, record
-
-
-def _watch(fasta: Path, *, progress: bool) -> AbstractContextManager[BinaryIO]:
-    """Open the file; with ``progress``, show on stderr how far it has been read."""
+def _open_file(file: Path, *, progress: bool) -> AbstractContextManager[BinaryIO]:
+    """Open a file; with ``progress``, show a progress bar on stderr while it is read."""
     if not progress:
-        return nullcontext(fasta.open("rb", buffering=0))
+        return nullcontext(file.open("rb", buffering=0))
     from rich.console import Console
-    from rich.progress import open as open_watched
+    from rich.progress import open as open_with_progress
 
     console = Console(file=sys.stderr)
-    return open_watched(
-        fasta, "rb", buffering=0, description="encoding", console=console, transient=True
+    return open_with_progress(
+        file, "rb", buffering=0, description="encoding", console=console, transient=True
     )
 
 
 def _read_index(folder: Path, sha256: str) -> _Index | None:
-    """Read the index of a cache entry; None if the entry is not whole."""
+    """Read the index of a cache entry; None if the entry is damaged."""
     try:
         index = _Index(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
         size = (folder / "codes.bin").stat().st_size

@@ -1,15 +1,15 @@
-"""Sequences whose labels are known because their motifs were planted: tests of long memory.
+"""Simulated sequences with planted motifs, whose labels test a model's memory.
 
-Four tasks, from what needs the least to what needs the most:
+Four tasks, from the easiest to the hardest:
 
-- ``memorise``: one of four motifs stands within the first 64 bp; which one?
-- ``detect``: does motif A stand anywhere? Labels ``absent``, ``present``.
-- ``two_facts``: A or its stand-in C, and B or its stand-in D, far apart and in either order; which
-  of A and B are there? Labels ``neither``, ``A``, ``B``, ``A+B``.
-- ``order``: A and B stand far apart; which comes first? Labels ``A_first``, ``B_first``.
+- ``memorise``: one of four motifs is within the first 64 bp; which one?
+- ``detect``: is motif A anywhere? Labels ``absent``, ``present``.
+- ``two_facts``: A or its decoy C, and B or its decoy D, far apart and in either order; which of A
+  and B are present? Labels ``neither``, ``A``, ``B``, ``A+B``.
+- ``order``: A and B are far apart; which comes first? Labels ``A_first``, ``B_first``.
 
 Motifs are planted on the forward strand. Where one occurs by chance, on either strand, a base of
-the background is changed. Every record is made from the seed and its number alone.
+the background is changed. Every record depends only on the seed and its number.
 """
 
 import json
@@ -25,86 +25,15 @@ import numpy as np
 from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes, decode, reverse_complement_codes
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import ConfigError, DataError
+from rmt_genomics.errors import ConfigError, DataError, counted
 
 SHORTEST_BP, LONGEST_BP = 6, 64
+START_BP = 64
+_MOTIF_NAMES = "ABCD"
 _LONGEST_RUN = 3
-
-
-def choose_motifs(number: int, length_bp: int) -> list[Codes]:
-    """Return motifs that are unlike each other on both strands.
-
-    They depend on the two arguments alone, so that data of another length or seed ask for the
-    same ones. Each holds all four bases and no base more than three times in a row; any two differ
-    in at least a third of their places; none arises where two of them meet.
-
-    Args:
-        number: How many, at most 4.
-        length_bp: Base pairs of each, between 6 and 64.
-    """
-    random = np.random.default_rng((number, length_bp))
-    motifs: list[Codes] = []
-    while len(motifs) < number:
-        motif = random.integers(0, 4, length_bp, dtype=np.uint8)
-        if _is_varied(motif) and _stands_apart(motif, motifs):
-            motifs.append(motif)
-    return motifs
-
-
-def occurrences(codes: Codes, motifs: Sequence[Codes]) -> Iterator[int]:
-    """Yield where a motif or its reverse complement begins, motif by motif (0-based)."""
-    text = codes.tobytes()
-    for motif in motifs:
-        for pattern in {motif.tobytes(), reverse_complement_codes(motif).tobytes()}:
-            start = text.find(pattern)
-            while start >= 0:
-                yield start
-                start = text.find(pattern, start + 1)
-
-
-def remove_motifs(
-    codes: Codes,
-    motifs: Sequence[Codes],
-    random: np.random.Generator,
-    *,
-    planted: Sequence[int] = (),
-) -> None:
-    """Change single bases of ``codes``, in place, until no motif is left but those planted.
-
-    Args:
-        codes: Base codes of one strand.
-        motifs: All of one length.
-        random: Decides which base is changed, and to what.
-        planted: Where motifs begin that are to stay; their bases are never changed.
-    """
-    length = len(motifs[0])
-    kept = {base for start in planted for base in range(start, start + length)}
-    while unwanted := sorted(set(occurrences(codes, motifs)) - set(planted)):
-        for start in unwanted:
-            free = [base for base in range(start, start + length) if base not in kept]
-            base = free[random.integers(len(free))]
-            codes[base] = (codes[base] + random.integers(1, 4)) % 4
-
-
-def _is_varied(motif: Codes) -> bool:
-    """Whether all four bases occur, and none too often in a row."""
-    changes = np.flatnonzero(np.diff(motif)) + 1
-    runs = np.diff([0, *changes, len(motif)])
-    return len(set(motif.tolist())) == 4 and int(runs.max()) <= _LONGEST_RUN
-
-
-def _stands_apart(motif: Codes, others: Sequence[Codes]) -> bool:
-    """Whether a motif may join others; it must also be unlike its own other strand."""
-    compared = [reverse_complement_codes(motif)]
-    compared += [strand for each in others for strand in (each, reverse_complement_codes(each))]
-    if any((motif != each).mean() < 1 / 3 for each in compared):
-        return False
-    together = [*others, motif]
-    return all(
-        set(occurrences(np.concatenate(pair), together)) == {0, len(motif)}
-        for pair in product(together, repeat=2)
-    )
-
+_LINE_BP = 80
+_MAX_DRAWS = 1000
+_MAX_UNKNOWN_FRACTION = 0.05
 
 TASKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "memorise": {"A": ("A",), "B": ("B",), "C": ("C",), "D": ("D",)},
@@ -117,23 +46,17 @@ TASKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "order": {"A_first": ("A", "B"), "B_first": ("B", "A")},
 }
-"""For each task its labels, and the motifs that a sequence of that label holds."""
-
-START_BP = 64
-_NAMES = "ABCD"
-_LINE_BP = 80
-_TRIES = 1000
-_LARGEST_UNKNOWN_SHARE = 0.05
+"""The labels of each task, and the motifs of a sequence with that label."""
 
 
 class Simulated(NamedTuple):
     """One sequence.
 
     Attributes:
-        name: Of its record.
-        label: The true answer.
+        name: Name of the record.
+        label: The true label.
         codes: Base codes of the forward strand.
-        sites: Where which motif begins (0-based), in the order of the sequence.
+        sites: Start (0-based) and name of each motif, in the order of the sequence.
     """
 
     name: str
@@ -144,7 +67,7 @@ class Simulated(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """What is to be made; checks itself.
+    """Settings of a simulation.
 
     Raises:
         ConfigError: If a number is out of range, or the motifs do not fit into the length.
@@ -155,17 +78,17 @@ class Simulation:
     """A key of ``TASKS``."""
 
     length_bp: int
-    """Base pairs of each sequence."""
+    """Length of each sequence in bp."""
 
     distance_bp: int | None = None
-    """Least base pairs between the two motifs of ``two_facts`` and ``order``; None = half of what
-    fits."""
+    """Least distance in bp between the two motifs of ``two_facts`` and ``order``; None = half of
+    what fits."""
 
     motif_length_bp: int = 12
-    """Base pairs of a motif. The motifs depend on this alone."""
+    """Length of a motif in bp. The motifs depend on this alone."""
 
     seed: int = 0
-    """Decides everything else."""
+    """Of everything but the motifs."""
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -173,18 +96,19 @@ class Simulation:
         if not SHORTEST_BP <= self.motif_length_bp <= LONGEST_BP:
             raise ConfigError(
                 f"the motif length is {self.motif_length_bp} bp, but must be between {SHORTEST_BP} "
-                f"and {LONGEST_BP} bp: shorter ones fill any background, and none longer is needed."
+                f"and {LONGEST_BP} bp: shorter ones are common in any background."
             )
         if self.distance_bp is not None and not self.has_two:
             raise ConfigError(
                 f"a distance of {self.distance_bp} bp has no effect: {self.task} plants at most "
-                "one motif. Leave it out."
+                "one motif. Remove it."
             )
-        if self._slack < (self.distance_bp or 0):
-            wanted = f" and {self.distance_bp} bp between them" if self.distance_bp else ""
+        if self._free_bp < (self.distance_bp or 0):
+            distance = f" and {self.distance_bp} bp between them" if self.distance_bp else ""
             raise ConfigError(
-                f"a length of {self.length_bp} bp is too short: {1 + self.has_two} motifs of "
-                f"{self.motif_length_bp} bp{wanted} must fit in. Ask for longer sequences."
+                f"a length of {self.length_bp} bp is too short: "
+                f"{counted(1 + self.has_two, 'motif')} of {self.motif_length_bp} bp{distance} "
+                "must fit in. Set a greater length."
             )
 
     @property
@@ -194,8 +118,8 @@ class Simulation:
 
     @property
     def least_distance_bp(self) -> int:
-        """Base pairs that are at least between two motifs."""
-        return self._slack // 2 if self.distance_bp is None else self.distance_bp
+        """Least distance in bp between two motifs."""
+        return self._free_bp // 2 if self.distance_bp is None else self.distance_bp
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -204,36 +128,38 @@ class Simulation:
 
     def motifs(self) -> dict[str, Codes]:
         """Return the four motifs by name."""
-        return dict(zip(_NAMES, choose_motifs(len(_NAMES), self.motif_length_bp), strict=True))
+        return dict(
+            zip(_MOTIF_NAMES, choose_motifs(len(_MOTIF_NAMES), self.motif_length_bp), strict=True)
+        )
 
     def check_background(self, background: EncodedStore | None) -> None:
         """Raise DataError unless a record of the background is long enough."""
         _Background(background, self.length_bp)
 
     def examples(self, number: int, background: EncodedStore | None = None) -> Iterator[Simulated]:
-        """Yield sequences, one in memory at a time; labels take turns in a random order.
+        """Yield sequences, one in memory at a time; every label once per round, in random order.
 
         Args:
-            number: How many. The first of more are the same.
-            background: Take random stretches of these sequences; None = random bases.
+            number: Number of sequences. A larger number begins with the same ones.
+            background: Cut backgrounds at random from these sequences; None = random bases.
         """
         motifs = self.motifs()
         source = _Background(background, self.length_bp)
-        for place in range(number):
-            turn, within = divmod(place, len(self.labels))
+        for index in range(number):
+            turn, within = divmod(index, len(self.labels))
             order = np.random.default_rng((self.seed, 0, turn)).permutation(len(self.labels))
-            random = np.random.default_rng((self.seed, 1, place))
+            random = np.random.default_rng((self.seed, 1, index))
             label = self.labels[order[within]]
-            yield self._example(
-                f"{self.task}_{place + 1}", label, motifs, source.draw(random), random
+            yield self._plant(
+                f"{self.task}_{index + 1}", label, motifs, source.draw(random), random
             )
 
     @property
-    def _slack(self) -> int:
-        """Base pairs that are left when the motifs are in."""
+    def _free_bp(self) -> int:
+        """Bases of a sequence that are not in a motif."""
         return self.length_bp - self.motif_length_bp * (1 + self.has_two)
 
-    def _example(
+    def _plant(
         self,
         name: str,
         label: str,
@@ -252,53 +178,14 @@ class Simulation:
         return Simulated(name, label, codes, sites)
 
     def _starts(self, number: int, random: np.random.Generator) -> list[int]:
-        """Draw where motifs begin: every place that the rules allow is as likely."""
+        """Draw the starts of motifs, uniformly among those that are allowed."""
         if self.task == "memorise":
-            return [int(random.integers(min(START_BP - self.motif_length_bp, self._slack) + 1))]
+            return [int(random.integers(min(START_BP - self.motif_length_bp, self._free_bp) + 1))]
         if number < 2:
-            return [int(random.integers(self._slack + 1)) for _ in range(number)]
+            return [int(random.integers(self._free_bp + 1)) for _ in range(number)]
         gap = self.least_distance_bp
-        first, second = sorted(random.integers(self._slack - gap + 1, size=2).tolist())
+        first, second = sorted(random.integers(self._free_bp - gap + 1, size=2).tolist())
         return [first, second + self.motif_length_bp + gap]
-
-
-class _Background:
-    """Where backgrounds come from.
-
-    Args:
-        store: The sequences; None = random bases.
-        length_bp: Base pairs of a background.
-    """
-
-    def __init__(self, store: EncodedStore | None, length_bp: int) -> None:
-        self.store, self.length_bp = store, length_bp
-        lengths = store.lengths if store else {}
-        self.names = [name for name, length in lengths.items() if length >= length_bp]
-        if store and not self.names:
-            raise DataError(
-                f"{store.files[0]}: the longest record of the background has "
-                f"{max(lengths.values(), default=0)} bp, but sequences of {length_bp} bp are to be "
-                "cut from it. Ask for shorter ones, or give a longer genome."
-            )
-        self.ends = np.cumsum([lengths[name] - length_bp + 1 for name in self.names])
-
-    def draw(self, random: np.random.Generator) -> Codes:
-        """Return base codes that may be written to."""
-        if self.store is None:
-            return random.integers(0, UNKNOWN, self.length_bp, dtype=np.uint8)
-        for _ in range(_TRIES):
-            place = int(random.integers(self.ends[-1]))
-            record = int(np.searchsorted(self.ends, place, side="right"))
-            start = place - (int(self.ends[record - 1]) if record else 0)
-            stretch = Interval(self.names[record], start, start + self.length_bp)
-            codes = self.store.codes(stretch)
-            if (codes == UNKNOWN).mean() <= _LARGEST_UNKNOWN_SHARE:
-                return codes
-        raise DataError(
-            f"{self.store.files[0]}: of {_TRIES} random stretches of {self.length_bp} bp each has "
-            f"more than {_LARGEST_UNKNOWN_SHARE:.0%} unknown bases (N), but a background must have "
-            "fewer. Give a genome with fewer, or ask for shorter sequences."
-        )
 
 
 def write_simulation(
@@ -312,23 +199,23 @@ def write_simulation(
     """Write sequences and labels, one record in memory at a time.
 
     Args:
-        simulation: What.
-        number: How many.
-        fasta: Sequences; the headers say which motif begins where (0-based).
-        labels: A table with the columns record and label.
+        simulation: The settings.
+        number: Number of sequences.
+        fasta: For the sequences; headers give the start (0-based) of each motif.
+        labels: For a table with the columns record and label.
         background: As for ``Simulation.examples``.
 
     Returns:
-        How many sequences each label has.
+        The number of sequences of each label.
     """
     counts = dict.fromkeys(simulation.labels, 0)
     labels.write("record\tlabel\n")
     for name, label, codes, sites in simulation.examples(number, background):
-        told = " ".join(f"{motif}={start}" for start, motif in sites)
+        starts = " ".join(f"{motif}={start}" for start, motif in sites)
         letters = decode(codes)
-        fasta.write(f">{name} {told}".rstrip() + "\n")
+        fasta.write(f">{name} {starts}".rstrip() + "\n")
         fasta.writelines(
-            f"{letters[at : at + _LINE_BP]}\n" for at in range(0, len(letters), _LINE_BP)
+            f"{letters[start : start + _LINE_BP]}\n" for start in range(0, len(letters), _LINE_BP)
         )
         labels.write(f"{name}\t{label}\n")
         counts[label] += 1
@@ -336,10 +223,124 @@ def write_simulation(
 
 
 def description(simulation: Simulation, number: int, background: Path | None) -> str:
-    """Return JSON that says how the sequences were made, and with which motifs."""
+    """Return the settings, motifs and labels of a simulation as JSON."""
     settings = asdict(simulation)
     if simulation.has_two:
         settings["distance_bp"] = simulation.least_distance_bp
     motifs = {name: decode(codes) for name, codes in simulation.motifs().items()}
-    told = {**settings, "number": number, "background": background and str(background)}
-    return json.dumps({**told, "motifs": motifs, "labels": TASKS[simulation.task]}, indent=2) + "\n"
+    settings |= {"number": number, "background": background and str(background)}
+    settings |= {"motifs": motifs, "labels": TASKS[simulation.task]}
+    return json.dumps(settings, indent=2) + "\n"
+
+
+class _Background:
+    """Draws backgrounds.
+
+    Args:
+        store: The sequences to cut them from; None = random bases.
+        length_bp: Length of a background in bp.
+    """
+
+    def __init__(self, store: EncodedStore | None, length_bp: int) -> None:
+        self.store, self.length_bp = store, length_bp
+        lengths = store.lengths if store else {}
+        self.names = [name for name, length in lengths.items() if length >= length_bp]
+        if store and not self.names:
+            raise DataError(
+                f"{store.files[0]}: the longest record of the background has "
+                f"{max(lengths.values(), default=0)} bp, but sequences of {length_bp} bp are to be "
+                "cut from it. Set a smaller length, or use a longer genome."
+            )
+        self.ends = np.cumsum([lengths[name] - length_bp + 1 for name in self.names])
+
+    def draw(self, random: np.random.Generator) -> Codes:
+        """Return base codes, as a new array."""
+        if self.store is None:
+            return random.integers(0, UNKNOWN, self.length_bp, dtype=np.uint8)
+        for _ in range(_MAX_DRAWS):
+            drawn = int(random.integers(self.ends[-1]))  # every start in every record is as likely
+            record = int(np.searchsorted(self.ends, drawn, side="right"))
+            start = drawn - (int(self.ends[record - 1]) if record else 0)
+            codes = self.store.codes(Interval(self.names[record], start, start + self.length_bp))
+            if (codes == UNKNOWN).mean() <= _MAX_UNKNOWN_FRACTION:
+                return codes
+        raise DataError(
+            f"{self.store.files[0]}: all {_MAX_DRAWS} random intervals of {self.length_bp} bp have "
+            f"more than {_MAX_UNKNOWN_FRACTION:.0%} unknown bases (N), but a background must have "
+            "fewer. Use a genome with fewer, or set a smaller length."
+        )
+
+
+def choose_motifs(number: int, length_bp: int) -> list[Codes]:
+    """Return motifs that differ from each other on both strands.
+
+    They depend on the two arguments alone, so that data of another length or seed have the same
+    motifs. Each has all four bases and no base more than three times in a row; any two differ in
+    at least a third of their positions; none arises where two of them are side by side.
+
+    Args:
+        number: Number of motifs, at most 4.
+        length_bp: Length of each in bp, between 6 and 64.
+    """
+    random = np.random.default_rng((number, length_bp))
+    motifs: list[Codes] = []
+    while len(motifs) < number:
+        motif = random.integers(0, 4, length_bp, dtype=np.uint8)
+        if _is_complex(motif) and _is_distinct(motif, motifs):
+            motifs.append(motif)
+    return motifs
+
+
+def occurrences(codes: Codes, motifs: Sequence[Codes]) -> Iterator[int]:
+    """Yield the starts (0-based) of each motif and of its reverse complement, by motif."""
+    text = codes.tobytes()
+    for motif in motifs:
+        for pattern in {motif.tobytes(), reverse_complement_codes(motif).tobytes()}:
+            start = text.find(pattern)
+            while start >= 0:
+                yield start
+                start = text.find(pattern, start + 1)
+
+
+def remove_motifs(
+    codes: Codes,
+    motifs: Sequence[Codes],
+    random: np.random.Generator,
+    *,
+    planted: Sequence[int] = (),
+) -> None:
+    """Change single bases of ``codes``, in place, until only planted motifs are left.
+
+    Args:
+        codes: Base codes of one strand.
+        motifs: The motifs, all of the same length.
+        random: Chooses which base is changed, and to what.
+        planted: Starts of the motifs that stay; their bases are never changed.
+    """
+    length = len(motifs[0])
+    fixed = {position for start in planted for position in range(start, start + length)}
+    while unwanted := sorted(set(occurrences(codes, motifs)) - set(planted)):
+        for start in unwanted:
+            free = [position for position in range(start, start + length) if position not in fixed]
+            position = free[random.integers(len(free))]
+            codes[position] = (codes[position] + random.integers(1, 4)) % 4
+
+
+def _is_complex(motif: Codes) -> bool:
+    """Whether all four bases occur, and none too often in a row."""
+    changes = np.flatnonzero(np.diff(motif)) + 1
+    runs = np.diff([0, *changes, len(motif)])
+    return len(set(motif.tolist())) == 4 and int(runs.max()) <= _LONGEST_RUN
+
+
+def _is_distinct(motif: Codes, others: Sequence[Codes]) -> bool:
+    """Whether a motif differs from the others, on both strands, and from its reverse complement."""
+    compared = [reverse_complement_codes(motif)]
+    compared += [strand for other in others for strand in (other, reverse_complement_codes(other))]
+    if any((motif != strand).mean() < 1 / 3 for strand in compared):
+        return False
+    motifs = [*others, motif]
+    return all(
+        set(occurrences(np.concatenate(pair), motifs)) == {0, len(motif)}
+        for pair in product(motifs, repeat=2)
+    )

@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from rmt_genomics.datasets.examples import LABEL, SPLITS, Example, LabelScheme, are_measured
+from rmt_genomics.datasets.examples import LABEL, SPLITS, Example, LabelScheme
+from rmt_genomics.datasets.label_checks import are_continuous
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.leakage import audit
 from rmt_genomics.datasets.sequence_store import EncodedStore
@@ -126,7 +127,7 @@ class Inspection:
             examples: Those labelled.
             task: As in ``LabelScheme.of``.
         """
-        measured = task == "auto" and are_measured([example.labels for example in examples])
+        measured = task == "auto" and are_continuous([example.labels for example in examples])
         if task == "regression" or measured:
             return "\n".join([_range_of(examples), *self._contradictions(examples)])
         counts = Counter(label for example in examples for label in example.labels)

@@ -24,10 +24,9 @@ from rmt_genomics.datasets import (
     Split,
     split_examples,
 )
-from rmt_genomics.datasets.examples import warn_of_regression
-from rmt_genomics.datasets.label_checks import in_file
-from rmt_genomics.datasets.label_table import as_cell
-from rmt_genomics.datasets.leakage import Audit, audit, warn_of
+from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
+from rmt_genomics.datasets.label_table import quote_cell
+from rmt_genomics.datasets.leakage import Audit, audit, check_leakage
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
@@ -160,7 +159,7 @@ class Prepared:
                 cells = [place.record, str(place.start), str(place.end), place.strand]
                 groups = [each.group or ""] * has_groups
                 row = [*cells, ";".join(each.labels), *groups, name]
-                lines.append("\t".join(map(as_cell, row)))
+                lines.append("\t".join(map(quote_cell, row)))
         return "\n".join(lines) + "\n"
 
 
@@ -198,7 +197,7 @@ def prepare(
         )
     warn_of_regression(str(labels), scheme.task, task)
     found = audit(store, split, scheme)
-    warn_of(found, strict=strict)
+    check_leakage(found, strict=strict)
     return Prepared(store, split, scheme, found)
 
 
