@@ -234,7 +234,7 @@ def test_labels_that_do_not_fit_are_an_error(tmp_path: Path) -> None:
     result = run("inspect", fasta, "--labels", labels)
 
     assert result.exit_code == 1
-    assert "l.tsv: 1 of 1 records named here ('R1' (line 2)) are not in the FASTA" in result.stderr
+    assert "l.tsv: the FASTA file lacks 1 of 1 records named here ('R1' (line 2))" in result.stderr
 
 
 def test_a_file_that_is_wrong_from_the_start_prints_no_row(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``rmt-genomics simulate`` as a user meets it."""
+"""``rmt-genomics simulate`` on the command line."""
 
 import json
 from pathlib import Path
@@ -30,10 +30,14 @@ def test_train_can_read_what_was_written(tmp_path: Path) -> None:
     records = list(read_records(out / "sequences.fasta"))
     assert [len(record.sequence) for record in records] == [300] * 5
     examples = read_labels(out / "labels.tsv", {record.name: 300 for record in records})
-    assert [each.labels[0] for each in examples].count("A_first") == 2
-    told = json.loads((out / "simulation.json").read_text())
-    assert told["motifs"]["A"] in records[0].sequence
-    assert (told["task"], told["distance_bp"], told["number"]) == ("order", 138, 5)
+    assert [example.labels[0] for example in examples].count("A_first") == 2
+    description = json.loads((out / "simulation.json").read_text())
+    assert description["motifs"]["A"] in records[0].sequence
+    assert (description["task"], description["distance_bp"], description["number"]) == (
+        "order",
+        138,
+        5,
+    )
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -67,7 +71,7 @@ def test_backgrounds_come_from_a_genome(tmp_path: Path, monkeypatch: pytest.Monk
     assert not short.exists()
 
 
-def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+def test_existing_files_are_kept_without_overwrite(tmp_path: Path) -> None:
     out = tmp_path / "sim"
     make(out)
 
@@ -78,7 +82,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     assert "absent" in (out / "labels.tsv").read_text()
 
 
-def test_the_background_is_not_written_over(tmp_path: Path) -> None:
+def test_the_background_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "sim"
     make(out)
     genome = out / "sequences.fasta"
@@ -93,7 +97,7 @@ def test_the_background_is_not_written_over(tmp_path: Path) -> None:
     assert genome.read_bytes() == before
 
 
-def test_what_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_impossible_settings_leave_no_files(tmp_path: Path) -> None:
     out = tmp_path / "sim"
 
     words = fail("simulate", "--task", "order", "--length", 20, "--out", out)

@@ -1,4 +1,4 @@
-"""``rmt-genomics split`` as a user meets it."""
+"""``rmt-genomics split`` on the command line."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FAMILIES = 20
 
 @pytest.fixture
 def fasta(tmp_path: Path) -> Path:
-    """Twenty families of three: the second is changed in 1 %, the third is on the other strand."""
+    """Twenty families of three: an original, one with 1% mutations, its reverse complement."""
     sequences = {}
     for family in range(FAMILIES):
         original = dna(1200, family)
@@ -47,18 +47,18 @@ def test_families_stay_together_and_the_counts_are_printed(fasta: Path, tmp_path
     assert result.stdout == (
         "label\ttrain\tvalidation\ttest\nx\t24\t3\t3\ny\t24\t3\t3\n(all)\t48\t6\t6\n"
     )
-    assert f"Divided by homology. Written to {out}.\n" in result.stderr
+    assert f"Split by homology. Written to {out}.\n" in result.stderr
     assert "Near-duplicates in different parts: 0 pairs" in result.stderr
 
 
-def test_a_split_that_leaks_is_told_so(fasta: Path, tmp_path: Path) -> None:
+def test_leakage_of_the_split_gives_a_warning(fasta: Path, tmp_path: Path) -> None:
     labels, out = write_labels(tmp_path), tmp_path / "out.tsv"
 
     result = succeed("split", fasta, "--labels", labels, "--out", out, "--by", "stratified")
 
     assert read(out)[0] == ["record", "label", "split"]
     assert "are near-duplicates of examples in another part" in result.stderr
-    assert "Split anew with: rmt-genomics split --by homology." in result.stderr
+    assert "Make a new split: rmt-genomics split --by homology." in result.stderr
 
 
 def test_clusters_of_another_program_are_used(fasta: Path, tmp_path: Path) -> None:
@@ -97,12 +97,12 @@ def test_labels_in_the_sequence_files_and_bed_get_a_new_table(fasta: Path, tmp_p
     succeed("inspect", fasta, "--labels", tmp_path / "two.tsv")
 
 
-def test_the_seed_and_the_fractions_decide(fasta: Path, tmp_path: Path) -> None:
+def test_the_seed_and_the_fractions_are_used(fasta: Path, tmp_path: Path) -> None:
     labels = write_labels(tmp_path, "record label group", "g")
     labels.write_text(
         "".join(
-            line + ("" if place == 0 else str(place % 12)) + "\n"
-            for place, line in enumerate(labels.read_text().splitlines())
+            line + ("" if number == 0 else str(number % 12)) + "\n"
+            for number, line in enumerate(labels.read_text().splitlines())
         )
     )
     texts = []
@@ -126,7 +126,7 @@ def test_by_column_holds_validation_out_of_train(fasta: Path, tmp_path: Path) ->
     assert read(tmp_path / "out.tsv")[1][0] == ["f0a", "x", "test"]
 
 
-def test_a_file_there_is_kept_unless_overwriting_is_asked_for(fasta: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_kept_without_overwrite(fasta: Path, tmp_path: Path) -> None:
     arguments = ["split", fasta, "--labels", write_labels(tmp_path), "--out", tmp_path / "out.tsv"]
     (tmp_path / "out.tsv").write_text("mine")
 
@@ -150,12 +150,12 @@ BAD = {
     "a class in one group": (
         {"row": ("f0a\tx", "f0a\trare")},
         ["--by", "record"],
-        "1 of 3 classes have no example in test (such as 'rare', which is in 1 groups)",
+        "no example in test for 1 of 3 classes (such as 'rare', which is in 1 group)",
     ),
     "missing groups": ({}, ["--by", "group"], "f0a has no group, but a split by group needs one"),
-    "no split column": ({}, ["--by", "column"], "60 of 60 examples have no split (such as f0a)"),
+    "no split column": ({}, ["--by", "column"], "no split for 60 of 60 examples (such as f0a)"),
     "no clusters file": ({}, ["--clusters", "none.tsv"], "none.tsv: there is no such file, but it"),
-    "clusters for another way": (
+    "clusters for another method": (
         {},
         ["--by", "record", "--clusters", "c.tsv"],
         "c.tsv: clusters are given, but only a split by homology uses them",
@@ -173,7 +173,7 @@ BAD = {
     "clusters that lack records": (
         {"clusters": "f0a f0b"},
         ["--clusters", "c.tsv"],
-        "c.tsv: 58 of 60 labelled records ('f0c', 'f1a', 'f1b', 'f1c', 'f2a', ...) are in no",
+        "c.tsv: no cluster for 58 of 60 labelled records ('f0c', 'f1a', 'f1b', 'f1c', 'f2a', ...)",
     ),
     "clusters that are FASTA": (
         {"clusters": ">f0a"},
@@ -184,7 +184,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("changes", "options", "words"), BAD.values(), ids=BAD)
-def test_what_cannot_be_divided_is_one_plain_message(
+def test_an_impossible_split_is_one_plain_message(
     fasta: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -35,15 +35,15 @@ def order(
 def test_every_example_comes_once(
     lengths: list[int], size: int, *, shuffle: bool, epoch: int
 ) -> None:
-    found = order(lengths, size, shuffle=shuffle, epoch=epoch)
+    result = order(lengths, size, shuffle=shuffle, epoch=epoch)
 
-    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
-    assert sorted({len(batch) for batch in found} - {size}) in ([], [len(lengths) % size])
-    assert len(LengthBuckets(lengths, size, shuffle=shuffle, seed=0)) == len(found)
+    assert sorted(index for batch in result for index in batch) == list(range(len(lengths)))
+    assert sorted({len(batch) for batch in result} - {size}) in ([], [len(lengths) % size])
+    assert len(LengthBuckets(lengths, size, shuffle=shuffle, seed=0)) == len(result)
 
 
 @given(lengths=lengths, size=sizes, seed=st.integers(0, 9), epoch=st.integers(0, 9))
-def test_seed_and_epoch_decide_the_order(
+def test_seed_and_epoch_determine_the_order(
     lengths: list[int], size: int, seed: int, epoch: int
 ) -> None:
     buckets = LengthBuckets(lengths, size, shuffle=True, seed=seed)
@@ -57,14 +57,14 @@ def test_seed_and_epoch_decide_the_order(
 
 
 @given(seed=st.integers(0, 99), epoch=st.integers(0, 99))
-def test_each_epoch_has_an_order_of_its_own(seed: int, epoch: int) -> None:
+def test_each_epoch_has_its_own_order(seed: int, epoch: int) -> None:
     many = [100] * 64
 
     assert order(many, 4, seed=seed, epoch=epoch) != order(many, 4, seed=seed, epoch=epoch + 1)
     assert order(many, 4, seed=seed, epoch=epoch) != order(many, 4, seed=seed + 1, epoch=epoch)
 
 
-def test_each_epoch_brings_other_examples_together() -> None:
+def test_each_epoch_has_different_batches() -> None:
     """A new order of the same batches would not be enough, even for a small data set."""
     many = list(range(100, 164))
 
@@ -74,17 +74,17 @@ def test_each_epoch_brings_other_examples_together() -> None:
 
 
 @given(lengths=lengths, size=sizes)
-def test_without_shuffling_examples_come_by_length(lengths: list[int], size: int) -> None:
-    found = [index for batch in order(lengths, size, shuffle=False) for index in batch]
+def test_without_shuffling_examples_are_sorted_by_length(lengths: list[int], size: int) -> None:
+    result = [index for batch in order(lengths, size, shuffle=False) for index in batch]
 
-    assert found == sorted(range(len(lengths)), key=lengths.__getitem__)  # sorted() is stable
+    assert result == sorted(range(len(lengths)), key=lengths.__getitem__)  # sorted() is stable
 
 
-def test_little_is_padded() -> None:
+def test_there_is_little_padding() -> None:
     many = np.random.default_rng(0).integers(100, 10_000, size=2000).tolist()
 
-    def padding(found: list[list[int]]) -> float:
-        padded = sum(max(many[index] for index in batch) * len(batch) for batch in found)
+    def padding(result: list[list[int]]) -> float:
+        padded = sum(max(many[index] for index in batch) * len(batch) for batch in result)
         return padded / sum(many) - 1
 
     in_file_order = [list(range(start, start + 8)) for start in range(0, 2000, 8)]
@@ -93,7 +93,7 @@ def test_little_is_padded() -> None:
     assert padding(in_file_order) > 0.5
 
 
-def test_a_batch_needs_an_example() -> None:
+def test_a_batch_size_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"training\.batch_size is 0, but must be at least 1"):
         LengthBuckets([1, 2], 0, shuffle=True, seed=0)
 
@@ -148,14 +148,14 @@ def test_a_loader_reads_everything(dataset: IntervalDataset, num_workers: int) -
     buckets = LengthBuckets(dataset.lengths, 2, shuffle=False, seed=0)
     loader = DataLoader(dataset, batch_sampler=buckets, collate_fn=collate, num_workers=num_workers)
 
-    found = list(loader)
+    result = list(loader)
 
-    assert [list(rows(batch)) for batch in found] == [["ACN", "CGT"], ["GATTACA"]]
+    assert [list(rows(batch)) for batch in result] == [["ACN", "CGT"], ["GATTACA"]]
     assert len(loader) == 2
-    assert isinstance(found[0], Batch)
+    assert isinstance(result[0], Batch)
 
 
-def test_lightning_tells_the_epoch(dataset: IntervalDataset) -> None:
+def test_lightning_sets_the_epoch(dataset: IntervalDataset) -> None:
     """The hook the Trainer calls; without it each epoch would have the same order."""
     from lightning_fabric.utilities.data import _set_sampler_epoch
 
@@ -167,7 +167,7 @@ def test_lightning_tells_the_epoch(dataset: IntervalDataset) -> None:
     assert list(buckets) == order(many, 4, epoch=3)
 
 
-def test_the_package_names_what_it_offers() -> None:
+def test_the_package_exports_its_public_names() -> None:
     from rmt_genomics import datasets
 
     assert datasets.__all__ == sorted(datasets.__all__)
@@ -178,7 +178,7 @@ def test_the_package_names_what_it_offers() -> None:
 
 
 @given(lengths=lengths, size=sizes, num_ranks=st.integers(1, 5), shuffle=st.booleans())
-def test_processes_share_each_batch_of_one(
+def test_ranks_together_have_the_batches_of_one_process(
     lengths: list[int], size: int, num_ranks: int, *, shuffle: bool
 ) -> None:
     """No example is lost or doubled, and each step is that of one process."""
@@ -193,20 +193,18 @@ def test_processes_share_each_batch_of_one(
 
 
 @given(lengths=st.lists(st.integers(1, 1000), min_size=1), num_ranks=st.integers(2, 5))
-def test_no_process_has_more_than_another_by_a_whole_example(
-    lengths: list[int], num_ranks: int
-) -> None:
+def test_ranks_differ_by_at_most_the_longest_example(lengths: list[int], num_ranks: int) -> None:
     parts = deal(range(len(lengths)), lengths, num_ranks)
 
     loads = [sum(lengths[index] for index in part) for part in parts]
     assert max(loads) - min(loads) <= max(lengths)
 
 
-def test_the_longest_example_is_worth_several_short_ones() -> None:
+def test_the_rank_with_the_longest_example_has_fewer_examples() -> None:
     assert deal([7, 3, 5, 4], [0, 0, 0, 10, 10, 10, 0, 30], 2) == [[7], [3, 5, 4]]
 
 
-def test_a_process_without_examples_gets_a_batch_without_rows(dataset: IntervalDataset) -> None:
+def test_a_rank_without_examples_gets_a_batch_without_rows(dataset: IntervalDataset) -> None:
     batch = dataset.collate([])
 
     assert batch.codes.shape == (0, 0)

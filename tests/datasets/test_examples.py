@@ -22,13 +22,13 @@ def example(*labels: str, record: str = "chr1") -> Example:
         ([("a",), ()], ("a",), "multilabel"),
     ],
 )
-def test_the_examples_decide_classes_and_task(
+def test_classes_and_task_are_derived_from_the_examples(
     labels: list[tuple[str, ...]], classes: tuple[str, ...], task: str
 ) -> None:
-    assert LabelScheme.of([example(*each) for each in labels]) == LabelScheme(classes, task)
+    assert LabelScheme.of([example(*item) for item in labels]) == LabelScheme(classes, task)
 
 
-def test_a_label_becomes_its_place_among_the_classes() -> None:
+def test_a_label_becomes_its_class_index() -> None:
     targets = LabelScheme(("a", "b", "c"), "multiclass").targets(
         [example("c"), example("a"), example("b")]
     )
@@ -37,7 +37,7 @@ def test_a_label_becomes_its_place_among_the_classes() -> None:
     assert targets.tolist() == [2, 0, 1]
 
 
-def test_several_labels_become_several_ones() -> None:
+def test_several_labels_become_a_multi_hot_vector() -> None:
     targets = LabelScheme(("a", "b"), "multilabel").targets(
         [example("b"), example(), example("b", "a")]
     )
@@ -49,7 +49,7 @@ def test_several_labels_become_several_ones() -> None:
 @pytest.mark.parametrize(
     ("classes", "task", "message"),
     [
-        (("a",), "multiclass", "all examples have the label 'a', but there must be two classes"),
+        (("a",), "multiclass", "all examples have the label 'a', but there must be at least two"),
         (("a", "b"), "multiclass", "the task is 'multiclass' with 2 classes, but two classes are"),
         (("a", "b", "c"), "binary", "the task is 'binary' with 3 classes, but two classes are"),
         (("a", "a"), "multilabel", r"the classes are \('a', 'a'\), but must be different names"),
@@ -58,7 +58,11 @@ def test_several_labels_become_several_ones() -> None:
             "ranking",
             "the task is 'ranking', but must be one of binary, multiclass, mul",
         ),
-        (("a", "b"), "regression", r"classes are \('a', 'b'\), but a regression has one name, its"),
+        (
+            ("a", "b"),
+            "regression",
+            r"classes are \('a', 'b'\), but a regression must have one, ",
+        ),
     ],
 )
 def test_classes_and_task_must_fit(classes: tuple[str, ...], task: str, message: str) -> None:
@@ -66,13 +70,13 @@ def test_classes_and_task_must_fit(classes: tuple[str, ...], task: str, message:
         LabelScheme(classes, task)
 
 
-def test_one_class_is_nothing_to_learn() -> None:
+def test_one_class_only_is_refused() -> None:
     with pytest.raises(DataError, match=r"all examples have the label 'a', .*Add examples of ano"):
         LabelScheme.of([example("a"), example("a")])
 
 
 def test_no_label_at_all_is_refused() -> None:
-    with pytest.raises(DataError, match="2 examples have no label at all, but some must"):
+    with pytest.raises(DataError, match="no label in 2 examples, but some must have one"):
         LabelScheme.of([example(), example()])
 
 
@@ -96,11 +100,13 @@ def test_two_labels_are_refused_where_one_is_needed() -> None:
 @pytest.mark.parametrize(
     ("labels", "split", "message"),
     [
-        (("a", "a"), None, r"chr1: the labels are \('a', 'a'\), but each must be a name of its"),
-        (("",), None, r"chr1: the labels are \('',\), but each must be a name of its own"),
+        (("a", "a"), None, r"chr1: the labels are \('a', 'a'\), but must be different names"),
+        (("",), None, r"chr1: the labels are \('',\), but must be different names"),
         (("a",), "val", "chr1: the split is 'val', but must be one of train, validation, test"),
     ],
 )
-def test_an_example_checks_itself(labels: tuple[str, ...], split: str | None, message: str) -> None:
+def test_an_invalid_example_is_refused(
+    labels: tuple[str, ...], split: str | None, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         Example(Interval("chr1", 0, 10), whole=True, labels=labels, split=split)

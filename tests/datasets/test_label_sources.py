@@ -25,7 +25,7 @@ def read(
     return {example.name: example.labels for example in examples}
 
 
-def test_a_path_is_a_table_of_its_own(tmp_path: Path) -> None:
+def test_a_path_is_a_labels_table(tmp_path: Path) -> None:
     fasta = write(tmp_path / "toy.fa", ">r1\nAC\n")
     table = write(tmp_path / "labels.csv", "label,record\nat,r1\n")
 
@@ -43,10 +43,10 @@ def test_column_is_that_of_the_sequence_table(tmp_path: Path) -> None:
         "sequence,label,group,split,start\nAC,a;b,g1,train,7\nGGG,a,g2,test,9\n",
     )
 
-    with pytest.warns(RMTGenomicsWarning, match="--labels column: 1 columns are not used: start"):
-        found = LabelSource(Path("column")).read(EncodedStore.open(table).records())
+    with pytest.warns(RMTGenomicsWarning, match="--labels column: 1 column not used: start"):
+        result = LabelSource(Path("column")).read(EncodedStore.open(table).records())
 
-    assert found == [
+    assert result == [
         Example(Interval("toy:0", 0, 2), whole=True, labels=("a", "b"), group="g1", split="train"),
         Example(Interval("toy:1", 0, 3), whole=True, labels=("a",), group="g2", split="test"),
     ]
@@ -56,9 +56,9 @@ def test_any_column_may_be_the_group(tmp_path: Path) -> None:
     table = write(tmp_path / "toy.csv", "sequence,label,genus\nAC,a,Vibrio\nGG,b,Yersinia\n")
 
     records = EncodedStore.open(table).records()
-    found = LabelSource(Path("column")).read(records, group_column="genus")
+    result = LabelSource(Path("column")).read(records, group_column="genus")
 
-    assert [example.group for example in found] == ["Vibrio", "Yersinia"]
+    assert [example.group for example in result] == ["Vibrio", "Yersinia"]
 
 
 def test_files_called_train_and_dev_are_the_parts_of_the_split(tmp_path: Path) -> None:
@@ -68,31 +68,33 @@ def test_files_called_train_and_dev_are_the_parts_of_the_split(tmp_path: Path) -
     records = EncodedStore.open(tmp_path).records()
 
     with pytest.warns(RMTGenomicsWarning, match="are taken as the parts of the split"):
-        found = LabelSource(Path("column")).read(records)
+        result = LabelSource(Path("column")).read(records)
 
-    assert {example.name: example.split for example in found} == {
+    assert {example.name: example.split for example in result} == {
         "dev:0": "validation", "dev:1": "validation", "test:0": "test", "test:1": "test",
         "train:0": "train", "train:1": "train",
     }  # fmt: skip
 
 
-def test_a_split_column_says_more_than_the_names_of_files(tmp_path: Path) -> None:
+def test_a_split_column_overrides_the_file_names(tmp_path: Path) -> None:
     for name in ("train", "dev"):
         write(tmp_path / f"{name}.csv", "sequence,label,split\nAC,1,test\n")
 
-    found = LabelSource(Path("column")).read(EncodedStore.open(tmp_path).records())
+    result = LabelSource(Path("column")).read(EncodedStore.open(tmp_path).records())
 
-    assert {example.split for example in found} == {"test"}
+    assert {example.split for example in result} == {"test"}
 
 
 @pytest.mark.parametrize("names", [("train", "more"), ("train",)])
-def test_other_files_are_no_parts(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_other_file_names_are_not_parts_of_the_split(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
     for name in names:
         write(tmp_path / f"{name}.csv", "sequence,label\nACGT,1\nGGCC,0\n")
 
-    found = LabelSource(Path("column")).read(EncodedStore.open(tmp_path).records())
+    result = LabelSource(Path("column")).read(EncodedStore.open(tmp_path).records())
 
-    assert {example.split for example in found} == {None}
+    assert {example.split for example in result} == {None}
 
 
 @pytest.mark.parametrize(
@@ -113,14 +115,14 @@ def test_a_pattern_finds_the_label_anywhere_in_the_header(tmp_path: Path) -> Non
     }
 
 
-def test_file_is_one_file_a_class(tmp_path: Path) -> None:
+def test_with_file_each_file_is_a_class(tmp_path: Path) -> None:
     write(tmp_path / "E. coli.fna", ">r1\nAC\n>r2\nAC\n")
     write(tmp_path / "v2.phage.fa", ">r3\nAC\n")
 
     assert read(tmp_path, "file") == {"r1": ("E. coli",), "r2": ("E. coli",), "r3": ("v2.phage",)}
 
 
-def test_folder_is_one_folder_a_class(tmp_path: Path) -> None:
+def test_with_folder_each_folder_is_a_class(tmp_path: Path) -> None:
     write(tmp_path / "lytic" / "a.fa", ">r1\nAC\n")
     write(tmp_path / "lytic" / "b.fa", ">r2\nAC\n")
     write(tmp_path / "temperate" / "a.fa", ">r3\nGG\n")
@@ -142,11 +144,11 @@ def test_an_empty_cell_among_several_labels_means_none_of_them(tmp_path: Path) -
     ("word", "words"),
     [
         ("folder", r"--labels folder: all 2 examples are in one folder and have the label 'lytic'"),
-        ("folder", "two classes at least. Give the folder that holds one folder a class."),
-        ("file", "in one file and have the label 'a', .* Give the folder that holds one file a"),
+        ("folder", "at least two classes. Give the folder that has one folder per class."),
+        ("file", "in one file and have the label 'a', .* Give the folder that has one file per"),
     ],
 )
-def test_one_folder_or_file_is_one_class_and_not_enough(
+def test_one_folder_or_file_is_only_one_class_and_refused(
     tmp_path: Path, word: str, words: str
 ) -> None:
     sequences = write(tmp_path / "lytic" / "a.fa", ">r1\nAC\n>r2\nAC\n")
@@ -157,7 +159,7 @@ def test_one_folder_or_file_is_one_class_and_not_enough(
         source.check_classes(examples)
 
 
-def test_a_table_that_is_not_there_is_noticed_at_once(tmp_path: Path) -> None:
+def test_a_missing_table_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"heder: there is no such file.*labels file \(or one of c"):
         LabelSource(tmp_path / "heder").check()
     LabelSource(Path("header")).check()
@@ -166,8 +168,11 @@ def test_a_table_that_is_not_there_is_noticed_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("column", r"--labels column: 2 of 3 records have no label \('b', 'c'\), but every record"),
-        ("header", r"--labels header: 3 of 3 .*Write label=\.\.\. into each header, or give --l"),
+        ("column", r"--labels column: no label for 2 of 3 records \('b', 'c'\), but every"),
+        (
+            "header",
+            r"--labels header: no label for 3 of 3 .*Write label=\.\.\. into each header, or ",
+        ),
     ],
 )
 def test_records_without_label_are_counted(tmp_path: Path, word: str, words: str) -> None:
@@ -177,17 +182,17 @@ def test_records_without_label_are_counted(tmp_path: Path, word: str, words: str
         read(table, word)
 
 
-def test_a_label_that_is_wrong_names_file_and_record(tmp_path: Path) -> None:
+def test_an_error_in_a_label_names_file_and_record(tmp_path: Path) -> None:
     table = write(tmp_path / "toy.csv", "name,sequence,label\nr1,AC,x;;y\n")
 
     with pytest.raises(DataError, match=r"toy\.csv: record 'r1': the label is 'x;;y', but labels"):
         read(table, "column")
 
 
-def test_columns_that_labels_from_files_do_not_use_are_named(tmp_path: Path) -> None:
+def test_columns_unused_by_labels_from_files_are_named(tmp_path: Path) -> None:
     table = write(tmp_path / "toy.csv", "name,sequence,label\nr1,AC,x\n")
 
-    with pytest.warns(RMTGenomicsWarning, match="--labels file: 1 columns are not used: label"):
+    with pytest.warns(RMTGenomicsWarning, match="--labels file: 1 column not used: label"):
         read(table, "file")
 
 
@@ -195,7 +200,7 @@ def test_columns_that_labels_from_files_do_not_use_are_named(tmp_path: Path) -> 
     ("path", "pattern", "words"),
     [
         ("column", "(x)", "it is for --labels header only, and --labels is 'column'"),
-        ("header", "(x", "is no regular expression"),
+        ("header", "(x", "is not a regular expression"),
         ("header", "x", "has 0 groups, but must have one, the label"),
         ("header", "(x)(y)", "has 2 groups, but must have one"),
     ],
@@ -205,8 +210,10 @@ def test_a_pattern_that_cannot_be_used_is_refused(path: str, pattern: str, words
         LabelSource(Path(path), pattern)
 
 
-def test_a_group_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_group_column_is_refused(tmp_path: Path) -> None:
     fasta = write(tmp_path / "toy.fa", ">r1 label=a\nAC\n")
 
-    with pytest.raises(ConfigError, match=r"data\.group is 'genus', but with --labels header 1 of"):
+    with pytest.raises(
+        ConfigError, match=r"data\.group is 'genus', but with --labels header there is no"
+    ):
         read(fasta, "header", group_column="genus")

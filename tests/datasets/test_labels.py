@@ -1,4 +1,4 @@
-"""Labels files: what is ordinary just works. What is refused is in tests/fault."""
+"""Labels files: what is read from correct ones. Refusals are in tests/fault."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.labels import COLUMNS, read_labels
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 LENGTHS = {"chr1": 100, "chr2": 50}
 WHOLE = "record\tlabel\nchr1\tyes\nchr2\tno\n"
@@ -53,13 +52,13 @@ def test_group_and_split_are_read(tmp_path: Path) -> None:
 
     examples = read(tmp_path, content)
 
-    assert [(each.group, each.split) for each in examples] == [("g1", "train"), ("g2", "test")]
+    assert [(item.group, item.split) for item in examples] == [("g1", "train"), ("g2", "test")]
 
 
 @pytest.mark.parametrize("word", ["val", "dev", "valid", "validation", "Validation"])
 def test_validation_has_several_names(tmp_path: Path, word: str) -> None:
     content = f"record\tlabel\tsplit\nchr1\tyes\t{word}\nchr2\tno\ttrain\n"
-    assert [each.split for each in read(tmp_path, content)] == ["validation", "train"]
+    assert [item.split for item in read(tmp_path, content)] == ["validation", "train"]
 
 
 def test_several_labels_are_joined_by_semicolons(tmp_path: Path) -> None:
@@ -79,7 +78,7 @@ def test_several_labels_are_joined_by_semicolons(tmp_path: Path) -> None:
         pytest.param(WHOLE.replace("\t", " \t  "), id="white space"),
     ],
 )
-def test_ordinary_files_just_work(tmp_path: Path, content: str | bytes) -> None:
+def test_ordinary_variants_of_text_files_are_read(tmp_path: Path, content: str | bytes) -> None:
     assert read(tmp_path, content) == read(tmp_path, WHOLE)
 
 
@@ -89,13 +88,13 @@ def test_below_the_header_a_hash_is_part_of_a_name(tmp_path: Path) -> None:
     assert read_labels(path, {"#1": 5})[0].name == "#1"
 
 
-def test_an_example_is_called_by_what_it_is(tmp_path: Path) -> None:
+def test_an_example_is_named_after_its_record_or_interval(tmp_path: Path) -> None:
     assert [example.name for example in read(tmp_path, WHOLE)] == ["chr1", "chr2"]
     assert read(tmp_path, PARTS)[0].name == "chr1:0-10(-)"
 
 
 @given(columns=st.permutations(COLUMNS))
-def test_columns_may_stand_in_any_order(
+def test_columns_may_be_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, columns: list[str]
 ) -> None:
     cells = {
@@ -117,52 +116,3 @@ def test_an_empty_label_among_several_means_none_of_them(tmp_path: Path) -> None
 
     assert [example.labels for example in examples] == [("b", "a"), ()]
     assert LabelScheme.of(examples).targets(examples).tolist() == [[1, 1], [0, 0]]
-
-
-QUOTED = [  # cells as spreadsheets and pandas write them, label, group
-    ('"lytic"', "lytic", "g"),
-    ('"say ""lytic"""', 'say "lytic"', "g"),
-    ('5" long', '5" long', "g"),
-    ('"with\ttab"', "with\ttab", "g"),
-]
-
-
-@pytest.mark.parametrize(("cell", "label", "group"), QUOTED)
-def test_a_quoted_cell_is_what_is_in_the_quotes(
-    tmp_path: Path, cell: str, label: str, group: str
-) -> None:
-    path = tmp_path / "labels.tsv"
-    path.write_text(f"record\tlabel\tgroup\nr1\t{cell}\t{group}\nr2\tb\th\n")
-
-    first, second = read_labels(path, {"r1": 9, "r2": 9})
-
-    assert (first.labels, first.group) == ((label,), group)
-    assert (second.labels, second.group) == (("b",), "h")
-
-
-def test_a_cell_over_several_lines_is_one_line_and_told_of(tmp_path: Path) -> None:
-    """As pandas writes a table in a table; the lines after it keep their numbers."""
-    path = tmp_path / "labels.tsv"
-    table = '"id\nr1    3201\nName: g, dtype: int64"'
-    path.write_text(f"record\tlabel\tgroup\nr1\ta\t{table}\nr2\tb\th\nr3\t\tx\n")
-    lengths = {"r1": 9, "r2": 9, "r3": 9}
-
-    with (
-        pytest.raises(DataError, match=r":6: the label is empty"),
-        pytest.warns(RMTGenomicsWarning, match="goes on over several lines"),
-    ):
-        read_labels(path, lengths)
-    path.write_text(path.read_text().replace("r3\t\tx", "r3\tc\tx"))
-    with pytest.warns(RMTGenomicsWarning, match=r"1 lines \(such as line 2\) have a quoted cell"):
-        examples = read_labels(path, lengths)
-
-    assert [example.labels[0] for example in examples] == ["a", "b", "c"]
-    assert examples[0].group == "id r1 3201 Name: g, dtype: int64"
-
-
-@pytest.mark.parametrize("cell", ['"a', '"a"b', '"a\nb\t"c'])
-def test_a_quote_that_is_not_closed_is_refused_where_it_begins(tmp_path: Path, cell: str) -> None:
-    path = tmp_path / "labels.tsv"
-    path.write_text(f"record\tlabel\nr1\ta\nr2\t{cell}\nr3\tb\n")
-    with pytest.raises(DataError, match=r"labels.tsv:3: a cell of .* begins with a quote that is"):
-        read_labels(path, {"r1": 9, "r2": 9, "r3": 9})

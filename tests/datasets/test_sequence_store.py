@@ -1,9 +1,11 @@
-"""The encoded store gives what the FASTA file holds, however and by whomever it is made."""
+"""The encoded store returns the sequences of the files, whoever encoded them."""
 
 import gzip
 import json
 import multiprocessing
 import pickle
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.dna.alphabet import decode, encode, reverse_complement_codes
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from tests.sequence_files import FILES
+from tests.sequence_files import SEQUENCES as SEQUENCES_OF_FILES
 
 SEQUENCES = {
     "chr1": "".join(np.random.default_rng(0).choice(list("ACGTNacgt"), size=1000)),
@@ -60,7 +64,7 @@ def intervals(draw: st.DrawFn) -> Interval:
 
 
 @given(interval=intervals())
-def test_codes_are_those_of_the_letters(shared: EncodedStore, interval: Interval) -> None:
+def test_codes_are_those_of_the_sequence(shared: EncodedStore, interval: Interval) -> None:
     forward = encode(SEQUENCES[interval.record][interval.start : interval.end])
     expected = reverse_complement_codes(forward) if interval.strand == "-" else forward
 
@@ -72,7 +76,7 @@ def test_the_strand_is_read_five_prime_to_three_prime(shared: EncodedStore) -> N
     assert decode(shared.codes(Interval("chr2", 0, 5, "-"))) == "TAATC"
 
 
-def test_codes_are_the_callers_to_change(shared: EncodedStore) -> None:
+def test_codes_can_be_changed_by_the_caller(shared: EncodedStore) -> None:
     interval = Interval("chr2", 0, 7)
 
     shared.codes(interval)[:] = 4
@@ -94,7 +98,7 @@ def test_an_unknown_record_is_refused(shared: EncodedStore) -> None:
         shared.codes(Interval("Chr2", 0, 7))
 
 
-def test_an_entry_is_made_once(fasta: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_encoded_once(fasta: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     EncodedStore.open(fasta, cache)
 
     monkeypatch.setattr(store_module, "read_encoded", lambda *_: pytest.fail("encoded again"))
@@ -102,7 +106,7 @@ def test_an_entry_is_made_once(fasta: Path, cache: Path, monkeypatch: pytest.Mon
     assert decode(EncodedStore.open(fasta, cache).codes(Interval("chr2", 0, 7))) == "GATTACA"
 
 
-def test_a_changed_file_is_never_read_stale(fasta: Path, cache: Path) -> None:
+def test_a_changed_file_is_encoded_again(fasta: Path, cache: Path) -> None:
     before = EncodedStore.open(fasta, cache)
     fasta.write_text(TEXT.replace("GATTACA", "GATTACC"))
 
@@ -113,14 +117,14 @@ def test_a_changed_file_is_never_read_stale(fasta: Path, cache: Path) -> None:
     assert before.sha256 != after.sha256
 
 
-def test_the_variable_says_where_the_cache_is(
+def test_the_environment_variable_sets_the_cache_folder(
     fasta: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RMT_GENOMICS_CACHE", str(cache))
 
     EncodedStore.open(fasta)
 
-    assert {each.name for each in entry(cache).iterdir()} == {"codes.bin", "index.json"}
+    assert {item.name for item in entry(cache).iterdir()} == {"codes.bin", "index.json"}
 
 
 def cut_codes(folder: Path) -> None:
@@ -151,13 +155,13 @@ def other_sha256(folder: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256]
 )
-def test_a_damaged_entry_is_made_anew_with_a_warning(
+def test_a_damaged_entry_is_encoded_again_with_a_warning(
     fasta: Path, cache: Path, damage: Callable[[Path], None]
 ) -> None:
     EncodedStore.open(fasta, cache)
     damage(entry(cache))
 
-    with pytest.warns(RMTGenomicsWarning, match="the encoded sequences are damaged and are made"):
+    with pytest.warns(RMTGenomicsWarning, match="the encoded sequences are damaged and are enc"):
         again = EncodedStore.open(fasta, cache)
 
     assert decode(again.codes(Interval("chr2", 0, 7))) == "GATTACA"
@@ -198,19 +202,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         EncodedStore.open(tmp_path / "none.fa")
 
 
-def test_progress_is_told_on_stderr_only(
+def test_progress_is_shown_on_stderr_only(
     fasta: Path, cache: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
 
     EncodedStore.open(fasta, cache, progress=True)
 
-    told = capfd.readouterr()
-    assert told.out == ""
-    assert "encoding" in told.err
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert "encoding" in output.err
 
 
-def test_without_progress_nothing_is_told(
+def test_without_progress_there_is_no_output(
     fasta: Path, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     EncodedStore.open(fasta, cache)
@@ -218,7 +222,7 @@ def test_without_progress_nothing_is_told(
     assert capfd.readouterr() == ("", "")
 
 
-def test_it_can_be_pickled_and_the_bases_do_not_travel(fasta: Path, cache: Path) -> None:
+def test_a_store_can_be_pickled_without_its_bases(fasta: Path, cache: Path) -> None:
     store = EncodedStore.open(fasta, cache)
     unused = pickle.dumps(store)
     store.codes(Interval("chr2", 0, 7))
@@ -235,13 +239,13 @@ def _open_and_read(fasta: Path, cache: Path, barrier) -> str:
     return decode(EncodedStore.open(fasta, cache).codes(Interval("chr2", 0, 7)))
 
 
-def test_processes_that_make_one_entry_at_once_all_succeed(fasta: Path, cache: Path) -> None:
+def test_processes_that_encode_the_same_file_at_once_all_succeed(fasta: Path, cache: Path) -> None:
     context = multiprocessing.get_context("fork")
     with context.Manager() as manager, context.Pool(4) as pool:
         barrier = manager.Barrier(4)
-        found = pool.starmap(_open_and_read, [(fasta, cache, barrier)] * 4, chunksize=1)
+        result = pool.starmap(_open_and_read, [(fasta, cache, barrier)] * 4, chunksize=1)
 
-    assert found == ["GATTACA"] * 4
+    assert result == ["GATTACA"] * 4
     assert len(list((cache / "encoded").iterdir())) == 1
 
 
@@ -249,8 +253,99 @@ def _sum_of(shared: EncodedStore, record: str) -> int:
     return int(shared.codes(Interval(record, 0, shared.lengths[record])).sum())
 
 
-def test_a_fork_reads_the_same_bases(shared: EncodedStore) -> None:
+def test_a_forked_process_reads_the_same_bases(shared: EncodedStore) -> None:
     expected = [_sum_of(shared, record) for record in SEQUENCES]
 
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.starmap(_sum_of, [(shared, record) for record in SEQUENCES]) == expected
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "a.fa").write_text(">r1 one\nACGT\n>r2\nGG\n")
+    (tmp_path / "in" / "deep" / "b.fa.gz").write_bytes(gzip.compress(b">r3\nTTTAA\n"))
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_file_format_is_encoded(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "toy"
+    path.write_bytes(FILES[kind])
+
+    store = EncodedStore.open(path)
+
+    result = {name: decode(store.codes(Interval(name, 0, n))) for name, n in store.lengths.items()}
+    assert result == SEQUENCES_OF_FILES
+
+
+def test_a_folder_is_its_files_in_order(folder: Path) -> None:
+    store = EncodedStore.open(folder)
+
+    assert store.lengths == {"r1": 4, "r2": 2, "r3": 5}
+    assert store.files == (folder / "a.fa", folder / "deep" / "b.fa.gz")
+    assert decode(store.codes(Interval("r3", 1, 5, "-"))) == "TTAA"
+
+
+def test_several_files_are_a_folder_of_them(folder: Path) -> None:
+    several = EncodedStore.open([folder / "a.fa", folder / "deep"])
+    assert several.lengths == EncodedStore.open(folder).lengths
+    assert several.sha256 == EncodedStore.open(folder).sha256
+
+
+def test_columns_of_a_sequence_table_are_kept(folder: Path) -> None:
+    (folder / "a.fa").write_text("sequence,label\nACGT,at\n")
+    (folder / "deep" / "b.fa.gz").unlink()
+    EncodedStore.open(folder)
+
+    (record,) = EncodedStore.open(folder).records()  # from the cache
+
+    assert (record.name, record.length, record.file) == ("a:0", 4, folder / "a.fa")
+    assert (record.description, record.columns) == ("", {"label": "at"})
+
+
+def test_descriptions_in_headers_are_kept(folder: Path) -> None:
+    assert [item.description for item in EncodedStore.open(folder).records()] == ["one", "", ""]
+
+
+def test_records_of_a_sequence_table_are_named_after_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sequence\nACGT\n")
+    shutil.copy(tmp_path / "a.csv", tmp_path / "b.csv")
+
+    stores = [EncodedStore.open(tmp_path / name) for name in ("a.csv", "b.csv")]
+
+    assert [list(store.lengths) for store in stores] == [["a:0"], ["b:0"]]
+    assert stores[0].sha256 == stores[1].sha256
+
+
+@pytest.mark.parametrize("change", ["a byte", "the order"])
+def test_the_sha256_of_several_files_depends_on(folder: Path, change: str) -> None:
+    files = [folder / "a.fa", folder / "deep" / "b.fa.gz"]
+    before = EncodedStore.open(files).sha256
+    if change == "a byte":
+        files[0].write_text(">r1 one\nACGT\n>r2\nGC\n")
+    else:
+        files.reverse()
+
+    assert EncodedStore.open(files).sha256 != before
+
+
+def test_one_name_in_two_files_is_refused_naming_both(folder: Path) -> None:
+    (folder / "c.fa").write_text(">r2\nACGT\n")
+    message = f"{folder}/c.fa: record 'r2' is also in {folder}/a.fa, but record names must"
+
+    with pytest.raises(DataError, match=re.escape(message)):
+        EncodedStore.open([folder / "a.fa", folder / "c.fa"])
+
+
+def test_a_pipe_is_refused_since_it_cannot_be_read_twice() -> None:
+    with pytest.raises(DataError, match=r"is not a regular file, but is read twice\. Save it"):
+        EncodedStore.open(Path("/dev/null"))
+
+
+def test_a_removed_cache_entry_is_noticed(folder: Path, tmp_path: Path) -> None:
+    store = EncodedStore.open(folder, tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache")
+
+    with pytest.raises(DataError, match="the encoded sequences have been removed"):
+        store.records()

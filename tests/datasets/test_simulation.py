@@ -1,4 +1,4 @@
-"""Simulated sequences: the label is what was planted, and nothing else can tell."""
+"""Simulated sequences: the label is what was planted, and nothing else gives it away."""
 
 import io
 import tracemalloc
@@ -15,17 +15,80 @@ from rmt_genomics.datasets.simulation import (
     START_BP,
     TASKS,
     Simulation,
+    choose_motifs,
     occurrences,
+    remove_motifs,
     write_simulation,
 )
-from rmt_genomics.dna import decode, encode
+from rmt_genomics.dna import decode, encode, reverse_complement
 from rmt_genomics.errors import ConfigError, DataError
 from tests.datasets.toys import MemoryStore, dna
 from tests.prediction.toys import write_fasta
 
 
+def test_motifs_occur_on_both_strands_and_may_overlap() -> None:
+    codes = encode("AACGTTTAACG" + "CGTT")
+
+    assert sorted(occurrences(codes, [encode("AACG")])) == [0, 2, 7, 11]  # CGTT is the other strand
+
+
+@pytest.mark.parametrize("length", [6, 7, 12, 64])
+def test_chosen_motifs_differ_from_each_other_on_both_strands(length: int) -> None:
+    motifs = [decode(item) for item in choose_motifs(4, length)]
+
+    strands = [*motifs, *map(reverse_complement, motifs)]
+    for place, one in enumerate(strands):
+        assert set(one) == set("ACGT")
+        for other in strands[:place]:
+            assert sum(a != b for a, b in zip(one, other, strict=True)) >= length / 3
+
+
+def test_the_motifs_are_always_the_same() -> None:
+    motifs = [decode(item) for item in choose_motifs(4, 12)]
+
+    assert motifs == ["ATCAGAGATCCA", "CGGTCAAATATT", "CATTATAGCCGT", "AATTCTGCGCGA"]
+
+
+@given(st.text("ACGTN", min_size=40, max_size=400), st.integers(0, 2**32 - 1))
+def test_only_planted_motifs_are_left(letters: str, seed: int) -> None:
+    motifs = choose_motifs(4, 6)
+    codes = encode(letters)
+    codes[10:16], codes[16:22] = motifs[0], motifs[1]
+
+    remove_motifs(codes, motifs, np.random.default_rng(seed), planted=[10, 16])
+
+    assert sorted(occurrences(codes, motifs)) == [10, 16]
+    assert decode(codes[10:22]) == decode(np.concatenate(motifs[:2]))
+
+
+def test_one_base_is_changed_per_unwanted_motif() -> None:
+    motif = encode("ACGGTA")
+    codes = encode("TTTTTACGGTATTTTT" + reverse_complement("ACGGTA") + "NNTTT")
+    before = codes.copy()
+
+    remove_motifs(codes, [motif], np.random.default_rng(0))
+
+    changed = np.flatnonzero(codes != before)
+    assert len(changed) == 2
+    assert 5 <= changed[0] < 11
+    assert 16 <= changed[1] < 22
+
+
+def test_a_planted_motif_is_not_changed_where_an_unwanted_one_overlaps_it() -> None:
+    motif = encode("ACGGTA")
+    for seed in range(20):
+        codes = encode("ACGGTACGGTA")
+
+        remove_motifs(codes, [motif], np.random.default_rng(seed), planted=[0])
+
+        assert decode(codes[:6]) == "ACGGTA"
+        assert list(occurrences(codes, [motif])) == [0]
+
+
 @given(st.sampled_from(list(TASKS)), st.integers(30, 600), st.integers(0, 2**32 - 1))
-def test_exactly_the_motifs_of_the_label_are_there(task: str, length_bp: int, seed: int) -> None:
+def test_a_sequence_has_exactly_the_motifs_of_its_label(
+    task: str, length_bp: int, seed: int
+) -> None:
     simulation = Simulation(task=task, length_bp=length_bp, seed=seed)
     motifs = simulation.motifs()
 
@@ -46,103 +109,103 @@ def test_the_order_of_motifs_is_the_label() -> None:
 def test_two_facts_come_in_either_order() -> None:
     examples = Simulation(task="two_facts", length_bp=300).examples(80)
 
-    orders = Counter(motif for each in examples for _, motif in each.sites[:1])
+    orders = Counter(motif for item in examples for _, motif in item.sites[:1])
 
     assert set(orders) == set("ABCD")
 
 
-def test_two_motifs_keep_their_distance_and_use_all_there_is() -> None:
+def test_two_motifs_keep_their_distance_and_use_the_whole_length() -> None:
     simulation = Simulation(task="order", length_bp=60, distance_bp=33)
 
-    starts = [[start for start, _ in each.sites] for each in simulation.examples(400)]
+    starts = [[start for start, _ in item.sites] for item in simulation.examples(400)]
 
     assert {second - first - 12 for first, second in starts} == {33, 34, 35, 36}
     assert {first for first, _ in starts} == {0, 1, 2, 3}
 
 
 def test_by_default_motifs_are_at_least_half_of_what_fits_apart() -> None:
-    for each in Simulation(task="order", length_bp=1024).examples(50):
-        (first, _), (second, _) = each.sites
+    for item in Simulation(task="order", length_bp=1024).examples(50):
+        (first, _), (second, _) = item.sites
         assert second - first - 12 >= 500
 
 
-def test_what_is_to_be_memorised_stands_at_the_start() -> None:
+def test_motifs_to_be_memorised_are_at_the_start() -> None:
     starts = {
-        each.sites[0][0] for each in Simulation(task="memorise", length_bp=5000).examples(800)
+        item.sites[0][0] for item in Simulation(task="memorise", length_bp=5000).examples(800)
     }
 
     assert starts == set(range(START_BP - 12 + 1))
 
 
-def test_what_is_to_be_detected_may_stand_anywhere() -> None:
+def test_motifs_to_be_detected_may_be_anywhere() -> None:
     examples = [
-        each for each in Simulation(task="detect", length_bp=20).examples(200) if each.sites
+        item for item in Simulation(task="detect", length_bp=20).examples(200) if item.sites
     ]
 
-    assert {each.sites[0][0] for each in examples} == set(range(9))
+    assert {item.sites[0][0] for item in examples} == set(range(9))
 
 
 def test_labels_are_equally_frequent_in_a_random_order() -> None:
-    labels = [each.label for each in Simulation(task="two_facts", length_bp=40).examples(400)]
+    labels = [item.label for item in Simulation(task="two_facts", length_bp=40).examples(400)]
 
     assert set(Counter(labels).values()) == {100}
     assert len({tuple(labels[turn : turn + 4]) for turn in range(0, 400, 4)}) > 15
 
 
-def test_the_first_of_more_are_the_same_and_the_seed_decides() -> None:
+def test_a_larger_number_begins_with_the_same_sequences_and_the_seed_matters() -> None:
     def letters(number: int, seed: int) -> list[str]:
         simulation = Simulation(task="detect", length_bp=50, seed=seed)
-        return [decode(each.codes) for each in simulation.examples(number)]
+        return [decode(item.codes) for item in simulation.examples(number)]
 
     assert letters(9, 1)[:4] == letters(4, 1)
     assert not set(letters(9, 1)) & set(letters(9, 2))
 
 
-def test_the_background_is_a_stretch_of_the_genome() -> None:
+def test_the_background_is_an_interval_of_the_genome() -> None:
     genome = MemoryStore({"short": dna(50, 1), "long": dna(400, 2), "other": dna(101, 3)})
     simulation = Simulation(task="detect", length_bp=100)
 
-    found = set()
+    result = set()
     for _, label, codes, _ in simulation.examples(600, genome):
         if label == "absent":
             at = genome._sequences["long"].tobytes().find(codes.tobytes())
-            found.add(("long", at) if at >= 0 else ("other", decode(codes)))
+            result.add(("long", at) if at >= 0 else ("other", decode(codes)))
 
-    longs = {at for name, at in found if name == "long"}
+    longs = {at for name, at in result if name == "long"}
     assert {0, 300} & longs
     assert len(longs) > 150
-    assert 1 <= sum(name == "other" for name, _ in found) <= 2
+    assert 1 <= sum(name == "other" for name, _ in result) <= 2
 
 
 def test_every_record_of_the_genome_is_taken_from_start_to_end() -> None:
     genome = MemoryStore({name: dna(101, seed) for seed, name in enumerate("abc")})
     simulation = Simulation(task="detect", length_bp=100)
 
-    found = {decode(each.codes) for each in simulation.examples(100, genome) if not each.sites}
+    result = {decode(item.codes) for item in simulation.examples(100, genome) if not item.sites}
 
-    assert found == {dna(101, seed)[start : start + 100] for seed in range(3) for start in (0, 1)}
+    assert result == {dna(101, seed)[start : start + 100] for seed in range(3) for start in (0, 1)}
 
 
-def test_a_chance_motif_of_the_genome_is_taken_out() -> None:
+def test_a_motif_that_occurs_in_the_genome_is_removed() -> None:
     genome = MemoryStore({"g": dna(40, 1) + "ATCAGAGATCCA" + "CGGTCAAATATT" + dna(40, 2)})
     simulation = Simulation(task="detect", length_bp=len(next(iter(genome._sequences.values()))))
 
     for _, _, codes, sites in simulation.examples(10, genome):
-        found = sorted(occurrences(codes, list(simulation.motifs().values())))
-        assert found == [start for start, _ in sites]
+        result = sorted(occurrences(codes, list(simulation.motifs().values())))
+        assert result == [start for start, _ in sites]
 
 
-def test_stretches_of_unknown_bases_are_passed_over(tmp_path: Path) -> None:
+def test_intervals_of_unknown_bases_are_skipped(tmp_path: Path) -> None:
     fasta = write_fasta(tmp_path / "g.fa", {"g": dna(200, 1) + "N" * 5000 + dna(200, 2)})
     store = EncodedStore.open(fasta, tmp_path / "cache")
 
-    for each in Simulation(task="detect", length_bp=100).examples(20, store):
-        assert (each.codes == 4).mean() <= 0.05
+    for item in Simulation(task="detect", length_bp=100).examples(20, store):
+        assert (item.codes == 4).mean() <= 0.05
 
     unknown = EncodedStore.open(
         write_fasta(tmp_path / "n.fa", {"n": "N" * 500}), tmp_path / "cache"
     )
-    with pytest.raises(DataError, match=r"n\.fa: of 1000 random stretches of 100 bp each has more"):
+    with pytest.raises(DataError, match=r"n\.fa: all 1000 random intervals of 100 bp have more"):
         next(Simulation(task="detect", length_bp=100).examples(1, unknown))
 
 
@@ -159,7 +222,7 @@ def test_a_genome_that_is_too_short_is_refused(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"task": "count"}, "task is 'count', but must be one of memorise, detect, two_facts"),
-        ({"length_bp": 11}, "a length of 11 bp is too short: 1 motifs of 12 bp must fit in"),
+        ({"length_bp": 11}, "a length of 11 bp is too short: 1 motif of 12 bp must fit in"),
         ({"task": "order", "length_bp": 23}, "too short: 2 motifs of 12 bp must fit in"),
         ({"task": "order", "distance_bp": 977}, "2 motifs of 12 bp and 977 bp between them must"),
         ({"task": "memorise", "distance_bp": 9}, "a distance of 9 bp has no effect: memorise"),
@@ -167,12 +230,12 @@ def test_a_genome_that_is_too_short_is_refused(tmp_path: Path) -> None:
         ({"motif_length_bp": 65}, "the motif length is 65 bp, but must be between 6 and 64 bp"),
     ],
 )
-def test_what_cannot_be_made_is_refused(settings: dict[str, object], words: str) -> None:
+def test_impossible_settings_are_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Simulation(**{"task": "detect", "length_bp": 1000, **settings})
 
 
-def test_long_sequences_are_written_in_flat_memory(tmp_path: Path) -> None:
+def test_long_sequences_are_written_in_constant_memory(tmp_path: Path) -> None:
     simulation = Simulation(task="order", length_bp=200_000)
 
     def peak(number: int) -> int:

@@ -6,12 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rmt_genomics.datasets.examples import Example
-from rmt_genomics.datasets.splits import Split, split_by_shares, split_examples
+from rmt_genomics.datasets import Example
+from rmt_genomics.datasets.splits import (
+    Split,
+    bin_edges,
+    bin_indices,
+    candidate_bins,
+    split_by_fractions,
+    split_examples,
+)
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError, DataError
 
@@ -24,8 +32,8 @@ def make(
     """Make one whole record a label."""
     nothing = [None] * len(labels)
     return [
-        Example(Interval(f"r{place}", 0, 10), True, (label,), group, split)  # noqa: FBT003
-        for place, (label, group, split) in enumerate(
+        Example(Interval(f"r{index}", 0, 10), True, (label,), group, split)  # noqa: FBT003
+        for index, (label, group, split) in enumerate(
             zip(labels, groups or nothing, splits or nothing, strict=True)
         )
     ]
@@ -35,45 +43,45 @@ def divide(examples: list[Example], **options: object) -> Split:
     return split_examples(examples, **({"validation_fraction": 0.25, "seed": 0} | options))
 
 
-def test_stratified_parts_have_the_same_shares() -> None:
+def test_stratified_parts_have_the_same_fraction_of_each_class() -> None:
     split = divide(make(["a"] * 40 + ["b"] * 8))
 
-    assert Counter(each.labels[0] for each in split.validation) == {"a": 10, "b": 2}
+    assert Counter(item.labels[0] for item in split.validation) == {"a": 10, "b": 2}
     assert len(split.train) == 36
     assert split.test == ()
 
 
-def test_a_rare_class_is_on_both_sides_if_it_can_be() -> None:
+def test_a_rare_class_is_in_both_parts_if_possible() -> None:
     split = divide(make(["a"] * 40 + ["b"] * 2 + ["c"]))
 
-    assert Counter(each.labels[0] for each in split.validation) == {"a": 10, "b": 1}
-    assert {each.labels[0] for each in split.train} == {"a", "b", "c"}
+    assert Counter(item.labels[0] for item in split.validation) == {"a": 10, "b": 1}
+    assert {item.labels[0] for item in split.train} == {"a", "b", "c"}
 
 
-def test_having_none_of_several_labels_is_divided_like_a_class() -> None:
+def test_examples_without_any_of_several_labels_are_split_like_a_class() -> None:
     kinds = {(): 20, ("a",): 8, ("a", "b"): 12}
-    labels = [each for each, count in kinds.items() for _ in range(count)]
+    labels = [item for item, count in kinds.items() for _ in range(count)]
     examples = [
-        replace(example, labels=each)
-        for example, each in zip(make("x" * len(labels)), labels, strict=True)
+        replace(example, labels=item)
+        for example, item in zip(make("x" * len(labels)), labels, strict=True)
     ]
 
     split = divide(examples)
-    shared = split_by_shares(
+    shared = split_by_fractions(
         examples, {"train": 0.5, "validation": 0.25, "test": 0.25}, by_group=False, seed=0
     )
 
     for part in (split.validation, shared.validation, shared.test):
-        assert sum(not each.labels for each in part) == 5
+        assert sum(not item.labels for item in part) == 5
 
 
 def test_groups_are_held_out_whole() -> None:
-    split = divide(make("aabb" * 10, groups=[f"g{place // 2}" for place in range(40)]))
+    split = divide(make("aabb" * 10, groups=[f"g{index // 2}" for index in range(40)]))
 
-    in_train = {each.group for each in split.train}
-    in_validation = {each.group for each in split.validation}
+    in_train = {item.group for item in split.train}
+    in_validation = {item.group for item in split.validation}
     assert not in_train & in_validation
-    assert Counter(each.labels[0] for each in split.validation) == {"a": 4, "b": 4}
+    assert Counter(item.labels[0] for item in split.validation) == {"a": 4, "b": 4}
 
 
 labels_and_groups = st.lists(
@@ -93,25 +101,25 @@ def test_parts_are_disjoint_and_complete(
     try:
         split = divide(examples, how=how, validation_fraction=fraction, seed=seed)
     except DataError as error:
-        assert "give no validation part" in str(error)  # noqa: PT017
+        assert "part cannot be made from" in str(error)  # noqa: PT017
         return
 
     together = [*split.train, *split.validation, *split.test]
-    assert sorted(each.name for each in together) == sorted(each.name for each in examples)
+    assert sorted(item.name for item in together) == sorted(item.name for item in examples)
     assert split.validation
-    assert {each.labels for each in split.train} == {each.labels for each in examples}
-    in_train = {each.group for each in split.train if each.group}
-    assert not in_train & {each.group for each in split.validation}
+    assert {item.labels for item in split.train} == {item.labels for item in examples}
+    in_train = {item.group for item in split.train if item.group}
+    assert not in_train & {item.group for item in split.validation}
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_split() -> None:
     examples = make("ab" * 30)
 
     assert divide(examples, seed=1) == divide(examples, seed=1)
     assert divide(examples, seed=1) != divide(examples, seed=2)
 
 
-def test_the_column_is_followed() -> None:
+def test_the_split_column_is_used() -> None:
     splits = ["train", "train", "validation", "test"] * 2
     examples = make("abababab"[:4] * 2, splits=splits)
 
@@ -123,7 +131,7 @@ def test_the_column_is_followed() -> None:
 
 
 def test_a_column_without_validation_gets_it_from_train_by_group() -> None:
-    groups = [f"g{place // 4}" for place in range(40)]
+    groups = [f"g{index // 4}" for index in range(40)]
     splits = ["train"] * 32 + ["test"] * 8
     examples = make("ab" * 20, groups, splits)
 
@@ -131,38 +139,38 @@ def test_a_column_without_validation_gets_it_from_train_by_group() -> None:
 
     assert split.test == tuple(examples[32:])
     assert len(split.validation) == 8
-    assert len({each.group for each in split.validation}) == 2
+    assert len({item.group for item in split.validation}) == 2
 
 
-def test_the_best_way_is_found() -> None:
-    grouped = make("ab" * 8, groups=[f"g{place // 4}" for place in range(16)])
+def test_auto_chooses_the_method() -> None:
+    grouped = make("ab" * 8, groups=[f"g{index // 4}" for index in range(16)])
     plain = make("ab" * 8)
 
     assert divide(grouped) == divide(grouped, how="group")
     assert divide(plain) == divide(plain, how="stratified")
 
 
-def test_several_labels_are_shared_out() -> None:
+def test_each_of_several_labels_is_split_in_proportion() -> None:
     examples = [
-        Example(Interval(f"r{place}", 0, 9), whole=True, labels=("a", "b")[: place % 3])
-        for place in range(30)
+        Example(Interval(f"r{index}", 0, 9), whole=True, labels=("a", "b")[: index % 3])
+        for index in range(30)
     ]
 
     split = divide(examples, validation_fraction=0.5)
 
-    held = Counter(label for each in split.validation for label in each.labels)
+    held = Counter(label for item in split.validation for label in item.labels)
     assert held == {"a": 10, "b": 5}
 
 
 @pytest.mark.parametrize(
     ("examples", "how", "message"),
     [
-        (make("aaaa"), "auto", "all examples have the label 'a', but there must be two classes"),
-        (make("ab"), "auto", "2 examples in 2 groups give no validation part, but training needs"),
+        (make("aaaa"), "auto", "all examples have the label 'a', but there must be at least"),
+        (make("ab"), "auto", "a validation part cannot be made from 2 examples in 2 groups, but"),
         (
             make("abab", groups=["g", "g", "h", "h"], splits=["train", "test", "test", "test"]),
             "auto",
-            "1 of 2 classes (such as 'b') have no example in train, but every class must.",
+            "no example in train for 1 of 2 classes (such as 'b'), but every class needs",
         ),
         (
             make("abab", splits=["test", "test", "validation", "test"]),
@@ -177,24 +185,24 @@ def test_several_labels_are_shared_out() -> None:
         (
             make("aab", splits=["train", "validation", "test"]),
             "column",
-            "1 of 2 classes (such as 'b') have no example in train, but every class must.",
+            "no example in train for 1 of 2 classes (such as 'b'), but every class needs",
         ),
         (
             make("ab", splits=["train", None]),
             "auto",
-            "1 of 2 examples have no split (such as r1), but data.split 'column' needs one",
+            "no split for 1 of 2 examples (such as r1), but data.split 'column' needs one",
         ),
-        (make("ab"), "column", "2 of 2 examples have no split (such as r0), but data.split"),
+        (make("ab"), "column", "no split for 2 of 2 examples (such as r0), but data.split"),
         (make("ab"), "group", "r0 has no group, but a split by group needs one for every example."),
         (make("ab", groups=["g", None]), "auto", "r1 has no group, but a split by group needs"),
     ],
 )
-def test_what_cannot_be_divided_is_refused(examples: list[Example], how: str, message: str) -> None:
+def test_impossible_splits_are_refused(examples: list[Example], how: str, message: str) -> None:
     with pytest.raises(DataError, match=re.escape(message)):
         divide(examples, how=how)
 
 
-def test_a_group_divided_by_the_column_is_refused_before_it_leaks() -> None:
+def test_a_group_divided_by_the_split_column_is_refused() -> None:
     examples = make(
         "abab" * 2, groups=["g"] * 2 + ["h"] * 6, splits=["train"] * 4 + ["validation"] * 4
     )
@@ -216,11 +224,13 @@ def test_a_wrong_setting_is_refused(options: dict[str, object], message: str) ->
         divide(make("abab", groups="gghh"), **options)
 
 
-SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
-def share_out(examples: list[Example], **options: Any) -> Split:
-    return split_by_shares(examples, **({"shares": SHARES, "by_group": True, "seed": 0} | options))
+def split_by(examples: list[Example], **options: Any) -> Split:
+    return split_by_fractions(
+        examples, **({"fractions": FRACTIONS, "by_group": True, "seed": 0} | options)
+    )
 
 
 @given(drawn=labels_and_groups, seed=st.integers(0, 99))
@@ -232,59 +242,161 @@ def test_three_parts_are_disjoint_and_complete_and_have_every_class(
     examples = make(labels, groups)
 
     try:
-        split = share_out(examples, seed=seed)
+        split = split_by(examples, seed=seed)
     except DataError as error:
-        assert re.search("give no .* part|have no example in", str(error))  # noqa: PT017
+        assert re.search("part cannot be made from|no example in", str(error))  # noqa: PT017
         return
 
     parts = [split.train, split.validation, split.test]
-    together = [each.name for part in parts for each in part]
-    assert sorted(together) == sorted(each.name for each in examples)
-    assert all({each.labels for each in part} == {(x,) for x in labels} for part in parts)
-    groups_of_parts = [{each.group for each in part} for part in parts]
+    together = [item.name for part in parts for item in part]
+    assert sorted(together) == sorted(item.name for item in examples)
+    assert all({item.labels for item in part} == {(x,) for x in labels} for part in parts)
+    groups_of_parts = [{item.group for item in part} for part in parts]
     assert sum(map(len, groups_of_parts)) == len(set(groups))
 
 
-def test_the_parts_have_the_wanted_shares_of_each_class() -> None:
-    split = share_out(make("aab" * 20, groups=[f"g{place // 2}" for place in range(60)]))
+def test_the_parts_have_the_given_fractions_of_each_class() -> None:
+    split = split_by(make("aab" * 20, groups=[f"g{index // 2}" for index in range(60)]))
 
     counts = [
-        Counter(each.labels[0] for each in part)
+        Counter(item.labels[0] for item in part)
         for part in (split.train, split.validation, split.test)
     ]
     assert counts == [{"a": 24, "b": 12}, {"a": 8, "b": 4}, {"a": 8, "b": 4}]
 
 
-def test_no_test_part_is_made_if_none_is_wanted() -> None:
-    split = share_out(make("ab" * 10), shares=SHARES | {"test": 0.0}, by_group=False)
+def test_there_is_no_test_part_if_its_fraction_is_zero() -> None:
+    split = split_by(make("ab" * 10), fractions=FRACTIONS | {"test": 0.0}, by_group=False)
 
     assert split.test == ()
     assert len(split.validation) == 4
 
 
 def test_a_class_in_too_few_groups_is_named() -> None:
-    examples = make("ab" * 10 + "cc", groups=[str(place) for place in range(20)] + ["x", "y"])
+    examples = make("ab" * 10 + "cc", groups=[str(index) for index in range(20)] + ["x", "y"])
 
     message = (
-        "1 of 3 classes have no example in validation (such as 'c', which is in 2 groups), but "
-        "every class must be in all 3 parts. Add examples of it, leave the class out, or change "
+        "no example in validation for 1 of 3 classes (such as 'c', which is in 2 groups), but "
+        "every class must be in all 3 parts. Add examples of it, remove the class, or change "
         "--fractions or --seed."
     )
     with pytest.raises(DataError, match=re.escape(message)):
-        share_out(examples)
+        split_by(examples)
 
 
-def test_a_part_that_cannot_be_made_is_named() -> None:
-    with pytest.raises(DataError, match="4 examples in 1 groups give no test part"):
-        share_out(make("abab", groups="gggg"))
+def test_the_part_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(DataError, match="a test part cannot be made from 4 examples in 1 group,"):
+        split_by(make("abab", groups="gggg"))
 
 
 def test_the_best_of_several_orders_is_taken() -> None:
     """With one order, the large groups that happen to come first would spoil the shares."""
     sizes = [13, 11, 9, 7, 5, 5, 3, 3, 2, 2]
-    groups = [str(place) for place, size in enumerate(sizes) for _ in range(size)]
+    groups = [str(index) for index, size in enumerate(sizes) for _ in range(size)]
 
     for seed in range(10):
-        held = share_out(make("ab" * 30, groups), seed=seed)
+        held = split_by(make("ab" * 30, groups), seed=seed)
         assert abs(len(held.validation) - 12) <= 1
         assert abs(len(held.test) - 12) <= 1
+
+
+values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60).map(np.array)
+THREE_PARTS = {"train": 0.6, "validation": 0.2, "test": 0.2}
+
+
+def with_numbers(numbers: np.ndarray, groups: list[str] | None = None) -> list[Example]:
+    return [
+        Example(
+            Interval(f"r{index}", 0, 9),
+            whole=True,
+            labels=(repr(float(number)),),
+            group=groups[index] if groups else None,
+        )
+        for index, number in enumerate(numbers)
+    ]
+
+
+def numbers_of(part: tuple[Example, ...]) -> np.ndarray:
+    return np.array([float(item.labels[0]) for item in part])
+
+
+def test_edges_of_quarters_are_as_computed_by_hand() -> None:
+    numbers = np.array([5.0, 1, 2, 3, 4, 6, 7, 8])
+    edges = bin_edges(numbers, 4)
+    assert np.bincount(bin_indices(edges, numbers)).tolist() == [1, 2, 2, 3]
+    assert edges.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_equal_values_are_in_one_bin() -> None:
+    assert bin_edges(np.array([3.0, 3, 3]), 4).tolist() == []
+    assert bin_edges(np.array([3.0, 3, 3, 9]), 2).tolist() == []
+
+
+@given(numbers=values, fraction=st.floats(0.05, 0.9))
+def test_every_value_is_in_one_bin_and_no_bin_is_empty(
+    numbers: np.ndarray, fraction: float
+) -> None:
+    for bins in candidate_bins(numbers, fraction):
+        assert (bins.sum(axis=1) == 1).all()
+        assert (bins.sum(axis=0) > 0).all()
+    assert bins.shape == (len(numbers), 1)  # the last one tried asks for nothing
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_part_has_low_and_high_numbers_in_proportion(seed: int) -> None:
+    numbers = np.random.default_rng(seed).lognormal(sigma=2, size=200)
+    split = split_by_fractions(with_numbers(numbers), THREE_PARTS, by_group=False, seed=seed)
+    for part, share in ((split.train, 0.6), (split.validation, 0.2), (split.test, 0.2)):
+        assert len(part) == pytest.approx(200 * share, abs=6)
+        for low, high in ((0, 50), (50, 100), (100, 150), (150, 200)):
+            within = (numbers_of(part) >= np.sort(numbers)[low]) & (
+                numbers_of(part) <= np.sort(numbers)[high - 1]
+            )
+            assert within.sum() == pytest.approx(50 * share, abs=2)
+
+
+def test_without_bins_a_part_may_miss_the_high_numbers() -> None:
+    """Guard the guard: what the test above asks for does not come by chance."""
+    numbers = np.random.default_rng(0).lognormal(sigma=2, size=200)
+    highest = set(np.argsort(numbers)[150:])
+    missed = [
+        abs(len(highest & set(np.random.default_rng(seed).permutation(200)[:40])) - 10)
+        for seed in range(20)
+    ]
+    assert max(missed) > 2
+
+
+def test_groups_stay_whole_although_their_numbers_differ() -> None:
+    """Ten bins would each be in one group, so that nothing could be held out."""
+    numbers = np.arange(60) + 0.5
+    groups = [f"g{index // 12}" for index in range(60)]
+    split = split_examples(with_numbers(numbers, groups), validation_fraction=0.2, seed=0)
+    held = {example.group for example in split.validation}
+    assert len(held) == 1
+    assert not held & {example.group for example in split.train}
+
+
+def test_one_group_cannot_be_divided() -> None:
+    numbers = np.arange(60) + 0.5
+    with pytest.raises(
+        DataError, match="a validation part cannot be made from 60 examples in 1 gr"
+    ):
+        split_examples(with_numbers(numbers, ["g"] * 60), validation_fraction=0.2, seed=0)
+
+
+def test_few_examples_give_a_small_validation_part() -> None:
+    split = split_examples(
+        with_numbers(np.arange(10) / 4), validation_fraction=0.2, seed=0, task="regression"
+    )
+    assert len(split.validation) == 2
+
+
+@given(
+    numbers=st.lists(st.floats(-9, 9), min_size=3, max_size=40).filter(lambda x: len(set(x)) > 1)
+)
+def test_parts_of_numbers_are_disjoint_complete_and_reproducible(numbers: list[float]) -> None:
+    examples = with_numbers(np.array(numbers))
+    options = {"validation_fraction": 0.3, "seed": 3, "task": "regression"}
+    split = split_examples(examples, **options)
+    assert sorted([*split.train, *split.validation], key=id) == sorted(examples, key=id)
+    assert split == split_examples(examples, **options)

@@ -27,17 +27,17 @@ def dna(length: int, seed: int) -> str:
     return "".join(random.Random(seed).choices("ACGT", k=length))
 
 
-def mutated(sequence: str, share: float, seed: int) -> str:
-    """Change this share of the letters, each to another one."""
+def mutated(sequence: str, fraction: float, seed: int) -> str:
+    """Mutate this fraction of the letters, each to a different one."""
     dice, letters = random.Random(seed), list(sequence)
-    for place in dice.sample(range(len(letters)), round(share * len(letters))):
-        letters[place] = dice.choice("ACGT".replace(letters[place], ""))
+    for index in dice.sample(range(len(letters)), round(fraction * len(letters))):
+        letters[index] = dice.choice("ACGT".replace(letters[index], ""))
     return "".join(letters)
 
 
 def whole(store: EncodedStore, **options: str) -> list[Example]:
-    """One example a record, labelled a and b in turn."""
+    """One example per record, labelled a and b in turn."""
     return [
-        Example(Interval(name, 0, length), True, ("ab"[place % 2],), **options)  # noqa: FBT003
-        for place, (name, length) in enumerate(store.lengths.items())
+        Example(Interval(name, 0, length), True, ("ab"[index % 2],), **options)  # noqa: FBT003
+        for index, (name, length) in enumerate(store.lengths.items())
     ]

@@ -136,7 +136,7 @@ SEQUENCES = [  # each for inspect, predict, evaluate and train
 ]
 LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and split
     ("good.fa", "missing.tsv", "missing.tsv: there is no such file, but it must be a labels file"),
-    ("good.fa", "wrong_genome.bed", "2 of 2 records named here ('1' (line 1), 'MT' (line 2)) are"),
+    ("good.fa", "wrong_genome.bed", "2 of 2 records named here ('1' (line 1), 'MT' (line 2)), but"),
     ("good.fa", "wrong_genome.bed", "1 would match but for the prefix chr: '1' here, 'chr1' in"),
     ("good.fa", "past_end.bed", "past_end.bed:2: chr1:8-15 must satisfy start < end <= 14, the le"),
     ("good.fa", "longer.bed", "longer.bed:1: chr1:0-1000 must satisfy start < end <= 14, the leng"),
@@ -150,19 +150,19 @@ LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and 
     (
         "good.fa",
         "genes.gff",
-        "genes.gff:1: this looks like GFF or GTF, whose coordinates begin at ",
+        "genes.gff:1: this looks like GFF or GTF (1-based coordinates), but",
     ),
     ("good.fa", "empty.tsv", "empty.tsv: the file is empty, but must have a header line"),
     ("good.fa", "empty_label.tsv", "empty_label.tsv:3: the label is empty, but every line must "),
     ("good.fa", "empty_group.tsv", "empty_group.tsv:3: the group is empty, but every line must "),
     ("good.fa", "empty_split.tsv", "empty_split.tsv:3: the split is empty, but every line must "),
     ("good.fa", "headers.tsv", "2 would match but for the '>' of a header: '>chr1' here, 'chr1' i"),
-    ("good.fa", "whole_headers.tsv", "2 would match but for what follows the first blank of a hea"),
-    ("good.fa", "file_names.tsv", "2 would match but for the end of a file's name: 'chr1.fa' here"),
+    ("good.fa", "whole_headers.tsv", "2 would match but for the description after the first space"),
+    ("good.fa", "file_names.tsv", "2 would match but for the file name suffix: 'chr1.fa' here"),
     (
         "good.fa",
         "quote.tsv",
-        "quote.tsv:2: a cell of 'chr1\\t\"at' begins with a quote that is not cl",
+        "quote.tsv:2: a cell in 'chr1\\t\"at' begins with a quote that is not cl",
     ),
     ("good.fa", "utf16.tsv", "utf16.tsv: the file is UTF-16 text, but must be UTF-8. Save it as U"),
     (
@@ -175,16 +175,19 @@ LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and 
         "cut.tsv.gz",
         "cut.tsv.gz: the gzip file is truncated or damaged (Compressed file ended",
     ),
-    ("good.fa", "good.fa", "This looks like FASTA: is it in the place of the labels?"),
-    ("good.fa", "column", "--labels column: 2 of 2 records have no label ('chr1', 'chr2.3')"),
-    ("good.fa", "header", "--labels header: 2 of 2 records have no label"),
+    ("good.fa", "good.fa", "This looks like FASTA: was it given as the labels?"),
+    ("good.fa", "column", "--labels column: no label for 2 of 2 records ('chr1', 'chr2.3')"),
+    ("good.fa", "header", "--labels header: no label for 2 of 2 records"),
     ("same", "file", "record 'chr1' is also in"),
 ]
 SPLITS = [  # command, message: valid labels that cannot be trained on or split
-    ("train one_class.csv --labels column --out out", "'at', but there must be two classes"),
+    (
+        "train one_class.csv --labels column --out out",
+        "'at', but there must be at least two classes",
+    ),
     (
         "train good.fa --labels class_left_out.tsv --out out",
-        "class_left_out.tsv: 1 of 2 classes (such as 'gc') have no example in train, but every",
+        "class_left_out.tsv: no example in train for 1 of 2 classes (such as 'gc'), but every",
     ),
     (
         "train good.fa --labels no_train.tsv --out out",
@@ -196,7 +199,7 @@ SPLITS = [  # command, message: valid labels that cannot be trained on or split
     ),
     (
         "train good.fa --labels one_group.tsv --out out",
-        "one_group.tsv: 2 examples in 1 groups give no validation part, but training needs one",
+        "one_group.tsv: a validation part cannot be made from 2 examples in 1 group, but",
     ),
     (
         "train good.fa --labels good.tsv --out out --set data.group=genus",
@@ -204,7 +207,7 @@ SPLITS = [  # command, message: valid labels that cannot be trained on or split
     ),
     (
         "train good.fa --labels good.tsv --out out --set data.split=column",
-        "good.tsv: 2 of 2 examples have no split (such as chr1), but data.split 'column' needs",
+        "good.tsv: no split for 2 of 2 examples (such as chr1), but data.split 'column' needs",
     ),
     (
         "train good.fa --labels good.tsv --out out --set data.split=group",
@@ -212,11 +215,11 @@ SPLITS = [  # command, message: valid labels that cannot be trained on or split
     ),
     (
         "train good.fa --labels good.tsv --out out --set data.task=regression",
-        "good.tsv: 2 of 2 labels are no numbers ('at' at line 2, 'gc' at line 3), but for regre",
+        "good.tsv: 2 of 2 labels cannot be read as numbers ('at' at line 2, 'gc' at line 3), but",
     ),
     (
         "split good.fa --labels good.tsv --out out --by stratified",
-        "good.tsv: 2 examples in 2 groups give no test part, but training needs one",
+        "good.tsv: a test part cannot be made from 2 examples in 2 groups, but training",
     ),
     (
         "split good.fa --labels group_in_two.tsv --out out",
@@ -235,7 +238,7 @@ SPLITS = [  # command, message: valid labels that cannot be trained on or split
                 "cyclic.clusters",
                 ":2: 'chr1' is in the cluster of 'chr2.3', but was in that of 'chr",
             ),
-            ("missing.clusters", "1 of 2 labelled records ('chr2.3') are in no cluster, but each "),
+            ("missing.clusters", "no cluster for 1 of 2 labelled records ('chr2.3'), but each "),
             ("empty.clusters", "empty.clusters: the file is empty, but must hold a representative"),
             ("three_columns.clusters", ":1: the line is 'a\\tb\\tc', but a clusters file must be"),
             ("cut.clstr", "cut.clstr:1: '>Cluster 0' has no representative, but one of its lines "),
@@ -257,8 +260,8 @@ SPLITS = [  # command, message: valid labels that cannot be trained on or split
         (f"{command} many.fa --labels {name}{rest}", message)
         for command, rest in (("inspect", ""), ("train", " --out out"), ("split", " --out out"))
         for name, message in [
-            ("gaps.tsv", "gaps.tsv: 2 of 42 labels are no numbers ('NA' at line 42, 'high' at li"),
-            ("commas.tsv", "the others are (such as '0.0'), but labels must be of one kind. Write"),
+            ("gaps.tsv", "gaps.tsv: 2 of 42 labels cannot be read as numbers ('NA' at line 42"),
+            ("commas.tsv", "others can (such as '0.0') and labels must be of one kind. Write"),
         ]
     ),
     (
@@ -267,8 +270,14 @@ SPLITS = [  # command, message: valid labels that cannot be trained on or split
     ),
 ]
 WARNED = [  # command, message: valid but suspicious input
-    ("inspect good.fa --labels one_based.bed", "all coordinates look as if counting began at 1"),
-    ("inspect good.fa --labels mixed_kinds.tsv", "1 of 2 examples have a name as label (such as "),
+    (
+        "inspect good.fa --labels one_based.bed",
+        "all coordinates look 1-based with the end included",
+    ),
+    (
+        "inspect good.fa --labels mixed_kinds.tsv",
+        "the label is a name in 1 of 2 examples (such as ",
+    ),
     (
         "predict model good.fa --window 100",
         "1 of 2 records are shorter than a window of 100 bp; each ",

@@ -13,9 +13,9 @@ LENGTHS = {"chr1": 40_000, "chr2": 50}
 MALFORMED = {
     "the wrong genome": (
         "1\t0\t10\ta\nMT\t0\t10\tb\n",
-        "toy.bed: 2 of 2 records named here ('1' (line 1), 'MT' (line 2)) are not in the FASTA "
-        "file, but all must be. 1 would match but for the prefix chr: '1' here, 'chr1' in the "
-        "FASTA file.",
+        "toy.bed: the FASTA file lacks 2 of 2 records named here ('1' (line 1), 'MT' (line 2)), "
+        "but must have all. 1 would match but for the prefix chr: '1' here, 'chr1' in the FASTA "
+        "file.",
     ),
     "another version": (
         "chr1\t0\t10\ta\nchr2\t20\t51\tb\n",
@@ -26,18 +26,18 @@ MALFORMED = {
     "a wrong strand": ("chr1\t0\t4\ta\t0\tx\n", "toy.bed:1: strand 'x' is unknown, but must be"),
     "ragged": (
         "chr1\t0\t4\ta\nchr1\t8\t9\n",
-        "toy.bed:2: the line has 3 tab-separated fields, but must have 4, as the header: record, "
+        "toy.bed:2: the line has 3 tab-separated cells, but must have 4, as the header: record, "
         "start, end, label.",
     ),
-    "ragged blanks": ("chr1 0 4 a\nchr1 8 9 b c\n", "toy.bed:2: the line has 5 blank-separated"),
+    "ragged blanks": ("chr1 0 4 a\nchr1 8 9 b c\n", "toy.bed:2: the line has 5 space-separated"),
     "more columns than six": (
         "chr1\t0\t4\ta\t0\t+\t0\t4\n",
-        "toy.bed:1: the BED line has 8 columns, but 3 to 6 are read: record, start, end, label, "
-        "score, strand. Cut the rest off: cut -f 1-6.",
+        "toy.bed:1: the BED line has 8 columns, but must have 3 to 6: record, start, end, label, "
+        "score, strand. Remove the others: cut -f 1-6.",
     ),
     "empty": ("", "toy.bed: the file is empty, but must have a header line"),
     "only comments": ("# nothing\ntrack name=x\n", "toy.bed: the file is empty, but must have a"),
-    "only a header": ("#chrom\tstart\tend\tname\n", "toy.bed: there is no line after the header"),
+    "only a header": ("#chrom\tstart\tend\tname\n", "toy.bed: there is no line below the header"),
     "a number with letters": ("chrom\tstart\tend\tname\nchr1\t1k\t2k\ta\n", "start '1k' must be a"),
 }
 ONLY_AS_LABELS = {

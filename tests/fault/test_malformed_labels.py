@@ -15,7 +15,7 @@ PARTS = "record\tstart\tend\tlabel\n"
 MALFORMED = {
     "empty": ("", f"labels.tsv: the file is empty, but must have a header line: {HEADERS}."),
     "only comments": ("# nothing\n\n", "labels.tsv: the file is empty, but must have a header"),
-    "only a header": ("record\tlabel\n", "labels.tsv: there is no line after the header, but one"),
+    "only a header": ("record\tlabel\n", "labels.tsv: there is no line below the header, but at"),
     "no header": (
         "chr1\tyes\nchr2\tno\n",
         f"labels.tsv:1: the header has the column 'chr1', but must be {HEADERS}.",
@@ -31,17 +31,17 @@ MALFORMED = {
         f"labels.tsv:1: the header is 'record label', but must be {HEADERS}, "
         "with tabs between the columns. Save the file as tab-separated text.",
     ),
-    "a column twice": ("record\tlabel\tlabel\n", "labels.tsv:1: the header names a column twice"),
+    "a column twice": ("record\tlabel\tlabel\n", "labels.tsv:1: the header has a column twice"),
     "a group that is named twice": (
         "record\tlabel\tgroup\tgroup\n",
-        "labels.tsv:1: the header names a column twice, but each must be once.",
+        "labels.tsv:1: the header has a column twice, but names must differ.",
     ),
     "no label column": ("record\tgroup\nchr1\tg\n", "labels.tsv:1: the header lacks label, but"),
     "start without end": ("record\tstart\tlabel\nchr1\t0\tyes\n", "the header lacks end, but must"),
     "strand without interval": ("record\tstrand\tlabel\n", "the header lacks start, end, but must"),
     "a short line": (
         "record\tlabel\nchr1\tyes\nchr2\n",
-        "labels.tsv:3: the line has 1 tab-separated fields, but must have 2, as the header: "
+        "labels.tsv:3: the line has 1 tab-separated cell, but must have 2, as the header: "
         "record, label.",
     ),
     "blanks for tabs": (PARTS + "chr1 0 4 yes\n", "labels.tsv:2: the line has 1 tab-separated"),
@@ -55,7 +55,7 @@ MALFORMED = {
     "nothing between semicolons": (
         "record\tlabel\nchr1\ta;;b\nchr2\ta\n",
         "labels.tsv:2: the label is 'a;;b', but labels joined by ';' must be different names. "
-        "Take out what is empty or repeated.",
+        "Remove what is empty or repeated.",
     ),
     "a label twice": ("record\tlabel\nchr1\ta;a\nchr2\ta\n", "labels.tsv:2: the label is 'a;a'"),
     "past the end": (
@@ -86,7 +86,7 @@ MALFORMED = {
     ),
     "a line twice": (
         "record\tlabel\nchr1\tyes\nchr2\tno\nchr1\tyes\n",
-        "labels.tsv:4: chr1 was already at line 2, but must have one line. Remove one of the two.",
+        "labels.tsv:4: chr1 was already at line 2, but must have one line. Remove one of them.",
     ),
     "an interval twice": (
         PARTS + "chr1\t0\t4\tyes\nchr1\t0\t4\tno\n",
@@ -94,18 +94,18 @@ MALFORMED = {
     ),
     "a record without label": (
         "record\tlabel\nchr2\tyes\n",
-        "labels.tsv: 1 of 2 records of the FASTA file have no label ('chr1'), but every record "
-        "must have one. Add their lines, or take them out of the FASTA file.",
+        "labels.tsv: no label for 1 of 2 records of the FASTA file ('chr1'), but every record "
+        "must have one. Add their lines, or remove the records from the FASTA file.",
     ),
     "a label without record": (
         "record\tlabel\nchr1\tyes\nplasmid\tno\n",
-        "labels.tsv: 1 of 2 records named here ('plasmid' (line 3)) are not in the FASTA file, "
-        "but all must be. The FASTA file has 'chr1', 'chr2'.",
+        "labels.tsv: the FASTA file lacks 1 of 2 records named here ('plasmid' (line 3)), "
+        "but must have all. It has 'chr1', 'chr2'.",
     ),
     "an interval without record": (
         PARTS + "chr11\t0\t4\tyes\n",
-        "labels.tsv: 1 of 1 records named here ('chr11' (line 2)) are not in the FASTA file, but "
-        "all must be. The FASTA file has 'chr1', 'chr2'. Did you mean 'chr1'?",
+        "labels.tsv: the FASTA file lacks 1 of 1 records named here ('chr11' (line 2)), but "
+        "must have all. It has 'chr1', 'chr2'. Did you mean 'chr1'?",
     ),
 }
 
@@ -144,8 +144,9 @@ def test_many_labels_without_record_are_counted_and_five_shown(tmp_path: Path) -
 
     message = refusal(tmp_path / "labels.tsv", ["chr1", *names], ["chr1"])
 
-    assert "8 of 9 records named here ('contig0' (line 3), 'contig1' (line 4), " in message
-    assert "'contig4' (line 7), ...) are not in the FASTA file" in message
+    assert "the FASTA file lacks 8 of 9 records named here ('contig0' (line 3), " in message
+    assert ", 'contig1' (line 4), 'contig2' (line 5), " in message
+    assert "'contig4' (line 7), ...), but must have all" in message
     assert "contig5" not in message
 
 
@@ -154,7 +155,7 @@ def test_many_records_without_label_are_counted_and_five_shown(tmp_path: Path) -
 
     message = refusal(tmp_path / "labels.tsv", ["chr1"], ["chr1", *records])
 
-    assert "8 of 9 records of the FASTA file have no label ('contig0', " in message
+    assert "no label for 8 of 9 records of the FASTA file ('contig0', " in message
     assert "'contig4', ...), but every record must have one" in message
 
 

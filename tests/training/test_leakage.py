@@ -43,7 +43,7 @@ def test_a_clean_split_is_not_warned_of(tmp_path: Path) -> None:
 
 
 def test_strict_refuses_before_anything_is_written(leaky: Data, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the split leaks, but --strict trains on none that does"):
+    with pytest.raises(DataError, match="the split leaks, but --strict refuses such splits"):
         run(leaky, tmp_path / "run", strict=True)
 
     assert not (tmp_path / "run").exists()

@@ -135,7 +135,7 @@ class TestFromAFileToPredictions:
         message = fail(
             *("evaluate", trained / "run", bad, "--labels", "column", "--out", tmp_path / "out")
         )
-        assert "1 of 2 labels are no numbers ('high' at record 'b')" in message
+        assert "1 of 2 labels cannot be read as numbers ('high' at record 'b')" in message
         assert not (tmp_path / "out").exists()
 
     def test_a_stopped_run_goes_on(self, trained: Path, tmp_path: Path) -> None:
