@@ -59,12 +59,12 @@ class KmerSpec:
             >>> KmerSpec(k=1).frequencies(np.array([0, 0, 3, 1], dtype=np.uint8))  # A/T, C/G
             array([0.75, 0.25])
         """
-        counts: np.ndarray
         if self.orf_codons is None:
-            counts = count_canonical_kmers(codes, self.k)
+            counts: np.ndarray = count_canonical_kmers(codes, self.k)
         else:
             counts = count_words(torch.from_numpy(codes)[None], self.k, self.orf_codons)[0].numpy()
-        return counts / max(1, counts.sum())
+        frequencies: np.ndarray = counts / max(1, counts.sum())
+        return frequencies
 
     def features(self, sequences: Iterable[np.ndarray], *, count: int | None = None) -> np.ndarray:
         """Return ``frequencies`` of many sequences ``(n, f)``; in float32 if there are very many.
