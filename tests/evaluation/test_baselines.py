@@ -219,16 +219,6 @@ def test_counting_in_chunks_changes_nothing(
         np.testing.assert_allclose(result.outputs, expected.outputs, atol=1e-12)
 
 
-def test_a_subset_keeps_the_order_of_its_indices(tmp_path: Path) -> None:
-    eval_set = make_eval_set(tmp_path, [20, 21, 22])
-
-    subset = eval_set.subset(np.array([2, 0]))
-
-    assert [example.name for example in subset.examples] == ["r2", "r0"]
-    assert subset.probabilities.tolist() == eval_set.probabilities[[2, 0]].tolist()
-    assert subset.targets.tolist() == eval_set.targets[[2, 0]].tolist()
-
-
 @pytest.mark.parametrize(
     ("changes", "composition"),
     [
