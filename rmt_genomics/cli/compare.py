@@ -11,10 +11,10 @@ def compare(runs: tuple[Path, ...]) -> None:
     """Put the metrics of several runs side by side.
 
     RUN is the --out folder of train or evaluate. Meant for runs that differ in their seed: a gain
-    that is smaller than the standard deviation between seeds is no gain.
+    smaller than the standard deviation between seeds is no gain.
 
-    Prints a tab-separated table, a row a metric: one column a run, then, if there are several,
-    their mean and standard deviation; below, the differences to the baselines.
+    Prints a tab-separated table with one row per metric and one column per run; for several runs
+    also their mean and standard deviation; then the differences to the baselines.
     """
     from rmt_genomics.evaluation.compare_runs import compare_lines, read_runs
 

@@ -1,4 +1,4 @@
-"""``rmt-genomics evaluate``: how good a model is on labelled DNA."""
+"""``rmt-genomics evaluate``: metrics of a model on labelled DNA."""
 
 from pathlib import Path
 
@@ -35,17 +35,17 @@ def evaluate(
     """Compare a model's predictions with true labels.
 
     MODEL_DIR is the folder of a trained model, or a hub id. FASTA is a file or a folder, of any
-    kind that train reads. If the labels have a split column
-    with test rows, those are judged, else all rows. Beside the model stand its baselines: the most
-    common label of the train rows; a regression on counts of k-mers, from the model's folder or
-    fitted on the train rows; and the same network reading each segment by itself.
+    format that train reads. If the labels have a split column with test rows, those are evaluated,
+    else all rows. The model is compared with baselines: the most common label of the train rows; a
+    regression on k-mer counts, from the model's folder or fitted on the train rows; and the same
+    network on single segments.
 
     Writes metrics.json, predictions.tsv, confusion.tsv, plots (SVG and PNG) and report.html, and
     prints the main metrics as a tab-separated table.
     """
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.evaluation.evaluate import evaluate as evaluate_model
-    from rmt_genomics.evaluation.tables import metric_lines, summary_lines
+    from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
     from rmt_genomics.reports import write_plots, write_report
 
     source = LabelSource(labels, label_pattern)
@@ -55,6 +55,7 @@ def evaluate(
     for line in metric_lines(metrics):
         click.echo(line)
     rows = "the test rows" if metrics["split"] == "test" else "all rows (none is marked as test)"
-    click.echo(f"Judged {rows} of {source}: {metrics['n']} examples. Written to {out}.", err=True)
-    for sentence in summary_lines(metrics):
+    count = "1 example" if metrics["n"] == 1 else f"{metrics['n']} examples"
+    click.echo(f"Evaluated {rows} of {source}: {count}. Results are in {out}.", err=True)
+    for sentence in summary_sentences(metrics):
         click.echo(sentence, err=True)

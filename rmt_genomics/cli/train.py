@@ -129,7 +129,7 @@ def train(  # noqa: PLR0913 (one argument an option)
 def _judge(out: Path, fasta: Path, device: str) -> None:
     """Judge the fresh run, write its report, and print the main metrics."""
     from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.evaluation.tables import metric_lines, summary_lines
+    from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
     from rmt_genomics.reports import write_model_card, write_report
 
     metrics = evaluate_run(out, fasta, device=device)
@@ -137,7 +137,7 @@ def _judge(out: Path, fasta: Path, device: str) -> None:
     write_model_card(out)
     for line in metric_lines(metrics):
         click.echo(line)
-    for sentence in summary_lines(metrics):
+    for sentence in summary_sentences(metrics):
         click.echo(sentence, err=True)
     talk = f"The model is in {out}, a report in {report}."
     click.echo(f"Judged on the {metrics['split']} part. {talk}", err=True)

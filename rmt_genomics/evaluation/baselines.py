@@ -1,6 +1,6 @@
-"""What any model has to beat: the most common answer, k-mer counts, and itself without recurrence.
+"""Baselines of a model: the most common label, k-mer counts, and itself on single segments.
 
-All are judged on the same examples as the model.
+All are evaluated on the same examples as the model.
 
 Dimensions: n examples, c classes.
 """
@@ -16,230 +16,221 @@ from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 from rmt_genomics.model.batching import batches_of_similar_length
-from rmt_genomics.model.kmer_regression import KmerBaseline, Kmers
+from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import one_hot
 
 KS = (4, 6)
-_STRENGTHS = (1.0, 0.01, 0.001)
-_LARGE_STRENGTHS = (0.01,)
-_MOST = 1 << 28  # shares of all train rows together: 1 GB
+_INVERSE_REGULARIZATIONS = (1.0, 0.01, 0.001)
+_OF_LARGE_FITS = (0.01,)
+_LARGE_FIT = 1 << 29  # numbers (examples x k-mers x classes) beyond which a fit takes minutes
+_MAX_FREQUENCIES = 1 << 28  # of all train rows together: 1 GB
 _ROWS_AT_ONCE = 4096
-_LARGE = 1 << 29  # numbers (examples x k-mers x classes) beyond which one fit has to do
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BaselinePredictions:
+    """The predictions of a baseline."""
+
+    key: str
+    """In ``metrics.json``."""
+
+    description: str | None
+    """Its name in sentences; None = it is not compared with the model."""
+
+    outputs: np.ndarray
+    """``(n, c)``, like the probabilities of the model."""
+
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Entries of ``metrics.json`` beside its metrics."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KmerBaselines:
     """The best regression on counts of 4-mers and of 6-mers, and which of the two is better."""
 
-    by_k: dict[int, KmerBaseline]
+    by_k: dict[int, KmerRegression]
     k: int
-    proteins: KmerBaseline | None = None
-    """On what a model with ``protein_k`` reads beside its memory; None for other models."""
+    proteins: KmerRegression | None = None
+    """On the amino acid k-mers that a model with ``protein_k`` reads; None for other models."""
 
     notes: tuple[str, ...] = ()
-    """What a reader must know of how they were fitted."""
+    """Restrictions of the fit, for the notes of ``metrics.json``."""
 
     @property
-    def best(self) -> KmerBaseline:
+    def best(self) -> KmerRegression:
         """The better of the two."""
         return self.by_k[self.k]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BaselinePredictions:
-    """The answers of a baseline."""
+def baseline_predictions(
+    eval_set: EvaluationSet, train_targets: np.ndarray | None, kmers: KmerBaselines | None
+) -> list[BaselinePredictions]:
+    """Return the predictions of all baselines, in the order they are shown.
 
-    name: str
-    """Its key in ``metrics.json``."""
+    Args:
+        eval_set: The examples to predict.
+        train_targets: Targets of the train rows; None = unknown.
+        kmers: Fitted on the train rows; None = there are none.
+    """
+    is_regression = eval_set.task == "regression"
+    baselines = []
+    if train_targets is not None and len(train_targets):
+        key, description = (
+            ("mean", "the mean of the train rows")
+            if is_regression
+            else ("majority", "the most common label")
+        )
+        outputs = constant_predictions(train_targets, eval_set)
+        baselines.append(BaselinePredictions(key, description, outputs))
+    if kmers is not None:
+        kind = "ridge" if is_regression else "logistic"
+        by_k = {k: _predict([fitted], eval_set)[0] for k, fitted in kmers.by_k.items()}
+        description = _description(kmers.best.kmers)
+        baselines.append(
+            BaselinePredictions(f"kmer_{kind}", description, by_k[kmers.k], {"k": kmers.k})
+        )
+        if len(by_k) > 1:
+            baselines += [
+                BaselinePredictions(f"kmer{k}_{kind}", None, outputs, {"k": k})
+                for k, outputs in by_k.items()
+            ]
+        if kmers.proteins is not None:
+            (outputs,), spec = _predict([kmers.proteins], eval_set), kmers.proteins.kmers
+            baselines.append(
+                BaselinePredictions(f"protein_{kind}", _description(spec), outputs, {"k": spec.k})
+            )
+    averages = segment_by_segment(eval_set)
+    description = "the same network on single segments"
+    composition = eval_set.model.config.beside_memory
+    if composition:
+        description += f" (with {composition} of the whole sequence)"
+    baselines.append(BaselinePredictions("chunk_average", description, averages.with_whole))
+    window_bp = segment_bp(eval_set.model)
+    if composition and eval_set.lengths.max() > window_bp:
+        description = f"the same network averaged over windows of {window_bp:,} bp"
+        baselines.append(
+            BaselinePredictions(
+                "window_average", description, averages.alone, {"window_bp": window_bp}
+            )
+        )
+    return baselines
 
-    words: str | None
-    """What it is called in sentences; None = it is not compared with the model."""
 
-    outputs: np.ndarray
-    """``(n, c)``, as the probabilities of the model."""
+def constant_predictions(targets: np.ndarray, eval_set: EvaluationSet) -> np.ndarray:
+    """Return the class frequencies among ``targets`` as prediction for every example.
 
-    more: dict[str, Any] = field(default_factory=dict)
-    """What stands in ``metrics.json`` beside its metrics."""
+    So the most common label is predicted everywhere; for regression the mean.
+    """
+    if eval_set.task == "regression":
+        row = np.array([np.mean(targets)])
+    else:
+        row = one_hot(targets, len(eval_set.classes)).mean(axis=0)
+    return np.tile(row, (len(eval_set.examples), 1))
 
 
-def fit_kmers(
+def segment_by_segment(eval_set: EvaluationSet) -> Averages:
+    """Return ``average_of_segments`` of each example.
+
+    An example of one segment has the model's own prediction, which is not computed again.
+    """
+    indices = np.flatnonzero(eval_set.lengths > segment_bp(eval_set.model))
+    rows = Averages(eval_set.probabilities.copy(), eval_set.probabilities.copy())
+    for batch in batches_of_similar_length(eval_set.lengths[indices].tolist()):
+        chosen = indices[batch]
+        codes = [eval_set.store.codes(eval_set.examples[index].interval) for index in chosen]
+        averages = average_of_segments(eval_set.model, codes)
+        rows.with_whole[chosen], rows.alone[chosen] = averages
+    return rows
+
+
+def fit_kmer_baselines(
     store: EncodedStore,
     train: Sequence[Example],
     targets: np.ndarray,
-    chosen_on: EvaluationSet,
+    validation: EvaluationSet,
 ) -> KmerBaselines:
-    """Fit on the train rows; choose k, and how freely to fit, on other examples.
+    """Fit on the train rows; choose k and regularization on the validation part.
 
     Args:
         store: The sequences of the train rows.
-        train: At least one.
+        train: At least one example.
         targets: Of the train rows.
-        chosen_on: The validation part.
+        validation: The examples that decide.
 
     Raises:
-        DataError: If there are not two classes to tell apart.
+        DataError: If there are fewer than two classes.
     """
-    of_bases, config = [Kmers(k) for k in KS], chosen_on.model.config
-    of_proteins = [Kmers(config.protein_k, config.orf_codons)] if config.protein_k else []
-    found, scores, notes = {}, {}, []
+    config = validation.model.config
+    of_bases = [KmerSpec(k) for k in KS]
+    of_proteins = [KmerSpec(config.protein_k, config.orf_codons)] if config.protein_k else []
+    fitted, scores, notes = {}, {}, []
     for kmers in of_bases + of_proteins:
-        places = _affordable(len(train), kmers)
-        if len(places) < len(train):
+        rows = np.arange(len(train))
+        affordable = _MAX_FREQUENCIES // kmers.num_features
+        if len(train) > affordable:
+            rows = np.sort(np.random.default_rng(0).permutation(len(train))[:affordable])
             notes.append(
-                f"{_words(kmers).capitalize()} was fitted on {len(places):,} of {len(train):,} "
-                "train rows, drawn at random (seed 0): more would not fit into memory."
+                f"{_description(kmers).capitalize()} was fitted on {len(rows):,} of "
+                f"{len(train):,} train rows, drawn at random (seed 0): more would not fit into "
+                "memory."
             )
-        rows = [train[place] for place in places]
-        found[kmers], scores[kmers] = _fit_best(store, rows, targets[places], chosen_on, kmers)
+        features = _features(store, [train[row] for row in rows.tolist()], kmers)
+        fitted[kmers], scores[kmers] = _fit_best(features, targets[rows], validation, kmers)
     best = max(of_bases, key=lambda kmers: scores[kmers])
     return KmerBaselines(
-        by_k={kmers.k: found[kmers] for kmers in of_bases},
+        by_k={kmers.k: fitted[kmers] for kmers in of_bases},
         k=best.k,
-        proteins=found[of_proteins[0]] if of_proteins else None,
+        proteins=fitted[of_proteins[0]] if of_proteins else None,
         notes=tuple(notes),
     )
 
 
 def _fit_best(
-    store: EncodedStore,
-    train: Sequence[Example],
-    targets: np.ndarray,
-    chosen_on: EvaluationSet,
-    kmers: Kmers,
-) -> tuple[KmerBaseline, tuple[float, float]]:
-    """Return the regression of the strength that is best on other examples, and its rating."""
-    shares = _shares(store, train, kmers)
+    features: np.ndarray, targets: np.ndarray, validation: EvaluationSet, kmers: KmerSpec
+) -> tuple[KmerRegression, tuple[float, float]]:
+    """Return the regression with the regularization that validates best, and its score."""
+    num_columns = 1 if validation.task == "binary" else len(validation.classes)
+    is_large = features.size * num_columns > _LARGE_FIT
     fitted = [
-        KmerBaseline.fit_shares(
-            shares, targets, chosen_on.classes, chosen_on.task, kmers=kmers, strength=strength
+        KmerRegression.fit(
+            features,
+            targets,
+            validation.classes,
+            validation.task,
+            kmers=kmers,
+            inverse_regularization=inverse_regularization,
         )
-        for strength in _strengths(shares, chosen_on)
+        for inverse_regularization in (_OF_LARGE_FITS if is_large else _INVERSE_REGULARIZATIONS)
     ]
-    rated = [_rating(chosen_on, outputs) for outputs in _answers(fitted, chosen_on)]
-    best = max(rated)
-    return fitted[rated.index(best)], best
+    scores = [_score(validation, outputs) for outputs in _predict(fitted, validation)]
+    best = max(scores)
+    return fitted[scores.index(best)], best
 
 
-def _words(kmers: Kmers) -> str:
-    """Return what a baseline is called in sentences."""
-    of_bases = kmers.orf_codons is None
-    return f"the {kmers.k}-mer baseline" if of_bases else f"the protein {kmers.k}-mer baseline"
-
-
-def _affordable(count: int, kmers: Kmers) -> np.ndarray:
-    """Return the places of as many train rows as memory should hold the counts of."""
-    most = _MOST // kmers.counted
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).permutation(count)[:most])
-
-
-def _shares(store: EncodedStore, examples: Sequence[Example], kmers: Kmers) -> np.ndarray:
-    sequences = (store.codes(example.interval) for example in examples)
-    return kmers.shares(sequences, count=len(examples))
-
-
-def _answers(fitted: Sequence[KmerBaseline], judged: EvaluationSet) -> list[np.ndarray]:
-    """Return the answers ``(n, c)`` of regressions on the same k-mers, counted once."""
-    parts: list[list[np.ndarray]] = [[] for _ in fitted]
-    for start in range(0, len(judged.examples), _ROWS_AT_ONCE):
-        examples = judged.examples[start : start + _ROWS_AT_ONCE]
-        shares = _shares(judged.store, examples, fitted[0].kmers)
-        for part, baseline in zip(parts, fitted, strict=True):
-            part.append(baseline.predict_shares(shares))
-    return [np.concatenate(part) for part in parts]
-
-
-def _strengths(shares: np.ndarray, judged: EvaluationSet) -> tuple[float, ...]:
-    """Say which strengths are tried: few where a fit takes minutes."""
-    columns = 1 if judged.task == "binary" else len(judged.classes)
-    return _LARGE_STRENGTHS if shares.size * columns > _LARGE else _STRENGTHS
-
-
-def _rating(judged: EvaluationSet, outputs: np.ndarray) -> tuple[float, float]:
-    """Return what is compared, and what decides if it is equal; minus infinity if undefined."""
-    metrics = judged.metrics(outputs)
-    names = ("r2", "pearson") if judged.task == "regression" else ("mcc", "auroc")
-    first, second = (-np.inf if metrics[name] is None else metrics[name] for name in names)
+def _score(eval_set: EvaluationSet, outputs: np.ndarray) -> tuple[float, float]:
+    """Return the metric that decides and the one that breaks ties; -inf if not defined."""
+    metrics = eval_set.metrics(outputs)
+    keys = ("r2", "pearson") if eval_set.task == "regression" else ("mcc", "auroc")
+    first, second = (-np.inf if metrics[key] is None else metrics[key] for key in keys)
     return first, second
 
 
-def most_common(targets: np.ndarray, judged: EvaluationSet) -> np.ndarray:
-    """Return the same answer for each judged example: the share of each class among ``targets``.
-
-    The most common label is then called everywhere; for regression the mean.
-    """
-    if judged.task == "regression":
-        answer = np.array([np.mean(targets)])
-    else:
-        answer = one_hot(targets, len(judged.classes)).mean(axis=0)
-    return np.tile(answer, (len(judged.examples), 1))
-
-
-def segment_by_segment(judged: EvaluationSet) -> Averages:
-    """Return ``average_of_segments`` of each example.
-
-    An example of one segment has the model's own answer, which is not computed again.
-    """
-    lengths = judged.lengths
-    places = np.flatnonzero(lengths > segment_bp(judged.model))
-    rows = Averages(judged.probabilities.copy(), judged.probabilities.copy())
-    for batch in batches_of_similar_length(lengths[places].tolist()):
-        chosen = places[batch]
-        codes = [judged.store.codes(judged.examples[place].interval) for place in chosen]
-        found = average_of_segments(judged.model, codes)
-        rows.beside_whole[chosen], rows.alone[chosen] = found
-    return rows
+def _predict(fitted: Sequence[KmerRegression], eval_set: EvaluationSet) -> list[np.ndarray]:
+    """Return the predictions ``(n, c)`` of regressions on the same k-mers, counted once."""
+    parts: list[list[np.ndarray]] = [[] for _ in fitted]
+    for start in range(0, len(eval_set.examples), _ROWS_AT_ONCE):
+        examples = eval_set.examples[start : start + _ROWS_AT_ONCE]
+        features = _features(eval_set.store, examples, fitted[0].kmers)
+        for part, regression in zip(parts, fitted, strict=True):
+            part.append(regression.predict_proba(features))
+    return [np.concatenate(part) for part in parts]
 
 
-def baseline_predictions(
-    judged: EvaluationSet, train_targets: np.ndarray | None, kmers: KmerBaselines | None
-) -> list[BaselinePredictions]:
-    """Return all baselines that there are, in the order they are shown.
-
-    Args:
-        judged: The examples to answer for.
-        train_targets: Of the train rows; None = not known.
-        kmers: Fitted on the train rows; None = there are none.
-    """
-    found = []
-    if train_targets is not None and len(train_targets):
-        name, words = _CONSTANT[judged.task == "regression"]
-        found.append(BaselinePredictions(name, words, most_common(train_targets, judged)))
-    if kmers is not None:
-        found += _kmer_rivals(judged, kmers)
-    words, averages = "the same network reading each segment by itself", segment_by_segment(judged)
-    if beside := judged.model.config.beside_memory:
-        words += f" (beside {beside} of the whole)"
-    found.append(BaselinePredictions("chunk_average", words, averages.beside_whole))
-    bp = segment_bp(judged.model)
-    if beside and judged.lengths.max() > bp:
-        words = f"the mean of the same network on windows of {bp:,} bp"
-        found.append(
-            BaselinePredictions("window_average", words, averages.alone, {"window_bp": bp})
-        )
-    return found
+def _features(store: EncodedStore, examples: Sequence[Example], kmers: KmerSpec) -> np.ndarray:
+    sequences = (store.codes(example.interval) for example in examples)
+    return kmers.features(sequences, count=len(examples))
 
 
-_CONSTANT = (
-    ("majority", "the most common label"),
-    ("mean", "the mean of the train rows"),
-)
-
-
-def _kmer_rivals(judged: EvaluationSet, kmers: KmerBaselines) -> list[BaselinePredictions]:
-    """Return the better k-mer baseline, then each, which has no words, then that on proteins."""
-    kind = "ridge" if judged.task == "regression" else "logistic"
-    outputs = {k: _answers([baseline], judged)[0] for k, baseline in kmers.by_k.items()}
-    words = _words(kmers.best.kmers)
-    found = [BaselinePredictions(f"kmer_{kind}", words, outputs[kmers.k], {"k": kmers.k})]
-    if len(outputs) > 1:
-        found += [
-            BaselinePredictions(f"kmer{k}_{kind}", None, outputs[k], {"k": k}) for k in outputs
-        ]
-    if kmers.proteins is not None:
-        (answers,), counted = _answers([kmers.proteins], judged), kmers.proteins.kmers
-        found.append(
-            BaselinePredictions(f"protein_{kind}", _words(counted), answers, {"k": counted.k})
-        )
-    return found
+def _description(kmers: KmerSpec) -> str:
+    kind = "" if kmers.orf_codons is None else "protein "
+    return f"the {kind}{kmers.k}-mer baseline"

@@ -1,6 +1,6 @@
-"""Several runs side by side: how far figures move when nothing but the seed does.
+"""Several runs side by side: how much metrics vary when only the seed differs.
 
-One run is one draw. A gain smaller than the spread between seeds is no gain.
+A gain smaller than the standard deviation between seeds is no gain.
 """
 
 import json
@@ -11,10 +11,52 @@ from pathlib import Path
 from typing import Any
 
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
-from rmt_genomics.evaluation.tables import metric_names
+from rmt_genomics.evaluation.tables import format_metric
+from rmt_genomics.model.metrics import metric_keys
 
 FILE_NAME = "metrics.json"
-_NEEDED = ("n", "classes", "task", "split")
+_REQUIRED = ("n", "classes", "task", "split")
+
+
+def read_runs(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Read the ``metrics.json`` of runs or evaluations, by their path.
+
+    Warns if they were evaluated on other examples than the first: another number or another part.
+
+    Raises:
+        DataError: If a file is missing or is not a ``metrics.json``, is named twice, or has other
+            classes than the first.
+    """
+    runs: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        if str(path) in runs:
+            raise DataError(f"{path}: is named twice, but a run counts once. Leave one out.")
+        runs[str(path)] = metrics = _read(path)
+        _check_comparable(paths[0], runs[str(paths[0])], path, metrics)
+    return runs
+
+
+def compare_lines(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a table: one row per metric, one column per run, then mean and sd of several runs.
+
+    Below the metrics are the differences to the baselines that all runs have.
+
+    Args:
+        runs: The contents of ``metrics.json`` by the name of the run.
+    """
+    contents = list(runs.values())
+    first = contents[0]
+    rows = {key: [run[key] for run in contents] for key in metric_keys(first["task"])}
+    for baseline, compared in first.get("differences", {}).items():
+        if all(baseline in run.get("differences", {}) for run in contents):
+            name = f"{compared['metric']} minus {baseline}"
+            rows[name] = [run["differences"][baseline]["difference"] for run in contents]
+    has_summary = len(runs) > 1
+    yield "\t".join(["metric", *runs, *(["mean", "sd"] if has_summary else [])])
+    for name, values in rows.items():
+        summary = _mean_and_sd([value for value in values if value is not None])
+        cells = [*values, summary["mean"], summary["sd"]] if has_summary else values
+        yield "\t".join([name, *map(format_metric, cells)])
 
 
 def summarise(metrics_of_runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -33,8 +75,8 @@ def summarise(metrics_of_runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[st
     if not metrics_of_runs:
         raise DataError("there is no run to summarise, but at least 1 must be.")
     return {
-        name: _mean_and_sd([each[name] for each in metrics_of_runs if each.get(name) is not None])
-        for name in metric_names(dict(metrics_of_runs[0]))
+        key: _mean_and_sd([run[key] for run in metrics_of_runs if run.get(key) is not None])
+        for key in metric_keys(metrics_of_runs[0].get("task"))
     }
 
 
@@ -46,48 +88,6 @@ def _mean_and_sd(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def compare_lines(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a table: a row a metric, a column a run, then mean and sd if there are several.
-
-    Below the metrics stand the differences to the baselines, where the runs have them.
-
-    Args:
-        runs: The contents of ``metrics.json`` by the name of the run.
-    """
-    several = len(runs) > 1
-    yield "\t".join(["metric", *runs, *(["mean", "sd"] if several else [])])
-    contents = list(runs.values())
-    rows = {name: [each[name] for each in contents] for name in metric_names(dict(contents[0]))}
-    for baseline in contents[0].get("differences", {}):
-        if all(baseline in each.get("differences", {}) for each in contents):
-            found = [each["differences"][baseline] for each in contents]
-            rows[f"{found[0]['metric']} minus {baseline}"] = [each["difference"] for each in found]
-    for name, values in rows.items():
-        numbers = values
-        if several:
-            summary = _mean_and_sd([value for value in values if value is not None])
-            numbers = [*values, summary["mean"], summary["sd"]]
-        yield "\t".join([name, *("" if each is None else f"{each:.4f}" for each in numbers)])
-
-
-def read_runs(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """Read the ``metrics.json`` of runs or evaluations, by the path that was given.
-
-    Warns if they were not judged on as many examples of the same part.
-
-    Raises:
-        DataError: If one is missing or is none, is named twice, or has other classes than the
-            first.
-    """
-    runs: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        if str(path) in runs:
-            raise DataError(f"{path}: is named twice, but a run counts once. Leave one out.")
-        runs[str(path)] = _read(path)
-        _check_alike(paths[0], runs[str(paths[0])], path, runs[str(path)])
-    return runs
-
-
 def _read(path: Path) -> dict[str, Any]:
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
@@ -96,29 +96,31 @@ def _read(path: Path) -> dict[str, Any]:
             "--out folder of rmt-genomics train or evaluate."
         )
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if lacking := [name for name in _NEEDED if name not in found]:
+        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if lacking := [name for name in _REQUIRED if name not in metrics]:
             raise ValueError(f"it lacks {', '.join(lacking)}")
     except (ValueError, TypeError) as error:
         raise DataError(
-            f"{file}: is no metrics.json of this program ({error}), but must be one. "
-            "Judge the model again with rmt-genomics evaluate."
+            f"{file}: is not a metrics.json of this program ({error}), but must be one. "
+            "Evaluate the model again with rmt-genomics evaluate."
         ) from error
-    return found
+    return metrics
 
 
-def _check_alike(first: Path, expected: dict[str, Any], path: Path, found: dict[str, Any]) -> None:
-    """Raise DataError if two runs cannot be compared; warn if they should rather not be."""
-    if (found["task"], found["classes"]) != (expected["task"], expected["classes"]):
+def _check_comparable(
+    first: Path, expected: dict[str, Any], path: Path, metrics: dict[str, Any]
+) -> None:
+    """Raise DataError if two runs cannot be compared; warn if their examples differ."""
+    if (metrics["task"], metrics["classes"]) != (expected["task"], expected["classes"]):
         raise DataError(
-            f"{path}: has the classes {', '.join(found['classes'])} ({found['task']}), but "
+            f"{path}: has the classes {', '.join(metrics['classes'])} ({metrics['task']}), but "
             f"{first} has {', '.join(expected['classes'])} ({expected['task']}), and only runs of "
             "one task can be compared."
         )
-    if (found["split"], found["n"]) != (expected["split"], expected["n"]):
+    if (metrics["split"], metrics["n"]) != (expected["split"], expected["n"]):
         warnings.warn(
-            f"{path}: was judged on {found['n']} examples ({found['split']}), but {first} on "
-            f"{expected['n']} ({expected['split']}), so a difference may be one of examples.",
+            f"{path}: was evaluated on {metrics['n']} examples ({metrics['split']}), but {first} "
+            f"on {expected['n']} ({expected['split']}), so a difference may be one of examples.",
             RMTGenomicsWarning,
             stacklevel=3,
         )

@@ -1,8 +1,8 @@
-"""Does context matter? How good a model is when it sees less, and when it may not remember.
+"""Does context matter? The model on the first base pairs only, and with memory reset.
 
-Two questions to the same examples: what if only their first base pairs were there, and what if
-the memory were emptied before each segment. Of a large set, some examples are drawn, so that this
-costs no more than a fixed number of base pairs.
+The same examples are evaluated again with only their first base pairs visible, and with the memory
+reset before each segment. Of a large set some examples are drawn, so that this costs at most a
+fixed number of base pairs.
 
 Dimensions: n examples, c classes.
 """
@@ -19,27 +19,145 @@ from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length, pad
 from rmt_genomics.model.bidirectional_encoder import BothStrands
+from rmt_genomics.model.metrics import metric_name
 from rmt_genomics.rmt.runtime import evaluating
 
-
-class _Piece(NamedTuple):
-    """A stretch of one sequence that is one segment; ``own_bp`` of it are in no later piece."""
-
-    owner: int
-    codes: np.ndarray
-    own_bp: int
+MAX_BP = 16_000_000
+_SHORTEST_BP, _FACTOR = 1024, 4
+_MIN_EXAMPLES = 10  # metrics of fewer drawn examples would be uninformative
+_RESET = "the same model with memory reset before each segment"
 
 
-class Averages(NamedTuple):
-    """Answers ``(n, c)`` float64, as of ``predict_codes``; alike if nothing is beside the memory.
+@dataclass(frozen=True, slots=True)
+class ContextAblation:
+    """Results of the ablation, and notes on how they were obtained."""
 
-    Attributes:
-        beside_whole: What stands beside the memory is that of the whole sequence.
-        alone: It is that of the segment.
+    results: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
+
+
+def ablate_context(
+    eval_set: EvaluationSet, *, max_bp: int = MAX_BP, seed: int = 0
+) -> ContextAblation:
+    """Evaluate the model on shortened examples, and with memory reset before each segment.
+
+    Args:
+        eval_set: Examples with the predictions of the unchanged model.
+        max_bp: Base pairs that may be read for this.
+        seed: Of the draw, if not all examples can be read again.
+
+    Returns:
+        ``results`` is the entry ``context`` of ``metrics.json``; None if nothing is longer than a
+        segment and 1,024 bp, or too little could be read.
     """
+    one_segment = segment_bp(eval_set.model)
+    longest, count = int(eval_set.lengths.max()), len(eval_set.examples)
+    levels = visible_lengths(longest)
+    if longest <= one_segment and not levels:
+        note = f"No example is longer than one segment ({one_segment:,} bp): memory has no effect."
+        return ContextAblation(None, (note,))
+    indices = _affordable(eval_set.lengths, levels, one_segment, max_bp, seed)
+    if len(indices) < min(_MIN_EXAMPLES, count):
+        note = (
+            f"The effect of context was not measured: {_MIN_EXAMPLES} examples of this length "
+            f"exceed the limit of {max_bp:,} bp."
+        )
+        return ContextAblation(None, (note,))
+    notes: tuple[str, ...] = ()
+    if len(indices) < count:
+        notes = (
+            f"The effect of context was measured on {len(indices)} of the {count} examples, drawn "
+            f"at random (seed {seed}), to read at most {max_bp:,} bp.",
+        )
+    return ContextAblation(_results(eval_set.subset(indices), levels, one_segment), notes)
 
-    beside_whole: np.ndarray
-    alone: np.ndarray
+
+def visible_lengths(longest: int) -> list[int]:
+    """Return 1,024 bp, four times that and so on, below the length of the longest example."""
+    lengths = []
+    length = _SHORTEST_BP
+    while length < longest:
+        lengths.append(length)
+        length *= _FACTOR
+    return lengths
+
+
+def _affordable(
+    lengths: np.ndarray, levels: Sequence[int], one_segment: int, max_bp: int, seed: int
+) -> np.ndarray:
+    """Return the sorted indices of as many examples as can be read again within ``max_bp``."""
+    costs = np.where(lengths > one_segment, lengths, 0)
+    for level in levels:
+        costs = costs + np.where(lengths > level, level, 0)
+    if costs.sum() <= max_bp:
+        return np.arange(len(lengths))
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    count = int(np.searchsorted(np.cumsum(costs[order]), max_bp, side="right"))
+    return np.sort(order[:count])
+
+
+def _results(eval_set: EvaluationSet, levels: Sequence[int], one_segment: int) -> dict[str, Any]:
+    """Evaluate at each visible length, then on whole sequences, then with memory reset."""
+    visible = []
+    for level in levels:
+        is_longer = eval_set.lengths > level
+        outputs = _outputs(eval_set.model, eval_set, is_longer, level)
+        fraction = float(is_longer.mean())
+        visible.append(
+            {"bp": level, "share_shortened": fraction, **eval_set.scalar_metrics(outputs)}
+        )
+    visible.append({"bp": None, "share_shortened": 0.0, **eval_set.scalar_metrics()})
+    without_memory = _outputs(
+        with_memory_reset(eval_set.model), eval_set, eval_set.lengths > one_segment, None
+    )
+    results = {
+        "metric": eval_set.truth.metric,
+        "visible": visible,
+        "memory_reset": eval_set.scalar_metrics(without_memory),
+    }
+    compared = difference(eval_set.truth, eval_set.probabilities, without_memory, name=_RESET)
+    if compared is not None:
+        results["difference"] = compared
+    return {**results, "sentence": _sentence(results, eval_set.model.config)}
+
+
+def _outputs(
+    model: RMTClassifier, eval_set: EvaluationSet, is_changed: np.ndarray, level: int | None
+) -> np.ndarray:
+    """Return predictions ``(n, c)`` for the first ``level`` bp, computed only where they change."""
+    indices = np.flatnonzero(is_changed)
+    rows = eval_set.probabilities.copy()
+    visible = np.minimum(eval_set.lengths[indices], level or eval_set.lengths.max())
+    for batch in batches_of_similar_length(visible.tolist()):
+        chosen = indices[batch]
+        codes = [eval_set.store.codes(eval_set.examples[index].interval) for index in chosen]
+        rows[chosen] = model.predict_codes([sequence[:level] for sequence in codes])
+    return rows
+
+
+def _sentence(results: dict[str, Any], config: ClassifierConfig) -> str:
+    metric = results["metric"]
+    name = metric_name(metric)
+    *shorter, whole = results["visible"]
+    if whole[metric] is None:
+        return f"{name} is not defined on these examples, so the effect of context is unknown."
+    sentences = []
+    if shorter:
+        sentences.append(
+            f"On the first {shorter[0]['bp']:,} bp alone {name} is {shorter[0][metric]:.2f}, on "
+            f"whole sequences {whole[metric]:.2f}."
+        )
+    if "difference" in results:
+        sentences.append(results["difference"]["sentence"])
+    segments = "the last segment of each strand" if config.pooling == "last" else "every segment"
+    if config.beside_memory:
+        sentences.append(
+            f"(With memory reset, the model uses {segments}, and {config.beside_memory} of the "
+            "whole sequence.)"
+        )
+    elif config.pooling == "last":
+        sentences.append(f"(With memory reset, the model uses {segments} only.)")
+    return " ".join(sentences)
 
 
 def segment_bp(model: RMTClassifier) -> int:
@@ -47,25 +165,47 @@ def segment_bp(model: RMTClassifier) -> int:
     return model.config.rmt().tokens_a_segment * model.config.stride
 
 
-def forgetful(model: RMTClassifier) -> RMTClassifier:
-    """Return the same network, sharing its weights, with the memory emptied before each segment.
+def with_memory_reset(model: RMTClassifier) -> RMTClassifier:
+    """Return the same network, sharing its weights, with memory reset before each segment.
 
-    With ``last`` pooling only the last segment of each strand, one at either end, is then heard.
+    With ``last`` pooling only the last segment of each strand, one at either end, is then used.
     """
     config = model.config
     without_memory = replace(config.rmt(), memory_reset="segment")
-    with torch.device("meta"):  # no first weights are drawn: they are shared below
+    with torch.device("meta"):  # no initial weights are drawn: they are shared below
         twin = RMTClassifier(config)
         twin.encoder = BothStrands(config.tokenizer, without_memory, config.pooling)
     twin.load_state_dict(model.state_dict(), assign=True)
     return twin.train(model.training)
 
 
+class Averages(NamedTuple):
+    """Predictions ``(n, c)`` float64 from mean logits of single segments.
+
+    The two are equal if the model reads no composition beside its memory.
+
+    Attributes:
+        with_whole: With the composition of the whole sequence.
+        alone: With the composition of the segment.
+    """
+
+    with_whole: np.ndarray
+    alone: np.ndarray
+
+
+class _Piece(NamedTuple):
+    """One segment cut from a sequence; ``own_bp`` of it are in no later piece."""
+
+    owner: int
+    codes: np.ndarray
+    own_bp: int
+
+
 def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -> Averages:
-    """Return what the mean of the logits of single segments says.
+    """Return the predictions from the mean of the logits of single segments.
 
     Each segment is read on both strands as if it were the whole sequence, so that nothing passes
-    from one to another; it counts by the base pairs it adds. All segments of a batch are read
+    from one to another; it is weighted by the base pairs it adds. All segments of a batch are read
     together, since they are independent.
 
     Args:
@@ -76,13 +216,13 @@ def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -
     weights = np.array([piece.own_bp for piece in pieces], dtype=float)[:, None]
     owners = np.array([piece.owner for piece in pieces])
     length = np.bincount(owners, weights[:, 0], minlength=len(sequences))
-    answers = []
+    averages = []
     with evaluating(model), torch.inference_mode():
         for logits in _logits_of(model, [piece.codes for piece in pieces], sequences, owners):
             total = np.zeros((len(sequences), logits.shape[1]))
             np.add.at(total, owners, weights * logits)
-            answers.append(np.asarray(model.answers(torch.from_numpy(total / length[:, None]))))
-    return Averages(*answers)
+            averages.append(np.asarray(model.answers(torch.from_numpy(total / length[:, None]))))
+    return Averages(*averages)
 
 
 def _cut(model: RMTClassifier, owner: int, codes: np.ndarray) -> Iterator[_Piece]:
@@ -100,154 +240,15 @@ def _logits_of(
     sequences: Sequence[np.ndarray],
     owners: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logits of many short pieces ``(n, c)``: beside what their owners have, and what
-    they have themselves."""
+    """Return the logits of many short pieces ``(n, c)``, as in ``Averages``."""
     of_owners = [model.shared_features(torch.from_numpy(codes)[None]) for codes in sequences]
     rows = np.empty((2, len(pieces), len(model.classes_)))
     for batch in batches_of_similar_length([len(each) for each in pieces]):
-        codes = [pieces[place] for place in batch]
+        codes = [pieces[index] for index in batch]
         strands = model.encode_codes(codes, shared=False)
-        whole = torch.cat([of_owners[owners[place]] for place in batch])
+        whole = torch.cat([of_owners[owners[index]] for index in batch])
         own = model.shared_features(pad(codes)[0]) if whole.shape[1] else whole
         for which, beside in enumerate((whole, own)):
             logits = model.head(torch.cat([strands, beside], dim=-1))
             rows[which, batch] = logits.cpu().double().numpy()
     return rows[0], rows[1]
-
-
-MOST_BP = 16_000_000
-_FIRST, _FACTOR = 1024, 4
-_FEWEST = 10  # examples, below which figures of a drawn part would say nothing
-_WORDS = "itself with the memory emptied before each segment"
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What was found, and what a reader must know of it."""
-
-    found: dict[str, Any] | None
-    notes: tuple[str, ...] = ()
-
-
-def visible_lengths(longest: int) -> list[int]:
-    """Return 1,024 bp, four times that and so on, below the length of the longest example."""
-    lengths = []
-    length = _FIRST
-    while length < longest:
-        lengths.append(length)
-        length *= _FACTOR
-    return lengths
-
-
-def context_of(judged: EvaluationSet, *, most_bp: int = MOST_BP, seed: int = 0) -> Context:
-    """Judge the model on shortened examples, and without memory.
-
-    Args:
-        judged: Examples with the answers of the whole model.
-        most_bp: Base pairs that may be read for this.
-        seed: Of the draw, if not all examples can be read again.
-
-    Returns:
-        ``found`` is the part ``context`` of ``metrics.json``; None if nothing is longer than a
-        segment and 1,024 bp, or too little could be read.
-    """
-    one_segment = segment_bp(judged.model)
-    longest = int(judged.lengths.max())
-    levels = visible_lengths(longest)
-    if longest <= one_segment and not levels:
-        note = f"No example is longer than one segment ({one_segment:,} bp): memory has no part."
-        return Context(None, (note,))
-    places = _affordable(judged.lengths, levels, one_segment, most_bp, seed)
-    if len(places) < min(_FEWEST, len(judged.examples)):
-        note = (
-            f"What context is worth was not measured: {_FEWEST} examples of this length are more "
-            f"than the {most_bp:,} bp that are read for it."
-        )
-        return Context(None, (note,))
-    notes: tuple[str, ...] = ()
-    if len(places) < len(judged.examples):
-        notes = (
-            f"What context is worth was measured on {len(places)} of the {len(judged.examples)} "
-            f"examples, drawn at random (seed {seed}), so as to read at most {most_bp:,} bp.",
-        )
-    return Context(_measured(judged.some(places), levels, one_segment), notes)
-
-
-def _affordable(
-    lengths: np.ndarray, levels: Sequence[int], one_segment: int, most_bp: int, seed: int
-) -> np.ndarray:
-    """Return the places of as many examples as may be read again, in their order."""
-    costs = np.where(lengths > one_segment, lengths, 0)
-    for level in levels:
-        costs = costs + np.where(lengths > level, level, 0)
-    if costs.sum() <= most_bp:
-        return np.arange(len(lengths))
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    count = int(np.searchsorted(np.cumsum(costs[order]), most_bp, side="right"))
-    return np.sort(order[:count])
-
-
-def _measured(judged: EvaluationSet, levels: Sequence[int], one_segment: int) -> dict[str, Any]:
-    """Judge at each visible length, then everything, then everything without memory."""
-    metric = judged.truth.metric
-    visible = [_visible(judged, level) for level in levels]
-    visible.append({"bp": None, "share_shortened": 0.0, **judged.brief()})
-    twin = forgetful(judged.model)
-    without = _outputs(twin, judged, judged.lengths > one_segment, None)
-    found = {
-        "metric": metric,
-        "visible": visible,
-        "memory_reset": judged.brief(without),
-    }
-    compared = difference(judged.truth, judged.probabilities, without, name=_WORDS)
-    if compared is not None:
-        found["difference"] = compared
-    return {**found, "sentence": _sentence(found, judged.model.config)}
-
-
-def _visible(judged: EvaluationSet, level: int) -> dict[str, Any]:
-    """Judge when only the first ``level`` bp of each example are seen."""
-    is_longer = judged.lengths > level
-    outputs = _outputs(judged.model, judged, is_longer, level)
-    return {
-        "bp": level,
-        "share_shortened": float(is_longer.mean()),
-        **judged.brief(outputs),
-    }
-
-
-def _outputs(
-    model: RMTClassifier, judged: EvaluationSet, is_changed: np.ndarray, level: int | None
-) -> np.ndarray:
-    """Return the answers ``(n, c)`` to the first bp; what has not changed is not computed."""
-    places = np.flatnonzero(is_changed)
-    rows = judged.probabilities.copy()
-    seen = np.minimum(judged.lengths[places], level or judged.lengths.max())
-    for batch in batches_of_similar_length(seen.tolist()):
-        chosen = places[batch]
-        codes = [judged.store.codes(judged.examples[place].interval) for place in chosen]
-        rows[chosen] = model.predict_codes([each[:level] for each in codes])
-    return rows
-
-
-def _sentence(found: dict[str, Any], config: ClassifierConfig) -> str:
-    """Say what was found."""
-    metric = found["metric"]
-    name = metric.upper()
-    *shorter, whole = found["visible"]
-    if whole[metric] is None:
-        return f"{name} is not defined on these examples, so nothing can be said."
-    words = []
-    if shorter:
-        words.append(
-            f"On the first {shorter[0]['bp']:,} bp alone {name} is {shorter[0][metric]:.2f}, on "
-            f"whole sequences {whole[metric]:.2f}."
-        )
-    if "difference" in found:
-        words.append(found["difference"]["sentence"])
-    heard = "the last segment of each strand" if config.pooling == "last" else "every segment"
-    if config.beside_memory:
-        words.append(f"(Emptied, it hears {heard}, and {config.beside_memory} of the whole.)")
-    elif config.pooling == "last":
-        words.append(f"(Emptied, the model hears {heard} only.)")
-    return " ".join(words)

@@ -1,8 +1,10 @@
-"""Examples with their true labels and what a model says of them: what all of an evaluation shares.
+"""Examples with their true labels and a model's predictions: what every part of an evaluation uses.
 
 Dimensions: n examples, c classes.
 """
 
+import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,14 +17,17 @@ from rmt_genomics.errors import DataError
 from rmt_genomics.evaluation.bootstrap import Truth
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length
-from rmt_genomics.model.metrics import measure, per_class_metrics
+from rmt_genomics.model.metrics import compute_metrics, per_class_metrics
 
-_LONG = ("classes", "confusion")
+logger = logging.getLogger(__name__)
+
+_LONG_BP = 2_000_000  # reading more than this takes a while
+_NOT_SCALAR = ("classes", "confusion")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationSet:
-    """Examples with their targets and what the model says."""
+    """Examples with their targets and the predictions of a model."""
 
     model: RMTClassifier
     store: EncodedStore
@@ -32,11 +37,22 @@ class EvaluationSet:
     """``(n, c)``; for regression the values ``(n, 1)``."""
 
     @classmethod
-    def of(
+    def from_model(
         cls, model: RMTClassifier, store: EncodedStore, examples: Sequence[Example], *, where: str
     ) -> "EvaluationSet":
-        """Predict, once the labels are known to fit the model; ``where`` is the labels file."""
+        """Predict examples, after checking that their labels fit the model.
+
+        Args:
+            model: The model to evaluate.
+            store: The sequences.
+            examples: At least one.
+            where: The labels file, for errors.
+
+        Raises:
+            DataError: If an example has a label that the model does not have.
+        """
         targets = targets_of(LabelScheme(model.classes_, model.config.task), examples, where)
+        log_stage("predictions of the model", examples)
         return cls(model, store, examples, targets, predict_examples(model, store, examples))
 
     @property
@@ -56,32 +72,32 @@ class EvaluationSet:
 
     @property
     def truth(self) -> Truth:
-        """The targets, for comparisons."""
+        """The targets with the groups of the examples, for comparisons."""
         groups = [example.group for example in self.examples]
         return Truth(self.targets, self.task, len(self.classes), groups)
 
-    def some(self, places: np.ndarray) -> "EvaluationSet":
-        """Return only the examples at these places, in this order."""
+    def subset(self, indices: np.ndarray) -> "EvaluationSet":
+        """Return the examples at these indices, in this order."""
         return replace(
             self,
-            examples=[self.examples[place] for place in places],
-            targets=self.targets[places],
-            probabilities=self.probabilities[places],
+            examples=[self.examples[index] for index in indices],
+            targets=self.targets[indices],
+            probabilities=self.probabilities[indices],
         )
 
     def metrics(self, probabilities: np.ndarray | None = None) -> dict[str, Any]:
-        """Compare probabilities with the truth; by default the model's own."""
-        given = self.probabilities if probabilities is None else probabilities
-        return measure(self.targets, given, classes=self.classes, task=self.task)
+        """Return the metrics of probabilities; by default those of the model."""
+        if probabilities is None:
+            probabilities = self.probabilities
+        return compute_metrics(self.targets, probabilities, classes=self.classes, task=self.task)
 
-    def brief(self, probabilities: np.ndarray | None = None) -> dict[str, Any]:
-        """Do as ``metrics``, numbers only."""
-        return {
-            name: value for name, value in self.metrics(probabilities).items() if name not in _LONG
-        }
+    def scalar_metrics(self, probabilities: np.ndarray | None = None) -> dict[str, Any]:
+        """Return ``metrics`` without class names and confusion matrix."""
+        metrics = self.metrics(probabilities)
+        return {name: value for name, value in metrics.items() if name not in _NOT_SCALAR}
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Judge each class against the rest; empty for regression."""
+        """Return the metrics of each class against the rest; empty for regression."""
         if self.task == "regression":
             return []
         return per_class_metrics(
@@ -100,8 +116,21 @@ def predict_examples(
 
 
 def targets_of(scheme: LabelScheme, examples: Sequence[Example], where: str) -> Targets:
-    """Turn labels into numbers, or say in which file one does not fit."""
+    """Return ``scheme.targets``; an error names the labels file ``where``."""
     try:
         return scheme.targets(examples)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
+
+
+def log_stage(stage: str, examples: Sequence[Example]) -> None:
+    """Log which stage of an evaluation begins: for a small set only where somebody may watch."""
+    total_bp = sum(len(example.interval) for example in examples)
+    is_shown = total_bp > _LONG_BP or sys.stderr.isatty()
+    logger.log(
+        logging.INFO if is_shown else logging.DEBUG,
+        "evaluating: %s (%s examples, %s Mb)",
+        stage,
+        f"{len(examples):,}",
+        f"{total_bp / 1e6:,.1f}",
+    )

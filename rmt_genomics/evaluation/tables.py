@@ -1,15 +1,42 @@
-"""Predictions and confusion as tab-separated text, a header first."""
+"""The content of ``metrics.json`` and predictions as tab-separated text and as sentences."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rmt_genomics.model.metrics import METRICS, metric_keys
 from rmt_genomics.prediction.output_formats import probability_columns, score_and_probabilities
 from rmt_genomics.prediction.predictor import Prediction
 
-METRICS = ("accuracy", "balanced_accuracy", "mcc", "macro_f1", "auroc", "auprc")
-METRICS_OF_NUMBERS = ("pearson", "spearman", "r2", "mae", "rmse")
-_NOT_SHOWN = re.compile(r"kmer\d")  # each k by itself: the better one is shown
+_PROTEINS = (
+    "counts of k amino acids, in ten classes, in open reading frames, which this model also reads"
+)
+_BASELINES = {  # display name and meaning by key
+    "majority": ("most common class", "always the most common class of the training part"),
+    "mean": ("mean of the training part", "always the mean of the training part"),
+    "kmer_logistic": (
+        "k-mer counts",
+        "logistic regression on counts of k-mers, which hold no order; k = 4 or 6, whichever is "
+        "better on validation",
+    ),
+    "kmer_ridge": (
+        "k-mer counts",
+        "ridge regression on counts of k-mers, which hold no order; k = 4 or 6, whichever is "
+        "better on validation",
+    ),
+    "protein_logistic": ("protein k-mer counts", f"logistic regression on {_PROTEINS}"),
+    "protein_ridge": ("protein k-mer counts", f"ridge regression on {_PROTEINS}"),
+    "chunk_average": (
+        "single segments, averaged",
+        "this model on one segment at a time, logits averaged (with the composition of the whole "
+        "sequence, if it reads that)",
+    ),
+    "window_average": (
+        "windows, averaged",
+        "this model on windows of one segment, each with its own composition, logits averaged",
+    ),
+}
+_SINGLE_K = re.compile(r"kmer\d")  # the better of these is there as kmer_logistic or kmer_ridge
 
 
 def evaluation_lines(
@@ -18,30 +45,29 @@ def evaluation_lines(
     classes: Sequence[str],
     task: str = "multiclass",
 ) -> Iterator[str]:
-    """Yield the same lines with the true label before the predicted one.
+    """Yield a header and one line per prediction, with the true label before the predicted one.
 
-    Of a regression: record, length, truth, prediction.
+    For regression: record, length, truth, prediction.
     """
     if task == "regression":
-        yield "\t".join(["record", "length", "truth", "prediction"])
-        for each, truth in zip(predictions, truths, strict=True):
-            value = f"{each.probabilities[0]:.6g}"
-            yield "\t".join([each.record, str(each.length), truth, value])
+        yield "record\tlength\ttruth\tprediction"
+        for prediction, truth in zip(predictions, truths, strict=True):
+            value = f"{prediction.probabilities[0]:.6g}"
+            yield "\t".join([prediction.record, str(prediction.length), truth, value])
         return
     yield "\t".join(["record", "length", "truth", "label", "score", *probability_columns(classes)])
-    for each, truth in zip(predictions, truths, strict=True):
-        yield "\t".join(
-            [each.record, str(each.length), truth, each.label, *score_and_probabilities(each)]
-        )
+    for prediction, truth in zip(predictions, truths, strict=True):
+        cells = [prediction.record, str(prediction.length), truth, prediction.label]
+        yield "\t".join([*cells, *score_and_probabilities(prediction)])
 
 
-def confusion_lines(metrics: dict[str, Any]) -> Iterator[str]:
-    """Yield the confusion matrix: a row a true class, a column a predicted one.
+def confusion_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the confusion matrix: one row per true class, one column per predicted class.
 
-    A multi-label model has no such matrix; a row a class then counts its right and wrong answers.
+    Multi-label: one row per class with its true and false negatives and positives.
     """
     classes, confusion = metrics["classes"], metrics["confusion"]
-    if _is_one_matrix(confusion):
+    if isinstance(confusion[0][0], int):  # else one 2 x 2 matrix per class
         yield "\t".join(["truth", *classes])
         for name, counts in zip(classes, confusion, strict=True):
             yield "\t".join([name, *map(str, counts)])
@@ -51,29 +77,55 @@ def confusion_lines(metrics: dict[str, Any]) -> Iterator[str]:
         yield f"{name}\t{tn}\t{fp}\t{fn}\t{tp}"
 
 
-def metric_lines(metrics: dict[str, Any]) -> Iterator[str]:
-    """Yield one line a metric: its value for the model, and for each baseline."""
-    baselines = metrics["baselines"].items()
-    shown = {name: each for name, each in baselines if not _NOT_SHOWN.match(name)}
-    columns = {"model": metrics, **shown}
+def metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line per metric: its value for the model and for each baseline."""
+    columns = {"model": metrics, **shown_baselines(metrics)}
     yield "\t".join(["metric", *columns])
-    for name in metric_names(metrics):
-        values = (each[name] for each in columns.values())
-        yield "\t".join([name, *("" if each is None else f"{each:.4f}" for each in values)])
+    for key in metric_keys(metrics.get("task")):
+        yield "\t".join([key, *(format_metric(column[key]) for column in columns.values())])
 
 
-def summary_lines(metrics: dict[str, Any]) -> Iterator[str]:
-    """Yield in sentences whether the model is ahead of its baselines, and what context is worth."""
-    yield from (each["sentence"] for each in metrics.get("differences", {}).values())
-    if "context" in metrics:
-        yield metrics["context"]["sentence"]
+def format_metric(value: float | None) -> str:
+    """Return a metric as a cell of a table; empty if it is not defined."""
+    return "" if value is None else f"{value:.4f}"
 
 
-def metric_names(metrics: dict[str, Any]) -> tuple[str, ...]:
-    """Return the metrics that are shown first, of a task of labels or of numbers."""
-    return METRICS_OF_NUMBERS if metrics.get("task") == "regression" else METRICS
+def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Return one sentence per baseline that the model was compared with, and one on context."""
+    parts = [*(metrics.get("differences") or {}).values(), metrics.get("context") or {}]
+    return [part["sentence"] for part in parts if part.get("sentence")]
 
 
-def _is_one_matrix(confusion: list[Any]) -> bool:
-    """False for a 2 x 2 matrix a class."""
-    return isinstance(confusion[0][0], int)
+def strongest_baseline(metrics: Mapping[str, Any]) -> str | None:
+    """Return the key of the baseline that comes closest to the model, or is ahead of it most.
+
+    None if the model was compared with no baseline.
+    """
+
+    def lead(key: str) -> float:
+        compared = differences[key]
+        metric = METRICS.get(compared.get("metric"))
+        is_reversed = metric is not None and metric.lower_is_better
+        return -compared["difference"] if is_reversed else float(compared["difference"])
+
+    differences = metrics.get("differences") or {}
+    compared = [key for key in differences if differences[key].get("difference") is not None]
+    return min(compared, key=lead) if compared else None
+
+
+def shown_baselines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the baselines to show: of the k-mer regressions only the better one."""
+    baselines = (metrics.get("baselines") or {}).items()
+    return {key: baseline for key, baseline in baselines if not _SINGLE_K.match(key)}
+
+
+def baseline_name(key: str, baseline: Mapping[str, Any] | None = None) -> str:
+    """Return the display name of a baseline, with its k if its metrics hold one."""
+    k = (baseline or {}).get("k")
+    name = _BASELINES[key][0] if key in _BASELINES else key.replace("_", " ")
+    return f"{name} (k = {k})" if k is not None else name
+
+
+def baseline_meaning(key: str) -> str | None:
+    """Return what a baseline does; None if it is unknown."""
+    return _BASELINES[key][1] if key in _BASELINES else None

@@ -1,14 +1,106 @@
-"""How good predictions are: scikit-learn's metrics, once, on the full set.
+"""Metrics of predictions: their names, their order in tables, and how they are computed.
 
-Never averaged over batches; None where a metric is not defined (one class only, say).
+Values are scikit-learn's, computed once on the full set and never averaged over batches; None where
+a metric is not defined (only one class occurs, say).
+
+Dimensions: n examples, c classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 _SMALLEST = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a metric is presented."""
+
+    name: str
+    """In tables and sentences."""
+
+    meaning: str
+    is_regression: bool = False
+    lower_is_better: bool = False
+
+
+METRICS = {
+    "accuracy": Metric(
+        "accuracy", "fraction of correct predictions (multi-label: with all labels correct)"
+    ),
+    "balanced_accuracy": Metric(
+        "balanced accuracy", "mean recall over classes, so that rare classes count as much"
+    ),
+    "mcc": Metric("MCC", "Matthews correlation coefficient: 1 all correct, 0 as by chance"),
+    "macro_f1": Metric(
+        "macro F1", "mean over classes of F1, the harmonic mean of precision and recall"
+    ),
+    "auroc": Metric(
+        "AUROC",
+        "probability that an example of a class scores above one that is not; 0.5 is uninformative",
+    ),
+    "auprc": Metric(
+        "AUPRC", "mean precision over all recalls; a random score gets the fraction of the class"
+    ),
+    "pearson": Metric(
+        "Pearson r", "linear correlation of prediction and truth; 1 is perfect", is_regression=True
+    ),
+    "spearman": Metric(
+        "Spearman r", "rank correlation of prediction and truth; 1 is perfect", is_regression=True
+    ),
+    "r2": Metric(
+        "R2", "fraction of the variance explained; 0 is as good as the mean", is_regression=True
+    ),
+    "mae": Metric(
+        "mean absolute error",
+        "mean distance of prediction and truth, in the unit of the label",
+        is_regression=True,
+        lower_is_better=True,
+    ),
+    "rmse": Metric(
+        "root mean square error",
+        "root of the mean squared error; large errors count more",
+        is_regression=True,
+        lower_is_better=True,
+    ),
+}
+"""Every metric by its key in ``metrics.json``, in the order of tables."""
+
+
+def metric_keys(task: str | None) -> tuple[str, ...]:
+    """Return the keys of the metrics of a task, in the order of tables."""
+    is_regression = task == "regression"
+    return tuple(key for key, metric in METRICS.items() if metric.is_regression == is_regression)
+
+
+def validation_metric_keys(task: str) -> tuple[str, ...]:
+    """Return the keys of the metrics that are logged after each training epoch."""
+    return ("r2", "pearson") if task == "regression" else ("mcc", "accuracy", "auroc")
+
+
+def main_metric(task: str) -> str:
+    """Return the key of the metric by which models are compared."""
+    return "r2" if task == "regression" else "mcc"
+
+
+def metric_name(key: str) -> str:
+    """Return the display name of a metric, also of a key that is not in ``METRICS``."""
+    return METRICS[key].name if key in METRICS else key.replace("_", " ")
+
+
+def compute_metrics(
+    targets: np.ndarray, outputs: np.ndarray, *, classes: Sequence[str], task: str
+) -> dict[str, Any]:
+    """Return the metrics of any task; arguments as for ``classification_metrics``.
+
+    For regression, outputs are the values ``(n, 1)``.
+    """
+    if task == "regression":
+        return regression_metrics(targets, outputs, classes=classes)
+    return classification_metrics(targets, outputs, classes=classes, task=task)
 
 
 def classification_metrics(
@@ -17,42 +109,42 @@ def classification_metrics(
     """Compare probabilities with the truth.
 
     Args:
-        targets: Class indices ``(n,)``, or 0/1 a class ``(n, c)`` for multi-label.
+        targets: Class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label.
         probabilities: ``(n, c)``.
         classes: Label names, in the order of the columns.
         task: binary, multiclass or multilabel.
 
     Returns:
-        A dictionary ready for JSON: n, classes, accuracy (multi-label: all labels right),
+        A dictionary ready for JSON: n, classes, accuracy (multi-label: all labels correct),
         balanced_accuracy, mcc, macro_f1, auroc, auprc and the confusion matrix (rows are the
-        truth; multi-label: one 2 x 2 matrix a class). Where there are more than two classes,
-        auroc and auprc are means over the classes seen, each against the rest; multi-label mcc
-        and balanced accuracy are means over classes.
+        truth; multi-label: one 2 x 2 matrix per class). With more than two classes, auroc and
+        auprc are means over the classes that occur, each against the rest; multi-label mcc and
+        balanced accuracy are means over classes.
     """
     from sklearn import metrics
 
     truth = one_hot(targets, len(classes))
     result: dict[str, Any] = {"n": len(targets), "classes": list(classes)}
     if task == "multilabel":
-        called = (probabilities >= 0.5).astype(int)
-        each = list(zip(truth.T, called.T, strict=True))
-        result["accuracy"] = float(metrics.accuracy_score(truth, called))
-        result["balanced_accuracy"] = _mean(_balanced(t, p) for t, p in each)
-        result["mcc"] = _mean(_mcc(t, p) for t, p in each)
+        predicted = (probabilities >= 0.5).astype(int)
+        per_class = list(zip(truth.T, predicted.T, strict=True))
+        result["accuracy"] = float(metrics.accuracy_score(truth, predicted))
+        result["balanced_accuracy"] = _mean(_balanced_accuracy(*columns) for columns in per_class)
+        result["mcc"] = _mean(_mcc(*columns) for columns in per_class)
         result["macro_f1"] = float(
-            metrics.f1_score(truth, called, average="macro", zero_division=0.0)
+            metrics.f1_score(truth, predicted, average="macro", zero_division=0.0)
         )
-        result["confusion"] = metrics.multilabel_confusion_matrix(truth, called).tolist()
+        result["confusion"] = metrics.multilabel_confusion_matrix(truth, predicted).tolist()
     else:
-        called = probabilities.argmax(axis=1)
+        predicted = probabilities.argmax(axis=1)
         labels = np.arange(len(classes))
-        result["accuracy"] = float(metrics.accuracy_score(targets, called))
-        result["balanced_accuracy"] = _balanced(targets, called)
-        result["mcc"] = _mcc(targets, called)
+        result["accuracy"] = float(metrics.accuracy_score(targets, predicted))
+        result["balanced_accuracy"] = _balanced_accuracy(targets, predicted)
+        result["mcc"] = _mcc(targets, predicted)
         result["macro_f1"] = float(
-            metrics.f1_score(targets, called, labels=labels, average="macro", zero_division=0.0)
+            metrics.f1_score(targets, predicted, labels=labels, average="macro", zero_division=0.0)
         )
-        result["confusion"] = metrics.confusion_matrix(targets, called, labels=labels).tolist()
+        result["confusion"] = metrics.confusion_matrix(targets, predicted, labels=labels).tolist()
     result["auroc"] = _over_classes(metrics.roc_auc_score, truth, probabilities, task)
     result["auprc"] = _over_classes(metrics.average_precision_score, truth, probabilities, task)
     return result
@@ -66,120 +158,112 @@ def regression_metrics(
     Args:
         targets: Numbers ``(n,)`` or ``(n, 1)``.
         values: Predicted, of the same size.
-        classes: The name of what is predicted.
+        classes: The name of the predicted quantity.
 
     Returns:
         A dictionary ready for JSON: n, classes, pearson and spearman (None where one side is
-        constant), r2 (the share of the variance explained; None where there is none), mae, rmse.
+        constant), r2 (fraction of the variance explained; None without variance), mae, rmse.
     """
     from scipy import stats
     from sklearn import metrics
 
-    truth, guess = np.ravel(targets).astype(float), np.ravel(values).astype(float)
+    truth, predicted = np.ravel(targets).astype(float), np.ravel(values).astype(float)
     varies = len(truth) > 1 and np.ptp(truth) > 0
-    both_vary = varies and np.ptp(guess) > 0
+    both_vary = varies and np.ptp(predicted) > 0
     return {
         "n": len(truth),
         "classes": list(classes),
-        "pearson": float(stats.pearsonr(truth, guess).statistic) if both_vary else None,
-        "spearman": float(stats.spearmanr(truth, guess).statistic) if both_vary else None,
-        "r2": float(metrics.r2_score(truth, guess)) if varies else None,
-        "mae": float(metrics.mean_absolute_error(truth, guess)),
-        "rmse": float(metrics.root_mean_squared_error(truth, guess)),
+        "pearson": float(stats.pearsonr(truth, predicted).statistic) if both_vary else None,
+        "spearman": float(stats.spearmanr(truth, predicted).statistic) if both_vary else None,
+        "r2": float(metrics.r2_score(truth, predicted)) if varies else None,
+        "mae": float(metrics.mean_absolute_error(truth, predicted)),
+        "rmse": float(metrics.root_mean_squared_error(truth, predicted)),
     }
-
-
-def measure(
-    targets: np.ndarray, outputs: np.ndarray, *, classes: Sequence[str], task: str
-) -> dict[str, Any]:
-    """Return the metrics of any task; arguments as for ``classification_metrics``.
-
-    For regression, outputs are the values ``(n, 1)``.
-    """
-    if task == "regression":
-        return regression_metrics(targets, outputs, classes=classes)
-    return classification_metrics(targets, outputs, classes=classes, task=task)
 
 
 def per_class_metrics(
     targets: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], task: str
 ) -> list[dict[str, Any]]:
-    """Compare probabilities with the truth, class by class, each against the rest.
+    """Compare probabilities with the truth for each class against the rest.
 
     Args:
-        targets: As for ``classification_metrics``, and so are the others.
+        targets: As for ``classification_metrics``, like the other arguments.
         probabilities: ``(n, c)``.
         classes: Label names.
         task: binary, multiclass or multilabel.
 
     Returns:
-        A dictionary a class, in their order: class, n (examples that have it), precision and
-        recall (None where nothing was called so, or nothing is so), f1, auroc and auprc.
+        One dictionary per class, in their order: class, n (examples that have it), precision
+        (None if the class was never predicted), recall (None if it does not occur), f1, auroc and
+        auprc.
     """
     truth = one_hot(targets, len(classes))
     if task == "multilabel":
-        called = probabilities >= 0.5
+        predicted = probabilities >= 0.5
     else:
-        called = one_hot(probabilities.argmax(axis=1), len(classes)).astype(bool)
-    columns = zip(classes, truth.T.astype(bool), called.T, probabilities.T, strict=True)
-    return [_one_class(name, *column) for name, *column in columns]
+        predicted = one_hot(probabilities.argmax(axis=1), len(classes)).astype(bool)
+    columns = zip(classes, truth.T.astype(bool), predicted.T, probabilities.T, strict=True)
+    return [_one_class(*column) for column in columns]
 
 
 def _one_class(
-    name: str, truth: np.ndarray, called: np.ndarray, scores: np.ndarray
+    name: str, truth: np.ndarray, predicted: np.ndarray, scores: np.ndarray
 ) -> dict[str, Any]:
-    """Judge one class against the rest."""
     from sklearn import metrics
 
-    hits, has_both = int((truth & called).sum()), 0 < truth.sum() < len(truth)
-    either = int(truth.sum() + called.sum())
+    hits, has_both = int((truth & predicted).sum()), 0 < truth.sum() < len(truth)
+    total = int(truth.sum() + predicted.sum())
     return {
         "class": name,
         "n": int(truth.sum()),
-        "precision": hits / int(called.sum()) if called.any() else None,
+        "precision": hits / int(predicted.sum()) if predicted.any() else None,
         "recall": hits / int(truth.sum()) if truth.any() else None,
-        "f1": 2 * hits / either if either else None,
+        "f1": 2 * hits / total if total else None,
         "auroc": float(metrics.roc_auc_score(truth, scores)) if has_both else None,
         "auprc": float(metrics.average_precision_score(truth, scores)) if has_both else None,
     }
 
 
 def one_hot(targets: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return 0/1 a class."""
+    """Return 0/1 per class ``(n, c)``."""
     return targets.astype(int) if targets.ndim == 2 else np.eye(num_classes, dtype=int)[targets]
 
 
-def _balanced(targets: np.ndarray, called: np.ndarray) -> float | None:
-    """Mean recall over the classes that occur (a class nobody has is no evidence)."""
-    recalls = [float((called[targets == one] == one).mean()) for one in np.unique(targets)]
+def _balanced_accuracy(targets: np.ndarray, predicted: np.ndarray) -> float | None:
+    # scikit-learn's warns of predicted classes that do not occur; here they are left out.
+    recalls = [float((predicted[targets == label] == label).mean()) for label in np.unique(targets)]
     return float(np.mean(recalls)) if recalls else None
 
 
-def _mcc(targets: np.ndarray, called: np.ndarray) -> float | None:
-    """Matthews correlation; 0 for a constant answer, None if there was nothing to tell apart."""
+def _mcc(targets: np.ndarray, predicted: np.ndarray) -> float | None:
+    """Return Matthews correlation; 0 for constant predictions, None if only one class occurs."""
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(targets, called)) if len(np.unique(targets)) > 1 else None
+    return float(matthews_corrcoef(targets, predicted)) if len(np.unique(targets)) > 1 else None
 
 
-def _over_classes(metric: Any, truth: np.ndarray, scores: np.ndarray, task: str) -> float | None:
-    """Score the second of two classes, or the mean over classes with both answers present."""
+def _over_classes(
+    metric: Callable[[np.ndarray, np.ndarray], float],
+    truth: np.ndarray,
+    scores: np.ndarray,
+    task: str,
+) -> float | None:
+    """Return the metric of the second of two classes, or its mean over classes that vary."""
     columns = [1] if task == "binary" else range(truth.shape[1])
     return _mean(
-        metric(truth[:, one], scores[:, one])
-        for one in columns
-        if 0 < truth[:, one].sum() < len(truth)
+        metric(truth[:, column], scores[:, column])
+        for column in columns
+        if 0 < truth[:, column].sum() < len(truth)
     )
 
 
-def _mean(values: Any) -> float | None:
-    """Mean of what is there; None if nothing is."""
+def _mean(values: Iterable[float | None]) -> float | None:
     present = [value for value in values if value is not None]
     return float(np.mean(present)) if present else None
 
 
 def logits_of(probabilities: np.ndarray, task: str) -> np.ndarray:
-    """Return logits that give these probabilities (single-label: up to a constant a row)."""
+    """Return logits that give these probabilities (single-label: up to a constant per row)."""
     logits: np.ndarray = np.log(np.maximum(probabilities, _SMALLEST))
     if task == "multilabel":
         logits -= np.log(np.maximum(1 - probabilities, np.finfo(float).eps / 2))
@@ -187,8 +271,8 @@ def logits_of(probabilities: np.ndarray, task: str) -> np.ndarray:
 
 
 def probabilities_of(logits: np.ndarray, task: str) -> np.ndarray:
-    """Return the softmax of each row, or for multi-label the sigmoid of each number."""
+    """Return the softmax of each row, or for multi-label the sigmoid of each value."""
     from scipy.special import expit, softmax
 
-    found: np.ndarray = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
-    return found
+    probabilities: np.ndarray = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
+    return probabilities

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rmt_genomics.datasets import Batch
+from rmt_genomics.model.metrics import validation_metric_keys
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.distributed import gathered, this_rank
 from rmt_genomics.training.run_folder import RunFolder
@@ -35,14 +36,11 @@ COLUMNS: tuple[str, ...] = (
     "seconds",
     "stage",
 )
-SCORES = {"val_mcc": "mcc", "val_accuracy": "accuracy", "val_auroc": "auroc"}
-SCORES_OF_NUMBERS = {"val_r2": "r2", "val_pearson": "pearson"}
-"""Columns of validation metrics, and what they are called by ``model.metrics``."""
 
 
 def scores_of(task: str) -> dict[str, str]:
-    """Return the columns of validation metrics that a task has."""
-    return SCORES_OF_NUMBERS if task == "regression" else SCORES
+    """Return the columns of validation metrics of a task, with their keys in ``model.metrics``."""
+    return {f"val_{key}": key for key in validation_metric_keys(task)}
 
 
 def columns_of(task: str) -> tuple[str, ...]:

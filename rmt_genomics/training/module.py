@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from rmt_genomics.datasets import Batch
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.model.metrics import measure
+from rmt_genomics.model.metrics import compute_metrics
 from rmt_genomics.model.tokenization import N
 from rmt_genomics.training.callbacks import scores_of
 from rmt_genomics.training.config import TrainingSettings
@@ -203,7 +203,7 @@ class ClassifierModule(LightningModule):
             raise self._not_finite("validation output", float("nan"), [names[i] for i in broken])
         task = self.model.config.task
         answers = self.model.answers(logits).numpy()
-        metrics = measure(targets.numpy(), answers, classes=self.model.classes_, task=task)
+        metrics = compute_metrics(targets.numpy(), answers, classes=self.model.classes_, task=task)
         loss = self.loss(logits.to(self.device), targets.to(self.device))
         self.validation = {
             "val_loss": float(loss),

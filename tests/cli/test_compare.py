@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from tests.cli.toys import fail, succeed
-from tests.evaluation.test_compare_runs import metrics, run
+from tests.evaluation.toys import toy_metrics, write_metrics
 
 
-def test_runs_stand_side_by_side(tmp_path: Path) -> None:
-    runs = [run(tmp_path / name, metrics(mcc)) for name, mcc in (("one", 0.25), ("two", 0.75))]
+def test_each_run_is_a_column(tmp_path: Path) -> None:
+    values = {"one": 0.25, "two": 0.75}
+    runs = [write_metrics(tmp_path / name, toy_metrics(mcc)) for name, mcc in values.items()]
 
     result = succeed("compare", *runs)
 
@@ -17,5 +18,5 @@ def test_runs_stand_side_by_side(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
-def test_what_is_no_run_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_one_line_of_error(tmp_path: Path) -> None:
     assert "there is no such file, but a finished run" in fail("compare", tmp_path)

@@ -1,4 +1,4 @@
-"""``evaluate``: metrics on stdout, files and pictures in a folder, talk on stderr."""
+"""``evaluate``: metrics on stdout, files and plots in a folder, messages on stderr."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def evaluate_toys(folder: Path, splits: str) -> tuple[list[object], Path]:
     return ["evaluate", model, fasta, "--labels", labels, "--out", out], out
 
 
-def test_files_pictures_and_the_main_metrics(tmp_path: Path) -> None:
+def test_files_plots_and_the_main_metrics(tmp_path: Path) -> None:
     arguments, out = evaluate_toys(tmp_path, "train test")
 
     result = succeed(*arguments)
@@ -34,25 +34,25 @@ def test_files_pictures_and_the_main_metrics(tmp_path: Path) -> None:
     shown = [metrics["accuracy"], *(metrics["baselines"][name]["accuracy"] for name in names)]
     assert lines[1] == "\t".join(["accuracy", *(f"{each:.4f}" for each in shown)])
     assert shown[2] == baseline["accuracy"] == 1.0
-    talk, *verdict = result.stderr.splitlines()
-    assert talk.startswith("Judged the test rows of")
-    assert "6 examples" in talk
-    assert verdict[:3] == [metrics["differences"][name]["sentence"] for name in names]
+    message, *sentences = result.stderr.splitlines()
+    assert message.startswith("Evaluated the test rows of")
+    assert "6 examples" in message
+    assert sentences[:3] == [metrics["differences"][name]["sentence"] for name in names]
 
 
-def test_all_rows_and_no_baseline_are_both_told(tmp_path: Path) -> None:
+def test_all_rows_and_a_missing_baseline_are_both_reported(tmp_path: Path) -> None:
     arguments, _ = evaluate_toys(tmp_path, "")
 
     result = succeed(*arguments)
 
-    warning, talk, *_ = result.stderr.splitlines()
+    warning, message, *_ = result.stderr.splitlines()
     assert warning.startswith("Warning: ")
     assert warning.endswith("The k-mer baseline is left out.")
-    assert "Judged all rows (none is marked as test)" in talk
+    assert "Evaluated all rows (none is marked as test)" in message
     assert result.stdout.splitlines()[0] == "metric\tmodel\tchunk_average"
 
 
-def test_a_folder_in_use_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_kept_without_overwrite(tmp_path: Path) -> None:
     arguments, out = evaluate_toys(tmp_path, "train test")
     out.mkdir()
     (out / "metrics.json").write_text("old")
@@ -68,9 +68,9 @@ def test_labels_and_out_must_be_given(tmp_path: Path, missing: str) -> None:
     from tests.cli.toys import run
 
     arguments, _ = evaluate_toys(tmp_path, "test")
-    place = arguments.index(missing)
+    index = arguments.index(missing)
 
-    result = run(*arguments[:place], *arguments[place + 2 :])
+    result = run(*arguments[:index], *arguments[index + 2 :])
 
     assert result.exit_code == 2
     assert f"Missing option '{missing}'" in result.stderr

@@ -1,4 +1,4 @@
-"""The paired bootstrap: its metric is scikit-learn's, its interval holds what it should."""
+"""The paired bootstrap: the metric is scikit-learn's, the interval has its coverage."""
 
 import re
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from rmt_genomics.evaluation import bootstrap as differences
-from rmt_genomics.evaluation.bootstrap import Truth, difference
+from rmt_genomics.evaluation import bootstrap
+from rmt_genomics.evaluation.bootstrap import Truth, difference, difference_sentence
 from rmt_genomics.model import classification_metrics
 
 
@@ -37,23 +37,23 @@ def test_the_difference_is_that_of_two_mccs(num_classes: int, seed: int) -> None
 
 
 @given(st.integers(0, 99))
-def test_several_labels_are_averaged_as_in_the_metrics(seed: int) -> None:
+def test_multilabel_mcc_is_averaged_as_in_the_metrics(seed: int) -> None:
     rng = np.random.default_rng(seed)
     targets, ours, theirs = (rng.random((30, 3)) for _ in range(3))
     targets = (targets > 0.5).astype(np.float32)
-    targets[:, 2] = 1  # never not so: its MCC is not defined and not counted
+    targets[:, 2] = 1  # all examples have it: its MCC is not defined and not counted
 
     found = difference(Truth(targets, "multilabel", 3), ours, theirs, name="it")
 
     expected = [
-        classification_metrics(targets, each, classes="abc", task="multilabel")["mcc"]
-        for each in (ours, theirs)
+        classification_metrics(targets, outputs, classes="abc", task="multilabel")["mcc"]
+        for outputs in (ours, theirs)
     ]
     assert found is not None
     assert found["difference"] == pytest.approx(expected[0] - expected[1])
 
 
-def test_numbers_are_compared_by_r2() -> None:
+def test_regressions_are_compared_by_r2() -> None:
     rng = np.random.default_rng(0)
     targets = rng.normal(size=200) + 1000
     ours, theirs = targets + rng.normal(size=200) / 10, np.full(200, targets.mean())
@@ -90,26 +90,26 @@ def test_the_interval_is_that_of_a_plain_loop() -> None:
     )
 
 
-def test_95_of_100_intervals_hold_the_true_difference() -> None:
+def test_95_of_100_intervals_contain_the_true_difference() -> None:
     rng = np.random.default_rng(1)
-    held = 0
-    for _ in range(200):  # 85 % against 70 % right, classes of equal size: MCC 0.7 against 0.4
+    hits = 0
+    for _ in range(200):  # 85% against 70% correct, classes of equal size: MCC 0.7 against 0.4
         targets = rng.integers(0, 2, 200)
         ours = np.where(rng.random(200) < 0.85, targets, 1 - targets)
         theirs = np.where(rng.random(200) < 0.70, targets, 1 - targets)
         truth = Truth(targets, "binary", 2)
         found = difference(truth, hot(ours, 2), hot(theirs, 2), name="it", resamples=500)
         assert found is not None
-        held += found["low"] <= 0.3 <= found["high"]
-    assert 180 <= held <= 199
+        hits += found["low"] <= 0.3 <= found["high"]
+    assert 180 <= hits <= 199
 
 
-def test_examples_of_one_group_count_as_one() -> None:
+def test_examples_of_one_group_are_drawn_together() -> None:
     rng = np.random.default_rng(0)
     targets = np.repeat(rng.integers(0, 2, 30), 20)  # 30 groups of 20 times the same
     ours = np.where(np.repeat(rng.random(30) < 0.8, 20), targets, 1 - targets)
     theirs = np.where(np.repeat(rng.random(30) < 0.6, 20), targets, 1 - targets)
-    groups = np.repeat([f"g{place}" for place in range(30)], 20).tolist()
+    groups = np.repeat([f"g{index}" for index in range(30)], 20).tolist()
 
     apart = difference(Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="it")
     together = difference(
@@ -123,11 +123,12 @@ def test_examples_of_one_group_count_as_one() -> None:
     assert "600 examples in 30 groups" in together["sentence"]
 
 
-def test_groups_of_one_are_examples() -> None:
+def test_groups_of_one_example_change_nothing() -> None:
     targets, ours, theirs = drawn(60, 2, 0)
-    some = Truth(targets, "binary", 2, [f"g{place}" if place % 2 else None for place in range(60)])
+    groups = [f"g{index}" if index % 2 else None for index in range(60)]
+    grouped = Truth(targets, "binary", 2, groups)
 
-    found = difference(some, hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000)
+    found = difference(grouped, hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000)
     plain = difference(
         Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000
     )
@@ -137,12 +138,14 @@ def test_groups_of_one_are_examples() -> None:
     assert (found["low"], found["high"]) == pytest.approx((plain["low"], plain["high"]), abs=0.02)
 
 
-def test_draws_in_parts_are_enough_and_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_are_seeded_and_do_not_depend_on_the_chunk_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     targets, ours, theirs = drawn(50, 3, 0)
     truth = Truth(targets, "multiclass", 3)
     whole = difference(truth, hot(ours, 3), hot(theirs, 3), name="it")
     again = difference(truth, hot(ours, 3), hot(theirs, 3), name="it")
-    monkeypatch.setattr(differences, "_CELLS_AT_ONCE", 100)
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 100)
 
     parts = difference(truth, hot(ours, 3), hot(theirs, 3), name="it")
 
@@ -150,11 +153,11 @@ def test_draws_in_parts_are_enough_and_seeded(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("cost", [0, 10**9])
-def test_both_ways_to_draw_give_the_same_interval(
+def test_multinomial_and_single_draws_give_the_same_interval(
     cost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets, ours, theirs = drawn(80, 2, 4)
-    monkeypatch.setattr(differences, "_MULTINOMIAL_COST", cost)
+    monkeypatch.setattr(bootstrap, "_MULTINOMIAL_COST", cost)
     truth = Truth(targets, "binary", 2)
 
     found = difference(truth, hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000)
@@ -166,17 +169,19 @@ def test_both_ways_to_draw_give_the_same_interval(
 
 
 @pytest.mark.parametrize(
-    ("right", "words"),
+    ("accuracies", "words"),
     [
-        ((0.95, 0.6), r"The model is ahead of the coin by 0\.\d\d MCC \(95 % interval 0\.\d\d to "),
-        ((0.6, 0.95), r"The model is behind the coin by 0\.\d\d MCC \(95 % interval -0\.\d\d to "),
-        ((0.8, 0.8), r"The model and the coin are not told apart: the difference is -?0\.\d\d MCC"),
+        ((0.95, 0.6), r"The model is ahead of the coin by 0\.\d\d MCC \(95% interval 0\.\d\d to "),
+        ((0.6, 0.95), r"The model is behind the coin by 0\.\d\d MCC \(95% interval -0\.\d\d to "),
+        ((0.8, 0.8), r"The model and the coin show no significant difference: -?0\.\d\d MCC"),
     ],
 )
-def test_the_sentence_says_who_is_ahead(right: tuple[float, float], words: str) -> None:
+def test_the_sentence_says_which_is_ahead(accuracies: tuple[float, float], words: str) -> None:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 300)
-    ours, theirs = (np.where(rng.random(300) < share, targets, 1 - targets) for share in right)
+    ours, theirs = (
+        np.where(rng.random(300) < accuracy, targets, 1 - targets) for accuracy in accuracies
+    )
 
     found = difference(Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="the coin")
 
@@ -185,13 +190,34 @@ def test_the_sentence_says_who_is_ahead(right: tuple[float, float], words: str) 
     assert re.match(words, found["sentence"]), found["sentence"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.01, 0.2, "The model is ahead of X by 0.10 MCC (90% interval 0.01 to 0.20, 1 example)."),
+        (
+            -0.3,
+            -0.1,
+            "The model is behind X by -0.10 MCC (90% interval -0.30 to -0.10, 1 example).",
+        ),
+        (0.0, 0.2, "The model and X show no significant difference: 0.10 MCC (90% interval 0.00"),
+        (-0.2, 0.0, "The model and X show no significant difference: 0.10 MCC (90% interval -0.20"),
+    ],
+)
+def test_an_interval_that_touches_zero_is_not_significant(
+    low: float, high: float, words: str
+) -> None:
+    numbers = {"metric": "mcc", "difference": 0.1, "low": low, "high": high, "level": 0.9}
+
+    assert difference_sentence(numbers, "X", "1 example").startswith(words)
+
+
 def test_one_class_leaves_nothing_to_compare() -> None:
     targets, ours, theirs = np.zeros(9, dtype=int), np.eye(2)[[0] * 9], np.eye(2)[[1] * 9]
 
     assert difference(Truth(targets, "binary", 2), ours, theirs, name="it") is None
 
 
-def test_against_a_constant_answer_the_mcc_itself_is_the_difference() -> None:
+def test_against_constant_predictions_the_difference_is_the_mcc() -> None:
     targets, ours, _ = drawn(50, 2, 3)
     constant = np.tile([0.6, 0.4], (50, 1))
 

@@ -7,7 +7,7 @@ from sklearn import metrics
 
 from rmt_genomics.evaluation.calibration_metrics import (
     brier_score,
-    calibration_figures,
+    calibration_metrics,
     cross_fitted,
     expected_calibration_error,
     reliability,
@@ -22,14 +22,14 @@ TARGETS = np.array([0, 1, 1, 1])
 def test_bins_and_error_by_hand() -> None:
     bins = reliability(FOUR, TARGETS, "binary")
 
-    assert [(each["low"], each["high"], each["n"]) for each in bins] == [(0.5, 0.6, 1), (0.9, 1, 3)]
-    assert [each["accuracy"] for each in bins] == [1.0, pytest.approx(2 / 3)]
-    assert [each["confidence"] for each in bins] == pytest.approx([0.58, (0.95 + 0.92 + 1) / 3])
+    assert [(row["low"], row["high"], row["n"]) for row in bins] == [(0.5, 0.6, 1), (0.9, 1, 3)]
+    assert [row["accuracy"] for row in bins] == [1.0, pytest.approx(2 / 3)]
+    assert [row["confidence"] for row in bins] == pytest.approx([0.58, (0.95 + 0.92 + 1) / 3])
     expected = (0.42 + 3 * ((0.95 + 0.92 + 1) / 3 - 2 / 3)) / 4
     assert expected_calibration_error(bins) == pytest.approx(expected)
 
 
-def test_with_several_labels_each_probability_is_a_decision() -> None:
+def test_each_multilabel_probability_is_a_decision() -> None:
     rows, truth = np.array([[0.95, 0.15], [0.91, 0.15]]), np.array([[1, 0], [0, 1]])
 
     low, high = reliability(rows, truth, "multilabel")
@@ -51,31 +51,31 @@ def test_brier_by_hand() -> None:
     )
 
 
-def too_sure(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def overconfident(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(count, 2))
     targets = (rng.random(count) > softmax(logits, axis=1)[:, 0]).astype(int)
     return softmax(4 * logits, axis=1), targets
 
 
-def test_calibration_mends_what_was_too_sure() -> None:
-    rows, targets = too_sure(4000, 0)
-    unseen, answers = too_sure(4000, 1)
+def test_calibration_improves_overconfident_probabilities() -> None:
+    rows, targets = overconfident(4000, 0)
+    unseen, truth = overconfident(4000, 1)
     fitted = Calibration.fit(logits_of(rows, "binary"), targets, "binary", ("a", "b"))
 
-    found = calibration_figures(fitted, unseen, answers)
+    result = calibration_metrics(fitted, unseen, truth)
 
-    assert found["ece_before"] > 0.15
-    assert found["ece"] < 0.03
-    assert found["brier"] < found["brier_before"]
-    assert found["log_loss"] < found["log_loss_before"]
-    assert found["log_loss_before"] == pytest.approx(metrics.log_loss(answers, unseen))
-    assert sum(each["n"] for each in found["reliability"]) == 4000
-    assert (found["n"], found["fitted_on"]) == (4000, "validation")
+    assert result["ece_before"] > 0.15
+    assert result["ece"] < 0.03
+    assert result["brier"] < result["brier_before"]
+    assert result["log_loss"] < result["log_loss_before"]
+    assert result["log_loss_before"] == pytest.approx(metrics.log_loss(truth, unseen))
+    assert sum(row["n"] for row in result["reliability"]) == 4000
+    assert (result["n"], result["fitted_on"]) == (4000, "validation")
 
 
-def test_no_example_is_calibrated_by_its_own_fit() -> None:
-    rows, targets = too_sure(200, 0)
+def test_cross_fitting_never_uses_the_label_of_the_example() -> None:
+    rows, targets = overconfident(200, 0)
 
     calibrated = cross_fitted(rows, targets, "binary", ("a", "b"))
 
@@ -86,12 +86,12 @@ def test_no_example_is_calibrated_by_its_own_fit() -> None:
     assert len(used) == 2
     assert alone.temperature not in used
     changed = targets.copy()
-    changed[0] = 1 - changed[0]  # its own label does not matter to what it is given
+    changed[0] = 1 - changed[0]  # its own label does not change its calibration
     again = cross_fitted(rows, changed, "binary", ("a", "b"))
     assert again[0].tolist() == calibrated[0].tolist()
 
 
-def test_one_example_is_left_as_it_is() -> None:
+def test_a_single_example_is_not_calibrated() -> None:
     row = np.array([[0.3, 0.7]])
 
     assert cross_fitted(row, np.array([1]), "binary", ("a", "b")).tolist() == row.tolist()

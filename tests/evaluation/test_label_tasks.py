@@ -1,4 +1,4 @@
-"""The task of a model says how the labels it is judged on are read."""
+"""The task of a model decides how the labels of an evaluation are read."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from rmt_genomics.model import RMTClassifier
 from tests.model.toys import toy
 from tests.prediction.toys import write_fasta, write_table
 
-RECORDS = {f"r{place}": "ACGTTGCA" * (3 + place) for place in range(4)}
+RECORDS = {f"r{index}": "ACGTTGCA" * (3 + index) for index in range(4)}
 
 
 def saved(model: RMTClassifier, folder: Path) -> Path:
@@ -31,7 +31,7 @@ def test_a_multilabel_model_takes_empty_labels_though_no_line_has_several(tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore::rmt_genomics.errors.RMTGenomicsWarning")
-def test_a_regression_is_judged_on_a_few_whole_numbers(tmp_path: Path) -> None:
+def test_a_regression_is_evaluated_on_a_few_whole_numbers(tmp_path: Path) -> None:
     scale = {"target_mean": 2.0, "target_std": 1.0}
     model = saved(toy(task="regression", classes=("label",), **scale), tmp_path / "model")
     fasta = write_fasta(tmp_path / "toy.fa", RECORDS)
