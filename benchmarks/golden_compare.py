@@ -184,11 +184,11 @@ def report(rows: list[Row]) -> bool:
         mark = " **differs**" if row.problems else ""
         print(f"| {row.what} | {row.compared} | {row.equal} | {row.largest:.3g}{mark} |")
     texts = [text for row in rows for text in row.texts]
-    print(f"\n{len(texts)} sentences in JSON files have changed and were left out.")
+    print(f"\nSentences in JSON files that have changed (not compared): {len(texts)}")
     for text in texts[:5]:
         print(f"  {text}")
     for row in rows:
         if row.problems:
-            print(f"\n{row.what}: {len(row.problems)} differ")
+            print(f"\n{row.what}: differences: {len(row.problems)}")
             print(*(f"  {problem}" for problem in row.problems[:10]), sep="\n")
     return bool(rows) and not any(row.problems for row in rows)
