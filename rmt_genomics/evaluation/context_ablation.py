@@ -44,7 +44,7 @@ class Averages(NamedTuple):
 
 def segment_bp(model: RMTClassifier) -> int:
     """Return the base pairs from the start of one segment to the start of the next."""
-    return model.config.rmt().tokens_a_segment * model.config.stride
+    return model.config.rmt().tokens_per_segment * model.config.stride
 
 
 def forgetful(model: RMTClassifier) -> RMTClassifier:

@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmt_genomics.rmt import Segments, replay, unroll
-from tests.toys import ragged, some_memory, tiny
+from tests.toys import ragged, random_memory, tiny
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's advice on TF32 is no failure
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's advice on TF32 i
 def value_and_gradients(run, device: torch.device, **changes) -> list[torch.Tensor]:
     model = tiny(stem_width=3, memory_gate=True, **changes)
     on_cpu = ragged(model, [38, 13, 6])
-    memory = some_memory(model, 3).detach().to(device).requires_grad_()  # drawn on the CPU
+    memory = random_memory(model, 3).detach().to(device).requires_grad_()  # drawn on the CPU
     model = model.to(device)
     segments = Segments(on_cpu.tokens.to(device), on_cpu.lengths, 6, model.config.halo)
     memories = run(model, segments, memory)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import RecurrentMemoryTransformer
-from tests.toys import some_tokens
+from tests.toys import random_tokens
 
 published = pytest.importorskip(
     "recurrent_memory_transformer_pytorch",
@@ -75,7 +75,7 @@ def test_logits_and_memories_are_equal(*, causal: bool) -> None:
     """Without memory_not_causal theirs stops with a shape error, so there is nothing to compare."""
     theirs, ours = both(causal=causal)
     memories = [None, None]
-    for segment in some_tokens(2, 18).split(6, dim=1):
+    for segment in random_tokens(2, 18).split(6, dim=1):
         expected, memories[0], _ = theirs(segment, memories[0])
         found, memories[1], _ = ours(segment, memories[1])
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)

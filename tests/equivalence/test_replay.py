@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rmt_genomics.rmt import Segments, SegmentTransformer, replay, unroll
-from tests.toys import ragged, some_memory, tiny
+from tests.toys import ragged, random_memory, tiny
 
 Run = Callable[..., Tensor]
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
@@ -24,7 +24,7 @@ def value_and_gradients(
     **options: Any,
 ) -> list[Tensor]:
     """Return the loss, then its gradient for the first memory and for each parameter."""
-    memory = some_memory(model, len(segments.tokens))
+    memory = random_memory(model, len(segments.tokens))
     memories = run(model, segments, memory, **options)
     weights = torch.randn_like(memories)
     loss = (memories[-1] * weights[-1] if last_only else memories * weights).square().sum()
@@ -97,7 +97,7 @@ def test_the_random_state_afterwards_is_that_of_unroll() -> None:
     model, after = tiny(ff_dropout=0.5), []
     for run in (unroll, replay):
         torch.manual_seed(3)
-        memories = run(model, ragged(model, [30]), some_memory(model, 1))
+        memories = run(model, ragged(model, [30]), random_memory(model, 1))
         here = torch.get_rng_state()
         memories.sum().backward()
         assert torch.equal(here, torch.get_rng_state())
@@ -107,7 +107,7 @@ def test_the_random_state_afterwards_is_that_of_unroll() -> None:
 
 def test_a_second_backward_gives_the_same_gradients() -> None:
     model = tiny(ff_dropout=0.3)
-    memories = replay(model, ragged(model, [20]), some_memory(model, 1))
+    memories = replay(model, ragged(model, [20]), random_memory(model, 1))
     parameters = list(model.parameters())
     first = torch.autograd.grad(memories.square().sum(), parameters, retain_graph=True)
     second = torch.autograd.grad(memories.square().sum(), parameters)
@@ -119,28 +119,28 @@ def test_frozen_parameters_get_no_gradient_and_change_none() -> None:
     model.embed.requires_grad_(requires_grad=False)
     for run in (unroll, replay):
         model.zero_grad()
-        run(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+        run(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
         assert all(parameter.grad is None for parameter in model.embed.parameters())
         assert all(parameter.grad is not None for parameter in model.layers.parameters())
 
 
 def test_every_trainable_parameter_gets_some_gradient() -> None:
     model = tiny(stem_width=3, memory_gate=True)
-    replay(model, ragged(model, [20, 9]), some_memory(model, 2)).square().sum().backward()
+    replay(model, ragged(model, [20, 9]), random_memory(model, 2)).square().sum().backward()
     assert [name for name, each in model.named_parameters() if not each.grad.any()] == []
 
 
 def test_the_last_segment_runs_once_and_the_others_twice() -> None:
     model, calls = tiny(), []
     model.register_forward_pre_hook(lambda _, args: calls.append(args[0].length))
-    replay(model, ragged(model, [29]), some_memory(model, 1)).sum().backward()
+    replay(model, ragged(model, [29]), random_memory(model, 1)).sum().backward()
     assert calls == [6, 6, 6, 6, 5, 6, 6, 6, 6]
 
 
 def test_without_gradients_nothing_is_replayed() -> None:
     model = tiny()
     with torch.no_grad():
-        memories = replay(model, ragged(model, [20]), some_memory(model, 1))
+        memories = replay(model, ragged(model, [20]), random_memory(model, 1))
     assert not memories.requires_grad
 
 

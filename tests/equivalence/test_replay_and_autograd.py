@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rmt_genomics.rmt import replay, unroll
-from tests.toys import over_segments, ragged, some_memory, some_tokens, tiny
+from tests.toys import token_model_wrapper, ragged, random_memory, random_tokens, tiny
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -21,22 +21,22 @@ class TestHooks:
         model = tiny()
         handle = next(model.parameters()).register_hook(lambda gradient: gradient)
         with pytest.raises(ValueError, match=r"has a hook \(Tensor.register_hook\), but replay"):
-            replay(model, ragged(model, [20]), some_memory(model, 1))
+            replay(model, ragged(model, [20]), random_memory(model, 1))
         handle.remove()
-        replay(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+        replay(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
 
     def test_the_wrapper_refuses_it_too_and_names_the_hook_that_works(self) -> None:
-        model = over_segments()
+        model = token_model_wrapper()
         model.transformer.to_logits.bias.register_hook(lambda gradient: 2 * gradient)
         with pytest.raises(ValueError, match="Use register_post_accumulate_grad_hook"):
-            model(some_tokens(1, 20), memory_replay_backprop=True)
+            model(random_tokens(1, 20), memory_replay_backprop=True)
 
     def test_a_hook_on_a_frozen_parameter_is_none_of_replays_business(self) -> None:
         model = tiny()
         weight = model.embed.embedding.weight
         weight.register_hook(lambda gradient: gradient)
         weight.requires_grad_(requires_grad=False)
-        replay(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+        replay(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
 
     def test_a_hook_after_accumulation_sees_the_total_once(self) -> None:
         seen: list[torch.Tensor] = []
@@ -45,7 +45,7 @@ class TestHooks:
         weight.register_post_accumulate_grad_hook(lambda each: seen.append(each.grad.clone()))
         for run in (unroll, replay):
             model.zero_grad()
-            run(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+            run(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
         assert len(seen) == 2
         torch.testing.assert_close(*seen, **EXACT)
 
@@ -56,7 +56,7 @@ class TestHooks:
             model.layers.register_full_backward_hook(
                 lambda _module, _inputs, outputs, calls=calls: calls.append(outputs[0])
             )
-            run(model, ragged(model, [29]), some_memory(model, 1)).sum().backward()
+            run(model, ragged(model, [29]), random_memory(model, 1)).sum().backward()
         assert len(seen[unroll]) == 5
         torch.testing.assert_close(seen[replay], seen[unroll], **EXACT)
 
@@ -64,7 +64,7 @@ class TestHooks:
 def gradient_penalty(run: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, nn.Module]:
     """The size of a gradient, to be made smaller by training: it needs a second derivative."""
     model = tiny(use_flash_attn=False)  # the fused kernel has no second derivative of its own
-    memories = run(model, ragged(model, [20]), some_memory(model, 1))
+    memories = run(model, ragged(model, [20]), random_memory(model, 1))
     weights = list(model.layers.parameters())
     gradients = torch.autograd.grad(memories.square().sum(), weights, create_graph=True)
     return torch.stack([each.square().sum() for each in gradients]).sum(), model
@@ -94,7 +94,7 @@ def test_a_mode_changed_before_backward_changes_no_gradient(
         model = tiny(ff_dropout=0.4).train(trains_first)
         model.layers.layers[0].eval()
         torch.manual_seed(3)
-        memories = run(model, ragged(model, [29]), some_memory(model, 1), **options)
+        memories = run(model, ragged(model, [29]), random_memory(model, 1), **options)
         model.train(not trains_first)
         memories.square().sum().backward()
         assert {each.training for each in model.modules()} == {not trains_first}
@@ -109,7 +109,7 @@ def test_without_gradients_a_depth_costs_and_changes_nothing(
 ) -> None:
     model, calls = tiny(), []
     segments = ragged(model, [29, 8])
-    memory = some_memory(model, 2)
+    memory = random_memory(model, 2)
     expected = unroll(model, segments, memory).detach()
     model.register_forward_pre_hook(lambda *_: calls.append(1))
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_without_gradients_a_depth_costs_and_changes_nothing(
 
 @pytest.mark.parametrize("options", [{}, {"return_loss": True}, {"memory_replay_backprop": True}])
 def test_without_gradients_the_wrapper_may_truncate(options: dict[str, Any]) -> None:
-    model, tokens = over_segments(use_xl_memories=True), some_tokens(2, 29)
+    model, tokens = token_model_wrapper(use_xl_memories=True), random_tokens(2, 29)
     with torch.no_grad():
         expected = model(tokens, **options)
         found = model(tokens, truncate_at_step=2, **options)
@@ -134,9 +134,9 @@ def test_memories_without_a_batch_axis_are_those_of_every_row(options: dict[str,
     start = torch.randn(2, 8, dtype=torch.float64)
     found = []
     for has_batch in (False, True):
-        model, leaf = over_segments(), start.clone().requires_grad_()
+        model, leaf = token_model_wrapper(), start.clone().requires_grad_()
         memories = leaf.expand(3, 2, 8) if has_batch else leaf
-        output = model(some_tokens(3, 20), memories, **options)
+        output = model(random_tokens(3, 20), memories, **options)
         loss = output[0] if isinstance(output, tuple) else output
         loss.backward()
         found.append([loss.detach(), leaf.grad])
@@ -156,7 +156,7 @@ class TestTheChecksCanFail:
             memories = replay(
                 step,
                 ragged(model, [29]),
-                some_memory(model, 1),
+                random_memory(model, 1),
                 parameters=list(model.parameters()),
             )
             model.eval()

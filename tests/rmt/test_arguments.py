@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from rmt_genomics.rmt import RMTConfig
-from tests.toys import over_segments, some_tokens, tiny, token_model
+from tests.toys import token_model_wrapper, random_tokens, tiny, token_model
 
-X = some_tokens(2, 6)
+X = random_tokens(2, 6)
 MEMORY = torch.zeros(2, 2, 8, dtype=torch.float64)
 
 
@@ -26,7 +26,7 @@ def refused(model: nn.Module, arguments: dict[str, Any], message: str) -> None:
         ({"x": X[0]}, r"x has shape \(6,\), but must be \(b, n\)"),
         ({"x": X[:, :0]}, r"x has shape \(2, 0\), but must be \(b, n\) with b and n above 0"),
         ({"x": X.float()}, "x is torch.float32, but token ids must be integers"),
-        ({"x": some_tokens(1, 7)}, "x has 7 tokens, but a segment holds at most seq_len = 6"),
+        ({"x": random_tokens(1, 7)}, "x has 7 tokens, but a segment holds at most seq_len = 6"),
         ({"x": X + 3}, r"x holds \d, but must lie in 0 to 4 \(num_tokens - 1\)"),
         ({"x": X - 9}, r"x holds -\d, but must lie in 0 to 4"),
         ({"mask": torch.ones(2, 5, dtype=torch.bool)}, r"mask has shape \(2, 5\), but must be"),
@@ -59,13 +59,13 @@ def test_what_does_not_fit_one_segment_is_named(arguments: dict[str, Any], messa
     ],
 )
 def test_what_does_not_fit_many_segments_is_named(arguments: dict[str, Any], message: str) -> None:
-    refused(over_segments(), {"x": some_tokens(2, 21), **arguments}, message)
+    refused(token_model_wrapper(), {"x": random_tokens(2, 21), **arguments}, message)
 
 
 def test_an_encoder_without_labels_cannot_be_trained_in_silence() -> None:
     for options in ({"return_loss": True}, {"memory_replay_backprop": True}):
         with pytest.raises(ValueError, match="labels are None, but a model with causal=False"):
-            over_segments(causal=False)(X, **options)
+            token_model_wrapper(causal=False)(X, **options)
 
 
 def test_xl_memories_of_another_model_are_refused() -> None:

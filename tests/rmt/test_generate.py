@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rmt_genomics.rmt import RecurrentMemoryTransformer
 from rmt_genomics.rmt.language_model.generate import Decoder, choose
-from tests.toys import over_segments, some_tokens, token_model
+from tests.toys import token_model_wrapper, random_tokens, token_model
 
 
 def uncached_logits(model: RecurrentMemoryTransformer, tokens: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ SWITCHES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changes", SWITCHES)
 def test_cached_logits_are_the_uncached_ones(changes: dict[str, Any]) -> None:
     model = token_model(**changes).eval()
-    tokens = some_tokens(2, 20)
+    tokens = random_tokens(2, 20)
     expected = uncached_logits(model, tokens)
     with torch.no_grad():
         decoder = Decoder(model, 2, None, None)
@@ -48,7 +48,7 @@ def test_cached_logits_are_the_uncached_ones(changes: dict[str, Any]) -> None:
 
 
 def test_likeliest_tokens_equal_the_uncached_loop() -> None:
-    model, tokens = over_segments(use_xl_memories=True, stem_width=3), some_tokens(2, 9)
+    model, tokens = token_model_wrapper(use_xl_memories=True, stem_width=3), random_tokens(2, 9)
     grown = tokens
     for _ in range(14):
         grown = torch.cat([grown, model.eval()(grown)[0][:, -1:].argmax(-1)], dim=1)
@@ -56,7 +56,7 @@ def test_likeliest_tokens_equal_the_uncached_loop() -> None:
 
 
 def test_generation_goes_on_from_given_memories() -> None:
-    model, tokens = over_segments(use_xl_memories=True).eval(), some_tokens(1, 15)
+    model, tokens = token_model_wrapper(use_xl_memories=True).eval(), random_tokens(1, 15)
     whole = model.generate(tokens, length=22, temperature=0.0)
     _, memories, xl = model.transformer(tokens[:, :6])
     _, memories, xl = model.transformer(tokens[:, 6:12], memories, xl_memories=xl)
@@ -67,14 +67,14 @@ def test_generation_goes_on_from_given_memories() -> None:
 
 
 def test_the_mode_is_put_back_and_no_graph_is_kept() -> None:
-    model = over_segments(ff_dropout=0.5).train()
-    assert not model.generate(some_tokens(1, 3), length=5).requires_grad
+    model = token_model_wrapper(ff_dropout=0.5).train()
+    assert not model.generate(random_tokens(1, 3), length=5).requires_grad
     assert model.training
     assert model.transformer.training
 
 
 def test_a_prime_of_full_length_gives_nothing_new() -> None:
-    assert over_segments().generate(some_tokens(2, 7), length=7).shape == (2, 0)
+    assert token_model_wrapper().generate(random_tokens(2, 7), length=7).shape == (2, 0)
 
 
 def test_rare_tokens_are_filtered() -> None:
@@ -95,9 +95,9 @@ def test_rare_tokens_are_filtered() -> None:
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        over_segments().generate(some_tokens(1, 6), **options)
+        token_model_wrapper().generate(random_tokens(1, 6), **options)
 
 
 def test_an_encoder_cannot_generate() -> None:
     with pytest.raises(ValueError, match="causal=False, but only a causal one can generate"):
-        over_segments(causal=False).generate(some_tokens(1, 6), length=9)
+        token_model_wrapper(causal=False).generate(random_tokens(1, 6), length=9)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.rmt import RecurrentMemoryTransformerWrapper
-from tests.toys import over_segments, some_tokens, token_model
+from tests.toys import token_model_wrapper, random_tokens, token_model
 
 SMALL_TYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 LARGE = 300  # more token ids than a byte can name
@@ -15,7 +15,7 @@ LARGE = 300  # more token ids than a byte can name
 
 def test_bytes_are_read_where_the_vocabulary_is_larger_than_a_byte() -> None:
     """As a byte, 300 is 44: a check in the type of the ids would refuse 44 and above."""
-    model = over_segments(num_tokens=LARGE)
+    model = token_model_wrapper(num_tokens=LARGE)
     ids = torch.tensor([[0, 43, 44, 200, 255, 7, 250]])
 
     logits = model(ids.to(torch.uint8))[0]
@@ -25,7 +25,7 @@ def test_bytes_are_read_where_the_vocabulary_is_larger_than_a_byte() -> None:
 
 @given(ids=st.lists(st.integers(0, 255), min_size=2, max_size=15), num_tokens=st.integers(1, 600))
 def test_what_a_byte_holds_is_refused_as_any_integer_is(ids: list[int], num_tokens: int) -> None:
-    model, x = over_segments(num_tokens=num_tokens), torch.tensor([ids])
+    model, x = token_model_wrapper(num_tokens=num_tokens), torch.tensor([ids])
     for kind in SMALL_TYPES:
         if max(ids) < num_tokens:
             model(x.to(kind), return_loss=True)
@@ -36,7 +36,7 @@ def test_what_a_byte_holds_is_refused_as_any_integer_is(ids: list[int], num_toke
 
 @pytest.mark.parametrize("kind", SMALL_TYPES)
 def test_labels_and_their_padding_are_of_any_integer_type(kind: torch.dtype) -> None:
-    model, x = over_segments(num_tokens=LARGE), some_tokens(2, 20)
+    model, x = token_model_wrapper(num_tokens=LARGE), random_tokens(2, 20)
     mask = torch.arange(20) < torch.tensor([20, 13])[:, None]
     expected, _ = model(x, mask=mask, return_loss=True)
 
@@ -50,7 +50,7 @@ def test_labels_and_their_padding_are_of_any_integer_type(kind: torch.dtype) -> 
 @pytest.mark.parametrize("kind", SMALL_TYPES)
 @pytest.mark.parametrize("length", [3, 6, 15])
 def test_a_prime_of_any_integer_type_goes_on_alike(kind: torch.dtype, length: int) -> None:
-    model, prime = over_segments(num_tokens=LARGE, stem_width=3), some_tokens(2, length)
+    model, prime = token_model_wrapper(num_tokens=LARGE, stem_width=3), random_tokens(2, length)
 
     found = model.generate(prime.to(kind), length=length + 9, temperature=0.0)
 
@@ -60,12 +60,12 @@ def test_a_prime_of_any_integer_type_goes_on_alike(kind: torch.dtype, length: in
 
 
 def test_tokens_beyond_a_byte_come_out_of_a_prime_of_bytes() -> None:
-    model = over_segments(num_tokens=LARGE)
+    model = token_model_wrapper(num_tokens=LARGE)
     with torch.no_grad():  # token 299 is always the likeliest
         model.transformer.to_logits.weight.zero_()
         model.transformer.to_logits.bias.copy_(torch.arange(LARGE))
 
-    found = model.generate(some_tokens(1, 4).to(torch.uint8), length=20, temperature=0.0)
+    found = model.generate(random_tokens(1, 4).to(torch.uint8), length=20, temperature=0.0)
 
     assert found.tolist() == [[299] * 16]
 
@@ -73,10 +73,10 @@ def test_tokens_beyond_a_byte_come_out_of_a_prime_of_bytes() -> None:
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_the_loss_of_a_half_precision_model_is_summed_in_float32(kind: torch.dtype) -> None:
     """By hand: 2,999 tokens at log(5) each; in 16 bits the sum would be off, or infinite."""
-    model = over_segments(seq_len=1000).to(kind)
+    model = token_model_wrapper(seq_len=1000).to(kind)
     for weights in (model.transformer.to_logits.weight, model.transformer.to_logits.bias):
         torch.nn.init.zeros_(weights)
-    tokens = some_tokens(1, 3000)
+    tokens = random_tokens(1, 3000)
 
     with torch.no_grad():
         losses = [model(tokens, return_loss=True)[0], model(tokens, memory_replay_backprop=True)]
@@ -88,7 +88,7 @@ def test_the_loss_of_a_half_precision_model_is_summed_in_float32(kind: torch.dty
 
 
 def test_the_loss_in_float32_is_that_of_the_logits_in_float32() -> None:
-    model, tokens = over_segments().bfloat16(), some_tokens(2, 20)
+    model, tokens = token_model_wrapper().bfloat16(), random_tokens(2, 20)
     logits, _ = model(tokens[:, :-1])
     expected = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
 
@@ -102,4 +102,4 @@ def test_the_loss_in_float32_is_that_of_the_logits_in_float32() -> None:
 
 def test_a_float64_loss_stays_float64() -> None:
     model = RecurrentMemoryTransformerWrapper(token_model())
-    assert model(some_tokens(1, 9), return_loss=True)[0].dtype == torch.float64
+    assert model(random_tokens(1, 9), return_loss=True)[0].dtype == torch.float64

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.rmt import Segments
-from rmt_genomics.rmt.stem import mean_embedding, merged_mask, merged_max
+from rmt_genomics.rmt.embedding import pooled_embedding, pooled_mask, pooled_max
 from tests.toys import tiny
 
 
@@ -26,7 +26,7 @@ def test_segmenting_never_changes_what_the_stem_sees(
     lengths = [length, max(1, length - 5)]
 
     whole = model.embed(Segments(tokens, lengths, length, config.halo)[0])
-    cut = Segments(tokens, lengths, config.tokens_a_segment, config.halo)
+    cut = Segments(tokens, lengths, config.tokens_per_segment, config.halo)
     pieces = [model.embed(segment) for segment in cut]
 
     for row, real in enumerate(lengths):
@@ -38,13 +38,13 @@ def test_segmenting_never_changes_what_the_stem_sees(
 def test_merged_rows_by_hand() -> None:
     """Five tokens, two a row; the last row holds one."""
     answers = torch.tensor([[[1.0], [5.0], [-3.0], [-2.0], [-7.0]]])
-    assert merged_max(answers, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
+    assert pooled_max(answers, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
     keep = torch.tensor([[True, False, True, False, False]])
-    assert merged_max(answers, keep, 2).flatten().tolist() == [1.0, -3.0, 0.0]
-    assert merged_mask(keep, 2).tolist() == [[True, True, False]]  # type: ignore[union-attr]
+    assert pooled_max(answers, keep, 2).flatten().tolist() == [1.0, -3.0, 0.0]
+    assert pooled_mask(keep, 2).tolist() == [[True, True, False]]  # type: ignore[union-attr]
 
     embedding = torch.nn.Embedding.from_pretrained(torch.tensor([[10.0], [20.0]]))
-    means = mean_embedding(embedding, torch.tensor([[0, 1, 1, 0, 1]]), keep, 2)
+    means = pooled_embedding(embedding, torch.tensor([[0, 1, 1, 0, 1]]), keep, 2)
     assert means.flatten().tolist() == [10.0, 20.0, 0.0]
 
 
@@ -62,11 +62,11 @@ def test_one_matrix_product_is_the_convolution(kind: dict[str, Any]) -> None:
     model = tiny(stem_width=5, **kind)
     stem = model.embed.stem
     assert stem is not None
-    segments = Segments(torch.randint(0, 5, (2, 29)), [29, 14], model.config.tokens_a_segment)
+    segments = Segments(torch.randint(0, 5, (2, 29)), [29, 14], model.config.tokens_per_segment)
     segments.halo = model.config.halo
     for segment in segments:
         found = []
-        for convolve in (stem.of_one_hot, stem.of_embeddings):
+        for convolve in (stem.convolve_one_hot, stem.convolve_embeddings):
             answers = convolve(segment)
             weights = [stem.embedding.weight, *stem.convolution.parameters()]
             found.append([answers, *torch.autograd.grad(answers.sin().sum(), weights)])
@@ -76,7 +76,7 @@ def test_one_matrix_product_is_the_convolution(kind: dict[str, Any]) -> None:
 def test_a_large_vocabulary_is_embedded_and_convolved() -> None:
     stem = tiny(stem_width=3, num_tokens=33).embed.stem
     assert stem is not None
-    assert stem.convolve == stem.of_embeddings
+    assert stem.convolve == stem.convolve_embeddings
 
 
 def test_what_the_stem_finds_is_dropped_in_training_only() -> None:
