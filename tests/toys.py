@@ -26,20 +26,20 @@ TINY: dict[str, Any] = {
 
 
 def tiny(**changes: Any) -> SegmentTransformer:
-    """A seeded two-layer model in float64 that reads five tokens, six a segment."""
+    """A seeded two-layer model in float64 with five token ids and segments of six tokens."""
     torch.manual_seed(0)
     return SegmentTransformer(RMTConfig(**{**TINY, **changes})).double()
 
 
 def ragged(model: SegmentTransformer, lengths: list[int]) -> Segments:
-    """Random tokens for rows of these lengths (longest first), cut for this model."""
+    """Segments of random sequences of these lengths, longest first."""
     torch.manual_seed(1)
     tokens = torch.randint(0, 5, (len(lengths), lengths[0]))
     return Segments(tokens, lengths, model.config.tokens_per_segment, model.config.halo)
 
 
 def random_memory(model: SegmentTransformer, rows: int) -> Tensor:
-    """A random first memory that wants a gradient."""
+    """A random initial memory that requires a gradient."""
     torch.manual_seed(2)
     initial = model.memory.initial(rows)
     return torch.randn_like(initial).requires_grad_()

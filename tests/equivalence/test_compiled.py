@@ -26,7 +26,7 @@ def compare_with_compiled() -> None:
 
 
 def compare_with_fused() -> None:
-    """Raise unless generated code repeats itself in replay, dropout included."""
+    """Raise unless generated code draws the same dropout masks in replay."""
     model = tiny(stem_width=3, ff_dropout=0.5)
     model.layers.compile()
     found = []

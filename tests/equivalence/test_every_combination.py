@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rmt_genomics.rmt import RMTConfig
-from tests.toys import TINY, token_model_wrapper, random_tokens
+from tests.toys import TINY, random_tokens, token_model_wrapper
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 OFF: dict[str, Any] = {}
@@ -134,7 +134,7 @@ def test_replay_equals_unroll(case: Case) -> None:
     torch.testing.assert_close(replayed, plain, **EXACT)
 
 
-def test_every_pair_of_choices_that_goes_together_is_tested() -> None:
+def test_every_allowed_pair_of_choices_is_tested() -> None:
     sizes = [range(len(choices)) for choices in SWITCHES.values()]
     covered = set().union(*(pairs_of(case) for case in CASES))
     for (one, first), (two, second) in combinations(enumerate(sizes), 2):
@@ -159,7 +159,7 @@ def test_accumulated_and_scaled_losses_give_the_same_gradients(scale: float) -> 
     torch.testing.assert_close(found[1], found[0], **EXACT)
 
 
-def test_the_callers_tensors_are_left_alone() -> None:
+def test_the_callers_tensors_are_not_changed() -> None:
     model, tokens = token_model_wrapper(use_xl_memories=True), random_tokens(2, 20)
     _, memories, xl = model.transformer(tokens[:, :6])
     memories, xl = memories.detach(), [each.clone() for each in xl]
@@ -181,7 +181,7 @@ def test_the_gradient_reaches_the_callers_memories() -> None:
 
 
 @pytest.mark.parametrize(("keep", "runs"), [(1, 9), (2, 8), (4, 6), (99, 5)])
-def test_kept_segments_are_not_run_again(keep: int, runs: int) -> None:
+def test_kept_segments_are_not_recomputed(keep: int, runs: int) -> None:
     model, calls = token_model_wrapper(), []
     model.transformer.transformer.embed.register_forward_pre_hook(lambda *_: calls.append(1))
     model(random_tokens(1, 29), memory_replay_backprop=True, keep_segments=keep).backward()

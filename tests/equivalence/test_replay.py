@@ -83,7 +83,7 @@ def test_replay_equals_checkpointing_every_segment() -> None:
 
 
 def test_replay_equals_unroll_under_autocast() -> None:
-    """Weights are cast anew each segment, so plain autocast without its cache is the twin."""
+    """Weights are cast again in each segment, so the reference is autocast without its cache."""
     model = tiny(ff_dropout=0.3).float()
     found = []
     for run in (unroll, replay):
@@ -145,7 +145,7 @@ def test_without_gradients_nothing_is_replayed() -> None:
 
 
 class Numbered(nn.Module):
-    """A step whose weights are one a segment, so that a gradient's reach can be read off."""
+    """A step with one weight per segment, which shows how far a gradient reaches."""
 
     def __init__(self, num_segments: int) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ def test_the_depth_counts_from_each_loss(run: Run) -> None:
 
 
 class TestTheChecksCanFail:
-    """Guard the guards: the faults known from other implementations must be caught."""
+    """Faults known from other implementations must be caught."""
 
     def test_fresh_dropout_masks_are_caught(self) -> None:
         def careless(step: nn.Module, segments: Segments, memory: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class TestTheChecksCanFail:
 
 
 @pytest.mark.parametrize("run", [unroll, replay])
-def test_runs_that_make_no_sense_are_refused(run: Run) -> None:
+def test_empty_runs_and_depths_below_one_are_refused(run: Run) -> None:
     step, memory = Numbered(1), torch.ones(1, 1, 1)
     with pytest.raises(ValueError, match="segments is empty, but must hold at least one"):
         run(step, [], memory)
@@ -212,6 +212,6 @@ def test_runs_that_make_no_sense_are_refused(run: Run) -> None:
         run(step, range(1), memory, bptt_depth=0)
 
 
-def test_a_step_without_parameters_must_name_them() -> None:
+def test_a_step_that_is_no_module_needs_parameters() -> None:
     with pytest.raises(ValueError, match="parameters is None, but step is a function"):
         replay(lambda segment, memory: memory * segment, range(1, 3), torch.ones(1, 1, 1))

@@ -1,4 +1,4 @@
-"""What else users do with autograd: replay does it as unroll does, or refuses in words."""
+"""Other uses of autograd: replay does the same as unroll, or refuses with a message."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rmt_genomics.rmt import replay, unroll
-from tests.toys import token_model_wrapper, ragged, random_memory, random_tokens, tiny
+from tests.toys import ragged, random_memory, random_tokens, tiny, token_model_wrapper
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -31,7 +31,7 @@ class TestHooks:
         with pytest.raises(ValueError, match="Use register_post_accumulate_grad_hook"):
             model(random_tokens(1, 20), memory_replay_backprop=True)
 
-    def test_a_hook_on_a_frozen_parameter_is_none_of_replays_business(self) -> None:
+    def test_a_hook_on_a_frozen_parameter_is_allowed(self) -> None:
         model = tiny()
         weight = model.embed.embedding.weight
         weight.register_hook(lambda gradient: gradient)
@@ -49,7 +49,7 @@ class TestHooks:
         assert len(seen) == 2
         torch.testing.assert_close(*seen, **EXACT)
 
-    def test_backward_hooks_of_modules_run_once_a_segment_as_in_unroll(self) -> None:
+    def test_backward_hooks_of_modules_run_once_per_segment_as_in_unroll(self) -> None:
         seen: dict[Any, list[torch.Tensor]] = {}
         for run in (unroll, replay):
             model, calls = tiny(), seen.setdefault(run, [])
@@ -62,7 +62,7 @@ class TestHooks:
 
 
 def gradient_penalty(run: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, nn.Module]:
-    """The size of a gradient, to be made smaller by training: it needs a second derivative."""
+    """A gradient penalty, which needs a second derivative."""
     model = tiny(use_flash_attn=False)  # the fused kernel has no second derivative of its own
     memories = run(model, ragged(model, [20]), random_memory(model, 1))
     weights = list(model.layers.parameters())
@@ -70,14 +70,14 @@ def gradient_penalty(run: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, nn
     return torch.stack([each.square().sum() for each in gradients]).sum(), model
 
 
-def test_a_second_derivative_is_refused_not_cut() -> None:
+def test_a_second_derivative_is_refused() -> None:
     penalty, model = gradient_penalty(replay)
     with pytest.raises(RuntimeError, match=r"differentiate twice .* marked with @once_differ"):
         penalty.backward()
     assert all(each.grad is None for each in model.parameters())
 
 
-def test_with_unroll_a_second_derivative_is_there() -> None:
+def test_unroll_has_a_second_derivative() -> None:
     penalty, model = gradient_penalty(unroll)
     penalty.backward()
     assert model.embed.embedding.weight.grad.any()
@@ -88,7 +88,7 @@ def test_with_unroll_a_second_derivative_is_there() -> None:
 def test_a_mode_changed_before_backward_changes_no_gradient(
     keep: int, *, trains_first: bool
 ) -> None:
-    """As when a callback looks at something in between. One layer is frozen all the while."""
+    """As when a callback evaluates in between. One layer stays in evaluation mode."""
     found = []
     for run, options in ((unroll, {}), (replay, {"keep_segments": keep})):
         model = tiny(ff_dropout=0.4).train(trains_first)
@@ -104,7 +104,7 @@ def test_a_mode_changed_before_backward_changes_no_gradient(
 
 @pytest.mark.parametrize("run", [unroll, replay])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_without_gradients_a_depth_costs_and_changes_nothing(
+def test_without_gradients_bptt_depth_has_no_cost_and_no_effect(
     run: Callable[..., torch.Tensor], depth: int
 ) -> None:
     model, calls = tiny(), []
@@ -129,8 +129,8 @@ def test_without_gradients_the_wrapper_may_truncate(options: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("options", [{"return_loss": True}, {"memory_replay_backprop": True}])
-def test_memories_without_a_batch_axis_are_those_of_every_row(options: dict[str, Any]) -> None:
-    """A learned start of shape (m, d) is repeated, and its gradient is the sum over rows."""
+def test_memories_without_a_batch_axis_are_repeated(options: dict[str, Any]) -> None:
+    """A learned initial memory (m, d) is repeated; its gradient is the sum over batch rows."""
     start = torch.randn(2, 8, dtype=torch.float64)
     found = []
     for has_batch in (False, True):
@@ -145,7 +145,7 @@ def test_memories_without_a_batch_axis_are_those_of_every_row(options: dict[str,
 
 
 class TestTheChecksCanFail:
-    """Guard the guards."""
+    """A missing protection makes the comparison fail."""
 
     def test_a_second_run_in_another_mode_would_be_caught(self) -> None:
         found = []
@@ -167,7 +167,7 @@ class TestTheChecksCanFail:
 
 
 class _WithoutModes:
-    """A step whose modules replay does not know, so that their modes are not put back."""
+    """A step that is no module, so that replay cannot restore its training modes."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

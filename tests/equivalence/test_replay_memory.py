@@ -1,4 +1,4 @@
-"""Law 8: what replay keeps for backward grows by b x m x d a segment, nothing else."""
+"""Law 8: what replay keeps for backward grows by b x m x d per segment, nothing else."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def saved_bytes(run, num_segments: int) -> int:
     return sum(size for pointer, (size, _) in storages.items() if pointer not in own)
 
 
-def test_replay_keeps_one_memory_a_segment() -> None:
+def test_replay_keeps_one_memory_per_segment() -> None:
     batch, memory_tokens, dim, float64 = 3, 2, 8, 8
     growth = saved_bytes(replay, 40) - saved_bytes(replay, 10)
     assert growth == 30 * batch * memory_tokens * dim * float64

@@ -1,4 +1,4 @@
-"""The stem: segmenting never changes what it sees."""
+"""Token embedding and convolution stem: the result does not depend on the segmentation."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from tests.toys import tiny
     width=st.sampled_from([1, 3, 7, 11]),
     kind=st.sampled_from([{"causal": True}, {}, {"stem_pool": 2}, {"stem_pool": 7}]),
 )
-def test_segmenting_never_changes_what_the_stem_sees(
+def test_the_embedding_does_not_depend_on_the_segmentation(
     *, length: int, segment_length: int, width: int, kind: dict[str, Any]
 ) -> None:
     model = tiny(stem_width=width, seq_len=segment_length, **kind)
@@ -35,8 +35,8 @@ def test_segmenting_never_changes_what_the_stem_sees(
         torch.testing.assert_close(joined, whole[row, :rows], rtol=1e-12, atol=1e-12)
 
 
-def test_merged_rows_by_hand() -> None:
-    """Five tokens, two a row; the last row holds one."""
+def test_pooled_tokens_by_hand() -> None:
+    """Five tokens, pooled by two; the last pooled token holds one."""
     answers = torch.tensor([[[1.0], [5.0], [-3.0], [-2.0], [-7.0]]])
     assert pooled_max(answers, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
     keep = torch.tensor([[True, False, True, False, False]])
@@ -57,8 +57,8 @@ def test_without_a_halo_the_check_fails() -> None:
 
 
 @pytest.mark.parametrize("kind", [{"causal": True}, {}, {"stem_pool": 2}])
-def test_one_matrix_product_is_the_convolution(kind: dict[str, Any]) -> None:
-    """Values and gradients, in the first, an inner and the last segment, with ended rows."""
+def test_one_hot_matrix_product_equals_the_convolution(kind: dict[str, Any]) -> None:
+    """Values and gradients, in the first, an inner and the last segment, with ended batch rows."""
     model = tiny(stem_width=5, **kind)
     stem = model.embed.stem
     assert stem is not None
@@ -79,7 +79,7 @@ def test_a_large_vocabulary_is_embedded_and_convolved() -> None:
     assert stem.convolve == stem.convolve_embeddings
 
 
-def test_what_the_stem_finds_is_dropped_in_training_only() -> None:
+def test_stem_dropout_is_applied_in_training_only() -> None:
     model = tiny(stem_width=3, stem_dropout=0.5)
     segment = Segments(torch.randint(0, 5, (2, 6)), [6, 6], 6, model.config.halo)[0]
 

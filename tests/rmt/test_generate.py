@@ -1,4 +1,4 @@
-"""Generation with cached keys says what reading everything anew would say."""
+"""Generation with cached keys equals generation without a cache."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rmt_genomics.rmt import RecurrentMemoryTransformer
 from rmt_genomics.rmt.language_model.generate import Decoder, choose
-from tests.toys import token_model_wrapper, random_tokens, token_model
+from tests.toys import random_tokens, token_model, token_model_wrapper
 
 
 def uncached_logits(model: RecurrentMemoryTransformer, tokens: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def test_cached_logits_are_the_uncached_ones(changes: dict[str, Any]) -> None:
     torch.testing.assert_close(torch.stack(found, 1), expected[:, 7:], rtol=1e-10, atol=1e-12)
 
 
-def test_likeliest_tokens_equal_the_uncached_loop() -> None:
+def test_most_likely_tokens_equal_the_uncached_loop() -> None:
     model, tokens = token_model_wrapper(use_xl_memories=True, stem_width=3), random_tokens(2, 9)
     grown = tokens
     for _ in range(14):
@@ -55,7 +55,7 @@ def test_likeliest_tokens_equal_the_uncached_loop() -> None:
     assert torch.equal(model.generate(tokens, length=23, temperature=0.0), grown[:, 9:])
 
 
-def test_generation_goes_on_from_given_memories() -> None:
+def test_generation_continues_from_given_memories() -> None:
     model, tokens = token_model_wrapper(use_xl_memories=True).eval(), random_tokens(1, 15)
     whole = model.generate(tokens, length=22, temperature=0.0)
     _, memories, xl = model.transformer(tokens[:, :6])
@@ -66,14 +66,14 @@ def test_generation_goes_on_from_given_memories() -> None:
     assert torch.equal(whole, rest)
 
 
-def test_the_mode_is_put_back_and_no_graph_is_kept() -> None:
+def test_the_training_mode_is_restored_and_no_graph_is_kept() -> None:
     model = token_model_wrapper(ff_dropout=0.5).train()
     assert not model.generate(random_tokens(1, 3), length=5).requires_grad
     assert model.training
     assert model.transformer.training
 
 
-def test_a_prime_of_full_length_gives_nothing_new() -> None:
+def test_a_prime_of_full_length_gives_no_new_token() -> None:
     assert token_model_wrapper().generate(random_tokens(2, 7), length=7).shape == (2, 0)
 
 
@@ -98,6 +98,6 @@ def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -
         token_model_wrapper().generate(random_tokens(1, 6), **options)
 
 
-def test_an_encoder_cannot_generate() -> None:
+def test_a_bidirectional_model_cannot_generate() -> None:
     with pytest.raises(ValueError, match="causal=False, but only a causal one can generate"):
         token_model_wrapper(causal=False).generate(random_tokens(1, 6), length=9)

@@ -1,4 +1,4 @@
-"""Small integer types and half-precision floats: nothing wraps around, overflows or is rounded."""
+"""Small integer types and half-precision floats: no wrap-around, overflow or rounding."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.rmt import RecurrentMemoryTransformerWrapper
-from tests.toys import token_model_wrapper, random_tokens, token_model
+from tests.toys import random_tokens, token_model, token_model_wrapper
 
 SMALL_TYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 LARGE = 300  # more token ids than a byte can name
@@ -24,7 +24,9 @@ def test_bytes_are_read_where_the_vocabulary_is_larger_than_a_byte() -> None:
 
 
 @given(ids=st.lists(st.integers(0, 255), min_size=2, max_size=15), num_tokens=st.integers(1, 600))
-def test_what_a_byte_holds_is_refused_as_any_integer_is(ids: list[int], num_tokens: int) -> None:
+def test_ids_out_of_range_are_refused_for_all_integer_types(
+    ids: list[int], num_tokens: int
+) -> None:
     model, x = token_model_wrapper(num_tokens=num_tokens), torch.tensor([ids])
     for kind in SMALL_TYPES:
         if max(ids) < num_tokens:
@@ -35,7 +37,7 @@ def test_what_a_byte_holds_is_refused_as_any_integer_is(ids: list[int], num_toke
 
 
 @pytest.mark.parametrize("kind", SMALL_TYPES)
-def test_labels_and_their_padding_are_of_any_integer_type(kind: torch.dtype) -> None:
+def test_labels_may_be_of_any_integer_type(kind: torch.dtype) -> None:
     model, x = token_model_wrapper(num_tokens=LARGE), random_tokens(2, 20)
     mask = torch.arange(20) < torch.tensor([20, 13])[:, None]
     expected, _ = model(x, mask=mask, return_loss=True)
@@ -49,7 +51,7 @@ def test_labels_and_their_padding_are_of_any_integer_type(kind: torch.dtype) -> 
 
 @pytest.mark.parametrize("kind", SMALL_TYPES)
 @pytest.mark.parametrize("length", [3, 6, 15])
-def test_a_prime_of_any_integer_type_goes_on_alike(kind: torch.dtype, length: int) -> None:
+def test_a_prime_may_be_of_any_integer_type(kind: torch.dtype, length: int) -> None:
     model, prime = token_model_wrapper(num_tokens=LARGE, stem_width=3), random_tokens(2, length)
 
     found = model.generate(prime.to(kind), length=length + 9, temperature=0.0)
@@ -59,7 +61,7 @@ def test_a_prime_of_any_integer_type_goes_on_alike(kind: torch.dtype, length: in
     assert model.generate(prime.to(kind), length=length).dtype == torch.int64
 
 
-def test_tokens_beyond_a_byte_come_out_of_a_prime_of_bytes() -> None:
+def test_a_prime_of_bytes_can_be_continued_with_larger_ids() -> None:
     model = token_model_wrapper(num_tokens=LARGE)
     with torch.no_grad():  # token 299 is always the likeliest
         model.transformer.to_logits.weight.zero_()

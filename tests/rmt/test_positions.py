@@ -1,4 +1,4 @@
-"""Rotary positions: float32 whatever the model, memory unturned, only distance matters."""
+"""Rotary positions: float32 in every model, memory not rotated, only distance matters."""
 
 import torch
 
@@ -15,7 +15,7 @@ def test_phases_stay_float32_in_a_bfloat16_model() -> None:
     torch.testing.assert_close(half.cos.double(), exact.cos, rtol=0, atol=1e-7)
 
 
-def test_memory_rows_are_not_turned() -> None:
+def test_memory_positions_are_not_rotated() -> None:
     rows = torch.randn(1, 1, 7, 8)
     turned = rotate(rows, rotation_of(PositionCounts(0, 2, 3, 2), 8, CPU, torch.float32))
     assert torch.equal(turned[:, :, [0, 1, 5, 6]], rows[:, :, [0, 1, 5, 6]])
@@ -35,7 +35,7 @@ def test_only_the_distance_between_tokens_matters() -> None:
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal))
 
 
-def test_turning_keeps_the_length_of_a_vector() -> None:
+def test_rotation_keeps_the_norm_of_a_vector() -> None:
     rows = torch.randn(2, 3, 10, 8, dtype=torch.float64)
     turned = rotate(rows, rotation_of(PositionCounts(0, 0, 10, 0), 8, CPU, torch.float64))
     torch.testing.assert_close(turned.norm(dim=-1), rows.norm(dim=-1))

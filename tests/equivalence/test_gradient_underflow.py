@@ -1,4 +1,4 @@
-"""A gradient too small for its number format is not carried on, and nothing else is lost."""
+"""A gradient that underflows is dropped, and nothing else is lost."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from rmt_genomics.rmt import replay, unroll
 
 
-class Forgets(nn.Module):
+class ShrinkingMemory(nn.Module):
     """A step whose memory, and so its gradient, shrinks by the same factor in every segment."""
 
     def __init__(self, factor: float, num_segments: int, dtype: torch.dtype) -> None:
@@ -30,14 +30,14 @@ def results(
     bptt_depth: int | None = None,
 ) -> tuple[list[Tensor | None], list[int]]:
     """Return gradients (of the first memory last) of a sum of written memories, and the calls."""
-    step = Forgets(factor, 30, dtype)
+    step = ShrinkingMemory(factor, 30, dtype)
     memory = torch.ones(1, 1, 1, dtype=dtype, requires_grad=True)
     memories = run(step, range(30), memory, bptt_depth=bptt_depth)
     sum(weight * memories[place].sum() for place, weight in losses.items()).backward()
     return [step.shared.grad, step.own.grad, memory.grad], step.calls[30:]
 
 
-def test_segments_that_nothing_reaches_are_not_run_again() -> None:
+def test_segments_without_gradient_are_not_recomputed() -> None:
     found, again = results(replay, {29: 1.0})
     plain, _ = results(unroll, {29: 1.0})
 
@@ -47,7 +47,7 @@ def test_segments_that_nothing_reaches_are_not_run_again() -> None:
 
 
 @pytest.mark.parametrize("bptt_depth", [None, 4, 20])
-def test_an_earlier_loss_is_reached_all_the_same(bptt_depth: int | None) -> None:
+def test_earlier_losses_still_get_their_gradient(bptt_depth: int | None) -> None:
     losses = {29: 1.0, 28: 2.0, 12: 0.5, 3: 1.0}
 
     found, again = results(replay, losses, bptt_depth=bptt_depth)
@@ -59,7 +59,7 @@ def test_an_earlier_loss_is_reached_all_the_same(bptt_depth: int | None) -> None
     assert set(range(4)) <= set(again)
 
 
-def test_what_is_small_but_can_be_multiplied_goes_on() -> None:
+def test_small_normal_gradients_are_kept() -> None:
     found, again = results(replay, {29: 1e-20}, factor=0.5)
     plain, _ = results(unroll, {29: 1e-20}, factor=0.5)
 
@@ -68,8 +68,8 @@ def test_what_is_small_but_can_be_multiplied_goes_on() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
-def test_other_number_formats_have_other_limits(dtype: torch.dtype) -> None:
-    """Half precision ends where float32 has hardly begun, and is left alone."""
+def test_the_limit_depends_on_the_number_format(dtype: torch.dtype) -> None:
+    """The range of float16 is too narrow, so nothing is dropped there."""
     factor = {torch.float16: 0.5, torch.float64: 1e-3}[dtype]
     found, again = results(replay, {29: 0.125}, factor=factor, dtype=dtype)
     plain, _ = results(unroll, {29: 0.125}, factor=factor, dtype=dtype)
@@ -78,14 +78,14 @@ def test_other_number_formats_have_other_limits(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found, plain, rtol=1e-3, atol=0.0)
 
 
-def test_a_gradient_that_is_no_number_goes_on() -> None:
+def test_nan_gradients_are_kept() -> None:
     (_, own, memory), _ = results(replay, {29: float("nan")})
 
     assert own.isnan().all()
     assert memory.isnan().all()
 
 
-def test_with_a_depth_losses_are_followed_no_further_than_they_count() -> None:
+def test_recomputation_ends_where_bptt_depth_or_underflow_ends_the_gradient() -> None:
     _, again = results(replay, {29: 1.0, 28: 1.0}, bptt_depth=25)
 
     assert again == list(range(28, 17, -1))

@@ -1,4 +1,4 @@
-"""The core on an accelerator: the same answers, in the memory of one segment, through flash."""
+"""The core on a GPU: same results, flat memory, flash attention."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_replay_equals_unroll_with_dropout_on_every_device(device: torch.device)
 
 
 @pytest.mark.gpu
-def test_every_device_gives_the_answer_of_the_cpu(device: torch.device) -> None:
+def test_every_device_gives_the_result_of_the_cpu(device: torch.device) -> None:
     here = [each.cpu() for each in value_and_gradients(replay, device)]
     torch.testing.assert_close(here, value_and_gradients(replay, CPU), rtol=1e-9, atol=1e-10)
 

@@ -1,4 +1,4 @@
-"""The token model: shapes as promised, causality, labels, masks, and every switch at work."""
+"""The token model: shapes, causality, labels, masks, XL memories and every switch."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from rmt_genomics.rmt import (
     RecurrentMemoryTransformer,
     RecurrentMemoryTransformerWrapper,
 )
-from tests.toys import token_model_wrapper, random_tokens, token_model
+from tests.toys import random_tokens, token_model, token_model_wrapper
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
-def test_the_usage_its_users_know_word_for_word() -> None:
+def test_the_usage_of_the_published_package() -> None:
     model = RecurrentMemoryTransformer(
         num_tokens=200, num_memory_tokens=12, dim=64, depth=2, causal=True, dim_head=16, heads=4,
         seq_len=32, use_flash_attn=True, use_xl_memories=True, xl_mem_len=16,
@@ -48,7 +48,7 @@ def test_without_xl_memories_there_are_none() -> None:
 
 
 class TestCausality:
-    """Nothing that stands later changes what was said before."""
+    """A later token changes no earlier output."""
 
     @pytest.mark.parametrize("flash", [True, False])
     @pytest.mark.parametrize("xl", [True, False])
@@ -72,13 +72,13 @@ class TestCausality:
             assert not torch.allclose(here[:, place], there[:, place])
             assert not torch.allclose(here[:, -1], there[:, -1])
 
-    def test_an_encoder_sees_both_sides(self) -> None:
+    def test_a_bidirectional_token_depends_on_later_tokens(self) -> None:
         model, tokens = token_model_wrapper(causal=False), random_tokens(1, 6)
         changed = tokens.clone()
         changed[0, 5] = (changed[0, 5] + 1) % 5
         assert not torch.allclose(model(tokens)[0][:, 0], model(changed)[0][:, 0])
 
-    def test_a_causal_memory_is_another_model(self) -> None:
+    def test_memory_not_causal_changes_the_memories(self) -> None:
         both = [token_model(memory_not_causal=choice) for choice in (True, False)]
         memory = torch.randn(1, 2, 8, dtype=torch.float64)
         first, second = (model(random_tokens(1, 6), memory).memories for model in both)
@@ -86,7 +86,7 @@ class TestCausality:
 
 
 class TestLabels:
-    """The loss is the mean over labels that count, however the sequence is cut."""
+    """The loss is the mean over labels that are not ignored, however the sequence is cut."""
 
     def test_next_token_loss_by_hand(self) -> None:
         model, tokens = token_model_wrapper(), random_tokens(2, 20)
@@ -95,7 +95,7 @@ class TestLabels:
         expected = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         torch.testing.assert_close(loss, expected, **EXACT)
 
-    def test_given_labels_are_used_as_they_are(self) -> None:
+    def test_given_labels_are_used_unchanged(self) -> None:
         model, tokens = token_model_wrapper(causal=False), random_tokens(2, 20)
         labels = tokens.flip(1).clone()
         labels[0, :9] = -1
@@ -129,7 +129,7 @@ class TestLabels:
 
 
 class TestMasks:
-    """True is real; what is not real is seen by nobody and counts for nothing."""
+    """True is real; padding is masked and left out of the loss."""
 
     @pytest.mark.parametrize("changes", [{}, {"use_xl_memories": True}, {"token_shift": True}])
     @pytest.mark.parametrize("causal", [True, False])
@@ -144,7 +144,7 @@ class TestMasks:
             torch.testing.assert_close(memories[row : row + 1], memory, **EXACT)
 
     @pytest.mark.parametrize("xl", [True, False])
-    def test_what_stands_in_the_padding_is_never_read(self, *, xl: bool) -> None:
+    def test_padding_tokens_have_no_effect(self, *, xl: bool) -> None:
         model, tokens = token_model_wrapper(use_xl_memories=xl, stem_width=3), random_tokens(2, 20)
         mask = torch.rand(2, 20) < 0.5
         mask[0, 6:12] = False
@@ -184,7 +184,9 @@ class TestXLMemories:
     """Keys and values of earlier tokens, at the right distance."""
 
     @pytest.mark.parametrize("position", ["rotary_pos_emb", "rel_pos_bias"])
-    def test_two_segments_are_one_long_one_when_the_memory_is_hidden(self, position: str) -> None:
+    def test_two_segments_equal_one_long_segment_when_the_memory_is_masked(
+        self, position: str
+    ) -> None:
         settings = {"rotary_pos_emb": False, position: True, "depth": 2}
         long = token_model(seq_len=12, **settings)
         short = token_model(seq_len=6, use_xl_memories=True, **settings)
@@ -199,7 +201,7 @@ class TestXLMemories:
 
         torch.testing.assert_close(torch.cat([first.output, second.output], 1), whole, **EXACT)
 
-    def test_phases_at_the_border_hold_in_bfloat16(self) -> None:
+    def test_rotary_angles_across_the_border_are_right_in_bfloat16(self) -> None:
         model = token_model(use_xl_memories=True).bfloat16()
         exact = token_model(use_xl_memories=True)
         exact.load_state_dict(model.state_dict())
@@ -219,7 +221,7 @@ class TestXLMemories:
         assert not first[0].requires_grad
 
     @pytest.mark.parametrize("is_masked", [True, False])
-    def test_the_cache_holds_no_more_memory_than_it_shows(self, *, is_masked: bool) -> None:
+    def test_the_cache_is_not_a_view_of_a_larger_tensor(self, *, is_masked: bool) -> None:
         """A view would keep the keys and values of a whole segment, and of all before it, alive."""
         model, tokens = token_model(use_xl_memories=True, xl_mem_len=2), random_tokens(2, 6)
         mask = torch.ones(2, 6, dtype=torch.bool) if is_masked else None
@@ -230,7 +232,7 @@ class TestXLMemories:
             assert each.shape[2] == 2
             assert each.untyped_storage().nbytes() == each.numel() * each.element_size()
 
-    def test_the_cache_is_looked_at_and_the_layer_above_too(self) -> None:
+    def test_the_cache_of_the_same_layer_or_the_layer_above_is_attended_to(self) -> None:
         outputs = []
         for enhanced in (False, True):
             model = token_model(use_xl_memories=True, enhanced_xl_recurrence=enhanced)
@@ -268,7 +270,7 @@ class TestXLMemories:
         {"ff_mult": 2.0},
     ],
 )
-def test_every_switch_changes_the_answer(changes: dict[str, Any]) -> None:
+def test_every_switch_changes_the_output(changes: dict[str, Any]) -> None:
     plain, other = token_model_wrapper(memory_norm=False), token_model_wrapper(**changes)
     shared = {
         name: tensor
@@ -289,7 +291,7 @@ def test_dropout_is_drawn_in_training_only(name: str) -> None:
     assert torch.equal(model(tokens)[0], model(tokens)[0])
 
 
-def test_the_embeddings_get_their_share_of_the_gradient() -> None:
+def test_the_embeddings_get_their_fraction_of_the_gradient() -> None:
     found = []
     for share in (1.0, 0.1):
         model = token_model(emb_gradient_frac=share)
@@ -309,7 +311,7 @@ def test_the_gradient_to_the_next_write_memory_can_be_cut() -> None:
     assert not torch.allclose(*found)
 
 
-def test_a_hidden_memory_is_not_seen() -> None:
+def test_a_masked_read_memory_has_no_effect() -> None:
     model, tokens = token_model(causal=False), random_tokens(1, 6)
     first, second = torch.randn(2, 1, 2, 8, dtype=torch.float64)
     seen = [model(tokens, memory).output for memory in (first, second)]
@@ -332,7 +334,7 @@ def test_hyper_connections_need_their_package_and_then_work() -> None:
     torch.testing.assert_close(loss, model(tokens, return_loss=True)[0], **EXACT)
 
 
-def test_without_the_package_the_message_says_how_to_get_it(
+def test_without_the_package_the_message_names_the_install_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "hyper_connections", None)
