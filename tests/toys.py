@@ -38,10 +38,10 @@ def ragged(model: SegmentTransformer, lengths: list[int]) -> Segments:
     return Segments(tokens, lengths, model.config.tokens_per_segment, model.config.halo)
 
 
-def random_memory(model: SegmentTransformer, rows: int) -> Tensor:
+def random_memory(model: SegmentTransformer, batch_size: int) -> Tensor:
     """A random initial memory that requires a gradient."""
     torch.manual_seed(2)
-    initial = model.memory.initial(rows)
+    initial = model.memory.initial(batch_size)
     return torch.randn_like(initial).requires_grad_()
 
 
@@ -56,6 +56,6 @@ def token_model_wrapper(**changes: Any) -> RecurrentMemoryTransformerWrapper:
     return RecurrentMemoryTransformerWrapper(token_model(**changes))
 
 
-def random_tokens(rows: int, length: int) -> Tensor:
+def random_tokens(batch_size: int, length: int) -> Tensor:
     """Random token ids."""
-    return torch.randint(0, 5, (rows, length), generator=torch.Generator().manual_seed(1))
+    return torch.randint(0, 5, (batch_size, length), generator=torch.Generator().manual_seed(1))

@@ -38,6 +38,7 @@ class TokenEmbedding(nn.Module):
         self.gradient_fraction = config.emb_gradient_frac
         self.pool_size = config.stem_pool
         self.embedding = nn.Embedding(config.num_tokens, config.dim)
+        # "place" is the name of this weight in saved models
         self.place = nn.Embedding(config.seq_len, config.dim) if config.abs_pos_emb else None
         self.stem = ConvolutionStem(config) if config.stem_width else None
 

@@ -94,7 +94,7 @@ def replay(
         bptt_depth=bptt_depth,
         keep_segments=keep_segments,
         memory_device=memory_device,
-        parameters=_parameters_of(step, parameters),
+        parameters=parameters,
         module=step if isinstance(step, nn.Module) else None,
     ).memories
 
@@ -113,13 +113,23 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
 ) -> RunOutput:
     """Do as ``replay`` for a step with cache; the first segment reads ``cache``.
 
-    The cache that each segment read is kept too: with XL memories that is what grows. The modules
-    of ``module`` (None = the step) are in the same training mode when a segment is run again.
+    The cache that each segment read is kept too: with XL memories that is what grows. ``module``
+    (None = the step) has the parameters, and is in the same training mode when a segment is run
+    again.
     """
     check_run(segments, bptt_depth)
     if isinstance(keep_segments, int) and keep_segments < 1:
         raise ValueError(f"keep_segments is {keep_segments}, but must be at least 1, or 'auto'")
-    trained = [tensor for tensor in _parameters_of(step, parameters) if tensor.requires_grad]
+    if module is None and isinstance(step, nn.Module):
+        module = step
+    if parameters is None:
+        if module is None:
+            raise ValueError(
+                "parameters is None, but step is no nn.Module. Pass the tensors that are trained, "
+                "or they would get no gradient."
+            )
+        parameters = module.parameters()
+    trained = [tensor for tensor in parameters if tensor.requires_grad]
     if any(getattr(tensor, "_backward_hooks", None) for tensor in trained):
         raise ValueError(
             "a trained parameter has a hook (Tensor.register_hook), but replay would call it once "
@@ -128,8 +138,6 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
         output = unroll_with_outputs(step, segments, memory, cache)  # no graph is recorded
         return output._replace(memories=output.memories.to(memory_device or memory.device))
-    if module is None and isinstance(step, nn.Module):
-        module = step
     modes = {} if module is None else training_modes_of(module)
     runner = _SegmentRunner(
         step, segments, keep_segments, AutocastState.current(memory.device), modes
@@ -139,17 +147,6 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
         runner, depth, memory_device or memory.device, memory, cache, *trained
     )
     return RunOutput(memories, tuple(outputs), runner.last_cache)
-
-
-def _parameters_of(step: Any, parameters: Iterable[Tensor] | None) -> list[Tensor]:
-    if parameters is not None:
-        return list(parameters)
-    if not isinstance(step, nn.Module):
-        raise ValueError(
-            f"parameters is None, but step is a {type(step).__name__} and no nn.Module. "
-            "Pass the tensors that are trained, or they would get no gradient."
-        )
-    return list(step.parameters())
 
 
 class _Replay(torch.autograd.Function):

@@ -38,7 +38,7 @@ def run_rank(rank: int, folder: str) -> None:
     model = DistributedDataParallel(Scored())
     model(all_tokens()[rank::2]).backward()
     if rank == 0:
-        torch.save([each.grad for each in model.parameters()], f"{folder}/gradients.pt")
+        torch.save([parameter.grad for parameter in model.parameters()], f"{folder}/gradients.pt")
     dist.destroy_process_group()
     leave_at_once()
 
@@ -55,5 +55,5 @@ def test_two_processes_give_the_gradients_of_one(
 
     together = torch.load(tmp_path / "gradients.pt", weights_only=True)
     torch.testing.assert_close(
-        together, [each.grad for each in alone.parameters()], rtol=1e-10, atol=1e-12
+        together, [parameter.grad for parameter in alone.parameters()], rtol=1e-10, atol=1e-12
     )

@@ -11,10 +11,10 @@ SEGMENT, NUM_SEGMENTS = 24, 3
 MOTIF = torch.tensor([0, 2, 3, 1, 1, 0, 2, 3])
 
 
-def batch(rows: int) -> tuple[Tensor, Tensor]:
+def batch(batch_size: int) -> tuple[Tensor, Tensor]:
     """Random bases; half of the sequences have the motif somewhere in the first segment."""
-    tokens = torch.randint(0, 4, (rows, SEGMENT * NUM_SEGMENTS))
-    has_motif = torch.arange(rows) % 2
+    tokens = torch.randint(0, 4, (batch_size, SEGMENT * NUM_SEGMENTS))
+    has_motif = torch.arange(batch_size) % 2
     for row in has_motif.nonzero().flatten().tolist():
         start = int(torch.randint(0, SEGMENT - len(MOTIF) + 1, ()))
         tokens[row, start : start + len(MOTIF)] = MOTIF

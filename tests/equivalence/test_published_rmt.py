@@ -77,6 +77,6 @@ def test_logits_and_memories_are_equal(*, causal: bool) -> None:
     memories = [None, None]
     for segment in random_tokens(2, 18).split(6, dim=1):
         expected, memories[0], _ = theirs(segment, memories[0])
-        found, memories[1], _ = ours(segment, memories[1])
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        logits, memories[1], _ = ours(segment, memories[1])
+        torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(memories[1], memories[0], rtol=1e-10, atol=1e-12)

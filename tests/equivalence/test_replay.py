@@ -85,12 +85,12 @@ def test_replay_equals_checkpointing_every_segment() -> None:
 def test_replay_equals_unroll_under_autocast() -> None:
     """Weights are cast again in each segment, so the reference is autocast without its cache."""
     model = tiny(ff_dropout=0.3).float()
-    found = []
+    results = []
     for run in (unroll, replay):
         with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=run is replay):
-            found.append(value_and_gradients(run, model, ragged(model, [40, 9])))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
-    assert all(gradient.abs().sum() > 0 for gradient in found[1][1:])
+            results.append(value_and_gradients(run, model, ragged(model, [40, 9])))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-5)
+    assert all(gradient.abs().sum() > 0 for gradient in results[1][1:])
 
 
 def test_the_random_state_afterwards_is_that_of_unroll() -> None:
@@ -127,7 +127,7 @@ def test_frozen_parameters_get_no_gradient_and_change_none() -> None:
 def test_every_trainable_parameter_gets_some_gradient() -> None:
     model = tiny(stem_width=3, memory_gate=True)
     replay(model, ragged(model, [20, 9]), random_memory(model, 2)).square().sum().backward()
-    assert [name for name, each in model.named_parameters() if not each.grad.any()] == []
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
 def test_the_last_segment_runs_once_and_the_others_twice() -> None:
@@ -213,5 +213,5 @@ def test_empty_runs_and_depths_below_one_are_refused(run: Run) -> None:
 
 
 def test_a_step_that_is_no_module_needs_parameters() -> None:
-    with pytest.raises(ValueError, match="parameters is None, but step is a function"):
+    with pytest.raises(ValueError, match=r"parameters is None, but step is no nn\.Module"):
         replay(lambda segment, memory: memory * segment, range(1, 3), torch.ones(1, 1, 1))

@@ -42,7 +42,9 @@ class TestHooks:
         seen: list[torch.Tensor] = []
         model = tiny()
         weight = model.embed.embedding.weight
-        weight.register_post_accumulate_grad_hook(lambda each: seen.append(each.grad.clone()))
+        weight.register_post_accumulate_grad_hook(
+            lambda parameter: seen.append(parameter.grad.clone())
+        )
         for run in (unroll, replay):
             model.zero_grad()
             run(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
@@ -67,14 +69,14 @@ def gradient_penalty(run: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, nn
     memories = run(model, ragged(model, [20]), random_memory(model, 1))
     weights = list(model.layers.parameters())
     gradients = torch.autograd.grad(memories.square().sum(), weights, create_graph=True)
-    return torch.stack([each.square().sum() for each in gradients]).sum(), model
+    return torch.stack([gradient.square().sum() for gradient in gradients]).sum(), model
 
 
 def test_a_second_derivative_is_refused() -> None:
     penalty, model = gradient_penalty(replay)
     with pytest.raises(RuntimeError, match=r"differentiate twice .* marked with @once_differ"):
         penalty.backward()
-    assert all(each.grad is None for each in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_unroll_has_a_second_derivative() -> None:
@@ -89,7 +91,7 @@ def test_a_mode_changed_before_backward_changes_no_gradient(
     keep: int, *, trains_first: bool
 ) -> None:
     """As when a callback evaluates in between. One layer stays in evaluation mode."""
-    found = []
+    results = []
     for run, options in ((unroll, {}), (replay, {"keep_segments": keep})):
         model = tiny(ff_dropout=0.4).train(trains_first)
         model.layers.layers[0].eval()
@@ -97,9 +99,9 @@ def test_a_mode_changed_before_backward_changes_no_gradient(
         memories = run(model, ragged(model, [29]), random_memory(model, 1), **options)
         model.train(not trains_first)
         memories.square().sum().backward()
-        assert {each.training for each in model.modules()} == {not trains_first}
-        found.append([each.grad for each in model.parameters()])
-    torch.testing.assert_close(found[1], found[0], **EXACT)
+        assert {module.training for module in model.modules()} == {not trains_first}
+        results.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(results[1], results[0], **EXACT)
 
 
 @pytest.mark.parametrize("run", [unroll, replay])
@@ -113,9 +115,9 @@ def test_without_gradients_bptt_depth_has_no_cost_and_no_effect(
     expected = unroll(model, segments, memory).detach()
     model.register_forward_pre_hook(lambda *_: calls.append(1))
     with torch.no_grad():
-        found = run(model, segments, memory, bptt_depth=depth)
-    assert not found.requires_grad
-    torch.testing.assert_close(found, expected, **EXACT)
+        results = run(model, segments, memory, bptt_depth=depth)
+    assert not results.requires_grad
+    torch.testing.assert_close(results, expected, **EXACT)
     assert len(calls) == len(segments)  # nothing was run twice
 
 
@@ -124,31 +126,31 @@ def test_without_gradients_the_wrapper_may_truncate(options: dict[str, Any]) -> 
     model, tokens = token_model_wrapper(use_xl_memories=True), random_tokens(2, 29)
     with torch.no_grad():
         expected = model(tokens, **options)
-        found = model(tokens, truncate_at_step=2, **options)
-    torch.testing.assert_close(found, expected, **EXACT)
+        results = model(tokens, truncate_at_step=2, **options)
+    torch.testing.assert_close(results, expected, **EXACT)
 
 
 @pytest.mark.parametrize("options", [{"return_loss": True}, {"memory_replay_backprop": True}])
 def test_memories_without_a_batch_axis_are_repeated(options: dict[str, Any]) -> None:
     """A learned initial memory (m, d) is repeated; its gradient is the sum over batch rows."""
     start = torch.randn(2, 8, dtype=torch.float64)
-    found = []
+    results = []
     for has_batch in (False, True):
         model, leaf = token_model_wrapper(), start.clone().requires_grad_()
         memories = leaf.expand(3, 2, 8) if has_batch else leaf
         output = model(random_tokens(3, 20), memories, **options)
         loss = output[0] if isinstance(output, tuple) else output
         loss.backward()
-        found.append([loss.detach(), leaf.grad])
-    torch.testing.assert_close(found[0], found[1], **EXACT)
-    assert found[0][1].any()
+        results.append([loss.detach(), leaf.grad])
+    torch.testing.assert_close(results[0], results[1], **EXACT)
+    assert results[0][1].any()
 
 
 class TestTheChecksCanFail:
     """A missing protection makes the comparison fail."""
 
     def test_a_second_run_in_another_mode_would_be_caught(self) -> None:
-        found = []
+        results = []
         for is_forgetful in (False, True):
             model = tiny(ff_dropout=0.4)
             torch.manual_seed(3)
@@ -161,9 +163,9 @@ class TestTheChecksCanFail:
             )
             model.eval()
             memories.square().sum().backward()
-            found.append([each.grad for each in model.parameters()])
+            results.append([parameter.grad for parameter in model.parameters()])
         with pytest.raises(AssertionError, match=re.escape("not close")):
-            torch.testing.assert_close(found[1], found[0], **EXACT)
+            torch.testing.assert_close(results[1], results[0], **EXACT)
 
 
 class _WithoutModes:

@@ -1,10 +1,11 @@
 """Invalid settings are refused with name, value and rule."""
 
+import inspect
 from typing import Any
 
 import pytest
 
-from rmt_genomics.rmt import RMTConfig
+from rmt_genomics.rmt import RecurrentMemoryTransformer, RMTConfig
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,20 @@ def test_the_halo_is_on_the_left_only_when_the_model_is_causal() -> None:
     assert RMTConfig(num_tokens=5, causal=True, stem_width=11).halo == (10, 0)
     assert RMTConfig(num_tokens=5, causal=False, stem_width=11).halo == (5, 5)
     assert RMTConfig(num_tokens=5).halo == (0, 0)
+
+
+def test_the_constructor_of_the_token_model_has_the_arguments_of_the_config() -> None:
+    constructor, config = (
+        [(argument.name, argument.kind, argument.default) for argument in parameters]
+        for parameters in (
+            inspect.signature(RecurrentMemoryTransformer).parameters.values(),
+            inspect.signature(RMTConfig).parameters.values(),
+        )
+    )
+    assert constructor == config
+
+
+def test_every_argument_of_the_constructor_reaches_the_config() -> None:
+    settings: dict[str, Any] = {"num_tokens": 7, "dim": 24, "xl_mem_len": 5, "ignore_index": -7}
+    model = RecurrentMemoryTransformer(**settings, use_xl_memories=True)
+    assert model.config == RMTConfig(**settings, use_xl_memories=True)

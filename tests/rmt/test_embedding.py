@@ -29,18 +29,18 @@ def test_the_embedding_does_not_depend_on_the_segmentation(
     cut = Segments(tokens, lengths, config.tokens_per_segment, config.halo)
     pieces = [model.embed(segment) for segment in cut]
 
-    for row, real in enumerate(lengths):
-        rows = -(-real // config.stem_pool)
-        joined = torch.cat([piece[row] for piece in pieces if row < len(piece)])[:rows]
-        torch.testing.assert_close(joined, whole[row, :rows], rtol=1e-12, atol=1e-12)
+    for row, row_length in enumerate(lengths):
+        num_pooled = -(-row_length // config.stem_pool)
+        joined = torch.cat([piece[row] for piece in pieces if row < len(piece)])[:num_pooled]
+        torch.testing.assert_close(joined, whole[row, :num_pooled], rtol=1e-12, atol=1e-12)
 
 
 def test_pooled_tokens_by_hand() -> None:
     """Five tokens, pooled by two; the last pooled token holds one."""
-    answers = torch.tensor([[[1.0], [5.0], [-3.0], [-2.0], [-7.0]]])
-    assert pooled_max(answers, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
+    features = torch.tensor([[[1.0], [5.0], [-3.0], [-2.0], [-7.0]]])
+    assert pooled_max(features, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
     keep = torch.tensor([[True, False, True, False, False]])
-    assert pooled_max(answers, keep, 2).flatten().tolist() == [1.0, -3.0, 0.0]
+    assert pooled_max(features, keep, 2).flatten().tolist() == [1.0, -3.0, 0.0]
     assert pooled_mask(keep, 2).tolist() == [[True, True, False]]  # type: ignore[union-attr]
 
     embedding = torch.nn.Embedding.from_pretrained(torch.tensor([[10.0], [20.0]]))
@@ -52,7 +52,7 @@ def test_without_a_halo_the_check_fails() -> None:
     model = tiny(stem_width=5)
     tokens = torch.randint(0, 5, (1, 12))
     whole = model.embed(Segments(tokens, [12], 12, (2, 2))[0])
-    cut = torch.cat([model.embed(each) for each in Segments(tokens, [12], 6, (0, 0))], dim=1)
+    cut = torch.cat([model.embed(segment) for segment in Segments(tokens, [12], 6, (0, 0))], dim=1)
     assert not torch.allclose(cut, whole)
 
 
@@ -65,12 +65,12 @@ def test_one_hot_matrix_product_equals_the_convolution(kind: dict[str, Any]) -> 
     segments = Segments(torch.randint(0, 5, (2, 29)), [29, 14], model.config.tokens_per_segment)
     segments.halo = model.config.halo
     for segment in segments:
-        found = []
+        results = []
         for convolve in (stem.convolve_one_hot, stem.convolve_embeddings):
-            answers = convolve(segment)
+            features = convolve(segment)
             weights = [stem.embedding.weight, *stem.convolution.parameters()]
-            found.append([answers, *torch.autograd.grad(answers.sin().sum(), weights)])
-        torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+            results.append([features, *torch.autograd.grad(features.sin().sum(), weights)])
+        torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
 def test_a_large_vocabulary_is_embedded_and_convolved() -> None:

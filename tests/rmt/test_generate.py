@@ -43,8 +43,8 @@ def test_cached_logits_are_the_uncached_ones(changes: dict[str, Any]) -> None:
     with torch.no_grad():
         decoder = Decoder(model, 2, None, None)
         first = decoder.extend(tokens[:, :8])
-        found = [first, *(decoder.extend(tokens[:, i : i + 1]) for i in range(8, 20))]
-    torch.testing.assert_close(torch.stack(found, 1), expected[:, 7:], rtol=1e-10, atol=1e-12)
+        results = [first, *(decoder.extend(tokens[:, i : i + 1]) for i in range(8, 20))]
+    torch.testing.assert_close(torch.stack(results, 1), expected[:, 7:], rtol=1e-10, atol=1e-12)
 
 
 def test_most_likely_tokens_equal_the_uncached_loop() -> None:

@@ -27,7 +27,7 @@ def test_the_usage_of_the_published_package() -> None:
 
     assert logits1.shape == logits2.shape == (1, 32, 200)
     assert mem1.shape == mem2.shape == (1, 12, 64)
-    assert [each.shape for each in xl1] == [(2, 1, 16, 64)] * 2
+    assert [cached.shape for cached in xl1] == [(2, 1, 16, 64)] * 2
 
     wrapped = RecurrentMemoryTransformerWrapper(model)
     seq = torch.randint(0, 20, (2, 100))
@@ -64,12 +64,12 @@ class TestCausality:
         )
         tokens = random_tokens(1, 20)
         here, _ = model(tokens)
-        for place in (3, 6, 11, 17):
+        for position in (3, 6, 11, 17):
             changed = tokens.clone()
-            changed[0, place] = (changed[0, place] + 1) % 5
+            changed[0, position] = (changed[0, position] + 1) % 5
             there, _ = model(changed)
-            torch.testing.assert_close(here[:, :place], there[:, :place], rtol=0, atol=1e-14)
-            assert not torch.allclose(here[:, place], there[:, place])
+            torch.testing.assert_close(here[:, :position], there[:, :position], rtol=0, atol=1e-14)
+            assert not torch.allclose(here[:, position], there[:, position])
             assert not torch.allclose(here[:, -1], there[:, -1])
 
     def test_a_bidirectional_token_depends_on_later_tokens(self) -> None:
@@ -208,7 +208,9 @@ class TestXLMemories:
         tokens = random_tokens(1, 6)
         _, memory, xl = model(tokens)
         here = model(tokens, memory, xl_memories=xl).output.double()
-        there = exact(tokens, memory.double(), xl_memories=[each.double() for each in xl]).output
+        there = exact(
+            tokens, memory.double(), xl_memories=[cached.double() for cached in xl]
+        ).output
         torch.testing.assert_close(here, there, rtol=0.05, atol=0.05)
 
     def test_only_tokens_are_cached_and_the_last_ones_are_kept(self) -> None:
@@ -216,7 +218,7 @@ class TestXLMemories:
         tokens = random_tokens(1, 6)
         _, memory, first = model(tokens)
         second = model(tokens, memory, xl_memories=first).xl_memories
-        assert [each.shape[2] for each in (*first, *second)] == [6, 6, 9, 9]
+        assert [cached.shape[2] for cached in (*first, *second)] == [6, 6, 9, 9]
         assert torch.equal(second[0][:, :, :3], first[0][:, :, 3:])
         assert not first[0].requires_grad
 
@@ -228,9 +230,9 @@ class TestXLMemories:
         memory, xl = None, None
         for _ in range(3):
             _, memory, xl = model(tokens, memory, mask=mask, xl_memories=xl)
-        for each in xl:
-            assert each.shape[2] == 2
-            assert each.untyped_storage().nbytes() == each.numel() * each.element_size()
+        for cached in xl:
+            assert cached.shape[2] == 2
+            assert cached.untyped_storage().nbytes() == cached.numel() * cached.element_size()
 
     def test_the_cache_of_the_same_layer_or_the_layer_above_is_attended_to(self) -> None:
         outputs = []
@@ -292,31 +294,33 @@ def test_dropout_is_drawn_in_training_only(name: str) -> None:
 
 
 def test_the_embeddings_get_their_fraction_of_the_gradient() -> None:
-    found = []
+    results = []
     for share in (1.0, 0.1):
         model = token_model(emb_gradient_frac=share)
         model(random_tokens(1, 6)).output.square().sum().backward()
-        found.append(model.transformer.embed.embedding.weight.grad)
-    torch.testing.assert_close(found[1], 0.1 * found[0], **EXACT)
+        results.append(model.transformer.embed.embedding.weight.grad)
+    torch.testing.assert_close(results[1], 0.1 * results[0], **EXACT)
 
 
 def test_the_gradient_to_the_next_write_memory_can_be_cut() -> None:
-    found = []
+    results = []
     for cut in (True, False):
         model = token_model(add_write_to_next_write_mem=True, next_write_mem_stop_grad=cut)
         memory = torch.randn(1, 2, 8, dtype=torch.float64, requires_grad=True)
         written = model(random_tokens(1, 6), memory, mask_out_read_memories=True).memories
         (written * torch.arange(8)).sum().backward()
-        found.append(memory.grad)
-    assert not torch.allclose(*found)
+        results.append(memory.grad)
+    assert not torch.allclose(*results)
 
 
 def test_a_masked_read_memory_has_no_effect() -> None:
     model, tokens = token_model(causal=False), random_tokens(1, 6)
     first, second = torch.randn(2, 1, 2, 8, dtype=torch.float64)
-    seen = [model(tokens, memory).output for memory in (first, second)]
-    hidden = [model(tokens, each, mask_out_read_memories=True).output for each in (first, second)]
-    assert not torch.allclose(*seen)
+    visible = [model(tokens, memory).output for memory in (first, second)]
+    hidden = [
+        model(tokens, memory, mask_out_read_memories=True).output for memory in (first, second)
+    ]
+    assert not torch.allclose(*visible)
     assert torch.equal(*hidden)
 
 

@@ -43,8 +43,8 @@ def test_labels_may_be_of_any_integer_type(kind: torch.dtype) -> None:
     expected, _ = model(x, mask=mask, return_loss=True)
 
     for options in ({"return_loss": True}, {"memory_replay_backprop": True}):
-        found = model(x.to(kind), mask=mask, **options)
-        torch.testing.assert_close(found[0] if isinstance(found, tuple) else found, expected)
+        results = model(x.to(kind), mask=mask, **options)
+        torch.testing.assert_close(results[0] if isinstance(results, tuple) else results, expected)
     given_labels, _ = model(x[:, :-1], mask=mask[:, :-1], labels=x[:, 1:].to(kind))
     assert torch.isfinite(given_labels)
 
@@ -54,10 +54,10 @@ def test_labels_may_be_of_any_integer_type(kind: torch.dtype) -> None:
 def test_a_prime_may_be_of_any_integer_type(kind: torch.dtype, length: int) -> None:
     model, prime = token_model_wrapper(num_tokens=LARGE, stem_width=3), random_tokens(2, length)
 
-    found = model.generate(prime.to(kind), length=length + 9, temperature=0.0)
+    results = model.generate(prime.to(kind), length=length + 9, temperature=0.0)
 
-    assert found.dtype == torch.int64
-    assert torch.equal(found, model.generate(prime, length=length + 9, temperature=0.0))
+    assert results.dtype == torch.int64
+    assert torch.equal(results, model.generate(prime, length=length + 9, temperature=0.0))
     assert model.generate(prime.to(kind), length=length).dtype == torch.int64
 
 
@@ -67,9 +67,9 @@ def test_a_prime_of_bytes_can_be_continued_with_larger_ids() -> None:
         model.transformer.to_logits.weight.zero_()
         model.transformer.to_logits.bias.copy_(torch.arange(LARGE))
 
-    found = model.generate(random_tokens(1, 4).to(torch.uint8), length=20, temperature=0.0)
+    results = model.generate(random_tokens(1, 4).to(torch.uint8), length=20, temperature=0.0)
 
-    assert found.tolist() == [[299] * 16]
+    assert results.tolist() == [[299] * 16]
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
@@ -98,8 +98,8 @@ def test_the_loss_in_float32_is_that_of_the_logits_in_float32() -> None:
     replayed = model(tokens, memory_replay_backprop=True)
     replayed.backward()
     torch.testing.assert_close(replayed, expected, rtol=1e-6, atol=0)
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
-    assert {each.dtype for each in gradients} == {torch.bfloat16}
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert {gradient.dtype for gradient in gradients} == {torch.bfloat16}
 
 
 def test_a_float64_loss_stays_float64() -> None:

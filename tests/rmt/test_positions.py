@@ -16,10 +16,10 @@ def test_phases_stay_float32_in_a_bfloat16_model() -> None:
 
 
 def test_memory_positions_are_not_rotated() -> None:
-    rows = torch.randn(1, 1, 7, 8)
-    turned = rotate(rows, rotation_of(PositionCounts(0, 2, 3, 2), 8, CPU, torch.float32))
-    assert torch.equal(turned[:, :, [0, 1, 5, 6]], rows[:, :, [0, 1, 5, 6]])
-    assert not torch.allclose(turned[:, :, 2:5], rows[:, :, 2:5])
+    features = torch.randn(1, 1, 7, 8)
+    rotated = rotate(features, rotation_of(PositionCounts(0, 2, 3, 2), 8, CPU, torch.float32))
+    assert torch.equal(rotated[:, :, [0, 1, 5, 6]], features[:, :, [0, 1, 5, 6]])
+    assert not torch.allclose(rotated[:, :, 2:5], features[:, :, 2:5])
 
 
 def test_only_the_distance_between_tokens_matters() -> None:
@@ -36,6 +36,6 @@ def test_only_the_distance_between_tokens_matters() -> None:
 
 
 def test_rotation_keeps_the_norm_of_a_vector() -> None:
-    rows = torch.randn(2, 3, 10, 8, dtype=torch.float64)
-    turned = rotate(rows, rotation_of(PositionCounts(0, 0, 10, 0), 8, CPU, torch.float64))
-    torch.testing.assert_close(turned.norm(dim=-1), rows.norm(dim=-1))
+    features = torch.randn(2, 3, 10, 8, dtype=torch.float64)
+    rotated = rotate(features, rotation_of(PositionCounts(0, 0, 10, 0), 8, CPU, torch.float64))
+    torch.testing.assert_close(rotated.norm(dim=-1), features.norm(dim=-1))

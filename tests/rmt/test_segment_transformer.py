@@ -74,13 +74,13 @@ def test_flash_attention_equals_the_explicit_softmax(*, causal: bool) -> None:
 def test_a_causal_token_does_not_depend_on_later_tokens(stem_width: int) -> None:
     model = tiny(causal=True, stem_width=stem_width)
     tokens, memory = torch.randint(0, 5, (1, 6)), random_memory(model, 1)
-    for place in range(6):
+    for position in range(6):
         changed = tokens.clone()
-        changed[0, place] = (changed[0, place] + 1) % 5
+        changed[0, position] = (changed[0, position] + 1) % 5
         here = model.read(segment_of(tokens), memory, return_tokens=True).output
         written, _, there = model.read(segment_of(changed), memory, return_tokens=True)
-        assert torch.equal(here[:, :place], there[:, :place])
-        assert not torch.allclose(here[:, place:], there[:, place:])
+        assert torch.equal(here[:, :position], there[:, :position])
+        assert not torch.allclose(here[:, position:], there[:, position:])
         assert not torch.allclose(written, model(segment_of(tokens), memory))
 
 
@@ -119,9 +119,9 @@ def test_a_closed_hard_gate_keeps_the_memory_bit_for_bit_and_can_open_again() ->
     written = unroll(model, segments, memory)
     written[0].square().sum().backward()
 
-    for each in written:
-        assert torch.equal(each[..., ::2], memory[..., ::2])
-        assert not torch.isclose(each[..., 1::2], memory[..., 1::2]).any()
+    for memory_written in written:
+        assert torch.equal(memory_written[..., ::2], memory[..., ::2])
+        assert not torch.isclose(memory_written[..., 1::2], memory[..., 1::2]).any()
     assert model.memory.gate.bias.grad[::2].ne(0).all()
 
 

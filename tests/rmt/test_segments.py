@@ -32,7 +32,7 @@ def test_concatenated_segments_are_the_input(
             if row < len(segment.tokens)
         ]
         joined = torch.cat(own)
-        assert joined[joined >= 0].tolist() == [100 * row + place for place in range(length)]
+        assert joined[joined >= 0].tolist() == [100 * row + position for position in range(length)]
         assert all(len(part) == segment_length for part in own[:-1])
 
 

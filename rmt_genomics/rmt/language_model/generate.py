@@ -50,7 +50,18 @@ def sample_tokens(
     Raises:
         ValueError: If the model is not causal or an argument is out of range.
     """
-    _check(model, prime, length, temperature, filter_thres, top_p)
+    if not model.causal:
+        raise ValueError("the model has causal=False, but only a causal one can generate")
+    if length < prime.shape[-1]:
+        raise ValueError(
+            f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
+        )
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}, but must be at least 0")
+    if not 0 <= filter_thres < 1:
+        raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
     checks.check_tokens(model.config, prime, many_segments=True)
     checks.check_state(model.config, prime, *state)
     prime = prime.long()
@@ -81,29 +92,6 @@ def choose(
         ranked = ranked.masked_fill(before >= top_p, 0)
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, ranked)
     return torch.multinomial(probabilities, 1)
-
-
-def _check(
-    model: RecurrentMemoryTransformer,
-    prime: Tensor,
-    length: int,
-    temperature: float,
-    filter_thres: float,
-    top_p: float | None,
-) -> None:
-    """Raise ValueError if the model is not causal or an option is out of range."""
-    if not model.causal:
-        raise ValueError("the model has causal=False, but only a causal one can generate")
-    if length < prime.shape[-1]:
-        raise ValueError(
-            f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
-        )
-    if temperature < 0:
-        raise ValueError(f"temperature is {temperature}, but must be at least 0")
-    if not 0 <= filter_thres < 1:
-        raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
 
 
 class Decoder:

@@ -34,9 +34,15 @@ class SegmentOutput(NamedTuple):
 class RecurrentMemoryTransformer(nn.Module):
     """A transformer with memory tokens, for one segment (Bulatov et al. 2022, arXiv:2207.06881).
 
-    The arguments are the fields of ``RMTConfig``, which documents each of them. The sizes are
-    ``num_tokens`` (vocabulary), ``num_memory_tokens``, ``dim``, ``depth``, ``heads``, ``dim_head``,
-    ``ff_mult`` and ``seq_len`` (tokens in a segment).
+    The arguments are the fields of ``RMTConfig``, which documents each with its unit and paper:
+
+    - sizes: ``num_tokens`` (vocabulary), ``num_memory_tokens``, ``dim``, ``depth``, ``dim_head``,
+      ``heads``, ``ff_mult``, ``seq_len`` (tokens in a segment);
+    - attention: ``causal``, ``memory_not_causal``, ``use_flash_attn``, ``null_key_value``;
+    - positions: ``rotary_pos_emb``, ``abs_pos_emb``, ``rel_pos_bias``, ``token_shift``, ``stem_*``;
+    - memory: ``memory_*``, ``always_have_read_memories``, ``*_next_write_mem*``, ``*xl_*``;
+    - training: ``*_dropout``, ``emb_gradient_frac``, ``ff_norm``, ``qk_norm``, ``value_residual``,
+      ``num_residual_streams``, ``ignore_index``.
 
     Raises:
         ValueError: If settings are out of range, contradict each other or would have no effect.
