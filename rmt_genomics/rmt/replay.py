@@ -21,7 +21,7 @@ ordinary gradients.
 Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -31,9 +31,9 @@ from torch.autograd.function import once_differentiable
 
 from rmt_genomics.rmt.memory import Cache, detached
 from rmt_genomics.rmt.runtime import (
-    AutocastState,
     RandomState,
     TrainingModes,
+    capture_autocast,
     free_bytes,
     measure_saved_bytes,
     preserve_random_state,
@@ -139,9 +139,7 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
         output = unroll_with_outputs(step, segments, memory, cache)  # no graph is recorded
         return output._replace(memories=output.memories.to(memory_device or memory.device))
     modes = {} if module is None else training_modes_of(module)
-    runner = _SegmentRunner(
-        step, segments, keep_segments, AutocastState.current(memory.device), modes
-    )
+    runner = _SegmentRunner(step, segments, keep_segments, capture_autocast(memory.device), modes)
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
     memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
         runner, depth, memory_device or memory.device, memory, cache, *trained
@@ -207,7 +205,7 @@ class _SegmentRunner:
         step: A step with cache.
         segments: What it reads.
         keep_segments: How many of the last segments keep their graph; "auto" = what fits.
-        autocast: The caller's autocast setting.
+        autocast: Makes contexts with the caller's autocast setting.
         modes: Which modules of the step were in training mode.
     """
 
@@ -216,7 +214,7 @@ class _SegmentRunner:
         step: StepWithCache,
         segments: Sequence[Any],
         keep_segments: KeepSegments,
-        autocast: AutocastState,
+        autocast: Callable[[], torch.autocast],
         modes: TrainingModes,
     ) -> None:
         self.step = step
@@ -277,7 +275,7 @@ class _SegmentRunner:
     ) -> tuple[Tensor, StepOutput]:
         """Run one segment with a graph that begins at the memory it reads."""
         read = memory.detach().requires_grad_()
-        with torch.enable_grad(), self.autocast.context():
+        with torch.enable_grad(), self.autocast():
             # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
             return read, self.step(self.segments[index], read.view_as(read), cache)
 

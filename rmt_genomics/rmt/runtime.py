@@ -115,23 +115,15 @@ def preserve_random_state(device: torch.device) -> Iterator[None]:
         before.restore()
 
 
-@dataclass(frozen=True, slots=True)
-class AutocastState:
-    """Whether, and to what, operations are cast (``torch.autocast``)."""
+def capture_autocast(device: torch.device) -> Callable[[], torch.autocast]:
+    """Return a function that makes contexts with the present autocast setting for ``device``."""
+    kind = device.type
+    is_enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
-    device_type: str
-    enabled: bool
-    dtype: torch.dtype
-
-    @classmethod
-    def current(cls, device: torch.device) -> "AutocastState":
-        """Return the present setting for ``device``."""
-        kind = device.type
-        return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
-
-    def context(self) -> torch.autocast:
-        """Return a context with this setting, and an empty cache of cast weights."""
+    def make_context() -> torch.autocast:
         # Weights cast without a graph must not be used where one is recorded: they would get no
         # gradient, and no message would say so.
         torch.clear_autocast_cache()
-        return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.enabled)
+        return torch.autocast(kind, dtype=dtype, enabled=is_enabled)
+
+    return make_context

@@ -60,7 +60,16 @@ class Segments(Sequence[Segment]):
         self.lengths = list(lengths)
         self.segment_length = segment_length
         self.halo = halo
-        _check_lengths(self.lengths, tokens)
+        b, total = tokens.shape
+        if len(self.lengths) != b:
+            raise ValueError(f"lengths has {len(self.lengths)} entries, but tokens has {b} rows")
+        if self.lengths != sorted(self.lengths, reverse=True):
+            raise ValueError(f"lengths is {self.lengths}, but must be sorted, longest first")
+        if not self.lengths or self.lengths[-1] < 1 or self.lengths[0] > total:
+            raise ValueError(
+                f"lengths is {self.lengths}, but each must be between 1 and {total}, the width of "
+                "tokens"
+            )
         self._lengths = torch.tensor(self.lengths, device=tokens.device)  # copied once
 
     def __len__(self) -> int:
@@ -93,16 +102,3 @@ def borders(
     start = index * segment_length
     stop = min(start + segment_length, num_tokens)
     return start, stop, min(halo[0], start), min(halo[1], num_tokens - stop)
-
-
-def _check_lengths(lengths: list[int], tokens: Tensor) -> None:
-    """Raise ValueError unless there is one length per batch row, sorted and within the tokens."""
-    rows, total = tokens.shape
-    if len(lengths) != rows:
-        raise ValueError(f"lengths has {len(lengths)} entries, but tokens has {rows} rows")
-    if lengths != sorted(lengths, reverse=True):
-        raise ValueError(f"lengths is {lengths}, but must be sorted, longest first")
-    if not lengths or lengths[-1] < 1 or lengths[0] > total:
-        raise ValueError(
-            f"lengths is {lengths}, but each must be between 1 and {total}, the width of tokens"
-        )

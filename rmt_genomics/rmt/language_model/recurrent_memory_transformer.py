@@ -92,11 +92,7 @@ class RecurrentMemoryTransformer(nn.Module):
         settings = locals()  # by name, so that none can be left out or mixed up
         super().__init__()
         self.config = RMTConfig(**{field.name: settings[field.name] for field in fields(RMTConfig)})
-        if stem_pool > 1:
-            raise ValueError(
-                f"stem_pool is {stem_pool}, but must be 1 here: there is one output per token. "
-                "Use SegmentTransformer where only memories are needed."
-            )
+        checks.check_token_outputs(self.config)
         self.transformer = SegmentTransformer(self.config)
         self.to_logits = nn.Linear(dim, num_tokens)
 
