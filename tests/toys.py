@@ -26,22 +26,22 @@ TINY: dict[str, Any] = {
 
 
 def tiny(**changes: Any) -> SegmentTransformer:
-    """A seeded two-layer model in float64 that reads five tokens, six a segment."""
+    """A seeded two-layer model in float64 with five token ids and segments of six tokens."""
     torch.manual_seed(0)
     return SegmentTransformer(RMTConfig(**{**TINY, **changes})).double()
 
 
 def ragged(model: SegmentTransformer, lengths: list[int]) -> Segments:
-    """Random tokens for rows of these lengths (longest first), cut for this model."""
+    """Segments of random sequences of these lengths, longest first."""
     torch.manual_seed(1)
     tokens = torch.randint(0, 5, (len(lengths), lengths[0]))
-    return Segments(tokens, lengths, model.config.tokens_a_segment, model.config.halo)
+    return Segments(tokens, lengths, model.config.tokens_per_segment, model.config.halo)
 
 
-def some_memory(model: SegmentTransformer, rows: int) -> Tensor:
-    """A random first memory that wants a gradient."""
+def random_memory(model: SegmentTransformer, batch_size: int) -> Tensor:
+    """A random initial memory that requires a gradient."""
     torch.manual_seed(2)
-    initial = model.memory.initial(rows)
+    initial = model.memory.initial(batch_size)
     return torch.randn_like(initial).requires_grad_()
 
 
@@ -51,11 +51,11 @@ def token_model(**changes: Any) -> RecurrentMemoryTransformer:
     return RecurrentMemoryTransformer(**{**TINY, "causal": True, **changes}).double()
 
 
-def over_segments(**changes: Any) -> RecurrentMemoryTransformerWrapper:
+def token_model_wrapper(**changes: Any) -> RecurrentMemoryTransformerWrapper:
     """The same, over many segments."""
     return RecurrentMemoryTransformerWrapper(token_model(**changes))
 
 
-def some_tokens(rows: int, length: int) -> Tensor:
+def random_tokens(batch_size: int, length: int) -> Tensor:
     """Random token ids."""
-    return torch.randint(0, 5, (rows, length), generator=torch.Generator().manual_seed(1))
+    return torch.randint(0, 5, (batch_size, length), generator=torch.Generator().manual_seed(1))

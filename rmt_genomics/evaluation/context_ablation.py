@@ -162,7 +162,7 @@ def _sentence(results: dict[str, Any], config: ClassifierConfig) -> str:
 
 def segment_bp(model: RMTClassifier) -> int:
     """Return the base pairs from the start of one segment to the start of the next."""
-    return model.config.rmt().tokens_a_segment * model.config.stride
+    return model.config.rmt().tokens_per_segment * model.config.stride
 
 
 def with_memory_reset(model: RMTClassifier) -> RMTClassifier:

@@ -27,7 +27,7 @@ from rmt_genomics.rmt import (
     Segment,
     Segments,
     SegmentTransformer,
-    each_memory,
+    iterate_memories,
     replay,
     unroll,
 )
@@ -83,7 +83,7 @@ class BothStrands(nn.Module):
         segments = Segments(
             tokens[order],
             num_tokens[order].tolist(),
-            self.config.tokens_a_segment,
+            self.config.tokens_per_segment,
             self.config.halo,
         )
         pooled: Tensor = self.pool(self._memories(segments, replay, bptt_depth))
@@ -96,7 +96,7 @@ class BothStrands(nn.Module):
         first = self.step.memory.initial(len(segments.tokens))
         is_read = _is_read(segments, first.device)
         if not torch.is_grad_enabled():
-            written = each_memory(self.step, segments, first)
+            written = iterate_memories(self.step, segments, first)
             for start in range(0, len(segments), SEGMENTS_AT_ONCE):
                 chunk = torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
                 yield chunk, is_read[start : start + SEGMENTS_AT_ONCE]
@@ -141,7 +141,7 @@ def _memories(
 ) -> Iterator[tuple[Float[Tensor, "s 2 m d"], Bool[Tensor, "s 2"]]]:
     """Yield written memories a chunk at a time; both strands read every segment."""
     first = encoder.step.memory.initial(2)
-    written = each_memory(encoder.step, segments, first)
+    written = iterate_memories(encoder.step, segments, first)
     told = 0
     for start in range(0, len(segments), SEGMENTS_AT_ONCE):
         chunk = torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
@@ -164,7 +164,7 @@ class BothStrandsOf(Sequence[Segment]):
         self.tokenizer: Tokenizer = encoder.tokenizer
         self.device = next(encoder.parameters()).device
         self.halo = encoder.config.halo
-        self.segment_length = encoder.config.tokens_a_segment
+        self.segment_length = encoder.config.tokens_per_segment
         self.num_tokens = self.tokenizer.num_tokens(len(codes))
         self._block, self._block_start = torch.empty(2, 0, dtype=torch.uint8), 0
 

@@ -262,7 +262,7 @@ def _reading(train: tuple[Example, ...], config: "ExperimentConfig") -> Iterator
     yield f"an epoch: {sum(lengths):,} bp{steps}"
     model = config.classifier(("any", "other"), "binary")
     tokens = [model.tokenizer.num_tokens(length) for length in (int(median(lengths)), max(lengths))]
-    per_segment = model.rmt().tokens_a_segment
+    per_segment = model.rmt().tokens_per_segment
     segments = [max(1, -(-each // per_segment)) for each in tokens]
     yield (
         f"an example of median length: {tokens[0]:,} tokens in {_segments(segments[0])}; the "

@@ -5,25 +5,30 @@ from rmt_genomics.rmt.language_model import (
     RecurrentMemoryTransformer,
     RecurrentMemoryTransformerWrapper,
 )
-from rmt_genomics.rmt.replay import KeepSegments, replay, replay_trail
-from rmt_genomics.rmt.segment_transformer import Reading, SegmentTransformer
+from rmt_genomics.rmt.replay import KeepSegments, replay, replay_with_outputs
+from rmt_genomics.rmt.segment_transformer import SegmentTransformer
 from rmt_genomics.rmt.segments import Segment, Segments
-from rmt_genomics.rmt.unroll import Trail, Written, each_memory, unroll, unroll_trail
+from rmt_genomics.rmt.unroll import (
+    RunOutput,
+    StepOutput,
+    iterate_memories,
+    unroll,
+    unroll_with_outputs,
+)
 
 __all__ = [
     "KeepSegments",
     "RMTConfig",
-    "Reading",
     "RecurrentMemoryTransformer",
     "RecurrentMemoryTransformerWrapper",
+    "RunOutput",
     "Segment",
     "SegmentTransformer",
     "Segments",
-    "Trail",
-    "Written",
-    "each_memory",
+    "StepOutput",
+    "iterate_memories",
     "replay",
-    "replay_trail",
+    "replay_with_outputs",
     "unroll",
-    "unroll_trail",
+    "unroll_with_outputs",
 ]

@@ -1,4 +1,4 @@
-"""Arguments that do not fit a model: refused by name, with what came and what must come.
+"""Checks of arguments against a model: the message names the argument, its value and the rule.
 
 Dimensions: b batch, n tokens, m memory tokens, d model width, x cached tokens.
 """
@@ -9,6 +9,15 @@ import torch
 from torch import Tensor
 
 from rmt_genomics.rmt.config import RMTConfig
+
+
+def check_token_outputs(config: RMTConfig) -> None:
+    """Raise ValueError if a model with this config cannot have an output per token."""
+    if config.stem_pool > 1:
+        raise ValueError(
+            f"stem_pool is {config.stem_pool}, but must be 1 here: there is one output per token. "
+            "Use SegmentTransformer where only memories are needed."
+        )
 
 
 def check_tokens(
@@ -44,13 +53,13 @@ def check_tokens(
 
 
 def _check_ids(name: str, ids: Tensor, num_tokens: int, *, allowed: int | None) -> None:
-    """Raise ValueError if an id is outside the vocabulary (one wait for the device)."""
-    ids = ids.long()  # a small type would wrap num_tokens, not refuse
-    wrong = (ids < 0) | (ids >= num_tokens)
+    """Raise ValueError if an id is outside the vocabulary; copies one value from the device."""
+    ids = ids.long()  # in a small type num_tokens would wrap around
+    is_wrong = (ids < 0) | (ids >= num_tokens)
     if allowed is not None:
-        wrong &= ids != allowed
-    if bool(wrong.any()):
-        value = int(ids[wrong][0])
+        is_wrong &= ids != allowed
+    if bool(is_wrong.any()):
+        value = int(ids[is_wrong][0])
         also = "" if allowed is None else f", or ignore_index {allowed}"
         raise ValueError(
             f"{name} holds {value}, but must lie in 0 to {num_tokens - 1} (num_tokens - 1){also}"
@@ -60,7 +69,7 @@ def _check_ids(name: str, ids: Tensor, num_tokens: int, *, allowed: int | None) 
 def check_state(
     config: RMTConfig, x: Tensor, memories: Tensor | None, xl_memories: Sequence[Tensor] | None
 ) -> None:
-    """Raise ValueError unless memories and XL memories are such as this model returns."""
+    """Raise ValueError unless memories and XL memories have the shapes that the model returns."""
     m, d, b = config.num_memory_tokens, config.dim, len(x)
     if memories is not None and tuple(memories.shape) not in ((b, m, d), (m, d)):
         raise ValueError(
@@ -72,9 +81,9 @@ def check_state(
     if not config.use_xl_memories:
         raise ValueError("xl_memories are given, but have no effect: use_xl_memories is False")
     inner = config.heads * config.dim_head
-    shapes = [tuple(each.shape) for each in xl_memories]
-    fitting = all(shape[:2] == (2, b) and shape[3:] == (inner,) for shape in shapes)
-    if len(shapes) != config.depth or not fitting or len({shape[2] for shape in shapes}) != 1:
+    shapes = [tuple(tensor.shape) for tensor in xl_memories]
+    do_fit = all(shape[:2] == (2, b) and shape[3:] == (inner,) for shape in shapes)
+    if len(shapes) != config.depth or not do_fit or len({shape[2] for shape in shapes}) != 1:
         raise ValueError(
             f"xl_memories has shapes {shapes}, but must be {config.depth} (depth) tensors of shape "
             f"(2, {b}, x, {inner}): (keys and values, batch, cached tokens, heads * dim_head)"

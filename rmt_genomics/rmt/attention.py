@@ -1,15 +1,15 @@
-"""Multi-head attention over one wrapped segment, and its plain twin.
+"""Multi-head attention over a segment and its memory, and its reference implementation.
 
-``fused`` is PyTorch's ``scaled_dot_product_attention``; ``explicit`` writes the softmax out. They
-give the same answer: ``tests/rmt`` holds them together in float64.
+``fused`` is PyTorch's ``scaled_dot_product_attention``; ``explicit`` writes the softmax out. Tests
+compare them in float64.
 
 (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.)
 
-Dimensions: b batch, h heads, i query rows, j own rows, p cached rows, e width of a head, d model
-width; ``inner`` is h x e; ``two`` is keys, then values.
+Dimensions: b batch, h heads, i queries, j keys, ``wrapped`` (w) the segment and its memory,
+p cached positions, e width of a head, d model width; ``inner`` is h x e; ``two`` is keys, values.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -20,29 +20,49 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmt_genomics.rmt.config import RMTConfig
+from rmt_genomics.rmt.memory import Cache
 from rmt_genomics.rmt.positions import Rotation, rotate
 
-_REPEATABLE = [
+_REPRODUCIBLE_KERNELS = [
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.MATH,
 ]
-"""Kernels that are chosen alike with a gradient and without. cuDNN is not: it takes no bias that
-wants a gradient, so that replay's second run could drop other weights than its first."""
+"""Kernels that PyTorch selects in the same way with a gradient and without. cuDNN is not one: it
+takes no bias that needs a gradient, so replay's second run could drop other weights than the
+first."""
 
 Mask = Bool[Tensor, "_ _ _ _"] | Float[Tensor, "_ _ _ _"]
-"""True where a query may look at a key, or a bias added to its score (-inf = may not)."""
+"""True where a query may attend to a key, or a bias added to its score (-inf = may not)."""
 
 
-class Attended(NamedTuple):
-    """What attention gives: the rows asked for, and the keys and values it used for its rows."""
+class AttentionInputs(NamedTuple):
+    """What all layers share when they attend to one segment.
 
-    rows: Float[Tensor, "b i d"]
-    keys_values: Float[Tensor, "two b j inner"]
+    Attributes:
+        mask: Which query may attend to which key; None = all to all.
+        rotation: Rotary angles of the keys, cached ones first; None = no rotary positions.
+        cache: Cached keys and values of earlier tokens that each layer attends to.
+        tokens: Which positions of the segment and its memory are tokens; used to shift them by one.
+        is_token: True where such a token is real; None = all.
+    """
+
+    mask: Mask | None
+    rotation: Rotation | None
+    cache: Cache
+    tokens: slice
+    is_token: Bool[Tensor, "b n"] | None
+
+
+class AttentionOutput(NamedTuple):
+    """The update of each query, and the keys and values of the segment and its memory."""
+
+    update: Float[Tensor, "b i d"]
+    keys_values: Float[Tensor, "two b wrapped inner"]
 
 
 class Attention(nn.Module):
-    """Let rows look at each other, and at cached rows.
+    """Attend from a segment and its memory to themselves and to cached tokens.
 
     Args:
         config: Sizes, dropout and switches.
@@ -70,61 +90,58 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        hidden: Float[Tensor, "b j d"],
+        hidden: Float[Tensor, "b wrapped d"],
+        inputs: AttentionInputs,
         *,
-        rotation: Rotation | None = None,
-        mask: Mask | None = None,
         num_queries: int | None = None,
-        past: Float[Tensor, "two b p inner"] | None = None,
-        first_values: Float[Tensor, "b j inner"] | None = None,
-    ) -> Attended:
-        """Attend from the last ``num_queries`` rows (None = all) to all rows and the past.
+        cached: Float[Tensor, "two b p inner"] | None = None,
+        first_values: Float[Tensor, "b wrapped inner"] | None = None,
+    ) -> AttentionOutput:
+        """Attend from the last ``num_queries`` positions to all positions and the cached ones.
 
         Args:
-            hidden: Normalised rows.
-            rotation: Rotary angles of past and own rows.
-            mask: Who may look at whom; None = everybody at everybody.
-            num_queries: How many of the last rows are asked for; the others are not computed.
-            past: Keys, not yet turned, and values of earlier rows.
-            first_values: The first layer's values of these rows, where they are mixed in.
+            hidden: Normalised states of the segment and its memory.
+            inputs: Mask and rotation are used.
+            num_queries: How many of the last positions are queries (None = all); the others get no
+                update.
+            cached: Keys, not yet rotated, and values of earlier tokens for this layer.
+            first_values: The first layer's values of these positions, where they are mixed in.
         """
-        asking = hidden if num_queries is None else hidden[:, -num_queries:]
-        q = rearrange(self.to_q(asking), "b i (h e) -> b h i e", h=self.heads)
+        mask = inputs.mask
+        queries = hidden
+        if num_queries is not None:
+            queries = hidden[:, -num_queries:]
+            if mask is not None and mask.shape[2] > 1:
+                mask = mask[:, :, -num_queries:]
+        q = rearrange(self.to_q(queries), "b i (h e) -> b h i e", h=self.heads)
         own = self._keys_values(hidden, first_values)
-        seen = own if past is None else torch.cat([past, own], dim=2)
-        k, v = rearrange(seen, "two b j (h e) -> two b h j e", h=self.heads)
+        keys_values = own if cached is None else torch.cat([cached, own], dim=2)
+        k, v = rearrange(keys_values, "two b j (h e) -> two b h j e", h=self.heads)
         q, k = self.q_norm(q), self.k_norm(k)
-        if rotation is not None:
-            q, k = rotate(q, rotation.last(q.shape[2])), rotate(k, rotation)
-        k, v, mask = self._with_null(k, v, mask)
+        if inputs.rotation is not None:
+            q, k = rotate(q, inputs.rotation.last(q.shape[2])), rotate(k, inputs.rotation)
+        if self.null is not None:  # a learned key and value that every query may attend to
+            null_k, null_v = repeat(self.null, "two h e -> two b h 1 e", b=len(k)).to(k.dtype)
+            k, v = torch.cat([null_k, k], dim=2), torch.cat([null_v, v], dim=2)
+            if mask is not None:
+                mask = F.pad(mask, (1, 0), value=1 if mask.dtype == torch.bool else 0)
         out = self.attend(q, k, v, mask=mask, dropout=self.dropout if self.training else 0.0)
-        return Attended(self.to_out(rearrange(out, "b h i e -> b i (h e)")), own)
+        return AttentionOutput(self.to_out(rearrange(out, "b h i e -> b i (h e)")), own)
 
     def _keys_values(
         self, hidden: Tensor, first_values: Tensor | None
-    ) -> Float[Tensor, "two b j inner"]:
-        """Return keys and values of the rows, the values mixed with the first layer's."""
-        own: Tensor = rearrange(self.to_kv(hidden), "b j (two inner) -> two b j inner", two=2)
+    ) -> Float[Tensor, "two b wrapped inner"]:
+        """Return keys and values, the values mixed with the first layer's."""
+        own: Tensor = rearrange(self.to_kv(hidden), "b w (two inner) -> two b w inner", two=2)
         if self.to_mix is None:
             return own
         assert first_values is not None
-        share = rearrange(self.to_mix(hidden).sigmoid(), "b j h -> b j h 1")
-        here, first = (
-            rearrange(v, "b j (h e) -> b j h e", h=self.heads) for v in (own[1], first_values)
+        weight = rearrange(self.to_mix(hidden).sigmoid(), "b w h -> b w h 1")
+        values, first = (
+            rearrange(v, "b w (h e) -> b w h e", h=self.heads) for v in (own[1], first_values)
         )
-        mixed = rearrange(torch.lerp(here, first, share), "b j h e -> b j (h e)")
+        mixed = rearrange(torch.lerp(values, first, weight), "b w h e -> b w (h e)")
         return torch.stack([own[0], mixed])
-
-    def _with_null(
-        self, k: Tensor, v: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Add the learned key and value that stand for nothing, which everybody may see."""
-        if self.null is None:
-            return k, v, mask
-        null_k, null_v = repeat(self.null, "two h e -> two b h 1 e", b=len(k)).to(k.dtype)
-        if mask is not None:
-            mask = F.pad(mask, (1, 0), value=1 if mask.dtype == torch.bool else 0)
-        return torch.cat([null_k, k], dim=2), torch.cat([null_v, v], dim=2), mask
 
 
 def fused(
@@ -136,13 +153,9 @@ def fused(
     dropout: float,
 ) -> Float[Tensor, "b h i e"]:
     """Attend with PyTorch's fused kernel; without a mask it can take its flash path."""
-    with _kernels(q, dropout):
+    # Without dropout any kernel will do, so PyTorch chooses.
+    with sdpa_kernel(_REPRODUCIBLE_KERNELS) if dropout and q.is_cuda else nullcontext():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-
-
-def _kernels(q: Tensor, dropout: float) -> AbstractContextManager[None]:
-    """Leave the choice of the kernel to PyTorch, unless random numbers must come again."""
-    return sdpa_kernel(_REPEATABLE) if dropout and q.is_cuda else nullcontext()
 
 
 def explicit(

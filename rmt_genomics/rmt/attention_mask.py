@@ -1,9 +1,9 @@
-"""Which rows a wrapped segment has, and which row may look at which.
+"""Which positions a segment has once memory is put around it, and which may attend to which.
 
-The rows asked about are [ read memory ][ tokens ][ write memory ]; what they may look at are
-these rows and, before them, the ``past``: cached tokens of earlier segments.
+The queries are [ read memory ][ tokens ][ write memory ]. The keys are the same positions and,
+before them, the cached tokens of earlier segments.
 
-Dimensions: b batch, n tokens in a segment, p cached tokens, i rows, j = p + i.
+Dimensions: b batch, n tokens in a segment, p cached tokens, i queries, j = p + i keys.
 """
 
 from typing import NamedTuple
@@ -13,81 +13,79 @@ from einops import rearrange
 from jaxtyping import Bool
 from torch import Tensor
 
+from rmt_genomics.rmt.config import RMTConfig
 
-class Layout(NamedTuple):
-    """Numbers of rows, in the order in which they stand."""
 
-    past: int
+class PositionCounts(NamedTuple):
+    """Numbers of positions of each kind, in the order of the keys."""
+
+    cached: int
     read: int
     tokens: int
     write: int
 
     @property
-    def rows(self) -> int:
-        """Rows of the wrapped segment itself."""
+    def queries(self) -> int:
+        """Positions of the segment and its memory, without cached ones."""
         return self.read + self.tokens + self.write
 
-
-class Sight(NamedTuple):
-    """What decides who sees whom, beside the layout.
-
-    Attributes:
-        causal: Tokens see nothing after themselves.
-        memory_not_causal: Read rows see each other.
-        hide_read: Tokens and write rows do not see the read memory.
-        is_token: True where a token is real; None = all.
-        is_past: True where a cached token is real; None = all.
-    """
-
-    causal: bool
-    memory_not_causal: bool = True
-    hide_read: bool = False
-    is_token: Bool[Tensor, "b n"] | None = None
-    is_past: Bool[Tensor, "b p"] | None = None
+    @property
+    def token_slice(self) -> slice:
+        """Where the tokens are among the queries."""
+        return slice(self.read, self.read + self.tokens)
 
 
-def who_sees_whom(
-    layout: Layout, sight: Sight, device: torch.device
+def attention_mask(
+    config: RMTConfig,
+    counts: PositionCounts,
+    device: torch.device,
+    *,
+    is_token: Bool[Tensor, "b n"] | None = None,
+    is_cached: Bool[Tensor, "b p"] | None = None,
+    hide_read_memory: bool = False,
 ) -> Bool[Tensor, "_ 1 _ j"] | None:
-    """Return True where a row may look at a row; None if everybody sees everybody.
+    """Return True where a query may attend to a key; None if every query may attend to every key.
 
-    Real tokens and memory are seen, padding by itself alone. So no row is left without anything
-    to see, which would make it nan.
+    Padding is attended to by itself only. So every query has a key, and no softmax is nan.
+
+    Args:
+        config: ``causal`` and ``memory_not_causal`` are used.
+        counts: How many positions there are.
+        device: Where the mask is needed.
+        is_token: True where a token is real; None = all.
+        is_cached: True where a cached token is real; None = all.
+        hide_read_memory: Tokens and write memory do not attend to the read memory.
     """
-    if not (sight.causal or sight.hide_read):
-        if sight.is_token is None and sight.is_past is None:
-            return None
-        return rearrange(_is_real(layout, sight), "b j -> b 1 1 j")  # all see the memory
-    keep = torch.ones(layout.rows, layout.past + layout.rows, dtype=torch.bool, device=device)
-    own = keep[:, layout.past :]
-    if sight.causal:
-        _hide_what_comes_later(own, layout, memory_not_causal=sight.memory_not_causal)
-    if sight.hide_read:
-        own[layout.read :, : layout.read] = False
+    given = is_token if is_token is not None else is_cached
+    if given is None:
+        is_real = None
+    else:
+        b, ones = len(given), given.new_ones
+        parts = [
+            ones(b, counts.cached) if is_cached is None else is_cached,
+            ones(b, counts.read),
+            ones(b, counts.tokens) if is_token is None else is_token,
+            ones(b, counts.write),
+        ]
+        is_real = rearrange(torch.cat(parts, dim=1), "b j -> b 1 1 j")
+    if not (config.causal or hide_read_memory):
+        return is_real  # memory is always real, so every query has a key
+    keep = torch.ones(
+        counts.queries, counts.cached + counts.queries, dtype=torch.bool, device=device
+    )
+    own = keep[:, counts.cached :]  # a view: writing to it writes to keep
+    if config.causal and config.memory_not_causal:
+        # Write memory attends to everything, read memory to itself, tokens to what is before them.
+        end = counts.token_slice.stop
+        own[:end] = own[:end].tril()
+        own[: counts.read, : counts.read] = True
+    elif config.causal:
+        own.copy_(own.tril())
+    if hide_read_memory:
+        own[counts.read :, : counts.read] = False
     keep = rearrange(keep, "i j -> 1 1 i j")
-    if sight.is_token is None and sight.is_past is None:
+    if is_real is None:
         return keep
     itself = torch.zeros_like(keep)
-    itself[:, :, :, layout.past :] = torch.eye(layout.rows, dtype=torch.bool, device=device)
-    return itself | (keep & rearrange(_is_real(layout, sight), "b j -> b 1 1 j"))
-
-
-def _hide_what_comes_later(own: Tensor, layout: Layout, *, memory_not_causal: bool) -> None:
-    """Blind tokens to what follows them; the write memory sees all but later write rows."""
-    tokens_end = layout.read + layout.tokens
-    if memory_not_causal:
-        own[:tokens_end] = own[:tokens_end].tril()
-        own[: layout.read, : layout.read] = True
-    else:
-        own.copy_(own.tril())
-
-
-def _is_real(layout: Layout, sight: Sight) -> Bool[Tensor, "b j"]:
-    """Say which of the past and own rows hold something."""
-    given = sight.is_token if sight.is_token is not None else sight.is_past
-    assert given is not None
-    ones = given.new_ones
-    rows = len(given)
-    past = ones(rows, layout.past) if sight.is_past is None else sight.is_past
-    token = ones(rows, layout.tokens) if sight.is_token is None else sight.is_token
-    return torch.cat([past, ones(rows, layout.read), token, ones(rows, layout.write)], dim=1)
+    itself[:, :, :, counts.cached :] = torch.eye(counts.queries, dtype=torch.bool, device=device)
+    return itself | (keep & is_real)

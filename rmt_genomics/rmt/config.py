@@ -1,35 +1,177 @@
 """Size, shape and switches of one Recurrent Memory Transformer.
 
 The names are those of the constructor that users of the published PyTorch RMT know
-(``seq_len`` is the segment length in tokens). Everything a saved model needs to be rebuilt is here.
+(``seq_len`` is the segment length in tokens). Everything needed to rebuild a saved model is here.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RMTConfig:
+    """Everything needed to rebuild the transformer; checks itself.
+
+    Raises:
+        ValueError: If a setting is out of range, contradicts another, or would have no effect.
+    """
+
+    num_tokens: int
+    """Vocabulary size ``v``."""
+
+    num_memory_tokens: int = 128
+    """Memory tokens ``m`` carried from one segment to the next."""
+
+    dim: int = 512
+    """Model width ``d``: features per token."""
+
+    depth: int = 6
+    """Transformer layers."""
+
+    dim_head: int = 64
+    """Width ``e`` of an attention head."""
+
+    heads: int = 8
+    """Attention heads ``h``; ``heads * dim_head`` need not be ``dim``."""
+
+    seq_len: int = 1024
+    """Tokens ``n`` in a segment, memory tokens not counted."""
+
+    causal: bool = True
+    """Tokens attend to earlier tokens only (True), or to the whole segment (False)."""
+
+    memory_not_causal: bool = True
+    """In a causal model: read memory attends to all of itself (True), or to earlier slots only."""
+
+    use_flash_attn: bool = True
+    """``scaled_dot_product_attention`` (True) or the explicit softmax it is tested against."""
+
+    ff_mult: float = 4.0
+    """Hidden width of the feed-forward layer is ``dim * ff_mult * 2 / 3`` (it is gated)."""
+
+    attn_dropout: float = 0.0
+    """Fraction of attention weights dropped in training."""
+
+    ff_dropout: float = 0.0
+    """Fraction of feed-forward features dropped in training."""
+
+    stem_dropout: float = 0.0
+    """Fraction of the convolution stem's features dropped in training."""
+
+    memory_dropout: float = 0.0
+    """Fraction of sequences whose whole memory is set to zero before a segment in training."""
+
+    rotary_pos_emb: bool = True
+    """Rotary positions on tokens (Su et al. 2021, arXiv:2104.09864)."""
+
+    abs_pos_emb: bool = False
+    """A learned vector for each position in a segment (Vaswani et al. 2017, section 3.5)."""
+
+    rel_pos_bias: bool = False
+    """A learned bias for each distance between tokens (T5: Raffel et al. 2020, section 2.1)."""
+
+    token_shift: bool = False
+    """Half of each token's features come from the token before (RWKV: Peng et al. 2023)."""
+
+    stem_width: int = 0
+    """Width in tokens of the convolution stem; odd, 0 = no stem."""
+
+    stem_pool: int = 1
+    """Neighbouring tokens that the stem pools into one, by the maximum of each filter. A segment is
+    then ``seq_len * stem_pool`` tokens; only for models without an output per token."""
+
+    use_xl_memories: bool = False
+    """Cache keys and values of earlier segments (Transformer-XL: Dai et al. 2019)."""
+
+    xl_mem_len: int | None = None
+    """Tokens in that cache; None = ``seq_len``."""
+
+    enhanced_xl_recurrence: bool = False
+    """A layer reads the cache of the layer above it (ERNIE-Doc: Ding et al. 2021, section 3.2)."""
+
+    add_write_to_next_write_mem: bool = False
+    """The write memory starts from the memory read (Bulatov et al. 2022), not from its identity."""
+
+    next_write_mem_stop_grad: bool = True
+    """Cut the gradient from the write memory to the memory it starts from."""
+
+    always_have_read_memories: bool = True
+    """The first segment has a read memory too: the identities of the memory slots."""
+
+    memory_gate: bool | str = False
+    """A sigmoid gate, biased to keep the memory, between what was read and what was written; a
+    ``hard`` gate can close completely, so that a segment leaves the memory bit for bit."""
+
+    memory_norm: bool = False
+    """Normalise the new memory to unit root mean square, so that it cannot grow or vanish."""
+
+    memory_reset: str = "never"
+    """``segment`` sets the memory to zero before each segment: the control without recurrence."""
+
+    emb_gradient_frac: float = 1.0
+    """Fraction of the gradient that reaches the embeddings (CogView: Ding et al. 2021)."""
+
+    ff_norm: bool = False
+    """Normalise inside the feed-forward layer (NormFormer: Shleifer et al. 2021)."""
+
+    qk_norm: bool = False
+    """Normalise queries and keys, head by head (Henry et al. 2020, arXiv:2010.04245)."""
+
+    value_residual: bool = False
+    """Mix the first layer's values into later layers (Zhou et al. 2024, arXiv:2410.17897)."""
+
+    null_key_value: bool = False
+    """A learned key and value in each layer, so that a query may attend to nothing."""
+
+    num_residual_streams: int = 1
+    """Hyper-connections (Zhu et al. 2024, arXiv:2409.19606); above 1 needs the extra ``hyper``."""
+
+    ignore_index: int = -1
+    """A label that is left out of the loss."""
+
+    def __post_init__(self) -> None:
+        for error in _errors(self):
+            raise ValueError(error)
+
+    @property
+    def ff_inner(self) -> int:
+        """Hidden features of the gated feed-forward layer."""
+        return int(self.dim * self.ff_mult * 2 / 3)
+
+    @property
+    def tokens_per_segment(self) -> int:
+        """Tokens in one segment: ``seq_len`` pooled tokens of ``stem_pool`` each."""
+        return self.seq_len * self.stem_pool
+
+    @property
+    def xl_length(self) -> int:
+        """Tokens in the cache of each layer; 0 without XL memories."""
+        return (self.xl_mem_len or self.seq_len) if self.use_xl_memories else 0
+
+    @property
+    def halo(self) -> tuple[int, int]:
+        """Neighbouring tokens (left, right) of a segment that the stem reads."""
+        if not self.stem_width:
+            return 0, 0
+        return (self.stem_width - 1, 0) if self.causal else (self.stem_width // 2,) * 2
+
+
 _AT_LEAST_ONE = (
     *("num_tokens", "num_memory_tokens", "dim", "depth", "dim_head", "heads", "seq_len"),
     *("num_residual_streams", "stem_pool"),
 )
-_SHARES = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
+_DROPOUTS = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
 
 
-def check_config(config: "RMTConfig") -> None:
-    """Raise ValueError, naming the setting, its value and the rule, at the first broken rule."""
-    for problem in _problems(config):
-        raise ValueError(problem)
+def _errors(config: RMTConfig) -> Iterator[str]:
+    """Yield a message for each broken rule: the setting, its value and the rule."""
+    yield from _count_errors(config)
+    yield from _range_errors(config)
+    yield from _position_errors(config)
+    yield from _unused_switch_errors(config)
 
 
-def _problems(config: "RMTConfig") -> Iterator[str]:
-    """Yield what is wrong."""
-    yield from _about_counts(config)
-    yield from _out_of_range(config)
-    yield from _about_positions(config)
-    yield from _about_merging(config)
-    yield from _without_effect(config)
-
-
-def _about_counts(config: "RMTConfig") -> Iterator[str]:
+def _count_errors(config: RMTConfig) -> Iterator[str]:
     for name in (*_AT_LEAST_ONE, "stem_width"):
         if type(value := getattr(config, name)) is not int:
             yield f"{name} is {value!r}, but must be a whole number"
@@ -38,16 +180,16 @@ def _about_counts(config: "RMTConfig") -> Iterator[str]:
             yield f"{name} is {value}, but must be at least 1"
 
 
-def _out_of_range(config: "RMTConfig") -> Iterator[str]:
-    for name in _SHARES:
-        if not 0 <= (share := getattr(config, name)) < 1:
-            yield f"{name} is {share}, but must be at least 0 and below 1"
+def _range_errors(config: RMTConfig) -> Iterator[str]:
+    for name in _DROPOUTS:
+        if not 0 <= (value := getattr(config, name)) < 1:
+            yield f"{name} is {value}, but must be at least 0 and below 1"
     if not 0 < config.emb_gradient_frac <= 1:
         yield f"emb_gradient_frac is {config.emb_gradient_frac}, but must be above 0 and at most 1"
     if config.stem_width < 0 or (config.stem_width and config.stem_width % 2 == 0):
         yield f"stem_width is {config.stem_width}, but must be odd, or 0 for no stem"
     if config.ff_inner < 1:
-        yield f"ff_mult is {config.ff_mult}, but must leave dim * ff_mult * 2 / 3 >= 1 feature"
+        yield f"ff_mult is {config.ff_mult}, but must give dim * ff_mult * 2 / 3 >= 1 feature"
     if config.memory_reset not in ("never", "segment"):
         yield f"memory_reset is {config.memory_reset!r}, but must be 'never' or 'segment'"
     if config.memory_gate not in (False, True, "hard"):
@@ -56,45 +198,39 @@ def _out_of_range(config: "RMTConfig") -> Iterator[str]:
         yield f"xl_mem_len is {config.xl_mem_len}, but must be at least 1"
 
 
-def _about_positions(config: "RMTConfig") -> Iterator[str]:
-    schemes = [
-        name
-        for name in ("rotary_pos_emb", "abs_pos_emb", "rel_pos_bias", "token_shift")
-        if getattr(config, name)
-    ]
+def _position_errors(config: RMTConfig) -> Iterator[str]:
+    names = ("rotary_pos_emb", "abs_pos_emb", "rel_pos_bias", "token_shift")
+    schemes = [name for name in names if getattr(config, name)]
     if not schemes and not config.stem_width:
         yield (
             "rotary_pos_emb, abs_pos_emb, rel_pos_bias and token_shift are all False and there is "
-            "no stem, but without any of them the order of tokens cannot be seen"
+            "no stem, but at least one must be on, or the order of tokens has no effect"
         )
     if config.rotary_pos_emb and config.rel_pos_bias:
-        yield "rotary_pos_emb and rel_pos_bias are both True, but one scheme of distances is enough"
+        yield "rotary_pos_emb and rel_pos_bias are both True, but only one of them may be"
     if config.use_xl_memories and schemes == ["abs_pos_emb"]:
         yield (
-            "abs_pos_emb is the only scheme of positions, but cached tokens of use_xl_memories "
-            "stand at the same places as new ones. Use rotary_pos_emb or rel_pos_bias."
+            "abs_pos_emb is the only position encoding, but with use_xl_memories cached tokens "
+            "have the same positions as new ones. Use rotary_pos_emb or rel_pos_bias."
         )
     if config.rotary_pos_emb and config.dim_head % 2:
         yield (
             f"dim_head is {config.dim_head}, but must be even with rotary_pos_emb=True: "
             "rotary positions turn pairs of features"
         )
-
-
-def _about_merging(config: "RMTConfig") -> Iterator[str]:
     if config.stem_pool > 1 and not config.stem_width:
         yield (
-            f"stem_pool is {config.stem_pool}, but must be 1 where stem_width is 0: it is the stem "
-            "that merges tokens"
+            f"stem_pool is {config.stem_pool}, but must be 1 where stem_width is 0: the stem "
+            "pools the tokens"
         )
     if config.stem_pool > 1 and config.causal:
         yield (
-            f"stem_pool is {config.stem_pool}, but must be 1 where causal is True: a merged row "
-            "sees tokens that come after its first"
+            f"stem_pool is {config.stem_pool}, but must be 1 where causal is True: a pooled token "
+            "holds tokens that come after its first"
         )
 
 
-def _without_effect(config: "RMTConfig") -> Iterator[str]:
+def _unused_switch_errors(config: RMTConfig) -> Iterator[str]:
     if not config.use_xl_memories:
         if config.xl_mem_len is not None:
             yield f"xl_mem_len is {config.xl_mem_len}, but has no effect: use_xl_memories is False"
@@ -115,151 +251,3 @@ def _without_effect(config: "RMTConfig") -> Iterator[str]:
         yield f"stem_dropout is {config.stem_dropout}, but has no effect: stem_width is 0"
     if config.memory_reset == "segment" and config.memory_dropout:
         yield "memory_dropout has no effect: memory_reset is 'segment', so nothing is carried"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RMTConfig:
-    """Everything needed to rebuild the transformer; checks itself.
-
-    Raises:
-        ValueError: If a setting is out of range, contradicts another, or would have no effect.
-    """
-
-    num_tokens: int
-    """Vocabulary size ``v``."""
-
-    num_memory_tokens: int = 128
-    """Memory tokens ``m`` carried from one segment to the next."""
-
-    dim: int = 512
-    """Model width ``d``: features a token."""
-
-    depth: int = 6
-    """Transformer layers."""
-
-    dim_head: int = 64
-    """Width ``e`` of an attention head."""
-
-    heads: int = 8
-    """Attention heads ``h``; ``heads * dim_head`` need not be ``dim``."""
-
-    seq_len: int = 1024
-    """Tokens ``n`` in a segment, memory tokens not counted."""
-
-    causal: bool = True
-    """Tokens see only what stands before them (True), or the whole segment (False)."""
-
-    memory_not_causal: bool = True
-    """In a causal model: read memory rows see each other (True), or only earlier ones."""
-
-    use_flash_attn: bool = True
-    """``scaled_dot_product_attention`` (True) or the explicit softmax it is tested against."""
-
-    ff_mult: float = 4.0
-    """Hidden width of the feed-forward layer is ``dim * ff_mult * 2 / 3`` (it is gated)."""
-
-    attn_dropout: float = 0.0
-    """Share of attention weights dropped in training."""
-
-    ff_dropout: float = 0.0
-    """Share of feed-forward features dropped in training."""
-
-    stem_dropout: float = 0.0
-    """Share of the convolution stem's features dropped in training."""
-
-    memory_dropout: float = 0.0
-    """Share of sequences whose whole memory is hidden from a segment in training."""
-
-    rotary_pos_emb: bool = True
-    """Rotary positions on tokens (Su et al. 2021, arXiv:2104.09864)."""
-
-    abs_pos_emb: bool = False
-    """A learned vector for each place in a segment (Vaswani et al. 2017, section 3.5)."""
-
-    rel_pos_bias: bool = False
-    """A learned bias for each distance between tokens (T5: Raffel et al. 2020, section 2.1)."""
-
-    token_shift: bool = False
-    """Half of each token's features come from the token before (RWKV: Peng et al. 2023)."""
-
-    stem_width: int = 0
-    """Tokens seen by the convolution stem over embeddings; odd, 0 = no stem."""
-
-    stem_pool: int = 1
-    """Neighbouring tokens that the stem merges into one row: the strongest answer of each filter
-    among them. A segment is then ``seq_len * stem_pool`` tokens; only where no token output is
-    wanted."""
-
-    use_xl_memories: bool = False
-    """Cache keys and values of earlier segments (Transformer-XL: Dai et al. 2019)."""
-
-    xl_mem_len: int | None = None
-    """Tokens in that cache; None = ``seq_len``."""
-
-    enhanced_xl_recurrence: bool = False
-    """A layer reads the cache of the layer above (ERNIE-Doc: Ding et al. 2021, section 3.2)."""
-
-    add_write_to_next_write_mem: bool = False
-    """The write side starts from the memory just read (Bulatov et al. 2022), not from a blank."""
-
-    next_write_mem_stop_grad: bool = True
-    """Cut the gradient on that path."""
-
-    always_have_read_memories: bool = True
-    """The first segment has read rows too, holding the identities of the memory slots."""
-
-    memory_gate: bool | str = False
-    """A sigmoid gate, biased to remember, between the memory read and the memory written; ``hard``
-    can shut it wholly, so that a segment without news leaves the memory bit for bit."""
-
-    memory_norm: bool = False
-    """Bring the memory carried on to unit root mean square, so that it cannot grow or fade."""
-
-    memory_reset: str = "never"
-    """``segment`` forgets the memory before each segment: the control without recurrence."""
-
-    emb_gradient_frac: float = 1.0
-    """Share of the gradient that reaches the embeddings (CogView: Ding et al. 2021)."""
-
-    ff_norm: bool = False
-    """Normalise inside the feed-forward layer (NormFormer: Shleifer et al. 2021)."""
-
-    qk_norm: bool = False
-    """Normalise queries and keys, head by head (Henry et al. 2020, arXiv:2010.04245)."""
-
-    value_residual: bool = False
-    """Mix the first layer's values into later layers (Zhou et al. 2024, arXiv:2410.17897)."""
-
-    null_key_value: bool = False
-    """A learned key and value in each layer, so that a row may attend to nothing."""
-
-    num_residual_streams: int = 1
-    """Hyper-connections (Zhu et al. 2024, arXiv:2409.19606); above 1 needs the extra ``hyper``."""
-
-    ignore_index: int = -1
-    """A label that counts for nothing in the loss."""
-
-    def __post_init__(self) -> None:
-        check_config(self)
-
-    @property
-    def ff_inner(self) -> int:
-        """Hidden features of the gated feed-forward layer."""
-        return int(self.dim * self.ff_mult * 2 / 3)
-
-    @property
-    def tokens_a_segment(self) -> int:
-        """Tokens read in one segment: ``seq_len`` rows, each of ``stem_pool`` tokens."""
-        return self.seq_len * self.stem_pool
-
-    @property
-    def xl_length(self) -> int:
-        """Tokens in the cache of each layer; 0 without XL memories."""
-        return (self.xl_mem_len or self.seq_len) if self.use_xl_memories else 0
-
-    @property
-    def halo(self) -> tuple[int, int]:
-        """Neighbouring tokens (left, right) of a segment that the stem must see."""
-        if not self.stem_width:
-            return 0, 0
-        return (self.stem_width - 1, 0) if self.causal else (self.stem_width // 2,) * 2

@@ -1,32 +1,42 @@
-"""Memory tokens: what one segment hands to the next.
+"""What one segment hands to the next: memory tokens and XL memories.
 
 A segment of n tokens goes through the transformer between two sets of m memory tokens:
 
     [ read memory: m ][ segment: n ][ write memory: m ]
 
-The read memory carries what earlier segments wrote. The hidden states at the write rows become
+The read memory holds what earlier segments wrote. The hidden states of the write memory become
 the read memory of the next segment (Bulatov et al. 2022, arXiv:2207.06881, section 3).
-Every segment adds the *identity* of each memory slot again, so that slots stay told apart however
+Every segment adds the *identity* of each memory slot again, so that slots stay distinct however
 often they are rewritten.
 
-Dimensions: b batch, n tokens in a segment, m memory tokens, d model width.
+XL memories are keys and values of earlier tokens, which later segments attend to as well
+(Transformer-XL: Dai et al. 2019, arXiv:1901.02860, section 3.2). Each layer caches the keys (before
+rotary positions) and values of the last ``xl_mem_len`` real tokens, right-aligned, without
+gradient. Memory tokens and padding are never cached. Where a sequence has fewer tokens the cache
+starts with zeros: a key of zeros is no token, and is masked.
+
+Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, p cached tokens.
 """
 
 import torch
 import torch.nn.functional as F
 from einops import repeat
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.config import RMTConfig
 
-_REMEMBER = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98 % of what it held
-_HARD_START = -1.0  # a new hard gate is open by 0.22: a closed one would find nothing to write
-_STRETCH = 1.2  # of the sigmoid around 0.5, before it is cut off at 0 and 1
+Cache = tuple[Tensor, ...]
+"""XL memories: keys and values, one tensor ``[2, b, p, inner]`` per layer; empty = none."""
+
+_GATE_BIAS = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98% of the memory read
+_HARD_GATE_BIAS = -1.0  # a new hard gate is open by 0.22: a closed one would have no gradient
+_HARD_GATE_SLOPE = 1.2  # of the sigmoid around 0.5, before it is cut off at 0 and 1
 
 
 class MemoryTokens(nn.Module):
-    """Put memory around a segment, and take the new memory back out.
+    """Put memory around a segment, and compute the new memory from what was written.
 
     Args:
         config: ``num_memory_tokens``, ``dim`` and the memory switches are used.
@@ -41,19 +51,19 @@ class MemoryTokens(nn.Module):
         self.gate = nn.Linear(2 * config.dim, config.dim) if config.memory_gate else None
         if self.gate is not None:
             is_hard = config.memory_gate == "hard"
-            nn.init.constant_(self.gate.bias, _HARD_START if is_hard else _REMEMBER)
+            nn.init.constant_(self.gate.bias, _HARD_GATE_BIAS if is_hard else _GATE_BIAS)
 
     def initial(self, batch_size: int) -> Float[Tensor, "b m d"]:
-        """Return what the first segment reads: nothing yet, so zeros."""
+        """Return what the first segment reads: zeros."""
         return self.read_identity.new_zeros(batch_size, *self.read_identity.shape)
 
-    def recall(self, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
-        """Return what a segment may know of earlier ones: all, or in some cases nothing."""
+    def drop_memory(self, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
+        """Set the memory to zero as ``memory_reset`` and, in training, ``memory_dropout`` say."""
         if self.config.memory_reset == "segment":
             return torch.zeros_like(memory)
         if self.training and self.config.memory_dropout:
-            shown = torch.rand(len(memory), 1, 1, device=memory.device)
-            return memory * (shown >= self.config.memory_dropout)
+            drawn = torch.rand(len(memory), 1, 1, device=memory.device)
+            return memory * (drawn >= self.config.memory_dropout)
         return memory
 
     def wrap(
@@ -61,35 +71,104 @@ class MemoryTokens(nn.Module):
         segment: Float[Tensor, "b n d"],
         memory: Float[Tensor, "b m d"],
         *,
-        has_read_rows: bool = True,
+        has_read_memory: bool = True,
     ) -> Float[Tensor, "b wrapped d"]:
-        """Place the memory before the segment, to be read, and blank slots after it, to write."""
+        """Put the read memory before the segment and the write memory after it."""
         write: Tensor = repeat(self.write_identity, "m d -> b m d", b=segment.shape[0])
         if self.config.add_write_to_next_write_mem:
             write = write + (memory.detach() if self.config.next_write_mem_stop_grad else memory)
-        read = [memory + self.read_identity] if has_read_rows else []
-        return torch.cat([rows.to(segment.dtype) for rows in (*read, segment, write)], dim=1)
+        read = [memory + self.read_identity] if has_read_memory else []
+        return torch.cat([part.to(segment.dtype) for part in (*read, segment, write)], dim=1)
 
     def update(
         self, memory: Float[Tensor, "b m d"], written: Float[Tensor, "b m d"]
     ) -> Float[Tensor, "b m d"]:
-        """Return the memory to carry on: what was written, or a gated step towards it."""
+        """Return the new memory: what was written, or a gated step towards it."""
         written = written.to(memory.dtype)
         if self.gate is not None:
             opening = torch.sigmoid(self.gate(torch.cat([memory, written], dim=-1)))
             if self.config.memory_gate == "hard":
-                opening = hardened(opening)
+                opening = hard_gate(opening)
             written = torch.lerp(memory, written, opening.to(memory.dtype))
         return F.rms_norm(written, written.shape[-1:]) if self.config.memory_norm else written
 
 
-def hardened(opening: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Make openings below 1/12 exactly 0 and above 11/12 exactly 1; gradients stay as they were.
+def hard_gate(opening: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Make openings below 1/12 exactly 0 and above 11/12 exactly 1; the gradient is unchanged.
 
-    A feature whose gate is shut is handed on bit for bit, over any number of segments; a sigmoid
-    lets a little through each time. The stretched and cut sigmoid is that of Louizos et al. 2018
+    A feature whose gate is closed is handed on bit for bit, over any number of segments; a sigmoid
+    changes it a little each time. The stretched and cut sigmoid is that of Louizos et al. 2018
     (arXiv:1712.01312, section 2.2), without its noise. The gradient is that of the plain sigmoid
-    (straight-through: Bengio et al. 2013, arXiv:1308.3432), or a shut gate could never open again.
+    (straight-through: Bengio et al. 2013, arXiv:1308.3432), or a closed gate could never open.
     """
-    hard = (_STRETCH * (opening - 0.5) + 0.5).clamp(0, 1)
+    hard = (_HARD_GATE_SLOPE * (opening - 0.5) + 0.5).clamp(0, 1)
     return hard.detach() + (opening - opening.detach())
+
+
+def detached(cache: Cache) -> Cache:
+    """Return a cache without gradient."""
+    return tuple(tensor.detach() for tensor in cache)
+
+
+def cached_length(cache: Cache) -> int:
+    """Return how many tokens are cached."""
+    return cache[0].shape[2] if cache else 0
+
+
+def is_cached(cache: Cache) -> Bool[Tensor, "b p"] | None:
+    """Return True where a token is cached; None if everywhere."""
+    if not cache:
+        return None
+    present = cache[0][0].any(dim=-1)
+    return None if bool(present.all()) else present
+
+
+def attended_cache(config: RMTConfig, cache: Cache) -> Cache:
+    """Return what each layer attends to: its own cache, or that of the layer above it."""
+    return (*cache[1:], cache[-1]) if cache and config.enhanced_xl_recurrence else cache
+
+
+def next_cache(
+    config: RMTConfig,
+    counts: PositionCounts,
+    is_token: Bool[Tensor, "b n"] | None,
+    cache: Cache,
+    keys_values: Cache,
+) -> Cache:
+    """Return the cache after a segment: its tokens' keys and values behind the earlier ones.
+
+    Args:
+        config: ``xl_mem_len`` limits the cache.
+        counts: Positions of the segment.
+        is_token: True where a token is real; None = all.
+        cache: What the segment read, of the same batch rows.
+        keys_values: Keys and values of the segment and its memory, one tensor per layer.
+    """
+    if not config.use_xl_memories:
+        return ()
+    tensors = []
+    for layer, own in enumerate(keys_values):
+        joined = own[:, :, counts.token_slice].detach()
+        if is_token is not None:
+            joined = joined * is_token[..., None]
+        if cache:
+            joined = torch.cat([cache[layer], joined], dim=2)
+        if is_token is not None:  # move the gaps to the left; tokens keep their order
+            order = joined[0].any(dim=-1).to(torch.uint8).argsort(dim=-1, stable=True)
+            joined = joined.gather(
+                2, repeat(order, "b p -> two b p inner", two=2, inner=joined.shape[-1])
+            )
+        # clone: a view would keep the keys and values of all earlier segments in memory
+        tensors.append(joined[:, :, -config.xl_length :].clone())
+    return tuple(tensors)
+
+
+def append_ended(cache: Cache, updated: Cache) -> Cache:
+    """Append the cache of the batch rows that have ended, unchanged, to that of the others."""
+    if not cache or cache[0].shape[1] == updated[0].shape[1]:
+        return updated
+    tensors = []
+    for old, new in zip(cache, updated, strict=True):
+        ended = old[:, new.shape[1] :]
+        tensors.append(torch.cat([new, F.pad(ended, (0, 0, new.shape[2] - ended.shape[2], 0))], 1))
+    return tuple(tensors)

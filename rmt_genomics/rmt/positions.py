@@ -1,13 +1,14 @@
-"""Rotary positions: where a token stands, as a rotation of its query and key.
+"""Positions of tokens: rotary positions, and a learned bias per distance.
 
-Only tokens are turned. Memory tokens have no place in the sequence, so they stay as they are
-(angle 0), far from every token. Cached tokens of earlier segments stand just before the segment,
-so distances are right across the border. Angles are computed in float64 and the turning is done
-in float32 or better: at position 10,000 a bfloat16 angle would be off by whole turns.
+Rotary positions turn the query and key of a token by an angle (Su et al. 2021, arXiv:2104.09864,
+section 3.2). Memory tokens have no position in the sequence, so they are not turned (angle 0), far
+from every token. Cached tokens of earlier segments are placed just before the segment, so distances
+are right across the border. Angles are computed in float64 and the rotation in float32 or better:
+at position 10,000 a bfloat16 angle would be off by whole turns.
 
-(Su et al. 2021, arXiv:2104.09864, section 3.2.)
+The distance bias is that of T5 (Raffel et al. 2020, arXiv:1910.10683, section 2.1).
 
-Dimensions: b batch, h heads, e width of a head, i rows.
+Dimensions: b batch, h heads, e width of a head, i queries, j keys.
 """
 
 import math
@@ -19,15 +20,62 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from rmt_genomics.rmt.attention_mask import Layout
+from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.config import RMTConfig
 
-BUCKETS = 32
-FARTHEST = 512
+THETA = 32_768.0
+TOKENS_START_AT = 10_000  # memory tokens are at 0, cached tokens just below
+
+
+class Rotation(NamedTuple):
+    """Cosine and signed sine of the angles of each position, ``[j, e]``."""
+
+    cos: Float[Tensor, "j e"]
+    sin: Float[Tensor, "j e"]
+
+    def last(self, num_positions: int) -> "Rotation":
+        """Return the angles of the last positions."""
+        return Rotation(self.cos[-num_positions:], self.sin[-num_positions:])
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)  # a table made in inference mode could not be used in training
+def rotation_of(
+    counts: PositionCounts, dim_head: int, device: torch.device, dtype: torch.dtype
+) -> Rotation:
+    """Return the rotation of every key.
+
+    Args:
+        counts: How many cached, read, token and write positions there are.
+        dim_head: Width ``e`` of a head.
+        device: Where the tables are needed.
+        dtype: float64 keeps float64; anything else gives float32.
+    """
+    cached = torch.arange(-counts.cached, 0, dtype=torch.float64) + TOKENS_START_AT
+    tokens = torch.arange(counts.tokens, dtype=torch.float64) + TOKENS_START_AT
+    read, write = (torch.zeros(m, dtype=torch.float64) for m in (counts.read, counts.write))
+    positions = torch.cat([cached, read, tokens, write])
+    rates = THETA ** -(torch.arange(0, dim_head, 2, dtype=torch.float64) / dim_head)
+    angles = torch.outer(positions, rates)
+    table_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+    cos = torch.cat([angles.cos(), angles.cos()], dim=-1)
+    sin = torch.cat([-angles.sin(), angles.sin()], dim=-1)
+    return Rotation(cos.to(device, table_dtype), sin.to(device, table_dtype))
+
+
+def rotate(features: Float[Tensor, "b h i e"], rotation: Rotation) -> Float[Tensor, "b h i e"]:
+    """Turn each pair of features (k, k + e/2) by the angle of its position."""
+    half = features.shape[-1] // 2
+    rotated = torch.addcmul(features * rotation.cos, features.roll(half, dims=-1), rotation.sin)
+    return rotated.to(features.dtype)
+
+
+NUM_BUCKETS = 32
+MAX_DISTANCE = 512  # tokens; the last bucket holds all larger distances
 
 
 class DistanceBias(nn.Module):
-    """One bias a head and bucket of distance, shared by all layers.
+    """One bias per head and bucket of distance, shared by all layers.
 
     Args:
         config: ``heads`` and ``causal`` are used.
@@ -36,76 +84,29 @@ class DistanceBias(nn.Module):
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
         self.causal = config.causal
-        self.bias = nn.Embedding(BUCKETS, config.heads)
+        self.bias = nn.Embedding(NUM_BUCKETS, config.heads)
 
-    def forward(self, layout: Layout) -> Float[Tensor, "1 h i j"]:
-        """Return the bias of each row of a wrapped segment towards each column."""
+    def forward(self, counts: PositionCounts) -> Float[Tensor, "1 h i j"]:
+        """Return the bias of each query towards each key; 0 where one of them is memory."""
         device = self.bias.weight.device
-        queries = torch.arange(layout.tokens, device=device)
-        keys = torch.arange(-layout.past, layout.tokens, device=device)
+        queries = torch.arange(counts.tokens, device=device)
+        keys = torch.arange(-counts.cached, counts.tokens, device=device)
         biases = self.bias(bucket_of(queries[:, None] - keys, causal=self.causal))
-        full = biases.new_zeros(layout.rows, layout.past + layout.rows, biases.shape[-1])
-        rows = slice(layout.read, layout.read + layout.tokens)
-        start = layout.past + layout.read
-        full[rows, : layout.past] = biases[:, : layout.past]
-        full[rows, start : start + layout.tokens] = biases[:, layout.past :]
-        spread: Tensor = rearrange(full, "i j h -> 1 h i j")
-        return spread
+        num_keys = counts.cached + counts.queries
+        full = biases.new_zeros(counts.queries, num_keys, biases.shape[-1])
+        start = counts.cached + counts.read
+        full[counts.token_slice, : counts.cached] = biases[:, : counts.cached]
+        full[counts.token_slice, start : start + counts.tokens] = biases[:, counts.cached :]
+        per_head: Tensor = rearrange(full, "i j h -> 1 h i j")
+        return per_head
 
 
 def bucket_of(distance: Int[Tensor, "i j"], *, causal: bool) -> Int[Tensor, "i j"]:
-    """Number the bucket of each distance (tokens from key to query; negative = key comes later)."""
-    buckets = BUCKETS if causal else BUCKETS // 2
-    side = torch.zeros_like(distance) if causal else (distance < 0) * buckets
+    """Return the bucket of each distance (tokens from key to query; negative = key is later)."""
+    num_buckets = NUM_BUCKETS if causal else NUM_BUCKETS // 2  # per direction
+    offset = torch.zeros_like(distance) if causal else (distance < 0) * num_buckets
     distance = distance.clamp(min=0) if causal else distance.abs()
-    exact = buckets // 2
-    steps = torch.log(distance.clamp(min=1) / exact) / math.log(FARTHEST / exact)
-    far = (exact + steps * (buckets - exact)).long().clamp(max=buckets - 1)
-    return side + torch.where(distance < exact, distance, far)
-
-
-THETA = 32_768.0
-TOKENS_START_AT = 10_000  # memory tokens stand at 0, cached tokens just below
-
-
-class Rotation(NamedTuple):
-    """Cosine and signed sine of each row's angles, ``[i, e]``."""
-
-    cos: Float[Tensor, "i e"]
-    sin: Float[Tensor, "i e"]
-
-    def last(self, num_rows: int) -> "Rotation":
-        """Return the angles of the last rows."""
-        return Rotation(self.cos[-num_rows:], self.sin[-num_rows:])
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(mode=False)  # a table made while predicting must serve training too
-def rotation_of(
-    layout: Layout, dim_head: int, device: torch.device, dtype: torch.dtype
-) -> Rotation:
-    """Return the rotation of every row of the past and of a wrapped segment.
-
-    Args:
-        layout: How many cached, read, token and write rows there are.
-        dim_head: Width ``e`` of a head.
-        device: Where the tables are needed.
-        dtype: float64 keeps float64; anything else gives float32.
-    """
-    cached = torch.arange(-layout.past, 0, dtype=torch.float64) + TOKENS_START_AT
-    tokens = torch.arange(layout.tokens, dtype=torch.float64) + TOKENS_START_AT
-    read, write = (torch.zeros(rows, dtype=torch.float64) for rows in (layout.read, layout.write))
-    places = torch.cat([cached, read, tokens, write])
-    rates = THETA ** -(torch.arange(0, dim_head, 2, dtype=torch.float64) / dim_head)
-    angles = torch.outer(places, rates)
-    table = torch.float64 if dtype == torch.float64 else torch.float32
-    cos = torch.cat([angles.cos(), angles.cos()], dim=-1)
-    sin = torch.cat([-angles.sin(), angles.sin()], dim=-1)
-    return Rotation(cos.to(device, table), sin.to(device, table))
-
-
-def rotate(features: Float[Tensor, "b h i e"], rotation: Rotation) -> Float[Tensor, "b h i e"]:
-    """Turn each pair of features (k, k + e/2) by the angle of its row."""
-    half = features.shape[-1] // 2
-    turned = torch.addcmul(features * rotation.cos, features.roll(half, dims=-1), rotation.sin)
-    return turned.to(features.dtype)
+    exact = num_buckets // 2  # one bucket per distance below this, logarithmic ones above
+    steps = torch.log(distance.clamp(min=1) / exact) / math.log(MAX_DISTANCE / exact)
+    far = (exact + steps * (num_buckets - exact)).long().clamp(max=num_buckets - 1)
+    return offset + torch.where(distance < exact, distance, far)

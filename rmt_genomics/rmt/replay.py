@@ -1,11 +1,17 @@
 """Run a recurrent step over segments while keeping one segment's activations at a time.
 
 ``unroll`` keeps the activations of every segment until backward. ``replay`` keeps only the
-memories that passed between segments; in backward it runs the segments again, last to first, and
-hands the gradient of each memory to the segment that wrote it (memory replay back-propagation,
-Wu et al. 2020, arXiv:2010.06891, algorithm 1). Value and gradients are those of ``unroll``; the
-price is one more forward pass of all segments but the last ones, whose graphs are kept. Segments
-that no gradient reaches any more are not run again.
+memories that passed between segments (memory replay back-propagation, Wu et al. 2020,
+arXiv:2010.06891, algorithm 1). Value and gradients are those of ``unroll``; the price is one more
+forward pass of all segments but the last ones, whose graphs are saved.
+
+The algorithm, in the order of this file:
+
+1. ``_Replay.forward`` runs all segments (``_SegmentRunner.run``) and saves what each one read.
+2. ``_Replay.backward`` goes through the segments from last to first. Each one that a gradient
+   reaches is run again with a graph (``_SegmentRunner.recompute``).
+3. ``_GradientSums.backward_through`` takes the gradients back over that segment, to the memory it
+   read, and adds up the gradients of the parameters.
 
 Three things make the second run repeat the first: the same memory read, the same random state
 (dropout masks), the same autocast setting. ``tests/equivalence/test_replay.py`` checks each.
@@ -15,7 +21,7 @@ ordinary gradients.
 Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -23,248 +29,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from rmt_genomics.rmt.memory import Cache, detached
 from rmt_genomics.rmt.runtime import (
-    AutocastState,
-    Modes,
     RandomState,
+    TrainingModes,
+    capture_autocast,
     free_bytes,
-    in_modes,
-    modes_of,
-    random_state_kept,
-    with_saved_bytes,
+    measure_saved_bytes,
+    preserve_random_state,
+    set_training_modes,
+    training_modes_of,
 )
 from rmt_genomics.rmt.unroll import (
-    Cache,
-    RichStep,
+    RunOutput,
     Step,
-    Trail,
-    Written,
+    StepOutput,
+    StepWithCache,
     check_run,
-    enriched,
-    unroll_trail,
-    without_gradient,
+    unroll_with_outputs,
+    with_empty_cache,
 )
 
-
-class Gradients:
-    """Totals of the parameters and of the memory reached.
-
-    Args:
-        parameters: What gradients are gathered for.
-        bptt_depth: How many segments each loss crosses; None = all.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], bptt_depth: int | None) -> None:
-        self.parameters = list(parameters)
-        self.bptt_depth = bptt_depth
-        self.of_parameters: list[Tensor | None] = [None] * len(self.parameters)
-        self.by_age: list[Tensor | None] = []
-        self.of_output: Tensor | None = None
-        self.has_vanished = False  # a gradient was there once, and became too small to go on
-
-    @property
-    def are_present(self) -> bool:
-        """Whether any loss reaches the present segment."""
-        return self.of_output is not None or any(each is not None for each in self.by_age)
-
-    @property
-    def of_memory(self) -> Tensor | None:
-        """The gradient of the memory reached."""
-        return _total(self.by_age)
-
-    def start(self, of_memory: Tensor | None, of_output: Tensor | None) -> None:
-        """Move on to an earlier segment and add the gradients of its own losses."""
-        self.by_age.insert(0, of_memory)
-        self.of_output = of_output
-
-    def cross(self, read: Tensor, memory: Tensor, output: Tensor | None, *, is_first: bool) -> None:
-        """Take the gradients over one segment, from what it wrote to the memory it read."""
-        targets, total = [memory, output], [_total(self.by_age), self.of_output]
-        if self.bptt_depth is None or is_first:
-            self.by_age = [self._walk(targets, total, read)]
-            return
-        going_on = self.by_age[: self.bptt_depth - 1]
-        own = [self.of_output, *(None for _ in going_on)]  # an output is a loss of age 0
-        losses = [age for age, each in enumerate(self.by_age) if each is not None]
-        losses = sorted({*losses, *([0] if self.of_output is not None else [])})
-        crossed: list[Tensor | None] = [None] * len(going_on)
-        if len(losses) == 1 and losses[0] < len(going_on):
-            crossed[losses[0]] = self._walk(targets, total, read)
-        else:
-            for age, gradient in enumerate(going_on):
-                over = _grad(targets, [gradient, own[age]], [read], keep=True)[0]
-                crossed[age] = self._without_dust(over)
-            self._add(_grad(targets, total, self.parameters))
-        self.by_age = crossed
-
-    def _walk(
-        self, targets: list[Tensor | None], gradients: list[Tensor | None], read: Tensor
-    ) -> Tensor | None:
-        """Walk a segment's graph once, to the memory read and to the parameters."""
-        crossed, *of_parameters = _grad(targets, gradients, [read, *self.parameters])
-        self._add(of_parameters)
-        return self._without_dust(crossed)
-
-    def _without_dust(self, gradient: Tensor | None) -> Tensor | None:
-        """Set to zero what is too small to be multiplied in its number format.
-
-        What a CPU makes of such numbers is subnormal, costs it up to ten times as long, and is lost
-        in any sum with an ordinary gradient. A GPU does not mind, and would have to be waited for.
-        The range of float16 is too narrow for this.
-
-        Returns:
-            None if nothing is left.
-        """
-        if gradient is None or gradient.device.type != "cpu" or gradient.dtype == torch.float16:
-            return gradient
-        limits = torch.finfo(gradient.dtype)
-        kept = gradient.masked_fill(gradient.abs() < limits.tiny / limits.eps, 0)
-        if kept.any():
-            return kept
-        self.has_vanished = True
-        return None
-
-    def _add(self, gradients: Sequence[Tensor | None]) -> None:
-        for index, gradient in enumerate(gradients):
-            if gradient is not None:
-                total = self.of_parameters[index]
-                # a clone, since autograd may hand one tensor to two parameters
-                self.of_parameters[index] = (
-                    gradient.clone() if total is None else total.add_(gradient)
-                )
-
-
-def _grad(
-    targets: Sequence[Tensor | None],
-    gradients: Sequence[Tensor | None],
-    inputs: Sequence[Tensor],
-    *,
-    keep: bool = False,
-) -> Sequence[Tensor | None]:
-    """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
-    present = [
-        (target, gradient)
-        for target, gradient in zip(targets, gradients, strict=True)
-        if gradient is not None and target is not None and target.requires_grad
-    ]
-    if not present or not inputs:
-        return [None] * len(inputs)
-    found: Sequence[Tensor | None] = torch.autograd.grad(
-        [target for target, _ in present],
-        inputs,
-        [gradient for _, gradient in present],
-        retain_graph=keep,
-        allow_unused=True,
-    )
-    return found
-
-
-def _total(gradients: Sequence[Tensor | None]) -> Tensor | None:
-    """Add what is present; None if nothing is."""
-    present = [gradient for gradient in gradients if gradient is not None]
-    if len(present) > 1:
-        return torch.stack(present).sum(dim=0)
-    return present[0] if present else None
-
-
-SHARE_OF_FREE_MEMORY = 0.25
-
-
-class Rerun:
-    """One run over segments: what backward needs that is not a tensor of its own.
-
-    Args:
-        step: The rich step.
-        segments: What it reads.
-        keep_segments: How many of the last segments keep their graph; "auto" = what fits.
-        autocast: The caller's autocast setting.
-    """
-
-    def __init__(
-        self,
-        step: RichStep,
-        segments: Sequence[Any],
-        keep_segments: int | Literal["auto"],
-        autocast: AutocastState,
-    ) -> None:
-        self.step = step
-        self.segments = segments
-        self.keep_segments = keep_segments
-        self.autocast = autocast
-        self.random_states: list[RandomState] = []
-        self.kept: dict[int, tuple[Tensor, Written]] = {}
-        self.last_cache: Cache = ()
-        self.modes: Modes = {}
-
-    def forward(
-        self, memory: Tensor, cache: Cache, memory_device: torch.device
-    ) -> tuple[Tensor, list[Cache], list[Tensor]]:
-        """Run all segments; record graphs for the last ones only.
-
-        Returns:
-            The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment
-            read, there too; and the outputs, if there are any.
-        """
-        memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
-        caches: list[Cache] = []
-        outputs: list[Tensor] = []
-        first_kept = self._first_kept()
-        for index in range(len(self.segments)):
-            self._remember_random_state(memory)
-            caches.append(tuple(tensor.to(memory_device) for tensor in cache))
-            if first_kept is None:
-                (_, wrote), first_kept = self._measured(memory, cache)
-            elif index < first_kept:
-                wrote = self.step(self.segments[index], memory, cache)
-            else:
-                self.kept[index] = self._with_graph(index, memory, cache)
-                wrote = self.kept[index][1]
-            memory, cache = wrote.memory.detach(), without_gradient(wrote.cache)
-            memories[index] = memory
-            if wrote.output is not None:
-                outputs.append(wrote.output.detach())
-        self.last_cache = cache
-        return memories, caches, outputs
-
-    def again(self, index: int, memory: Tensor, cache: Cache) -> tuple[Tensor, Written]:
-        """Return the memory that a segment reads and what it writes, joined by a graph."""
-        if index in self.kept:
-            return self.kept.pop(index)  # freed by its one use
-        with random_state_kept(memory.device), in_modes(self.modes):
-            self.random_states[index].restore()
-            return self._with_graph(
-                index, memory, tuple(tensor.to(memory.device) for tensor in cache)
-            )
-
-    def _with_graph(self, index: int, memory: Tensor, cache: Cache) -> tuple[Tensor, Written]:
-        """Run one segment and record its graph, from a memory that starts a new one."""
-        read = memory.detach().requires_grad_()
-        with torch.enable_grad(), self.autocast.again():
-            # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
-            return read, self.step(self.segments[index], read.view_as(read), cache)
-
-    def _first_kept(self) -> int | None:
-        """Return the index of the first segment whose graph is kept; None = to be measured."""
-        if self.keep_segments == "auto":
-            return None
-        return max(0, len(self.segments) - self.keep_segments)
-
-    def _measured(self, memory: Tensor, cache: Cache) -> tuple[tuple[Tensor, Written], int]:
-        """Run the first segment with its graph; see by its size which graphs can be kept."""
-        free = free_bytes(memory.device)
-        first, one = with_saved_bytes(lambda: self._with_graph(0, memory, cache))
-        fitting = int(SHARE_OF_FREE_MEMORY * free / max(1, one))
-        first_kept = max(0, len(self.segments) - max(1, fitting))
-        if first_kept == 0:
-            self.kept[0] = first
-        return first, first_kept
-
-    def _remember_random_state(self, memory: Tensor) -> None:
-        state = RandomState.now(memory.device)
-        self.random_states.append(
-            state.same_or(self.random_states[-1]) if self.random_states else state
-        )
-
+FRACTION_FOR_GRAPHS = 0.25
+"""Of the free memory: what the saved graphs may take with ``keep_segments="auto"``."""
 
 KeepSegments = int | Literal["auto"]
 
@@ -282,8 +69,8 @@ def replay(
     """Compute what ``unroll`` computes, in the activation memory of one segment.
 
     Args:
-        step: Maps (segment, memory read) to the memory written. Must compute the same thing when
-            called again; gradients reach ``parameters`` and ``memory``, and nothing else.
+        step: Maps (segment, memory read) to the memory written. Must compute the same when called
+            again; gradients reach ``parameters`` and ``memory``, and nothing else.
         segments: What the step reads, in reading order; at least one.
         memory: What the first segment reads.
         bptt_depth: How many segments the gradient of each written memory crosses, its own
@@ -291,7 +78,7 @@ def replay(
         keep_segments: How many of the last segments keep their graph and are not run again;
             "auto" = as many as a quarter of the free memory holds.
         memory_device: Where written memories are kept and returned; None = where they are.
-        parameters: What the step is trained by; None = those of ``step``, an ``nn.Module``.
+        parameters: The trained tensors of the step; None = those of ``step``, an ``nn.Module``.
 
     Returns:
         The memory written by every segment; ``[-1]`` is the last.
@@ -300,20 +87,20 @@ def replay(
         ValueError: If there is no segment, ``bptt_depth`` or ``keep_segments`` is below 1, or
             ``step`` is no module and no parameters are given.
     """
-    return replay_trail(
-        enriched(step),
+    return replay_with_outputs(
+        with_empty_cache(step),
         segments,
         memory,
         bptt_depth=bptt_depth,
         keep_segments=keep_segments,
         memory_device=memory_device,
-        parameters=_parameters_of(step, parameters),
-        modules=step if isinstance(step, nn.Module) else None,
+        parameters=parameters,
+        module=step if isinstance(step, nn.Module) else None,
     ).memories
 
 
-def replay_trail(  # noqa: PLR0913  # replay's arguments, and the cache
-    step: RichStep,
+def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and the module
+    step: StepWithCache,
     segments: Sequence[Any],
     memory: Float[Tensor, "b m d"],
     cache: Cache = (),
@@ -322,101 +109,314 @@ def replay_trail(  # noqa: PLR0913  # replay's arguments, and the cache
     keep_segments: KeepSegments = 1,
     memory_device: torch.device | None = None,
     parameters: Iterable[Tensor] | None = None,
-    modules: nn.Module | None = None,
-) -> Trail:
-    """Do as ``replay`` for a rich step; ``cache`` is what the first segment finds in it.
+    module: nn.Module | None = None,
+) -> RunOutput:
+    """Do as ``replay`` for a step with cache; the first segment reads ``cache``.
 
-    A cache is kept for every segment: with XL memories that is what grows. ``modules`` are those
-    that the step runs (None = the step itself): they are run again in the mode they are in now.
+    The cache that each segment read is kept too: with XL memories that is what grows. ``module``
+    (None = the step) has the parameters, and is in the same training mode when a segment is run
+    again.
     """
     check_run(segments, bptt_depth)
     if isinstance(keep_segments, int) and keep_segments < 1:
         raise ValueError(f"keep_segments is {keep_segments}, but must be at least 1, or 'auto'")
-    trained = [each for each in _parameters_of(step, parameters) if each.requires_grad]
-    _refuse_hooks(trained)
-    if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
-        trail = unroll_trail(step, segments, memory, cache)  # no graph is recorded
-        return trail._replace(memories=trail.memories.to(memory_device or memory.device))
-    run = Rerun(step, segments, keep_segments, AutocastState.now(memory.device))
-    if modules is None and isinstance(step, nn.Module):
-        modules = step
-    if modules is not None:
-        run.modes = modes_of(modules)
-    depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
-    memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
-        run, depth, memory_device or memory.device, memory, cache, *trained
-    )
-    return Trail(memories, tuple(outputs), run.last_cache)
-
-
-def _parameters_of(step: Any, given: Iterable[Tensor] | None) -> list[Tensor]:
-    """Return the tensors a step is trained by."""
-    if given is not None:
-        return list(given)
-    if not isinstance(step, nn.Module):
-        raise ValueError(
-            f"parameters is None, but step is a {type(step).__name__} and no nn.Module: "
-            "name the tensors it is trained by, or they would get no gradient"
-        )
-    return list(step.parameters())
-
-
-def _refuse_hooks(parameters: Iterable[Tensor]) -> None:
-    """Raise ValueError for hooks that would run in every segment and once more on the total."""
-    if any(getattr(parameter, "_backward_hooks", None) for parameter in parameters):
+    if module is None and isinstance(step, nn.Module):
+        module = step
+    if parameters is None:
+        if module is None:
+            raise ValueError(
+                "parameters is None, but step is no nn.Module. Pass the tensors that are trained, "
+                "or they would get no gradient."
+            )
+        parameters = module.parameters()
+    trained = [tensor for tensor in parameters if tensor.requires_grad]
+    if any(getattr(tensor, "_backward_hooks", None) for tensor in trained):
         raise ValueError(
             "a trained parameter has a hook (Tensor.register_hook), but replay would call it once "
-            "a segment. Use register_post_accumulate_grad_hook, which sees the total."
+            "per segment. Use register_post_accumulate_grad_hook, which sees the total."
         )
+    if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
+        output = unroll_with_outputs(step, segments, memory, cache)  # no graph is recorded
+        return output._replace(memories=output.memories.to(memory_device or memory.device))
+    modes = {} if module is None else training_modes_of(module)
+    runner = _SegmentRunner(step, segments, keep_segments, capture_autocast(memory.device), modes)
+    depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
+    memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
+        runner, depth, memory_device or memory.device, memory, cache, *trained
+    )
+    return RunOutput(memories, tuple(outputs), runner.last_cache)
 
 
 class _Replay(torch.autograd.Function):
-    """Parameters are inputs, so autograd and DDP see their gradients in the usual way."""
+    """All segments as one operation whose inputs are the first memory and the parameters."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        run: Rerun,
+        runner: "_SegmentRunner",
         bptt_depth: int | None,
         memory_device: torch.device,
         memory: Tensor,
         cache: Cache,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        memories, caches, outputs = run.forward(memory, cache, memory_device)
-        flat_caches = [tensor for each in caches for tensor in each]
+        memories, caches, outputs = runner.run(memory, cache, memory_device)
+        flat_caches = [tensor for cache in caches for tensor in cache]
         ctx.save_for_backward(memory, memories, *flat_caches, *parameters)
-        ctx.run, ctx.bptt_depth = run, bptt_depth
-        ctx.cache_sizes = [len(each) for each in caches]
-        ctx.set_materialize_grads(False)  # a loss that reads no memory costs no zeros
+        ctx.runner, ctx.bptt_depth = runner, bptt_depth
+        ctx.cache_sizes = [len(cache) for cache in caches]
+        ctx.set_materialize_grads(False)  # no zeros where a loss reads no memory
         return memories, *outputs
 
     @staticmethod
-    @once_differentiable  # a second derivative would be cut without a word
-    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Any, ...]:
+    @once_differentiable  # otherwise a second derivative would be wrong without a message
+    def backward(
+        ctx: Any, grad_memories: Tensor | None, *grad_outputs: Tensor | None
+    ) -> tuple[Any, ...]:
         memory, memories, *rest = ctx.saved_tensors
         caches = [tuple(rest.pop(0) for _ in range(size)) for size in ctx.cache_sizes]
-        grad_memories, *grad_of_output = grad_outputs
-        gradients = Gradients(rest, ctx.bptt_depth)
-        reads = [memory, *memories[:-1]]
-        for index, has_loss in reversed(list(enumerate(_with_loss(grad_memories, len(reads))))):
-            assert grad_memories is not None or not has_loss
-            gradients.start(
-                grad_memories[index].to(memory.device) if has_loss else None,  # type: ignore[index]
-                grad_of_output[index] if grad_of_output else None,
+        memories_read = [memory, *memories[:-1]]
+        sums = _GradientSums(rest, ctx.bptt_depth)
+        has_loss = [False] * len(memories_read)
+        if grad_memories is not None:  # one transfer from the device for all segments
+            has_loss = grad_memories.ne(0).flatten(1).any(dim=1).tolist()
+        for index in reversed(range(len(memories_read))):
+            sums.add_losses(
+                grad_memories[index].to(memory.device)
+                if grad_memories is not None and has_loss[index]
+                else None,
+                grad_outputs[index] if grad_outputs else None,
             )
-            if gradients.are_present:
-                read, wrote = ctx.run.again(index, reads[index].to(memory.device), caches[index])
-                gradients.cross(read, wrote.memory, wrote.output, is_first=index == 0)
-        of_memory = gradients.of_memory
-        if of_memory is None and gradients.has_vanished:
-            of_memory = torch.zeros_like(memory)
-        of_memory = of_memory if memory.requires_grad else None
-        return None, None, None, of_memory, None, *gradients.of_parameters
+            if sums.has_gradient:  # otherwise the segment is not run again
+                read, written = ctx.runner.recompute(
+                    index, memories_read[index].to(memory.device), caches[index]
+                )
+                sums.backward_through(read, written, is_first=index == 0)
+        grad_memory = sums.grad_memory if memory.requires_grad else None
+        if grad_memory is None and sums.underflowed and memory.requires_grad:
+            grad_memory = torch.zeros_like(memory)
+        return None, None, None, grad_memory, None, *sums.grad_parameters
 
 
-def _with_loss(grad_memories: Tensor | None, num_segments: int) -> list[bool]:
-    """Say which memories have a gradient of their own; waits for the device once."""
-    if grad_memories is None:
-        return [False] * num_segments
-    return [bool(each) for each in grad_memories.ne(0).flatten(1).any(dim=1).tolist()]
+class _SegmentRunner:
+    """Runs segments, and runs each of them again in backward as it ran the first time.
+
+    Args:
+        step: A step with cache.
+        segments: What it reads.
+        keep_segments: How many of the last segments keep their graph; "auto" = what fits.
+        autocast: Makes contexts with the caller's autocast setting.
+        modes: Which modules of the step were in training mode.
+    """
+
+    def __init__(
+        self,
+        step: StepWithCache,
+        segments: Sequence[Any],
+        keep_segments: KeepSegments,
+        autocast: Callable[[], torch.autocast],
+        modes: TrainingModes,
+    ) -> None:
+        self.step = step
+        self.segments = segments
+        self.keep_segments = keep_segments
+        self.autocast = autocast
+        self.modes = modes
+        self.random_states: list[RandomState] = []
+        self.saved_graphs: dict[int, tuple[Tensor, StepOutput]] = {}
+        self.last_cache: Cache = ()
+
+    def run(
+        self, memory: Tensor, cache: Cache, memory_device: torch.device
+    ) -> tuple[Tensor, list[Cache], list[Tensor]]:
+        """Run all segments; save the graphs of the last ones only.
+
+        Returns:
+            The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment
+            read, there too; and the outputs, if there are any.
+        """
+        memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
+        caches: list[Cache] = []
+        outputs: list[Tensor] = []
+        first_saved: int | None = None
+        if self.keep_segments != "auto":
+            first_saved = max(0, len(self.segments) - self.keep_segments)
+        for index, segment in enumerate(self.segments):
+            state = RandomState.current(memory.device)
+            if self.random_states and state.equals(self.random_states[-1]):
+                state = self.random_states[-1]  # without dropout one copy serves all segments
+            self.random_states.append(state)
+            caches.append(tuple(tensor.to(memory_device) for tensor in cache))
+            if first_saved is None:
+                written, first_saved = self._run_measured(memory, cache)
+            elif index < first_saved:
+                written = self.step(segment, memory, cache)
+            else:
+                self.saved_graphs[index] = self._run_with_graph(index, memory, cache)
+                _, written = self.saved_graphs[index]
+            memory, cache = written.memory.detach(), detached(written.cache)
+            memories[index] = memory
+            if written.output is not None:
+                outputs.append(written.output.detach())
+        self.last_cache = cache
+        return memories, caches, outputs
+
+    def recompute(self, index: int, memory: Tensor, cache: Cache) -> tuple[Tensor, StepOutput]:
+        """Return the memory that a segment reads and what it writes, joined by a graph."""
+        if index in self.saved_graphs:
+            return self.saved_graphs.pop(index)  # backward frees it
+        cache = tuple(tensor.to(memory.device) for tensor in cache)
+        with preserve_random_state(memory.device), set_training_modes(self.modes):
+            self.random_states[index].restore()
+            return self._run_with_graph(index, memory, cache)
+
+    def _run_with_graph(
+        self, index: int, memory: Tensor, cache: Cache
+    ) -> tuple[Tensor, StepOutput]:
+        """Run one segment with a graph that begins at the memory it reads."""
+        read = memory.detach().requires_grad_()
+        with torch.enable_grad(), self.autocast():
+            # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
+            return read, self.step(self.segments[index], read.view_as(read), cache)
+
+    def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:
+        """Run the first segment with its graph; choose by its size which graphs are saved.
+
+        Returns:
+            What the segment writes, and the index of the first segment whose graph is saved.
+        """
+        free = free_bytes(memory.device)
+        graph, size = measure_saved_bytes(lambda: self._run_with_graph(0, memory, cache))
+        fitting = int(FRACTION_FOR_GRAPHS * free / max(1, size))
+        first_saved = max(0, len(self.segments) - max(1, fitting))
+        if first_saved == 0:
+            self.saved_graphs[0] = graph
+        return graph[1], first_saved
+
+
+class _GradientSums:
+    """Sums of the gradients of all losses, while backward goes from the last segment to the first.
+
+    ``grad_by_distance[k]`` is the gradient, for the memory reached, of the losses that are k
+    segments later. With a ``bptt_depth`` they are kept apart, since each may cross that many
+    segments; without one, entry 1 holds all later losses.
+
+    Args:
+        parameters: The trained tensors.
+        bptt_depth: How many segments the gradient of each loss crosses; None = all.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], bptt_depth: int | None) -> None:
+        self.parameters = parameters
+        self.bptt_depth = bptt_depth
+        self.grad_parameters: list[Tensor | None] = [None] * len(parameters)
+        self.grad_by_distance: list[Tensor | None] = []
+        self.grad_output: Tensor | None = None
+        self.underflowed = False  # a gradient became too small and was dropped
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether any loss reaches the present segment."""
+        gradients = [self.grad_output, *self.grad_by_distance]
+        return any(gradient is not None for gradient in gradients)
+
+    @property
+    def grad_memory(self) -> Tensor | None:
+        """The gradient of the memory reached; None if no loss reaches it."""
+        present = [gradient for gradient in self.grad_by_distance if gradient is not None]
+        if len(present) > 1:
+            return torch.stack(present).sum(dim=0)
+        return present[0] if present else None
+
+    def add_losses(self, grad_memory: Tensor | None, grad_output: Tensor | None) -> None:
+        """Move on to an earlier segment and add the gradients of what it wrote."""
+        self.grad_by_distance.insert(0, grad_memory)
+        self.grad_output = grad_output
+
+    def backward_through(self, read: Tensor, written: StepOutput, *, is_first: bool) -> None:
+        """Take the gradients back over one segment and add up those of the parameters.
+
+        Args:
+            read: The memory the segment read.
+            written: What it wrote; its graph is freed.
+            is_first: Whether it is the first segment, before which nothing has to be kept apart.
+        """
+        targets = [written.memory, written.output]
+        gradients = [self.grad_memory, self.grad_output]
+        if self.bptt_depth is None or is_first:
+            self.grad_by_distance = [self._to_memory_and_parameters(targets, gradients, read)]
+            return
+        # Losses that have crossed bptt_depth - 1 segments end here: they reach the parameters only.
+        going_on = self.grad_by_distance[: self.bptt_depth - 1]
+        has_loss = [gradient is not None for gradient in self.grad_by_distance]
+        has_loss[0] = has_loss[0] or self.grad_output is not None
+        crossed: list[Tensor | None] = [None] * len(going_on)
+        if sum(has_loss) == 1 and has_loss.index(True) < len(going_on):
+            distance = has_loss.index(True)
+            crossed[distance] = self._to_memory_and_parameters(targets, gradients, read)
+        else:  # one pass per distance, and one for the parameters
+            for distance, gradient in enumerate(going_on):
+                own = [gradient, self.grad_output if distance == 0 else None]
+                (grad_read,) = _gradients(targets, own, [read], retain_graph=True)
+                crossed[distance] = self._flush_subnormals(grad_read)
+            self._add_up(_gradients(targets, gradients, self.parameters))
+        self.grad_by_distance = crossed
+
+    def _to_memory_and_parameters(
+        self, targets: list[Tensor | None], gradients: list[Tensor | None], read: Tensor
+    ) -> Tensor | None:
+        """Go through the graph once, for the memory read and for the parameters."""
+        grad_read, *grad_parameters = _gradients(targets, gradients, [read, *self.parameters])
+        self._add_up(grad_parameters)
+        return self._flush_subnormals(grad_read)
+
+    def _add_up(self, grad_parameters: Sequence[Tensor | None]) -> None:
+        """Add one segment's gradients of the parameters to their sums."""
+        for index, gradient in enumerate(grad_parameters):
+            if gradient is not None:
+                total = self.grad_parameters[index]
+                # a clone, since autograd may return one tensor for two parameters
+                self.grad_parameters[index] = (
+                    gradient.clone() if total is None else total.add_(gradient)
+                )
+
+    def _flush_subnormals(self, gradient: Tensor | None) -> Tensor | None:
+        """Set to zero what would become subnormal when multiplied; None if nothing is left.
+
+        Subnormal numbers make a CPU up to ten times slower and are lost in any sum with an
+        ordinary gradient. A GPU is not slowed down, and the check would wait for it. The range of
+        float16 is too narrow for this.
+        """
+        if gradient is None or gradient.device.type != "cpu" or gradient.dtype == torch.float16:
+            return gradient
+        limits = torch.finfo(gradient.dtype)
+        flushed = gradient.masked_fill(gradient.abs() < limits.tiny / limits.eps, 0)
+        if flushed.any():
+            return flushed
+        self.underflowed = True
+        return None
+
+
+def _gradients(
+    targets: Sequence[Tensor | None],
+    gradients: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    *,
+    retain_graph: bool = False,
+) -> Sequence[Tensor | None]:
+    """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
+    present = [
+        (target, gradient)
+        for target, gradient in zip(targets, gradients, strict=True)
+        if gradient is not None and target is not None and target.requires_grad
+    ]
+    if not present or not inputs:
+        return [None] * len(inputs)
+    grad_inputs: Sequence[Tensor | None] = torch.autograd.grad(
+        [target for target, _ in present],
+        inputs,
+        [gradient for _, gradient in present],
+        retain_graph=retain_graph,
+        allow_unused=True,
+    )
+    return grad_inputs

@@ -1,6 +1,7 @@
-"""Remember the random state, so that a step run twice draws the same dropout masks.
+"""State outside a step that its second run in replay must find unchanged, and free memory.
 
-Also what else a second run must find as the first left it: the autocast setting.
+The state is the random state (dropout masks), the training modes of modules and the autocast
+setting.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,67 +13,63 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-_LINUX = Path("/proc/meminfo")
-
 Result = TypeVar("Result")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the bytes that can still be taken on a device; 0 where that cannot be known."""
+    """Return the bytes that can still be allocated on a device; 0 where that is unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + cached)
-    if device.type == "cpu" and _LINUX.exists():
-        lines = dict(line.split(":", 1) for line in _LINUX.read_text().splitlines())
+    meminfo = Path("/proc/meminfo")  # Linux
+    if device.type == "cpu" and meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
     return 0
 
 
-def with_saved_bytes(compute: Callable[[], Result]) -> tuple[Result, int]:
-    """Run a computation; return its result, and the bytes its graph keeps beside parameters."""
+def measure_saved_bytes(compute: Callable[[], Result]) -> tuple[Result, int]:
+    """Run a computation; return its result and the bytes its graph saves, without parameters."""
     sizes: dict[int, int] = {}
 
-    def note(tensor: Tensor) -> Tensor:
+    def record(tensor: Tensor) -> Tensor:
         if not (tensor.is_leaf and tensor.requires_grad):
             storage = tensor.untyped_storage()
             sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         result = compute()
     return result, sum(sizes.values())
 
 
-Modes = dict[nn.Module, bool]
+TrainingModes = dict[nn.Module, bool]
 
 
-def modes_of(module: nn.Module) -> Modes:
-    """Return which modules are in training mode."""
-    return {each: each.training for each in module.modules()}
+def training_modes_of(module: nn.Module) -> TrainingModes:
+    """Return for a module and all its parts whether they are in training mode."""
+    return {part: part.training for part in module.modules()}
 
 
 @contextmanager
-def in_modes(modes: Modes) -> Iterator[None]:
-    """Set modules to these modes for a while."""
+def set_training_modes(modes: TrainingModes) -> Iterator[None]:
+    """Set modules to these modes; restore their own modes at the end."""
     before = {module: module.training for module in modes}
-    _set(modes)
+    for module, is_training in modes.items():
+        module.training = is_training
     try:
         yield
     finally:
-        _set(before)
+        for module, is_training in before.items():
+            module.training = is_training
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Set a module and all its parts to evaluation mode for a while."""
-    with in_modes(dict.fromkeys(module.modules(), False)):
+    """Set a module and all its parts to evaluation mode; restore their modes at the end."""
+    with set_training_modes(dict.fromkeys(module.modules(), False)):
         yield
-
-
-def _set(modes: Modes) -> None:
-    for module, is_training in modes.items():
-        module.training = is_training
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +81,8 @@ class RandomState:
     gpu: Tensor | None
 
     @classmethod
-    def now(cls, device: torch.device) -> "RandomState":
-        """Take the present state; ``device`` is where the step runs."""
+    def current(cls, device: torch.device) -> "RandomState":
+        """Return the present state; ``device`` is where the step runs."""
         gpu = None
         if device.type == "cuda":
             gpu = torch.cuda.get_rng_state(device)
@@ -101,44 +98,32 @@ class RandomState:
         elif self.gpu is not None:
             torch.mps.set_rng_state(self.gpu)
 
-    def same_or(self, earlier: "RandomState") -> "RandomState":
-        """Return ``earlier`` if nothing was drawn since, so that equal states are kept once."""
-        if not torch.equal(self.cpu, earlier.cpu):
-            return self
-        if self.gpu is None or earlier.gpu is None:
-            return earlier
-        return earlier if torch.equal(self.gpu, earlier.gpu) else self
+    def equals(self, other: "RandomState") -> bool:
+        """Whether no random number was drawn between the two."""
+        if not torch.equal(self.cpu, other.cpu):
+            return False
+        return self.gpu is None or other.gpu is None or torch.equal(self.gpu, other.gpu)
 
 
 @contextmanager
-def random_state_kept(device: torch.device) -> Iterator[None]:
-    """Put the random state back afterwards, whatever was drawn in between."""
-    before = RandomState.now(device)
+def preserve_random_state(device: torch.device) -> Iterator[None]:
+    """Restore the random state at the end, whatever was drawn in between."""
+    before = RandomState.current(device)
     try:
         yield
     finally:
         before.restore()
 
 
-@dataclass(frozen=True, slots=True)
-class AutocastState:
-    """Whether, and to what, operations are cast (``torch.autocast``)."""
+def capture_autocast(device: torch.device) -> Callable[[], torch.autocast]:
+    """Return a function that makes contexts with the present autocast setting for ``device``."""
+    kind = device.type
+    is_enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
-    device_type: str
-    enabled: bool
-    dtype: torch.dtype
-
-    @classmethod
-    def now(cls, device: torch.device) -> "AutocastState":
-        """Take the present setting for ``device``."""
-        kind = device.type
-        return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
-
-    def again(self) -> torch.autocast:
-        """Return a context with this setting, and an empty cache of cast weights.
-
-        Weights cast while no graph was recorded must never serve where one is: their gradient
-        would be lost without a word.
-        """
+    def make_context() -> torch.autocast:
+        # Weights cast without a graph must not be used where one is recorded: they would get no
+        # gradient, and no message would say so.
         torch.clear_autocast_cache()
-        return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.enabled)
+        return torch.autocast(kind, dtype=dtype, enabled=is_enabled)
+
+    return make_context

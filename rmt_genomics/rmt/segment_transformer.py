@@ -1,46 +1,32 @@
 """One step of the recurrence: a segment and the memory read, in; the memory written, out.
 
-``SegmentTransformer`` is the plain step that ``unroll`` and ``replay`` run over segments;
-``read`` is the rich one, with XL memories and with what became of each token.
+``SegmentTransformer`` called as a module is the plain step that ``unroll`` and ``replay`` run;
+``read`` is the step with cache: it also passes on XL memories, and returns the state of each token.
 
 Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, p cached tokens.
 """
 
-from typing import NamedTuple
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from rmt_genomics.rmt.attention_mask import Layout, Sight, who_sees_whom
+from rmt_genomics.rmt.attention import AttentionInputs
+from rmt_genomics.rmt.attention_mask import PositionCounts, attention_mask
 from rmt_genomics.rmt.config import RMTConfig
-from rmt_genomics.rmt.layers import Cache, Layers, Surroundings
-from rmt_genomics.rmt.memory import MemoryTokens
-from rmt_genomics.rmt.positions import DistanceBias, rotation_of
-from rmt_genomics.rmt.segments import Segment
-from rmt_genomics.rmt.stem import TokenEmbedding, merged_mask
-from rmt_genomics.rmt.xl_memory import (
-    as_seen,
+from rmt_genomics.rmt.embedding import TokenEmbedding, pooled_mask
+from rmt_genomics.rmt.layers import Layers
+from rmt_genomics.rmt.memory import (
+    Cache,
+    MemoryTokens,
+    append_ended,
+    attended_cache,
     cached_length,
     is_cached,
     next_cache,
-    of_rows,
-    with_ended,
 )
-
-
-class Reading(NamedTuple):
-    """What one segment leaves.
-
-    Attributes:
-        tokens: Final state of each token; None unless asked for.
-        memory: Memory after the segment.
-        cache: XL memories after the segment; empty without them.
-    """
-
-    tokens: Float[Tensor, "b n d"] | None
-    memory: Float[Tensor, "b m d"]
-    cache: Cache
+from rmt_genomics.rmt.positions import DistanceBias, rotation_of
+from rmt_genomics.rmt.segments import Segment
+from rmt_genomics.rmt.unroll import StepOutput
 
 
 class SegmentTransformer(nn.Module):
@@ -61,16 +47,16 @@ class SegmentTransformer(nn.Module):
     def forward(self, segment: Segment, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
         """Read a segment; return the memory after it.
 
-        Rows of ``memory`` beyond those of the segment belong to sequences that have ended: they
-        are handed on bit for bit.
+        Batch rows of ``memory`` beyond those of the segment belong to sequences that have ended:
+        they are returned bit for bit.
 
         Raises:
             ValueError: If the model has XL memories, which would be lost here.
         """
         if self.config.use_xl_memories:
             raise ValueError(
-                "use_xl_memories is True, but this step hands on the memory alone. "
-                "Use SegmentTransformer.read, which hands on the cache too."
+                "use_xl_memories is True, but this step returns the memory only. "
+                "Use SegmentTransformer.read, which returns the cache too."
             )
         return self.read(segment, memory).memory
 
@@ -80,62 +66,78 @@ class SegmentTransformer(nn.Module):
         memory: Float[Tensor, "b m d"],
         cache: Cache = (),
         *,
-        wants_tokens: bool = False,
-        hides_read_memory: bool = False,
-    ) -> Reading:
-        """Read a segment; return what it leaves.
+        return_tokens: bool = False,
+        hide_read_memory: bool = False,
+    ) -> StepOutput:
+        """Read a segment as a step with cache.
 
         Args:
-            segment: The tokens; a row without any real token leaves its memory as it was.
+            segment: The tokens; a batch row without any real token leaves its memory as it was.
             memory: What was written before; zeros at the start.
-            cache: XL memories of earlier segments, one tensor a layer; empty at the start.
-            wants_tokens: Whether the final states of tokens are asked for.
-            hides_read_memory: Whether tokens and write memory are kept from seeing what is read.
+            cache: XL memories of earlier segments; empty at the start.
+            return_tokens: Return the final states of tokens too.
+            hide_read_memory: Tokens and write memory do not attend to the read memory.
+
+        Returns:
+            The memory after the segment; the XL memories after it, empty without them; and as
+            output the final states of tokens ``[b, n, d]``, or None.
         """
-        rows, m = len(segment.tokens), self.config.num_memory_tokens
-        known = self.memory.recall(memory[:rows])
-        past = of_rows(cache, rows)
-        is_start = segment.is_start and not self.config.always_have_read_memories
+        b, m = len(segment.tokens), self.config.num_memory_tokens
+        read_memory = self.memory.drop_memory(memory[:b])
+        read_cache = tuple(tensor[:, :b] for tensor in cache)
+        has_read_memory = self.config.always_have_read_memories or not segment.is_start
         embedded = self.embed(segment)
-        is_token = merged_mask(segment.keep_inside, self.config.stem_pool)
+        is_token = pooled_mask(segment.keep_inside, self.config.stem_pool)
         num_tokens = embedded.shape[1]
-        layout = Layout(cached_length(past), 0 if is_start else m, num_tokens, m)
-        wrapped = self.memory.wrap(embedded, known, has_read_rows=not is_start)
-        num_rows = num_tokens + m if wants_tokens else m
-        sight = Sight(
-            self.config.causal,
-            self.config.memory_not_causal,
-            hides_read_memory,
-            is_token,
-            is_cached(past),
+        counts = PositionCounts(
+            cached_length(read_cache), m if has_read_memory else 0, num_tokens, m
         )
-        around = self.surroundings(layout, sight, as_seen(self.config, past), wrapped)
-        out, keys_values = self.layers(wrapped, around, num_rows=num_rows)
-        updated = self._unless_empty(segment, memory, self.memory.update(known, out[:, -m:]))
-        return Reading(
-            out[:, :-m] if wants_tokens else None,
-            updated,
-            with_ended(cache, next_cache(self.config, layout, is_token, past, keys_values)),
+        inputs = self.attention_inputs(
+            counts,
+            read_cache,
+            embedded.dtype,
+            is_token=is_token,
+            hide_read_memory=hide_read_memory,
         )
-
-    def surroundings(self, layout: Layout, sight: Sight, past: Cache, rows: Tensor) -> Surroundings:
-        """Gather what all layers need to know of rows laid out like this."""
-        rotation = None
-        if self.config.rotary_pos_emb:
-            rotation = rotation_of(layout, self.config.dim_head, rows.device, rows.dtype)
-        mask = who_sees_whom(layout, sight, rows.device)
-        if self.distance_bias is not None:
-            bias = self.distance_bias(layout).to(rows.dtype)
-            mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
-        tokens = slice(layout.read, layout.read + layout.tokens)
-        return Surroundings(rotation, mask, past, tokens, sight.is_token)
-
-    @staticmethod
-    def _unless_empty(segment: Segment, memory: Tensor, updated: Tensor) -> Tensor:
-        """Leave the memory of sequences that have no token here as it was."""
+        wrapped = self.memory.wrap(embedded, read_memory, has_read_memory=has_read_memory)
+        out, keys_values = self.layers(
+            wrapped, inputs, num_queries=num_tokens + m if return_tokens else m
+        )
+        updated = self.memory.update(read_memory, out[:, -m:])
         if segment.may_be_empty:
             assert segment.keep_inside is not None
             has_token = segment.keep_inside.any(dim=1)[:, None, None]
-            updated = torch.where(has_token, updated, memory[: len(updated)])
-        ended = memory[len(updated) :]
-        return torch.cat([updated, ended]) if len(ended) else updated
+            updated = torch.where(has_token, updated, memory[:b])
+        return StepOutput(
+            torch.cat([updated, memory[b:]]) if len(memory) > b else updated,
+            append_ended(cache, next_cache(self.config, counts, is_token, read_cache, keys_values)),
+            out[:, :-m] if return_tokens else None,
+        )
+
+    def attention_inputs(
+        self,
+        counts: PositionCounts,
+        cache: Cache,
+        dtype: torch.dtype,
+        *,
+        is_token: Bool[Tensor, "b n"] | None = None,
+        hide_read_memory: bool = False,
+    ) -> AttentionInputs:
+        """Return what all layers share for positions of these numbers."""
+        device = self.memory.read_identity.device
+        rotation = None
+        if self.config.rotary_pos_emb:
+            rotation = rotation_of(counts, self.config.dim_head, device, dtype)
+        mask = attention_mask(
+            self.config,
+            counts,
+            device,
+            is_token=is_token,
+            is_cached=is_cached(cache),
+            hide_read_memory=hide_read_memory,
+        )
+        if self.distance_bias is not None:
+            bias = self.distance_bias(counts).to(dtype)
+            mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+        attended = attended_cache(self.config, cache)
+        return AttentionInputs(mask, rotation, attended, counts.token_slice, is_token)

@@ -1,9 +1,9 @@
 """Cut tokens into segments, lazily, with the halo that the stem needs.
 
-Rows of a batch have different lengths. They are sorted, longest first, so that the rows still
-being read at any segment are the first ones; rows that have ended are not computed at all.
+The sequences of a batch have different lengths. They are sorted, longest first, so that the batch
+rows that reach into a segment are the first ones; rows that have ended are not computed at all.
 
-Dimensions: b batch, n tokens in a segment; ``rows`` the rows that have not ended.
+Dimensions: b batch, n tokens in a segment; ``active`` batch rows that have not ended.
 """
 
 from collections.abc import Sequence
@@ -23,19 +23,19 @@ class Segment(NamedTuple):
         left: Halo tokens on the left; 0 at the start of a sequence.
         length: Tokens ``n`` of the segment itself.
         is_start: Nothing was read before it.
-        may_be_empty: A row may have no real token at all here; its memory then rests.
+        may_be_empty: A batch row may have no real token here; its memory is then not updated.
     """
 
-    tokens: Integer[Tensor, "rows with_halo"]
-    keep: Bool[Tensor, "rows with_halo"] | None
+    tokens: Integer[Tensor, "active with_halo"]
+    keep: Bool[Tensor, "active with_halo"] | None
     left: int
     length: int
     is_start: bool = False
     may_be_empty: bool = False
 
     @property
-    def keep_inside(self) -> Bool[Tensor, "rows n"] | None:
-        """``keep`` of the segment's own tokens."""
+    def keep_inside(self) -> Bool[Tensor, "active n"] | None:
+        """``keep`` without the halo."""
         return None if self.keep is None else self.keep[:, self.left : self.left + self.length]
 
 
@@ -44,9 +44,9 @@ class Segments(Sequence[Segment]):
 
     Args:
         tokens: Token ids ``[b, total]``, padded at the end with any valid id.
-        lengths: Tokens of each row, longest first, each between 1 and ``total``.
-        segment_length: Tokens in a full segment; only a row's last segment may be shorter.
-        halo: Neighbouring tokens (left, right) each segment brings along.
+        lengths: Tokens of each batch row, longest first, each between 1 and ``total``.
+        segment_length: Tokens in a full segment; only the last segment of a row may be shorter.
+        halo: Neighbouring tokens (left, right) that each segment includes.
     """
 
     def __init__(
@@ -60,8 +60,17 @@ class Segments(Sequence[Segment]):
         self.lengths = list(lengths)
         self.segment_length = segment_length
         self.halo = halo
-        _check_lengths(self.lengths, tokens)
-        self._lengths = torch.tensor(self.lengths, device=tokens.device)  # copied there once
+        b, total = tokens.shape
+        if len(self.lengths) != b:
+            raise ValueError(f"lengths has {len(self.lengths)} entries, but tokens has {b} rows")
+        if self.lengths != sorted(self.lengths, reverse=True):
+            raise ValueError(f"lengths is {self.lengths}, but must be sorted, longest first")
+        if not self.lengths or self.lengths[-1] < 1 or self.lengths[0] > total:
+            raise ValueError(
+                f"lengths is {self.lengths}, but each must be between 1 and {total}, the width of "
+                "tokens"
+            )
+        self._lengths = torch.tensor(self.lengths, device=tokens.device)  # copied once
 
     def __len__(self) -> int:
         return -(-self.lengths[0] // self.segment_length)
@@ -71,9 +80,9 @@ class Segments(Sequence[Segment]):
     @overload
     def __getitem__(self, index: slice) -> list[Segment]: ...
     def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
-        """Return segment ``index``: its rows are those that reach into it."""
+        """Return segment ``index``, of the batch rows that reach into it."""
         if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
+            return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         start = index * self.segment_length
         lengths = [length for length in self.lengths if length > start]
@@ -81,8 +90,8 @@ class Segments(Sequence[Segment]):
         window = self.tokens[: len(lengths), start - left : stop + right]
         keep = None
         if lengths[-1] < stop + right:
-            places = torch.arange(start - left, stop + right, device=window.device)
-            keep = places < self._lengths[: len(lengths), None]
+            positions = torch.arange(start - left, stop + right, device=window.device)
+            keep = positions < self._lengths[: len(lengths), None]
         return Segment(window, keep, left, stop - start, is_start=index == 0)
 
 
@@ -93,16 +102,3 @@ def borders(
     start = index * segment_length
     stop = min(start + segment_length, num_tokens)
     return start, stop, min(halo[0], start), min(halo[1], num_tokens - stop)
-
-
-def _check_lengths(lengths: list[int], tokens: Tensor) -> None:
-    """Raise ValueError unless there is one length a row, sorted and within the tokens."""
-    rows, total = tokens.shape
-    if len(lengths) != rows:
-        raise ValueError(f"lengths has {len(lengths)} entries, but tokens has {rows} rows")
-    if lengths != sorted(lengths, reverse=True):
-        raise ValueError(f"lengths is {lengths}, but must be sorted, longest first")
-    if not lengths or lengths[-1] < 1 or lengths[0] > total:
-        raise ValueError(
-            f"lengths is {lengths}, but each must be between 1 and {total}, the width of tokens"
-        )

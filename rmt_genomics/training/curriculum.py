@@ -50,7 +50,7 @@ class Curriculum:
     def of(cls, config: ExperimentConfig, task: str, longest_bp: int) -> "Curriculum":
         """Return the curriculum of a run, at its beginning; arguments as for ``check``."""
         model = config.classifier(("any", "other"), "binary")
-        tokens = model.rmt().tokens_a_segment
+        tokens = model.rmt().tokens_per_segment
         stages = config.curriculum.segments
         made = cls(config.curriculum, stage_lengths_bp(stages, tokens, model.tokenizer))
         made.check(task, longest_bp)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from rmt_genomics.datasets import Batch
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.bidirectional_encoder import REPLAY_BEYOND, Replay
-from rmt_genomics.rmt.replay import SHARE_OF_FREE_MEMORY
-from rmt_genomics.rmt.runtime import evaluating, free_bytes, with_saved_bytes
+from rmt_genomics.rmt.replay import FRACTION_FOR_GRAPHS
+from rmt_genomics.rmt.runtime import evaluating, free_bytes, measure_saved_bytes
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.loss import WeightedLoss
 from rmt_genomics.training.micro_batches import MicroBatches
@@ -146,7 +146,7 @@ class Probe:
                 logits: Tensor = self.module.model(batch.codes, batch.lengths, replay=False)
             return logits
 
-        return with_saved_bytes(run)[1]
+        return measure_saved_bytes(run)[1]
 
     def _train_step(self, lengths_bp: list[int], *, replay: bool) -> None:
         """Do in one step what Lightning does, in its order."""
@@ -325,7 +325,7 @@ def measure(probe: Probe, rows: int, longest_bp: int) -> Costs:
     """
     config = probe.config
     model = config.classifier(("any", "other"), "binary")
-    segment_bp = model.rmt().tokens_a_segment * model.stride
+    segment_bp = model.rmt().tokens_per_segment * model.stride
     depth = config.training.bptt_depth
     probed = PROBED if depth == "all" else min(depth, PROBED) + 2  # a depth is felt beyond itself
     lengths = [[segment_bp * count] * rows for count in (probed - 1, probed)]
@@ -335,7 +335,7 @@ def measure(probe: Probe, rows: int, longest_bp: int) -> Costs:
         unrolled = _line([probe.train_peak(each, replay=False) for each in lengths], probed)
         replayed = _line([probe.train_peak(each, replay=True) for each in lengths], probed)
         graph = probe.graph_bytes([segment_bp] * rows)
-        fitting = int(SHARE_OF_FREE_MEMORY * free_bytes(probe.device) / max(1, graph))
+        fitting = int(FRACTION_FOR_GRAPHS * free_bytes(probe.device) / max(1, graph))
     overhead, a_segment, a_bp = _times(probe, rows, segment_bp, longest_bp)
     forward_bp = min(longest_bp, 2 * segment_bp)
     return Costs(

@@ -11,31 +11,31 @@ import torch
 from rmt_genomics.rmt import replay, unroll
 from rmt_genomics.training.runtime import compile_layers
 from tests.model.toys import toy
-from tests.toys import ragged, some_memory, tiny
+from tests.toys import ragged, random_memory, tiny
 
 
 def compare_with_compiled() -> None:
     """Raise unless values and gradients agree; the compiler does all but generate code."""
     model = tiny(stem_width=3, memory_gate=True)
-    found = []
+    results = []
     for step in (model, torch.compile(model, backend="aot_eager")):
-        memory = some_memory(model, 2)
+        memory = random_memory(model, 2)
         loss = replay(step, ragged(model, [26, 15]), memory).square().sum()
-        found.append([loss, *torch.autograd.grad(loss, [memory, *model.parameters()])])
-    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+        results.append([loss, *torch.autograd.grad(loss, [memory, *model.parameters()])])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-10, atol=1e-12)
 
 
 def compare_with_fused() -> None:
-    """Raise unless generated code repeats itself in replay, dropout included."""
+    """Raise unless generated code draws the same dropout masks in replay."""
     model = tiny(stem_width=3, ff_dropout=0.5)
     model.layers.compile()
-    found = []
+    results = []
     for run in (unroll, replay):
         torch.manual_seed(3)
-        memory = some_memory(model, 2)
+        memory = random_memory(model, 2)
         loss = run(model, ragged(model, [26, 15]), memory).square().sum()
-        found.append([loss, *torch.autograd.grad(loss, [memory, *model.parameters()])])
-    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
+        results.append([loss, *torch.autograd.grad(loss, [memory, *model.parameters()])])
+    torch.testing.assert_close(results[1], results[0], rtol=1e-10, atol=1e-12)
 
 
 def compile_ragged_batches() -> None:

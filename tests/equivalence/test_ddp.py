@@ -15,7 +15,7 @@ from tests.toys import tiny
 
 
 class Scored(nn.Module):
-    """One number from all written memories of four rows or fewer."""
+    """Mean square of all written memories, as a loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,33 +27,33 @@ class Scored(nn.Module):
         return memories.square().mean()
 
 
-def tokens_of_all() -> Tensor:
+def all_tokens() -> Tensor:
     return torch.randint(0, 5, (4, 20), generator=torch.Generator().manual_seed(5))
 
 
-def one_of_two(rank: int, folder: str) -> None:
+def run_rank(rank: int, folder: str) -> None:
     """Backward over half of the batch in one of two processes; rank 0 writes the gradients."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
     model = DistributedDataParallel(Scored())
-    model(tokens_of_all()[rank::2]).backward()
+    model(all_tokens()[rank::2]).backward()
     if rank == 0:
-        torch.save([each.grad for each in model.parameters()], f"{folder}/gradients.pt")
+        torch.save([parameter.grad for parameter in model.parameters()], f"{folder}/gradients.pt")
     dist.destroy_process_group()
     leave_at_once()
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_have_the_gradients_of_one(
+def test_two_processes_give_the_gradients_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    mp.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    mp.spawn(run_rank, (str(tmp_path),), nprocs=2)
     alone = Scored()
-    alone(tokens_of_all()).backward()
+    alone(all_tokens()).backward()
 
     together = torch.load(tmp_path / "gradients.pt", weights_only=True)
     torch.testing.assert_close(
-        together, [each.grad for each in alone.parameters()], rtol=1e-10, atol=1e-12
+        together, [parameter.grad for parameter in alone.parameters()], rtol=1e-10, atol=1e-12
     )

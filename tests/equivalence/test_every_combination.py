@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rmt_genomics.rmt import RMTConfig
-from tests.toys import TINY, over_segments, some_tokens
+from tests.toys import TINY, random_tokens, token_model_wrapper
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 OFF: dict[str, Any] = {}
@@ -107,7 +107,7 @@ CASES = list(covering_cases())
 def loss_and_gradients(case: Case, *, use_replay: bool) -> list[Tensor]:
     """Return the token loss over four segments, and its gradient for each parameter."""
     settings, run = settings_of(case)
-    model, tokens = over_segments(**settings), some_tokens(3, 22)
+    model, tokens = token_model_wrapper(**settings), random_tokens(3, 22)
     torch.manual_seed(3)
     run = dict(run)
     kind, depth = run.pop("mask", None), run.pop("bptt_depth", None)
@@ -118,8 +118,8 @@ def loss_and_gradients(case: Case, *, use_replay: bool) -> list[Tensor]:
     }[kind]
     options = {"memory_replay_backprop": True, **run} if use_replay else {"return_loss": True}
     torch.manual_seed(4)
-    found = model(tokens, mask=mask, labels=tokens.flip(1), truncate_at_step=depth, **options)
-    loss = found if use_replay else found[0]
+    results = model(tokens, mask=mask, labels=tokens.flip(1), truncate_at_step=depth, **options)
+    loss = results if use_replay else results[0]
     parameters = list(model.parameters())
     return [
         loss,
@@ -134,7 +134,7 @@ def test_replay_equals_unroll(case: Case) -> None:
     torch.testing.assert_close(replayed, plain, **EXACT)
 
 
-def test_every_pair_of_choices_that_goes_together_is_tested() -> None:
+def test_every_allowed_pair_of_choices_is_tested() -> None:
     sizes = [range(len(choices)) for choices in SWITCHES.values()]
     covered = set().union(*(pairs_of(case) for case in CASES))
     for (one, first), (two, second) in combinations(enumerate(sizes), 2):
@@ -148,22 +148,22 @@ def test_every_pair_of_choices_that_goes_together_is_tested() -> None:
 @pytest.mark.parametrize("scale", [1.0, 1024.0])
 def test_accumulated_and_scaled_losses_give_the_same_gradients(scale: float) -> None:
     """As under a gradient scaler, over two accumulated batches."""
-    found = []
+    results = []
     for use_replay in (False, True):
-        model = over_segments(use_xl_memories=True)
-        for part in some_tokens(4, 20).split(2):
+        model = token_model_wrapper(use_xl_memories=True)
+        for part in random_tokens(4, 20).split(2):
             options = {"memory_replay_backprop": True} if use_replay else {"return_loss": True}
             loss = model(part, **options)
             ((loss if use_replay else loss[0]) * scale / 2).backward()
-        found.append([parameter.grad for parameter in model.parameters()])
-    torch.testing.assert_close(found[1], found[0], **EXACT)
+        results.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(results[1], results[0], **EXACT)
 
 
-def test_the_callers_tensors_are_left_alone() -> None:
-    model, tokens = over_segments(use_xl_memories=True), some_tokens(2, 20)
+def test_the_callers_tensors_are_not_changed() -> None:
+    model, tokens = token_model_wrapper(use_xl_memories=True), random_tokens(2, 20)
     _, memories, xl = model.transformer(tokens[:, :6])
-    memories, xl = memories.detach(), [each.clone() for each in xl]
-    before = [tokens.clone(), memories.clone(), *(each.clone() for each in xl)]
+    memories, xl = memories.detach(), [tensor.clone() for tensor in xl]
+    before = [tokens.clone(), memories.clone(), *(tensor.clone() for tensor in xl)]
     model(tokens, memories, xl_memories=xl, memory_replay_backprop=True).backward()
     assert not memories.requires_grad
     assert memories.grad is None
@@ -171,30 +171,30 @@ def test_the_callers_tensors_are_left_alone() -> None:
 
 
 def test_the_gradient_reaches_the_callers_memories() -> None:
-    found = []
+    results = []
     for options in ({"return_loss": True}, {"memory_replay_backprop": True}):
         memories = torch.ones(2, 2, 8, dtype=torch.float64, requires_grad=True)
-        output = over_segments()(some_tokens(2, 20), memories, **options)
+        output = token_model_wrapper()(random_tokens(2, 20), memories, **options)
         (output[0] if isinstance(output, tuple) else output).backward()
-        found.append(memories.grad)
-    torch.testing.assert_close(found[0], found[1], **EXACT)
+        results.append(memories.grad)
+    torch.testing.assert_close(results[0], results[1], **EXACT)
 
 
 @pytest.mark.parametrize(("keep", "runs"), [(1, 9), (2, 8), (4, 6), (99, 5)])
-def test_kept_segments_are_not_run_again(keep: int, runs: int) -> None:
-    model, calls = over_segments(), []
+def test_kept_segments_are_not_recomputed(keep: int, runs: int) -> None:
+    model, calls = token_model_wrapper(), []
     model.transformer.transformer.embed.register_forward_pre_hook(lambda *_: calls.append(1))
-    model(some_tokens(1, 29), memory_replay_backprop=True, keep_segments=keep).backward()
+    model(random_tokens(1, 29), memory_replay_backprop=True, keep_segments=keep).backward()
     assert len(calls) == runs
 
 
 def test_auto_keeps_what_fits_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, calls = over_segments(), []
+    model, calls = token_model_wrapper(), []
     model.transformer.transformer.embed.register_forward_pre_hook(lambda *_: calls.append(1))
     for free, runs in ((0, 9), (10**9, 5)):  # the first run measures what a segment needs
         calls.clear()
         monkeypatch.setattr(
             sys.modules["rmt_genomics.rmt.replay"], "free_bytes", lambda _, free=free: free
         )
-        model(some_tokens(1, 29), memory_replay_backprop=True, keep_segments="auto").backward()
+        model(random_tokens(1, 29), memory_replay_backprop=True, keep_segments="auto").backward()
         assert len(calls) == runs

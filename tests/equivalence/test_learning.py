@@ -1,4 +1,4 @@
-"""What only memory can carry: a motif in the first segment, asked for after the last."""
+"""Learning that needs memory: a motif in the first segment, classified after the last."""
 
 import pytest
 import torch
@@ -11,18 +11,18 @@ SEGMENT, NUM_SEGMENTS = 24, 3
 MOTIF = torch.tensor([0, 2, 3, 1, 1, 0, 2, 3])
 
 
-def batch(rows: int) -> tuple[Tensor, Tensor]:
-    """Random bases; in half of the rows the motif stands somewhere in the first segment."""
-    tokens = torch.randint(0, 4, (rows, SEGMENT * NUM_SEGMENTS))
-    has_motif = torch.arange(rows) % 2
+def batch(batch_size: int) -> tuple[Tensor, Tensor]:
+    """Random bases; half of the sequences have the motif somewhere in the first segment."""
+    tokens = torch.randint(0, 4, (batch_size, SEGMENT * NUM_SEGMENTS))
+    has_motif = torch.arange(batch_size) % 2
     for row in has_motif.nonzero().flatten().tolist():
         start = int(torch.randint(0, SEGMENT - len(MOTIF) + 1, ()))
         tokens[row, start : start + len(MOTIF)] = MOTIF
     return tokens, has_motif
 
 
-class Recall(nn.Module):
-    """Read all segments of one strand, then answer from the last memory."""
+class MotifModel(nn.Module):
+    """Read all segments of one strand, then classify from the last memory."""
 
     def __init__(self, memory_reset: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Recall(nn.Module):
 def accuracy_after_training(memory_reset: str) -> float:
     """Train on one, two, then three segments; return the accuracy on fresh sequences of three."""
     torch.manual_seed(0)
-    model = Recall(memory_reset)
+    model = MotifModel(memory_reset)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(330):
         tokens, labels = batch(64)
@@ -75,5 +75,5 @@ def test_a_motif_of_the_first_segment_is_recalled_after_the_last() -> None:
 
 
 @pytest.mark.slow
-def test_the_control_without_memory_cannot_know() -> None:
+def test_the_control_without_memory_stays_near_chance() -> None:
     assert accuracy_after_training("segment") <= 0.6

@@ -1,4 +1,4 @@
-"""Where the published PyTorch RMT is right, we agree with it: same weights, same answer.
+"""Same weights, same output as the published PyTorch RMT, where that is correct.
 
 Compared with recurrent-memory-transformer-pytorch 0.7.0: one residual stream, no XL memories.
 Skipped where the package is not installed; it is no dependency of ours.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import RecurrentMemoryTransformer
-from tests.toys import some_tokens
+from tests.toys import random_tokens
 
 published = pytest.importorskip(
     "recurrent_memory_transformer_pytorch",
@@ -72,11 +72,11 @@ def copied(theirs: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_logits_and_memories_are_equal(*, causal: bool) -> None:
-    """Without memory_not_causal theirs stops with a shape error, so there is nothing to compare."""
+    """Theirs raises a shape error without memory_not_causal, so that case is not compared."""
     theirs, ours = both(causal=causal)
     memories = [None, None]
-    for segment in some_tokens(2, 18).split(6, dim=1):
+    for segment in random_tokens(2, 18).split(6, dim=1):
         expected, memories[0], _ = theirs(segment, memories[0])
-        found, memories[1], _ = ours(segment, memories[1])
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        logits, memories[1], _ = ours(segment, memories[1])
+        torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(memories[1], memories[0], rtol=1e-10, atol=1e-12)

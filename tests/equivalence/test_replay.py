@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rmt_genomics.rmt import Segments, SegmentTransformer, replay, unroll
-from tests.toys import ragged, some_memory, tiny
+from tests.toys import ragged, random_memory, tiny
 
 Run = Callable[..., Tensor]
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
@@ -24,7 +24,7 @@ def value_and_gradients(
     **options: Any,
 ) -> list[Tensor]:
     """Return the loss, then its gradient for the first memory and for each parameter."""
-    memory = some_memory(model, len(segments.tokens))
+    memory = random_memory(model, len(segments.tokens))
     memories = run(model, segments, memory, **options)
     weights = torch.randn_like(memories)
     loss = (memories[-1] * weights[-1] if last_only else memories * weights).square().sum()
@@ -83,21 +83,21 @@ def test_replay_equals_checkpointing_every_segment() -> None:
 
 
 def test_replay_equals_unroll_under_autocast() -> None:
-    """Weights are cast anew each segment, so plain autocast without its cache is the twin."""
+    """Weights are cast again in each segment, so the reference is autocast without its cache."""
     model = tiny(ff_dropout=0.3).float()
-    found = []
+    results = []
     for run in (unroll, replay):
         with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=run is replay):
-            found.append(value_and_gradients(run, model, ragged(model, [40, 9])))
-    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
-    assert all(gradient.abs().sum() > 0 for gradient in found[1][1:])
+            results.append(value_and_gradients(run, model, ragged(model, [40, 9])))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-5)
+    assert all(gradient.abs().sum() > 0 for gradient in results[1][1:])
 
 
 def test_the_random_state_afterwards_is_that_of_unroll() -> None:
     model, after = tiny(ff_dropout=0.5), []
     for run in (unroll, replay):
         torch.manual_seed(3)
-        memories = run(model, ragged(model, [30]), some_memory(model, 1))
+        memories = run(model, ragged(model, [30]), random_memory(model, 1))
         here = torch.get_rng_state()
         memories.sum().backward()
         assert torch.equal(here, torch.get_rng_state())
@@ -107,7 +107,7 @@ def test_the_random_state_afterwards_is_that_of_unroll() -> None:
 
 def test_a_second_backward_gives_the_same_gradients() -> None:
     model = tiny(ff_dropout=0.3)
-    memories = replay(model, ragged(model, [20]), some_memory(model, 1))
+    memories = replay(model, ragged(model, [20]), random_memory(model, 1))
     parameters = list(model.parameters())
     first = torch.autograd.grad(memories.square().sum(), parameters, retain_graph=True)
     second = torch.autograd.grad(memories.square().sum(), parameters)
@@ -119,33 +119,33 @@ def test_frozen_parameters_get_no_gradient_and_change_none() -> None:
     model.embed.requires_grad_(requires_grad=False)
     for run in (unroll, replay):
         model.zero_grad()
-        run(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+        run(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
         assert all(parameter.grad is None for parameter in model.embed.parameters())
         assert all(parameter.grad is not None for parameter in model.layers.parameters())
 
 
 def test_every_trainable_parameter_gets_some_gradient() -> None:
     model = tiny(stem_width=3, memory_gate=True)
-    replay(model, ragged(model, [20, 9]), some_memory(model, 2)).square().sum().backward()
-    assert [name for name, each in model.named_parameters() if not each.grad.any()] == []
+    replay(model, ragged(model, [20, 9]), random_memory(model, 2)).square().sum().backward()
+    assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
 def test_the_last_segment_runs_once_and_the_others_twice() -> None:
     model, calls = tiny(), []
     model.register_forward_pre_hook(lambda _, args: calls.append(args[0].length))
-    replay(model, ragged(model, [29]), some_memory(model, 1)).sum().backward()
+    replay(model, ragged(model, [29]), random_memory(model, 1)).sum().backward()
     assert calls == [6, 6, 6, 6, 5, 6, 6, 6, 6]
 
 
 def test_without_gradients_nothing_is_replayed() -> None:
     model = tiny()
     with torch.no_grad():
-        memories = replay(model, ragged(model, [20]), some_memory(model, 1))
+        memories = replay(model, ragged(model, [20]), random_memory(model, 1))
     assert not memories.requires_grad
 
 
 class Numbered(nn.Module):
-    """A step whose weights are one a segment, so that a gradient's reach can be read off."""
+    """A step with one weight per segment, which shows how far a gradient reaches."""
 
     def __init__(self, num_segments: int) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ def test_the_depth_counts_from_each_loss(run: Run) -> None:
 
 
 class TestTheChecksCanFail:
-    """Guard the guards: the faults known from other implementations must be caught."""
+    """Faults known from other implementations must be caught."""
 
     def test_fresh_dropout_masks_are_caught(self) -> None:
         def careless(step: nn.Module, segments: Segments, memory: Tensor) -> Tensor:
@@ -204,7 +204,7 @@ class TestTheChecksCanFail:
 
 
 @pytest.mark.parametrize("run", [unroll, replay])
-def test_runs_that_make_no_sense_are_refused(run: Run) -> None:
+def test_empty_runs_and_depths_below_one_are_refused(run: Run) -> None:
     step, memory = Numbered(1), torch.ones(1, 1, 1)
     with pytest.raises(ValueError, match="segments is empty, but must hold at least one"):
         run(step, [], memory)
@@ -212,6 +212,6 @@ def test_runs_that_make_no_sense_are_refused(run: Run) -> None:
         run(step, range(1), memory, bptt_depth=0)
 
 
-def test_a_step_without_parameters_must_name_them() -> None:
-    with pytest.raises(ValueError, match="parameters is None, but step is a function"):
+def test_a_step_that_is_no_module_needs_parameters() -> None:
+    with pytest.raises(ValueError, match=r"parameters is None, but step is no nn\.Module"):
         replay(lambda segment, memory: memory * segment, range(1, 3), torch.ones(1, 1, 1))

@@ -1,4 +1,4 @@
-"""What else users do with autograd: replay does it as unroll does, or refuses in words."""
+"""Other uses of autograd: replay does the same as unroll, or refuses with a message."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rmt_genomics.rmt import replay, unroll
-from tests.toys import over_segments, ragged, some_memory, some_tokens, tiny
+from tests.toys import ragged, random_memory, random_tokens, tiny, token_model_wrapper
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
@@ -21,63 +21,65 @@ class TestHooks:
         model = tiny()
         handle = next(model.parameters()).register_hook(lambda gradient: gradient)
         with pytest.raises(ValueError, match=r"has a hook \(Tensor.register_hook\), but replay"):
-            replay(model, ragged(model, [20]), some_memory(model, 1))
+            replay(model, ragged(model, [20]), random_memory(model, 1))
         handle.remove()
-        replay(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+        replay(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
 
     def test_the_wrapper_refuses_it_too_and_names_the_hook_that_works(self) -> None:
-        model = over_segments()
+        model = token_model_wrapper()
         model.transformer.to_logits.bias.register_hook(lambda gradient: 2 * gradient)
         with pytest.raises(ValueError, match="Use register_post_accumulate_grad_hook"):
-            model(some_tokens(1, 20), memory_replay_backprop=True)
+            model(random_tokens(1, 20), memory_replay_backprop=True)
 
-    def test_a_hook_on_a_frozen_parameter_is_none_of_replays_business(self) -> None:
+    def test_a_hook_on_a_frozen_parameter_is_allowed(self) -> None:
         model = tiny()
         weight = model.embed.embedding.weight
         weight.register_hook(lambda gradient: gradient)
         weight.requires_grad_(requires_grad=False)
-        replay(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+        replay(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
 
     def test_a_hook_after_accumulation_sees_the_total_once(self) -> None:
         seen: list[torch.Tensor] = []
         model = tiny()
         weight = model.embed.embedding.weight
-        weight.register_post_accumulate_grad_hook(lambda each: seen.append(each.grad.clone()))
+        weight.register_post_accumulate_grad_hook(
+            lambda parameter: seen.append(parameter.grad.clone())
+        )
         for run in (unroll, replay):
             model.zero_grad()
-            run(model, ragged(model, [20]), some_memory(model, 1)).sum().backward()
+            run(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
         assert len(seen) == 2
         torch.testing.assert_close(*seen, **EXACT)
 
-    def test_backward_hooks_of_modules_run_once_a_segment_as_in_unroll(self) -> None:
+    def test_backward_hooks_of_modules_run_once_per_segment_as_in_unroll(self) -> None:
         seen: dict[Any, list[torch.Tensor]] = {}
         for run in (unroll, replay):
             model, calls = tiny(), seen.setdefault(run, [])
             model.layers.register_full_backward_hook(
                 lambda _module, _inputs, outputs, calls=calls: calls.append(outputs[0])
             )
-            run(model, ragged(model, [29]), some_memory(model, 1)).sum().backward()
+            run(model, ragged(model, [29]), random_memory(model, 1)).sum().backward()
         assert len(seen[unroll]) == 5
         torch.testing.assert_close(seen[replay], seen[unroll], **EXACT)
 
 
 def gradient_penalty(run: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, nn.Module]:
-    """The size of a gradient, to be made smaller by training: it needs a second derivative."""
+    """A gradient penalty, which needs a second derivative."""
     model = tiny(use_flash_attn=False)  # the fused kernel has no second derivative of its own
-    memories = run(model, ragged(model, [20]), some_memory(model, 1))
+    memories = run(model, ragged(model, [20]), random_memory(model, 1))
     weights = list(model.layers.parameters())
     gradients = torch.autograd.grad(memories.square().sum(), weights, create_graph=True)
-    return torch.stack([each.square().sum() for each in gradients]).sum(), model
+    return torch.stack([gradient.square().sum() for gradient in gradients]).sum(), model
 
 
-def test_a_second_derivative_is_refused_not_cut() -> None:
+def test_a_second_derivative_is_refused() -> None:
     penalty, model = gradient_penalty(replay)
     with pytest.raises(RuntimeError, match=r"differentiate twice .* marked with @once_differ"):
         penalty.backward()
-    assert all(each.grad is None for each in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_with_unroll_a_second_derivative_is_there() -> None:
+def test_unroll_has_a_second_derivative() -> None:
     penalty, model = gradient_penalty(unroll)
     penalty.backward()
     assert model.embed.embedding.weight.grad.any()
@@ -88,67 +90,67 @@ def test_with_unroll_a_second_derivative_is_there() -> None:
 def test_a_mode_changed_before_backward_changes_no_gradient(
     keep: int, *, trains_first: bool
 ) -> None:
-    """As when a callback looks at something in between. One layer is frozen all the while."""
-    found = []
+    """As when a callback evaluates in between. One layer stays in evaluation mode."""
+    results = []
     for run, options in ((unroll, {}), (replay, {"keep_segments": keep})):
         model = tiny(ff_dropout=0.4).train(trains_first)
         model.layers.layers[0].eval()
         torch.manual_seed(3)
-        memories = run(model, ragged(model, [29]), some_memory(model, 1), **options)
+        memories = run(model, ragged(model, [29]), random_memory(model, 1), **options)
         model.train(not trains_first)
         memories.square().sum().backward()
-        assert {each.training for each in model.modules()} == {not trains_first}
-        found.append([each.grad for each in model.parameters()])
-    torch.testing.assert_close(found[1], found[0], **EXACT)
+        assert {module.training for module in model.modules()} == {not trains_first}
+        results.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(results[1], results[0], **EXACT)
 
 
 @pytest.mark.parametrize("run", [unroll, replay])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_without_gradients_a_depth_costs_and_changes_nothing(
+def test_without_gradients_bptt_depth_has_no_cost_and_no_effect(
     run: Callable[..., torch.Tensor], depth: int
 ) -> None:
     model, calls = tiny(), []
     segments = ragged(model, [29, 8])
-    memory = some_memory(model, 2)
+    memory = random_memory(model, 2)
     expected = unroll(model, segments, memory).detach()
     model.register_forward_pre_hook(lambda *_: calls.append(1))
     with torch.no_grad():
-        found = run(model, segments, memory, bptt_depth=depth)
-    assert not found.requires_grad
-    torch.testing.assert_close(found, expected, **EXACT)
+        results = run(model, segments, memory, bptt_depth=depth)
+    assert not results.requires_grad
+    torch.testing.assert_close(results, expected, **EXACT)
     assert len(calls) == len(segments)  # nothing was run twice
 
 
 @pytest.mark.parametrize("options", [{}, {"return_loss": True}, {"memory_replay_backprop": True}])
 def test_without_gradients_the_wrapper_may_truncate(options: dict[str, Any]) -> None:
-    model, tokens = over_segments(use_xl_memories=True), some_tokens(2, 29)
+    model, tokens = token_model_wrapper(use_xl_memories=True), random_tokens(2, 29)
     with torch.no_grad():
         expected = model(tokens, **options)
-        found = model(tokens, truncate_at_step=2, **options)
-    torch.testing.assert_close(found, expected, **EXACT)
+        results = model(tokens, truncate_at_step=2, **options)
+    torch.testing.assert_close(results, expected, **EXACT)
 
 
 @pytest.mark.parametrize("options", [{"return_loss": True}, {"memory_replay_backprop": True}])
-def test_memories_without_a_batch_axis_are_those_of_every_row(options: dict[str, Any]) -> None:
-    """A learned start of shape (m, d) is repeated, and its gradient is the sum over rows."""
+def test_memories_without_a_batch_axis_are_repeated(options: dict[str, Any]) -> None:
+    """A learned initial memory (m, d) is repeated; its gradient is the sum over batch rows."""
     start = torch.randn(2, 8, dtype=torch.float64)
-    found = []
+    results = []
     for has_batch in (False, True):
-        model, leaf = over_segments(), start.clone().requires_grad_()
+        model, leaf = token_model_wrapper(), start.clone().requires_grad_()
         memories = leaf.expand(3, 2, 8) if has_batch else leaf
-        output = model(some_tokens(3, 20), memories, **options)
+        output = model(random_tokens(3, 20), memories, **options)
         loss = output[0] if isinstance(output, tuple) else output
         loss.backward()
-        found.append([loss.detach(), leaf.grad])
-    torch.testing.assert_close(found[0], found[1], **EXACT)
-    assert found[0][1].any()
+        results.append([loss.detach(), leaf.grad])
+    torch.testing.assert_close(results[0], results[1], **EXACT)
+    assert results[0][1].any()
 
 
 class TestTheChecksCanFail:
-    """Guard the guards."""
+    """A missing protection makes the comparison fail."""
 
     def test_a_second_run_in_another_mode_would_be_caught(self) -> None:
-        found = []
+        results = []
         for is_forgetful in (False, True):
             model = tiny(ff_dropout=0.4)
             torch.manual_seed(3)
@@ -156,18 +158,18 @@ class TestTheChecksCanFail:
             memories = replay(
                 step,
                 ragged(model, [29]),
-                some_memory(model, 1),
+                random_memory(model, 1),
                 parameters=list(model.parameters()),
             )
             model.eval()
             memories.square().sum().backward()
-            found.append([each.grad for each in model.parameters()])
+            results.append([parameter.grad for parameter in model.parameters()])
         with pytest.raises(AssertionError, match=re.escape("not close")):
-            torch.testing.assert_close(found[1], found[0], **EXACT)
+            torch.testing.assert_close(results[1], results[0], **EXACT)
 
 
 class _WithoutModes:
-    """A step whose modules replay does not know, so that their modes are not put back."""
+    """A step that is no module, so that replay cannot restore its training modes."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

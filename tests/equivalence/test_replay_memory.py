@@ -1,11 +1,11 @@
-"""Law 8: what replay keeps for backward grows by b x m x d a segment, nothing else."""
+"""Law 8: what replay keeps for backward grows by b x m x d per segment, nothing else."""
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmt_genomics.rmt import replay, unroll
-from tests.toys import ragged, some_memory, tiny
+from tests.toys import ragged, random_memory, tiny
 
 
 def saved_bytes(run, num_segments: int) -> int:
@@ -18,14 +18,14 @@ def saved_bytes(run, num_segments: int) -> int:
         return tensor
 
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    segments, memory = ragged(model, [6 * num_segments] * 3), some_memory(model, 3)
+    segments, memory = ragged(model, [6 * num_segments] * 3), random_memory(model, 3)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         run(model, segments, memory)
     own.add(segments.tokens.untyped_storage().data_ptr())
     return sum(size for pointer, (size, _) in storages.items() if pointer not in own)
 
 
-def test_replay_keeps_one_memory_a_segment() -> None:
+def test_replay_keeps_one_memory_per_segment() -> None:
     batch, memory_tokens, dim, float64 = 3, 2, 8, 8
     growth = saved_bytes(replay, 40) - saved_bytes(replay, 10)
     assert growth == 30 * batch * memory_tokens * dim * float64
@@ -41,7 +41,7 @@ def test_replay_costs_at_most_a_third_more_flops(num_segments: int) -> None:
     model, flops = tiny(seq_len=32, dim=16, depth=3), []
     for run in (unroll, replay):
         with FlopCounterMode(display=False) as counter:
-            run(model, ragged(model, [32 * num_segments] * 2), some_memory(model, 2))[
+            run(model, ragged(model, [32 * num_segments] * 2), random_memory(model, 2))[
                 -1
             ].sum().backward()
         flops.append(counter.get_total_flops())

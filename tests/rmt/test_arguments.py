@@ -1,4 +1,4 @@
-"""Arguments that do not fit are refused by name; none is without effect."""
+"""Invalid arguments are refused by name; no argument is silently ignored."""
 
 import inspect
 from typing import Any
@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from rmt_genomics.rmt import RMTConfig
-from tests.toys import over_segments, some_tokens, tiny, token_model
+from tests.toys import random_tokens, tiny, token_model, token_model_wrapper
 
-X = some_tokens(2, 6)
+X = random_tokens(2, 6)
 MEMORY = torch.zeros(2, 2, 8, dtype=torch.float64)
 
 
 def refused(model: nn.Module, arguments: dict[str, Any], message: str) -> None:
-    """Check the message that users meet, below the shape checker of the test run."""
+    """Check the message that users see, without the shape checker of the test run."""
     with pytest.raises(ValueError, match=message):
         inspect.unwrap(type(model).forward)(model, **arguments)
 
@@ -26,7 +26,7 @@ def refused(model: nn.Module, arguments: dict[str, Any], message: str) -> None:
         ({"x": X[0]}, r"x has shape \(6,\), but must be \(b, n\)"),
         ({"x": X[:, :0]}, r"x has shape \(2, 0\), but must be \(b, n\) with b and n above 0"),
         ({"x": X.float()}, "x is torch.float32, but token ids must be integers"),
-        ({"x": some_tokens(1, 7)}, "x has 7 tokens, but a segment holds at most seq_len = 6"),
+        ({"x": random_tokens(1, 7)}, "x has 7 tokens, but a segment holds at most seq_len = 6"),
         ({"x": X + 3}, r"x holds \d, but must lie in 0 to 4 \(num_tokens - 1\)"),
         ({"x": X - 9}, r"x holds -\d, but must lie in 0 to 4"),
         ({"mask": torch.ones(2, 5, dtype=torch.bool)}, r"mask has shape \(2, 5\), but must be"),
@@ -39,7 +39,9 @@ def refused(model: nn.Module, arguments: dict[str, Any], message: str) -> None:
         ({"mask_out_read_memories": True}, "mask_out_read_memories is True, but has no effect"),
     ],
 )
-def test_what_does_not_fit_one_segment_is_named(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_for_one_segment_are_named(
+    arguments: dict[str, Any], message: str
+) -> None:
     refused(token_model(), {"x": X, **arguments}, message)
 
 
@@ -58,14 +60,16 @@ def test_what_does_not_fit_one_segment_is_named(arguments: dict[str, Any], messa
         ({"memory_replay_backprop": True, "keep_segments": 0}, "keep_segments is 0, but must be"),
     ],
 )
-def test_what_does_not_fit_many_segments_is_named(arguments: dict[str, Any], message: str) -> None:
-    refused(over_segments(), {"x": some_tokens(2, 21), **arguments}, message)
+def test_invalid_arguments_for_many_segments_are_named(
+    arguments: dict[str, Any], message: str
+) -> None:
+    refused(token_model_wrapper(), {"x": random_tokens(2, 21), **arguments}, message)
 
 
-def test_an_encoder_without_labels_cannot_be_trained_in_silence() -> None:
+def test_a_bidirectional_model_cannot_be_trained_without_labels() -> None:
     for options in ({"return_loss": True}, {"memory_replay_backprop": True}):
         with pytest.raises(ValueError, match="labels are None, but a model with causal=False"):
-            over_segments(causal=False)(X, **options)
+            token_model_wrapper(causal=False)(X, **options)
 
 
 def test_xl_memories_of_another_model_are_refused() -> None:
@@ -77,19 +81,22 @@ def test_xl_memories_of_another_model_are_refused() -> None:
         model(X[:1], xl_memories=xl)
 
 
-def test_the_plain_step_does_not_lose_xl_memories_in_silence() -> None:
+def test_the_plain_step_refuses_a_model_with_xl_memories() -> None:
     model = tiny(use_xl_memories=True)
-    refused(model, {"segment": None, "memory": MEMORY}, "this step hands on the memory alone")
+    refused(model, {"segment": None, "memory": MEMORY}, "this step returns the memory only")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rotary_pos_emb": False}, "without any of them the order of tokens cannot be seen"),
-        ({"rel_pos_bias": True}, "one scheme of distances is enough"),
+        (
+            {"rotary_pos_emb": False},
+            "at least one must be on, or the order of tokens has no effect",
+        ),
+        ({"rel_pos_bias": True}, "both True, but only one of them may be"),
         (
             {"rotary_pos_emb": False, "abs_pos_emb": True, "use_xl_memories": True},
-            "abs_pos_emb is the only scheme of positions",
+            "abs_pos_emb is the only position encoding",
         ),
         ({"xl_mem_len": 3}, "xl_mem_len is 3, but has no effect: use_xl_memories is False"),
         ({"use_xl_memories": True, "xl_mem_len": 0}, "xl_mem_len is 0, but must be at least 1"),
@@ -106,15 +113,17 @@ def test_the_plain_step_does_not_lose_xl_memories_in_silence() -> None:
         ({"emb_gradient_frac": 0.0}, "emb_gradient_frac is 0.0, but must be above 0"),
     ],
 )
-def test_settings_that_contradict_or_do_nothing_are_refused(
+def test_contradictory_or_unused_settings_are_refused(
     settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         RMTConfig(num_tokens=5, **settings)
 
 
-def test_a_token_model_cannot_merge_tokens() -> None:
-    with pytest.raises(ValueError, match="stem_pool is 2, but must be 1 here: there is one output"):
+def test_a_token_model_cannot_pool_tokens() -> None:
+    with pytest.raises(
+        ValueError, match="stem_pool is 2, but must be 1 here: there is one output per token"
+    ):
         token_model(causal=False, stem_width=3, stem_pool=2)
 
 

@@ -1,10 +1,11 @@
-"""Settings that cannot work are refused by name, value and rule."""
+"""Invalid settings are refused with name, value and rule."""
 
+import inspect
 from typing import Any
 
 import pytest
 
-from rmt_genomics.rmt import RMTConfig
+from rmt_genomics.rmt import RecurrentMemoryTransformer, RMTConfig
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from rmt_genomics.rmt import RMTConfig
         ({"stem_pool": 2, "stem_width": 3, "causal": True}, "must be 1 where causal is True"),
         ({"memory_gate": "soft"}, "memory_gate is 'soft', but must be "),
         ({"memory_reset": "often"}, "memory_reset is 'often', but must be 'never' or 'segment'"),
-        ({"dim": 1, "ff_mult": 0.5}, "ff_mult is 0.5, but must leave"),
+        ({"dim": 1, "ff_mult": 0.5}, "ff_mult is 0.5, but must give"),
     ],
 )
 def test_a_setting_out_of_range_is_named(settings: dict[str, Any], message: str) -> None:
@@ -29,7 +30,24 @@ def test_a_setting_out_of_range_is_named(settings: dict[str, Any], message: str)
         RMTConfig(num_tokens=5, **settings)
 
 
-def test_the_stem_looks_back_only_when_the_model_is_causal() -> None:
+def test_the_halo_is_on_the_left_only_when_the_model_is_causal() -> None:
     assert RMTConfig(num_tokens=5, causal=True, stem_width=11).halo == (10, 0)
     assert RMTConfig(num_tokens=5, causal=False, stem_width=11).halo == (5, 5)
     assert RMTConfig(num_tokens=5).halo == (0, 0)
+
+
+def test_the_constructor_of_the_token_model_has_the_arguments_of_the_config() -> None:
+    constructor, config = (
+        [(argument.name, argument.kind, argument.default) for argument in parameters]
+        for parameters in (
+            inspect.signature(RecurrentMemoryTransformer).parameters.values(),
+            inspect.signature(RMTConfig).parameters.values(),
+        )
+    )
+    assert constructor == config
+
+
+def test_every_argument_of_the_constructor_reaches_the_config() -> None:
+    settings: dict[str, Any] = {"num_tokens": 7, "dim": 24, "xl_mem_len": 5, "ignore_index": -7}
+    model = RecurrentMemoryTransformer(**settings, use_xl_memories=True)
+    assert model.config == RMTConfig(**settings, use_xl_memories=True)

@@ -1,4 +1,4 @@
-"""Generation with cached keys says what reading everything anew would say."""
+"""Generation with cached keys equals generation without a cache."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rmt_genomics.rmt import RecurrentMemoryTransformer
 from rmt_genomics.rmt.language_model.generate import Decoder, choose
-from tests.toys import over_segments, some_tokens, token_model
+from tests.toys import random_tokens, token_model, token_model_wrapper
 
 
 def uncached_logits(model: RecurrentMemoryTransformer, tokens: Tensor) -> Tensor:
@@ -38,25 +38,25 @@ SWITCHES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("changes", SWITCHES)
 def test_cached_logits_are_the_uncached_ones(changes: dict[str, Any]) -> None:
     model = token_model(**changes).eval()
-    tokens = some_tokens(2, 20)
+    tokens = random_tokens(2, 20)
     expected = uncached_logits(model, tokens)
     with torch.no_grad():
         decoder = Decoder(model, 2, None, None)
         first = decoder.extend(tokens[:, :8])
-        found = [first, *(decoder.extend(tokens[:, i : i + 1]) for i in range(8, 20))]
-    torch.testing.assert_close(torch.stack(found, 1), expected[:, 7:], rtol=1e-10, atol=1e-12)
+        results = [first, *(decoder.extend(tokens[:, i : i + 1]) for i in range(8, 20))]
+    torch.testing.assert_close(torch.stack(results, 1), expected[:, 7:], rtol=1e-10, atol=1e-12)
 
 
-def test_likeliest_tokens_equal_the_uncached_loop() -> None:
-    model, tokens = over_segments(use_xl_memories=True, stem_width=3), some_tokens(2, 9)
+def test_most_likely_tokens_equal_the_uncached_loop() -> None:
+    model, tokens = token_model_wrapper(use_xl_memories=True, stem_width=3), random_tokens(2, 9)
     grown = tokens
     for _ in range(14):
         grown = torch.cat([grown, model.eval()(grown)[0][:, -1:].argmax(-1)], dim=1)
     assert torch.equal(model.generate(tokens, length=23, temperature=0.0), grown[:, 9:])
 
 
-def test_generation_goes_on_from_given_memories() -> None:
-    model, tokens = over_segments(use_xl_memories=True).eval(), some_tokens(1, 15)
+def test_generation_continues_from_given_memories() -> None:
+    model, tokens = token_model_wrapper(use_xl_memories=True).eval(), random_tokens(1, 15)
     whole = model.generate(tokens, length=22, temperature=0.0)
     _, memories, xl = model.transformer(tokens[:, :6])
     _, memories, xl = model.transformer(tokens[:, 6:12], memories, xl_memories=xl)
@@ -66,15 +66,15 @@ def test_generation_goes_on_from_given_memories() -> None:
     assert torch.equal(whole, rest)
 
 
-def test_the_mode_is_put_back_and_no_graph_is_kept() -> None:
-    model = over_segments(ff_dropout=0.5).train()
-    assert not model.generate(some_tokens(1, 3), length=5).requires_grad
+def test_the_training_mode_is_restored_and_no_graph_is_kept() -> None:
+    model = token_model_wrapper(ff_dropout=0.5).train()
+    assert not model.generate(random_tokens(1, 3), length=5).requires_grad
     assert model.training
     assert model.transformer.training
 
 
-def test_a_prime_of_full_length_gives_nothing_new() -> None:
-    assert over_segments().generate(some_tokens(2, 7), length=7).shape == (2, 0)
+def test_a_prime_of_full_length_gives_no_new_token() -> None:
+    assert token_model_wrapper().generate(random_tokens(2, 7), length=7).shape == (2, 0)
 
 
 def test_rare_tokens_are_filtered() -> None:
@@ -95,9 +95,9 @@ def test_rare_tokens_are_filtered() -> None:
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        over_segments().generate(some_tokens(1, 6), **options)
+        token_model_wrapper().generate(random_tokens(1, 6), **options)
 
 
-def test_an_encoder_cannot_generate() -> None:
+def test_a_bidirectional_model_cannot_generate() -> None:
     with pytest.raises(ValueError, match="causal=False, but only a causal one can generate"):
-        over_segments(causal=False).generate(some_tokens(1, 6), length=9)
+        token_model_wrapper(causal=False).generate(random_tokens(1, 6), length=9)

@@ -1,4 +1,4 @@
-"""Small integer types and half-precision floats: nothing wraps around, overflows or is rounded."""
+"""Small integer types and half-precision floats: no wrap-around, overflow or rounding."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.rmt import RecurrentMemoryTransformerWrapper
-from tests.toys import over_segments, some_tokens, token_model
+from tests.toys import random_tokens, token_model, token_model_wrapper
 
 SMALL_TYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
 LARGE = 300  # more token ids than a byte can name
@@ -15,7 +15,7 @@ LARGE = 300  # more token ids than a byte can name
 
 def test_bytes_are_read_where_the_vocabulary_is_larger_than_a_byte() -> None:
     """As a byte, 300 is 44: a check in the type of the ids would refuse 44 and above."""
-    model = over_segments(num_tokens=LARGE)
+    model = token_model_wrapper(num_tokens=LARGE)
     ids = torch.tensor([[0, 43, 44, 200, 255, 7, 250]])
 
     logits = model(ids.to(torch.uint8))[0]
@@ -24,8 +24,10 @@ def test_bytes_are_read_where_the_vocabulary_is_larger_than_a_byte() -> None:
 
 
 @given(ids=st.lists(st.integers(0, 255), min_size=2, max_size=15), num_tokens=st.integers(1, 600))
-def test_what_a_byte_holds_is_refused_as_any_integer_is(ids: list[int], num_tokens: int) -> None:
-    model, x = over_segments(num_tokens=num_tokens), torch.tensor([ids])
+def test_ids_out_of_range_are_refused_for_all_integer_types(
+    ids: list[int], num_tokens: int
+) -> None:
+    model, x = token_model_wrapper(num_tokens=num_tokens), torch.tensor([ids])
     for kind in SMALL_TYPES:
         if max(ids) < num_tokens:
             model(x.to(kind), return_loss=True)
@@ -35,48 +37,48 @@ def test_what_a_byte_holds_is_refused_as_any_integer_is(ids: list[int], num_toke
 
 
 @pytest.mark.parametrize("kind", SMALL_TYPES)
-def test_labels_and_their_padding_are_of_any_integer_type(kind: torch.dtype) -> None:
-    model, x = over_segments(num_tokens=LARGE), some_tokens(2, 20)
+def test_labels_may_be_of_any_integer_type(kind: torch.dtype) -> None:
+    model, x = token_model_wrapper(num_tokens=LARGE), random_tokens(2, 20)
     mask = torch.arange(20) < torch.tensor([20, 13])[:, None]
     expected, _ = model(x, mask=mask, return_loss=True)
 
     for options in ({"return_loss": True}, {"memory_replay_backprop": True}):
-        found = model(x.to(kind), mask=mask, **options)
-        torch.testing.assert_close(found[0] if isinstance(found, tuple) else found, expected)
+        results = model(x.to(kind), mask=mask, **options)
+        torch.testing.assert_close(results[0] if isinstance(results, tuple) else results, expected)
     given_labels, _ = model(x[:, :-1], mask=mask[:, :-1], labels=x[:, 1:].to(kind))
     assert torch.isfinite(given_labels)
 
 
 @pytest.mark.parametrize("kind", SMALL_TYPES)
 @pytest.mark.parametrize("length", [3, 6, 15])
-def test_a_prime_of_any_integer_type_goes_on_alike(kind: torch.dtype, length: int) -> None:
-    model, prime = over_segments(num_tokens=LARGE, stem_width=3), some_tokens(2, length)
+def test_a_prime_may_be_of_any_integer_type(kind: torch.dtype, length: int) -> None:
+    model, prime = token_model_wrapper(num_tokens=LARGE, stem_width=3), random_tokens(2, length)
 
-    found = model.generate(prime.to(kind), length=length + 9, temperature=0.0)
+    results = model.generate(prime.to(kind), length=length + 9, temperature=0.0)
 
-    assert found.dtype == torch.int64
-    assert torch.equal(found, model.generate(prime, length=length + 9, temperature=0.0))
+    assert results.dtype == torch.int64
+    assert torch.equal(results, model.generate(prime, length=length + 9, temperature=0.0))
     assert model.generate(prime.to(kind), length=length).dtype == torch.int64
 
 
-def test_tokens_beyond_a_byte_come_out_of_a_prime_of_bytes() -> None:
-    model = over_segments(num_tokens=LARGE)
+def test_a_prime_of_bytes_can_be_continued_with_larger_ids() -> None:
+    model = token_model_wrapper(num_tokens=LARGE)
     with torch.no_grad():  # token 299 is always the likeliest
         model.transformer.to_logits.weight.zero_()
         model.transformer.to_logits.bias.copy_(torch.arange(LARGE))
 
-    found = model.generate(some_tokens(1, 4).to(torch.uint8), length=20, temperature=0.0)
+    results = model.generate(random_tokens(1, 4).to(torch.uint8), length=20, temperature=0.0)
 
-    assert found.tolist() == [[299] * 16]
+    assert results.tolist() == [[299] * 16]
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_the_loss_of_a_half_precision_model_is_summed_in_float32(kind: torch.dtype) -> None:
     """By hand: 2,999 tokens at log(5) each; in 16 bits the sum would be off, or infinite."""
-    model = over_segments(seq_len=1000).to(kind)
+    model = token_model_wrapper(seq_len=1000).to(kind)
     for weights in (model.transformer.to_logits.weight, model.transformer.to_logits.bias):
         torch.nn.init.zeros_(weights)
-    tokens = some_tokens(1, 3000)
+    tokens = random_tokens(1, 3000)
 
     with torch.no_grad():
         losses = [model(tokens, return_loss=True)[0], model(tokens, memory_replay_backprop=True)]
@@ -88,7 +90,7 @@ def test_the_loss_of_a_half_precision_model_is_summed_in_float32(kind: torch.dty
 
 
 def test_the_loss_in_float32_is_that_of_the_logits_in_float32() -> None:
-    model, tokens = over_segments().bfloat16(), some_tokens(2, 20)
+    model, tokens = token_model_wrapper().bfloat16(), random_tokens(2, 20)
     logits, _ = model(tokens[:, :-1])
     expected = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
 
@@ -96,10 +98,10 @@ def test_the_loss_in_float32_is_that_of_the_logits_in_float32() -> None:
     replayed = model(tokens, memory_replay_backprop=True)
     replayed.backward()
     torch.testing.assert_close(replayed, expected, rtol=1e-6, atol=0)
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
-    assert {each.dtype for each in gradients} == {torch.bfloat16}
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert {gradient.dtype for gradient in gradients} == {torch.bfloat16}
 
 
 def test_a_float64_loss_stays_float64() -> None:
     model = RecurrentMemoryTransformerWrapper(token_model())
-    assert model(some_tokens(1, 9), return_loss=True)[0].dtype == torch.float64
+    assert model(random_tokens(1, 9), return_loss=True)[0].dtype == torch.float64

@@ -1,30 +1,30 @@
-"""Rotary positions: float32 whatever the model, memory unturned, only distance matters."""
+"""Rotary positions: float32 in every model, memory not rotated, only distance matters."""
 
 import torch
 
-from rmt_genomics.rmt.attention_mask import Layout
+from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.positions import rotate, rotation_of
 
 CPU = torch.device("cpu")
 
 
 def test_phases_stay_float32_in_a_bfloat16_model() -> None:
-    exact = rotation_of(Layout(0, 2, 64, 2), 8, CPU, torch.float64)
-    half = rotation_of(Layout(0, 2, 64, 2), 8, CPU, torch.bfloat16)
+    exact = rotation_of(PositionCounts(0, 2, 64, 2), 8, CPU, torch.float64)
+    half = rotation_of(PositionCounts(0, 2, 64, 2), 8, CPU, torch.bfloat16)
     assert half.cos.dtype == torch.float32
     torch.testing.assert_close(half.cos.double(), exact.cos, rtol=0, atol=1e-7)
 
 
-def test_memory_rows_are_not_turned() -> None:
-    rows = torch.randn(1, 1, 7, 8)
-    turned = rotate(rows, rotation_of(Layout(0, 2, 3, 2), 8, CPU, torch.float32))
-    assert torch.equal(turned[:, :, [0, 1, 5, 6]], rows[:, :, [0, 1, 5, 6]])
-    assert not torch.allclose(turned[:, :, 2:5], rows[:, :, 2:5])
+def test_memory_positions_are_not_rotated() -> None:
+    features = torch.randn(1, 1, 7, 8)
+    rotated = rotate(features, rotation_of(PositionCounts(0, 2, 3, 2), 8, CPU, torch.float32))
+    assert torch.equal(rotated[:, :, [0, 1, 5, 6]], features[:, :, [0, 1, 5, 6]])
+    assert not torch.allclose(rotated[:, :, 2:5], features[:, :, 2:5])
 
 
 def test_only_the_distance_between_tokens_matters() -> None:
     query, key = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
-    rotation = rotation_of(Layout(0, 0, 9, 0), 8, CPU, torch.float64)
+    rotation = rotation_of(PositionCounts(0, 0, 9, 0), 8, CPU, torch.float64)
     queries, keys = (
         rotate(query.expand(1, 1, 9, 8), rotation),
         rotate(key.expand(1, 1, 9, 8), rotation),
@@ -35,7 +35,7 @@ def test_only_the_distance_between_tokens_matters() -> None:
         torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal))
 
 
-def test_turning_keeps_the_length_of_a_vector() -> None:
-    rows = torch.randn(2, 3, 10, 8, dtype=torch.float64)
-    turned = rotate(rows, rotation_of(Layout(0, 0, 10, 0), 8, CPU, torch.float64))
-    torch.testing.assert_close(turned.norm(dim=-1), rows.norm(dim=-1))
+def test_rotation_keeps_the_norm_of_a_vector() -> None:
+    features = torch.randn(2, 3, 10, 8, dtype=torch.float64)
+    rotated = rotate(features, rotation_of(PositionCounts(0, 0, 10, 0), 8, CPU, torch.float64))
+    torch.testing.assert_close(rotated.norm(dim=-1), features.norm(dim=-1))

@@ -1,4 +1,4 @@
-"""Cutting: nothing is lost, nothing is read twice, neighbours come along."""
+"""Cutting into segments: no token is lost or read twice, the halo is included."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ rows_of_lengths = st.lists(st.integers(1, 40), min_size=1, max_size=4).map(
 
 
 def numbered(lengths: list[int]) -> torch.Tensor:
-    """Tokens that say which row and place they come from; -1 is padding."""
+    """Tokens numbered by batch row and position; -1 is padding."""
     tokens = torch.full((len(lengths), lengths[0]), -1)
     for row, length in enumerate(lengths):
         tokens[row, :length] = torch.arange(length) + 100 * row
@@ -21,7 +21,9 @@ def numbered(lengths: list[int]) -> torch.Tensor:
 
 
 @given(lengths=rows_of_lengths, segment_length=st.integers(1, 12), reach=st.integers(0, 5))
-def test_segments_join_up_to_the_input(lengths: list[int], segment_length: int, reach: int) -> None:
+def test_concatenated_segments_are_the_input(
+    lengths: list[int], segment_length: int, reach: int
+) -> None:
     segments = Segments(numbered(lengths), lengths, segment_length, (reach, reach))
     for row, length in enumerate(lengths):
         own = [
@@ -30,12 +32,12 @@ def test_segments_join_up_to_the_input(lengths: list[int], segment_length: int, 
             if row < len(segment.tokens)
         ]
         joined = torch.cat(own)
-        assert joined[joined >= 0].tolist() == [100 * row + place for place in range(length)]
+        assert joined[joined >= 0].tolist() == [100 * row + position for position in range(length)]
         assert all(len(part) == segment_length for part in own[:-1])
 
 
 @given(lengths=rows_of_lengths, segment_length=st.integers(1, 12), reach=st.integers(0, 5))
-def test_only_real_tokens_are_kept_and_rows_that_ended_are_gone(
+def test_keep_marks_real_tokens_and_ended_batch_rows_are_left_out(
     lengths: list[int], segment_length: int, reach: int
 ) -> None:
     segments = Segments(numbered(lengths), lengths, segment_length, (reach, reach))
@@ -47,7 +49,7 @@ def test_only_real_tokens_are_kept_and_rows_that_ended_are_gone(
         assert torch.equal(keep, real)
 
 
-def test_a_segment_brings_its_neighbours_along() -> None:
+def test_a_segment_includes_its_halo() -> None:
     segments = Segments(torch.arange(10)[None], [10], 4, halo=(2, 1))
     assert [segment.tokens.tolist() for segment in segments] == [
         [[0, 1, 2, 3, 4]],
@@ -57,7 +59,7 @@ def test_a_segment_brings_its_neighbours_along() -> None:
     assert [segment.left for segment in segments] == [0, 2, 2]
 
 
-def test_a_slice_and_a_negative_index_mean_what_they_mean_for_lists() -> None:
+def test_slices_and_negative_indices_work_as_for_lists() -> None:
     segments = Segments(torch.arange(10)[None], [10], 4)
     assert segments[-1].tokens.tolist() == [[8, 9]]
     assert [segment.tokens.tolist() for segment in segments[1:]] == [[[4, 5, 6, 7]], [[8, 9]]]

@@ -1,7 +1,7 @@
 """Continue a sequence token by token, with the keys and values of the segment cached.
 
-``SegmentDecoder`` extends one segment; at its end the whole segment is read once more to write
-the memory. Its logits are those of reading the segment anew for every token, which
+``Decoder`` extends one segment; at its end the whole segment is read once more to write the memory.
+The logits are those of reading the whole segment for every token, which
 ``tests/rmt/test_generate.py`` checks.
 
 Dimensions: b batch, n tokens, v vocabulary.
@@ -14,17 +14,16 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from rmt_genomics.rmt import argument_checks as checks
-from rmt_genomics.rmt.attention_mask import Layout, Sight
+from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import RecurrentMemoryTransformer
-from rmt_genomics.rmt.layers import Cache
+from rmt_genomics.rmt.memory import Cache, attended_cache, cached_length
 from rmt_genomics.rmt.runtime import evaluating
-from rmt_genomics.rmt.segment_transformer import Reading
 from rmt_genomics.rmt.segments import Segment
-from rmt_genomics.rmt.xl_memory import as_seen, cached_length, is_cached
+from rmt_genomics.rmt.unroll import StepOutput
 
 
 @torch.no_grad()
-def sample_tokens(  # how to sample is said by name
+def sample_tokens(
     model: RecurrentMemoryTransformer,
     prime: Integer[Tensor, "b n"],
     state: tuple[Tensor | None, list[Tensor] | None] = (None, None),
@@ -37,21 +36,32 @@ def sample_tokens(  # how to sample is said by name
     """Sample tokens after ``prime`` until there are ``length`` in all.
 
     Args:
-        model: A causal model; it is in evaluation mode meanwhile.
-        prime: What the sequence starts with; may be longer than a segment.
+        model: A causal model; it is run in evaluation mode.
+        prime: Start of the sequence; may be longer than a segment.
         state: Memories and XL memories to start from.
-        length: Tokens in all, those of ``prime`` counted.
-        temperature: Below 1 sharpens the distribution; 0 takes the likeliest token.
-        filter_thres: Share of the vocabulary, the least likely, that is never sampled (top-k).
-        top_p: Sample only from the likeliest tokens that together reach this probability.
+        length: Tokens in all, ``prime`` included.
+        temperature: Below 1 sharpens the distribution; 0 takes the most likely token.
+        filter_thres: Fraction of the vocabulary, the least likely, that is never sampled (top-k).
+        top_p: Sample only from the most likely tokens that together reach this probability.
 
     Returns:
-        The new tokens (int64), ``length`` less those of ``prime``.
+        The new tokens (int64), without ``prime``.
 
     Raises:
         ValueError: If the model is not causal or an argument is out of range.
     """
-    _check(model, prime, length, temperature, filter_thres, top_p)
+    if not model.causal:
+        raise ValueError("the model has causal=False, but only a causal one can generate")
+    if length < prime.shape[-1]:
+        raise ValueError(
+            f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
+        )
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}, but must be at least 0")
+    if not 0 <= filter_thres < 1:
+        raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
     checks.check_tokens(model.config, prime, many_segments=True)
     checks.check_state(model.config, prime, *state)
     prime = prime.long()
@@ -69,7 +79,7 @@ def sample_tokens(  # how to sample is said by name
 def choose(
     logits: Float[Tensor, "b v"], temperature: float, filter_thres: float, top_p: float | None
 ) -> Integer[Tensor, "b 1"]:
-    """Draw one token a row from the filtered distribution."""
+    """Draw one token per batch row from the filtered distribution."""
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
     keep = max(1, math.ceil((1 - filter_thres) * logits.shape[-1]))
@@ -84,35 +94,12 @@ def choose(
     return torch.multinomial(probabilities, 1)
 
 
-def _check(
-    model: RecurrentMemoryTransformer,
-    prime: Tensor,
-    length: int,
-    temperature: float,
-    filter_thres: float,
-    top_p: float | None,
-) -> None:
-    """Raise ValueError if nothing can be generated so."""
-    if not model.causal:
-        raise ValueError("the model has causal=False, but only a causal one can generate")
-    if length < prime.shape[-1]:
-        raise ValueError(
-            f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
-        )
-    if temperature < 0:
-        raise ValueError(f"temperature is {temperature}, but must be at least 0")
-    if not 0 <= filter_thres < 1:
-        raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
-
-
 class Decoder:
-    """Read tokens one after the other; remember what the model needs to go on.
+    """Read tokens one after the other, with the keys and values of the segment so far cached.
 
     Args:
         model: A causal model.
-        batch: Rows.
+        batch: Batch rows.
         memories: What was written before; None = nothing.
         xl_memories: XL memories of earlier segments.
     """
@@ -144,19 +131,19 @@ class Decoder:
         return logits
 
     def _start_segment(self) -> None:
-        """Let the read memory, and what it sees, stand before the segment's first token."""
+        """Begin a segment with the keys and values of XL memories and read memory."""
         config, memory = self.model.config, self.model.transformer.memory
         self.segment = self.earlier[:, :0]
         self.num_read = 0
-        self.seen = as_seen(config, self.cache)  # XL memories, read memory, then tokens so far
+        # keys and values of XL memories, read memory, then tokens so far
+        self.keys_values = attended_cache(config, self.cache)
         if config.always_have_read_memories or not self.is_start:
             self.num_read = config.num_memory_tokens
-            self._run(memory.recall(self.memory) + memory.read_identity)
+            self._run(memory.drop_memory(self.memory) + memory.read_identity)
 
     def _end_segment(self) -> None:
         """Read the full segment once more, to write the memory."""
-        reading = self._whole_segment()
-        self.memory, self.cache = reading.memory, reading.cache
+        self.memory, self.cache, _ = self._whole_segment()
         self.earlier = self._halo(torch.cat([self.earlier, self.segment], dim=1))
         self.is_start = False
         self._start_segment()
@@ -167,35 +154,35 @@ class Decoder:
         halo = self._halo(torch.cat([self.earlier, self.segment], dim=1))
         self.segment = torch.cat([self.segment, tokens.long()], dim=1)
         if self.model.config.token_shift:  # a token needs its neighbour in every layer
-            states = self._whole_segment().tokens
+            states = self._whole_segment().output
             assert states is not None
             return states
         segment = Segment(torch.cat([halo, tokens], dim=1), None, halo.shape[1], tokens.shape[1])
         return self._run(self.model.transformer.embed(segment, starts_at=starts_at))
 
-    def _run(self, rows: Tensor) -> Tensor:
-        """Send new rows through the layers; they see all rows before them."""
-        config, transformer = self.model.config, self.model.transformer
-        layout = Layout(cached_length(self.cache), self.num_read, self.segment.shape[1], 0)
-        sight = Sight(config.causal, config.memory_not_causal, is_past=is_cached(self.cache))
-        around = transformer.surroundings(layout, sight, self.seen, rows)
-        mask = None if around.mask is None else around.mask[:, :, -rows.shape[1] :]
-        out: Tensor
-        out, keys_values = transformer.layers(rows, around._replace(mask=mask))
-        before = self.seen or tuple(own[:, :, :0] for own in keys_values)
-        self.seen = tuple(
-            torch.cat([old, new], dim=2) for old, new in zip(before, keys_values, strict=True)
+    def _run(self, hidden: Tensor) -> Tensor:
+        """Run new positions through the layers; they attend to all positions before them."""
+        transformer = self.model.transformer
+        counts = PositionCounts(
+            cached_length(self.cache), self.num_read, self.segment.shape[1], write=0
         )
+        inputs = transformer.attention_inputs(counts, self.cache, hidden.dtype)
+        mask = None if inputs.mask is None else inputs.mask[:, :, -hidden.shape[1] :]
+        out: Tensor
+        out, new = transformer.layers(hidden, inputs._replace(mask=mask, cache=self.keys_values))
+        if self.keys_values:
+            new = tuple(torch.cat(pair, dim=2) for pair in zip(self.keys_values, new, strict=True))
+        self.keys_values = new
         return out
 
-    def _whole_segment(self) -> Reading:
+    def _whole_segment(self) -> StepOutput:
         """Read the segment as a whole."""
         halo = self._halo(self.earlier)
         tokens = torch.cat([halo, self.segment], dim=1)
         segment = Segment(tokens, None, halo.shape[1], self.segment.shape[1], self.is_start)
-        return self.model.transformer.read(segment, self.memory, self.cache, wants_tokens=True)
+        return self.model.transformer.read(segment, self.memory, self.cache, return_tokens=True)
 
     def _halo(self, tokens: Tensor) -> Tensor:
-        """Return the last tokens, as many as the stem looks back."""
+        """Return the last tokens, as many as the stem reads before a segment."""
         left = self.model.config.halo[0]
         return tokens[:, -left:] if left else tokens[:, :0]

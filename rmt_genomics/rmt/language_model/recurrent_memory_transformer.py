@@ -6,8 +6,8 @@ Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, v vo
 tokens; ``inner`` is heads x dim_head; ``two`` is keys, then values.
 """
 
-import inspect
-from typing import Any, NamedTuple
+from dataclasses import fields
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ XLMemories = list[Tensor]
 
 
 class SegmentOutput(NamedTuple):
-    """What one segment gives: logits or loss, memories, and XL memories or None."""
+    """Logits or loss, memories, and XL memories (None when they are off) after one segment."""
 
     output: Tensor
     memories: Float[Tensor, "b m d"]
@@ -34,29 +34,71 @@ class SegmentOutput(NamedTuple):
 class RecurrentMemoryTransformer(nn.Module):
     """A transformer with memory tokens, for one segment (Bulatov et al. 2022, arXiv:2207.06881).
 
-    Args:
-        settings: The fields of ``RMTConfig``, by name; ``num_tokens`` is needed.
+    The arguments are the fields of ``RMTConfig``, which documents each with its unit and paper:
+
+    - sizes: ``num_tokens`` (vocabulary), ``num_memory_tokens``, ``dim``, ``depth``, ``dim_head``,
+      ``heads``, ``ff_mult``, ``seq_len`` (tokens in a segment);
+    - attention: ``causal``, ``memory_not_causal``, ``use_flash_attn``, ``null_key_value``;
+    - positions: ``rotary_pos_emb``, ``abs_pos_emb``, ``rel_pos_bias``, ``token_shift``, ``stem_*``;
+    - memory: ``memory_*``, ``always_have_read_memories``, ``*_next_write_mem*``, ``*xl_*``;
+    - training: ``*_dropout``, ``emb_gradient_frac``, ``ff_norm``, ``qk_norm``, ``value_residual``,
+      ``num_residual_streams``, ``ignore_index``.
 
     Raises:
         ValueError: If settings are out of range, contradict each other or would have no effect.
     """
 
-    __signature__ = inspect.signature(RMTConfig)
-
-    def __init__(self, **settings: Any) -> None:
+    def __init__(  # noqa: PLR0913  # one argument per setting
+        self,
+        *,
+        num_tokens: int,
+        num_memory_tokens: int = 128,
+        dim: int = 512,
+        depth: int = 6,
+        dim_head: int = 64,
+        heads: int = 8,
+        seq_len: int = 1024,
+        causal: bool = True,
+        memory_not_causal: bool = True,
+        use_flash_attn: bool = True,
+        ff_mult: float = 4.0,
+        attn_dropout: float = 0.0,
+        ff_dropout: float = 0.0,
+        stem_dropout: float = 0.0,
+        memory_dropout: float = 0.0,
+        rotary_pos_emb: bool = True,
+        abs_pos_emb: bool = False,
+        rel_pos_bias: bool = False,
+        token_shift: bool = False,
+        stem_width: int = 0,
+        stem_pool: int = 1,
+        use_xl_memories: bool = False,
+        xl_mem_len: int | None = None,
+        enhanced_xl_recurrence: bool = False,
+        add_write_to_next_write_mem: bool = False,
+        next_write_mem_stop_grad: bool = True,
+        always_have_read_memories: bool = True,
+        memory_gate: bool | str = False,
+        memory_norm: bool = False,
+        memory_reset: str = "never",
+        emb_gradient_frac: float = 1.0,
+        ff_norm: bool = False,
+        qk_norm: bool = False,
+        value_residual: bool = False,
+        null_key_value: bool = False,
+        num_residual_streams: int = 1,
+        ignore_index: int = -1,
+    ) -> None:
+        settings = locals()  # by name, so that none can be left out or mixed up
         super().__init__()
-        self.config = RMTConfig(**settings)
-        if self.config.stem_pool > 1:
-            raise ValueError(
-                f"stem_pool is {self.config.stem_pool}, but must be 1 here: there is one output a "
-                "token. SegmentTransformer takes it, where memories are all that is wanted."
-            )
+        self.config = RMTConfig(**{field.name: settings[field.name] for field in fields(RMTConfig)})
+        checks.check_token_outputs(self.config)
         self.transformer = SegmentTransformer(self.config)
-        self.to_logits = nn.Linear(self.config.dim, self.config.num_tokens)
+        self.to_logits = nn.Linear(dim, num_tokens)
 
     @property
     def causal(self) -> bool:
-        """Whether tokens see only what stands before them."""
+        """Whether tokens attend to earlier tokens only."""
         return self.config.causal
 
     @property
@@ -81,17 +123,17 @@ class RecurrentMemoryTransformer(nn.Module):
         """Read one segment.
 
         Args:
-            x: Token ids, at most ``seq_len`` a row.
+            x: Token ids, at most ``seq_len`` per batch row.
             read_memories: Memories of the segment before; None = this is the first.
-            mask: True where a token is real; padding is seen by nobody.
-            labels: What each position should say; gives the mean cross-entropy instead of logits.
-                ``ignore_index`` and padding count for nothing; with nothing to count it is 0.
+            mask: True where a token is real; padding is masked.
+            labels: Target of each position; gives the mean cross-entropy instead of logits.
+                ``ignore_index`` and padding are left out; with no label left it is 0.
             xl_memories: XL memories of earlier segments.
-            mask_out_read_memories: Hide the memory read from tokens and from the write memory.
+            mask_out_read_memories: Tokens and write memory do not attend to the read memory.
 
         Returns:
-            Logits ``(b, n, v)`` or the loss; memories ``(b, m, d)``; XL memories, a tensor
-            ``(2, b, x, inner)`` a layer, or None when they are off.
+            Logits ``(b, n, v)`` or the loss; memories ``(b, m, d)``; XL memories, one tensor
+            ``(2, b, x, inner)`` per layer, or None when they are off.
 
         Raises:
             ValueError: If a shape, a token id or a label does not fit; the argument is named.
@@ -102,21 +144,17 @@ class RecurrentMemoryTransformer(nn.Module):
             raise ValueError("mask_out_read_memories is True, but has no effect: no read_memories")
         memory = self.memory_for(read_memories, len(x))
         segment = Segment(x, mask, 0, x.shape[1], read_memories is None, mask is not None)
-        reading = self.transformer.read(
+        memory, cache, tokens = self.transformer.read(
             segment,
             memory,
             tuple(xl_memories or ()),
-            wants_tokens=True,
-            hides_read_memory=mask_out_read_memories,
+            return_tokens=True,
+            hide_read_memory=mask_out_read_memories,
         )
-        output = self.to_logits(reading.tokens)
+        output = self.to_logits(tokens)
         if labels is not None:
             output = self.token_losses(output, labels, mask).sum() / self.num_valid(labels, mask)
-        return SegmentOutput(
-            output,
-            reading.memory,
-            list(reading.cache) if self.config.use_xl_memories else None,
-        )
+        return SegmentOutput(output, memory, list(cache) if self.config.use_xl_memories else None)
 
     def token_losses(
         self,
@@ -124,7 +162,7 @@ class RecurrentMemoryTransformer(nn.Module):
         labels: Integer[Tensor, "b n"],
         mask: Bool[Tensor, "b n"] | None,
     ) -> Float[Tensor, "b n"]:
-        """Return the cross-entropy of each position; 0 where a label counts for nothing."""
+        """Return the cross-entropy of each position; 0 where the label is left out."""
         labels = self._valid(labels, mask)
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()  # sums of many losses overflow or round in 16 bits
@@ -138,16 +176,16 @@ class RecurrentMemoryTransformer(nn.Module):
     def num_valid(
         self, labels: Integer[Tensor, "b n"], mask: Bool[Tensor, "b n"] | None
     ) -> Integer[Tensor, ""]:
-        """Return how many labels count, but at least 1."""
+        """Return how many labels are not left out, but at least 1."""
         return self._valid(labels, mask).ne(self.config.ignore_index).sum().clamp(min=1)
 
     def _valid(self, labels: Tensor, mask: Tensor | None) -> Tensor:
-        """Return labels with padding ignored."""
+        """Return labels with ``ignore_index`` at padding."""
         labels = labels.long()
         return labels if mask is None else labels.masked_fill(~mask, self.config.ignore_index)
 
-    def memory_for(self, given: Tensor | None, batch: int) -> Tensor:
-        """Return a memory for each row."""
-        if given is None:
+    def memory_for(self, memories: Tensor | None, batch: int) -> Tensor:
+        """Return a memory for each batch row: the given one, or the initial one."""
+        if memories is None:
             return self.init_memory(batch)
-        return repeat(given, "m d -> b m d", b=batch) if given.ndim == 2 else given
+        return repeat(memories, "m d -> b m d", b=batch) if memories.ndim == 2 else memories

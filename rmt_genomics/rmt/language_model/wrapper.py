@@ -15,13 +15,21 @@ from rmt_genomics.rmt.language_model.recurrent_memory_transformer import (
     RecurrentMemoryTransformer,
     XLMemories,
 )
-from rmt_genomics.rmt.replay import KeepSegments, replay_trail
+from rmt_genomics.rmt.memory import Cache
+from rmt_genomics.rmt.replay import KeepSegments, replay_with_outputs
 from rmt_genomics.rmt.segments import Segment, Segments
-from rmt_genomics.rmt.unroll import Cache, Trail, Written, unroll_trail
+from rmt_genomics.rmt.unroll import StepOutput, unroll_with_outputs
+
+
+class LabelledSegment(NamedTuple):
+    """A segment, and the target of each of its positions."""
+
+    segment: Segment
+    labels: Integer[Tensor, "b n"] | None
 
 
 class TokenStep(nn.Module):
-    """The rich step of a token model: its output is logits, or the sum of token losses.
+    """A step with cache; its output is the logits, or the sum of the token losses.
 
     Args:
         model: Reads one segment.
@@ -31,21 +39,14 @@ class TokenStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, segment: "LabelledSegment", memory: Tensor, cache: Cache) -> Written:
+    def forward(self, segment: LabelledSegment, memory: Tensor, cache: Cache) -> StepOutput:
         """Read a segment."""
-        reading = self.model.transformer.read(segment.segment, memory, cache, wants_tokens=True)
-        output = self.model.to_logits(reading.tokens)
+        state = self.model.transformer.read(segment.segment, memory, cache, return_tokens=True)
+        output = self.model.to_logits(state.output)
         if segment.labels is not None:
             keep = segment.segment.keep_inside
             output = self.model.token_losses(output, segment.labels, keep).sum()
-        return Written(reading.memory, reading.cache, output)
-
-
-class LabelledSegment(NamedTuple):
-    """A segment, and what each of its positions should say."""
-
-    segment: Segment
-    labels: Integer[Tensor, "b n"] | None
+        return state._replace(output=output)
 
 
 class RecurrentMemoryTransformerWrapper(nn.Module):
@@ -70,7 +71,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
 
     @property
     def step(self) -> TokenStep:
-        """The rich step over segments. (To compile: ``transformer.transformer.layers``.)"""
+        """The step with cache over segments. (To compile: ``transformer.transformer.layers``.)"""
         return TokenStep(self.transformer)
 
     def forward(  # noqa: PLR0913  # the arguments users of the published PyTorch RMT know
@@ -94,10 +95,10 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             memories: Memories to start from; None = none yet.
             mask: True where a token is real. A segment without any leaves the memory as it was.
             xl_memories: XL memories to start from.
-            labels: What each position should say; given, a loss is returned. Without them a
-                causal model predicts the next token.
-            return_loss: Return the loss: the mean over all labels that count, however the
-                sequence is cut.
+            labels: Target of each position; if given, a loss is returned. Without them a causal
+                model predicts the next token.
+            return_loss: Return the loss: the mean over all labels that are not left out, however
+                the sequence is cut.
             truncate_at_step: As for the class, for this call.
             memory_replay_backprop: Return the loss alone, computed with replay: call ``backward``
                 on it as on any loss.
@@ -122,26 +123,26 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         if wants_loss and labels is None:
             x, mask, labels = self._next_tokens(x, mask)
         segments = self._segments(x, mask, labels, is_start=memories is None)
-        first = self.transformer.memory_for(memories, len(x))
+        memory = self.transformer.memory_for(memories, len(x))
         depth = self.truncate_at_step if truncate_at_step is None else truncate_at_step
         cache = tuple(xl_memories or ())
         if not memory_replay_backprop:
-            trail = unroll_trail(self.step, segments, first, cache, bptt_depth=depth)
+            run = unroll_with_outputs(self.step, segments, memory, cache, bptt_depth=depth)
         else:
-            trail = replay_trail(
+            run = replay_with_outputs(
                 self.step,
                 segments,
-                first,
+                memory,
                 cache,
                 bptt_depth=depth,
                 keep_segments=keep_segments,
                 memory_device=memory_device,
             )
         if not wants_loss:
-            return torch.cat(trail.outputs, dim=1), trail.memories[-1]
+            return torch.cat(run.outputs, dim=1), run.memories[-1]
         assert labels is not None
-        loss = self._loss(trail, labels, mask)
-        return loss if memory_replay_backprop else (loss, trail.memories[-1])
+        loss = torch.stack(run.outputs).sum() / self.transformer.num_valid(labels, mask)
+        return loss if memory_replay_backprop else (loss, run.memories[-1])
 
     def generate(
         self,
@@ -155,11 +156,10 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         top_p: float | None = None,
     ) -> Integer[Tensor, "b generated"]:
         """Continue a sequence; see ``generate.sample_tokens``."""
-        state = (memories, xl_memories)
         return sample_tokens(
             self.transformer,
             prime,
-            state,
+            (memories, xl_memories),
             length=length,
             temperature=temperature,
             filter_thres=filter_thres,
@@ -170,8 +170,8 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         """Return inputs and labels for predicting the next token."""
         if not self.transformer.causal:
             raise ValueError(
-                "labels are None, but a model with causal=False sees the next token: "
-                "say with labels=(b, n) what each position should say"
+                "labels are None, but a model with causal=False attends to the next token. "
+                "Pass labels=(b, n), the target of each position."
             )
         if x.shape[1] < 2:
             raise ValueError("x has 1 token, but predicting the next one needs at least 2")
@@ -184,7 +184,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
     def _segments(
         self, x: Tensor, mask: Tensor | None, labels: Tensor | None, *, is_start: bool
     ) -> list[LabelledSegment]:
-        """Cut tokens, mask and labels alike."""
+        """Cut tokens, mask and labels at the same positions."""
         config = self.transformer.config
         cut = Segments(x, [x.shape[1]] * len(x), config.seq_len, config.halo)
         segments = []
@@ -199,7 +199,3 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             own = None if labels is None else labels[:, start : start + segment.length]
             segments.append(LabelledSegment(segment, own))
         return segments
-
-    def _loss(self, trail: Trail, labels: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the mean token loss over all segments."""
-        return torch.stack(trail.outputs).sum() / self.transformer.num_valid(labels, mask)

@@ -1,4 +1,4 @@
-"""The stem: segmenting never changes what it sees."""
+"""Token embedding and convolution stem: the result does not depend on the segmentation."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.rmt import Segments
-from rmt_genomics.rmt.stem import mean_embedding, merged_mask, merged_max
+from rmt_genomics.rmt.embedding import pooled_embedding, pooled_mask, pooled_max
 from tests.toys import tiny
 
 
@@ -18,7 +18,7 @@ from tests.toys import tiny
     width=st.sampled_from([1, 3, 7, 11]),
     kind=st.sampled_from([{"causal": True}, {}, {"stem_pool": 2}, {"stem_pool": 7}]),
 )
-def test_segmenting_never_changes_what_the_stem_sees(
+def test_the_embedding_does_not_depend_on_the_segmentation(
     *, length: int, segment_length: int, width: int, kind: dict[str, Any]
 ) -> None:
     model = tiny(stem_width=width, seq_len=segment_length, **kind)
@@ -26,25 +26,25 @@ def test_segmenting_never_changes_what_the_stem_sees(
     lengths = [length, max(1, length - 5)]
 
     whole = model.embed(Segments(tokens, lengths, length, config.halo)[0])
-    cut = Segments(tokens, lengths, config.tokens_a_segment, config.halo)
+    cut = Segments(tokens, lengths, config.tokens_per_segment, config.halo)
     pieces = [model.embed(segment) for segment in cut]
 
-    for row, real in enumerate(lengths):
-        rows = -(-real // config.stem_pool)
-        joined = torch.cat([piece[row] for piece in pieces if row < len(piece)])[:rows]
-        torch.testing.assert_close(joined, whole[row, :rows], rtol=1e-12, atol=1e-12)
+    for row, row_length in enumerate(lengths):
+        num_pooled = -(-row_length // config.stem_pool)
+        joined = torch.cat([piece[row] for piece in pieces if row < len(piece)])[:num_pooled]
+        torch.testing.assert_close(joined, whole[row, :num_pooled], rtol=1e-12, atol=1e-12)
 
 
-def test_merged_rows_by_hand() -> None:
-    """Five tokens, two a row; the last row holds one."""
-    answers = torch.tensor([[[1.0], [5.0], [-3.0], [-2.0], [-7.0]]])
-    assert merged_max(answers, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
+def test_pooled_tokens_by_hand() -> None:
+    """Five tokens, pooled by two; the last pooled token holds one."""
+    features = torch.tensor([[[1.0], [5.0], [-3.0], [-2.0], [-7.0]]])
+    assert pooled_max(features, None, 2).flatten().tolist() == [5.0, -2.0, -7.0]
     keep = torch.tensor([[True, False, True, False, False]])
-    assert merged_max(answers, keep, 2).flatten().tolist() == [1.0, -3.0, 0.0]
-    assert merged_mask(keep, 2).tolist() == [[True, True, False]]  # type: ignore[union-attr]
+    assert pooled_max(features, keep, 2).flatten().tolist() == [1.0, -3.0, 0.0]
+    assert pooled_mask(keep, 2).tolist() == [[True, True, False]]  # type: ignore[union-attr]
 
     embedding = torch.nn.Embedding.from_pretrained(torch.tensor([[10.0], [20.0]]))
-    means = mean_embedding(embedding, torch.tensor([[0, 1, 1, 0, 1]]), keep, 2)
+    means = pooled_embedding(embedding, torch.tensor([[0, 1, 1, 0, 1]]), keep, 2)
     assert means.flatten().tolist() == [10.0, 20.0, 0.0]
 
 
@@ -52,34 +52,34 @@ def test_without_a_halo_the_check_fails() -> None:
     model = tiny(stem_width=5)
     tokens = torch.randint(0, 5, (1, 12))
     whole = model.embed(Segments(tokens, [12], 12, (2, 2))[0])
-    cut = torch.cat([model.embed(each) for each in Segments(tokens, [12], 6, (0, 0))], dim=1)
+    cut = torch.cat([model.embed(segment) for segment in Segments(tokens, [12], 6, (0, 0))], dim=1)
     assert not torch.allclose(cut, whole)
 
 
 @pytest.mark.parametrize("kind", [{"causal": True}, {}, {"stem_pool": 2}])
-def test_one_matrix_product_is_the_convolution(kind: dict[str, Any]) -> None:
-    """Values and gradients, in the first, an inner and the last segment, with ended rows."""
+def test_one_hot_matrix_product_equals_the_convolution(kind: dict[str, Any]) -> None:
+    """Values and gradients, in the first, an inner and the last segment, with ended batch rows."""
     model = tiny(stem_width=5, **kind)
     stem = model.embed.stem
     assert stem is not None
-    segments = Segments(torch.randint(0, 5, (2, 29)), [29, 14], model.config.tokens_a_segment)
+    segments = Segments(torch.randint(0, 5, (2, 29)), [29, 14], model.config.tokens_per_segment)
     segments.halo = model.config.halo
     for segment in segments:
-        found = []
-        for convolve in (stem.of_one_hot, stem.of_embeddings):
-            answers = convolve(segment)
+        results = []
+        for convolve in (stem.convolve_one_hot, stem.convolve_embeddings):
+            features = convolve(segment)
             weights = [stem.embedding.weight, *stem.convolution.parameters()]
-            found.append([answers, *torch.autograd.grad(answers.sin().sum(), weights)])
-        torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+            results.append([features, *torch.autograd.grad(features.sin().sum(), weights)])
+        torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
 def test_a_large_vocabulary_is_embedded_and_convolved() -> None:
     stem = tiny(stem_width=3, num_tokens=33).embed.stem
     assert stem is not None
-    assert stem.convolve == stem.of_embeddings
+    assert stem.convolve == stem.convolve_embeddings
 
 
-def test_what_the_stem_finds_is_dropped_in_training_only() -> None:
+def test_stem_dropout_is_applied_in_training_only() -> None:
     model = tiny(stem_width=3, stem_dropout=0.5)
     segment = Segments(torch.randint(0, 5, (2, 6)), [6, 6], 6, model.config.halo)[0]
 

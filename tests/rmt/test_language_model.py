@@ -1,4 +1,4 @@
-"""The token model: shapes as promised, causality, labels, masks, and every switch at work."""
+"""The token model: shapes, causality, labels, masks, XL memories and every switch."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from rmt_genomics.rmt import (
     RecurrentMemoryTransformer,
     RecurrentMemoryTransformerWrapper,
 )
-from tests.toys import over_segments, some_tokens, token_model
+from tests.toys import random_tokens, token_model, token_model_wrapper
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
-def test_the_usage_its_users_know_word_for_word() -> None:
+def test_the_usage_of_the_published_package() -> None:
     model = RecurrentMemoryTransformer(
         num_tokens=200, num_memory_tokens=12, dim=64, depth=2, causal=True, dim_head=16, heads=4,
         seq_len=32, use_flash_attn=True, use_xl_memories=True, xl_mem_len=16,
@@ -27,7 +27,7 @@ def test_the_usage_its_users_know_word_for_word() -> None:
 
     assert logits1.shape == logits2.shape == (1, 32, 200)
     assert mem1.shape == mem2.shape == (1, 12, 64)
-    assert [each.shape for each in xl1] == [(2, 1, 16, 64)] * 2
+    assert [cached.shape for cached in xl1] == [(2, 1, 16, 64)] * 2
 
     wrapped = RecurrentMemoryTransformerWrapper(model)
     seq = torch.randint(0, 20, (2, 100))
@@ -44,11 +44,11 @@ def test_the_usage_its_users_know_word_for_word() -> None:
 
 
 def test_without_xl_memories_there_are_none() -> None:
-    assert token_model()(some_tokens(1, 6)).xl_memories is None
+    assert token_model()(random_tokens(1, 6)).xl_memories is None
 
 
 class TestCausality:
-    """Nothing that stands later changes what was said before."""
+    """A later token changes no earlier output."""
 
     @pytest.mark.parametrize("flash", [True, False])
     @pytest.mark.parametrize("xl", [True, False])
@@ -56,47 +56,47 @@ class TestCausality:
     def test_a_later_token_changes_no_earlier_logit(
         self, *, flash: bool, xl: bool, memory_not_causal: bool
     ) -> None:
-        model = over_segments(
+        model = token_model_wrapper(
             use_flash_attn=flash,
             use_xl_memories=xl,
             memory_not_causal=memory_not_causal,
             stem_width=5,
         )
-        tokens = some_tokens(1, 20)
+        tokens = random_tokens(1, 20)
         here, _ = model(tokens)
-        for place in (3, 6, 11, 17):
+        for position in (3, 6, 11, 17):
             changed = tokens.clone()
-            changed[0, place] = (changed[0, place] + 1) % 5
+            changed[0, position] = (changed[0, position] + 1) % 5
             there, _ = model(changed)
-            torch.testing.assert_close(here[:, :place], there[:, :place], rtol=0, atol=1e-14)
-            assert not torch.allclose(here[:, place], there[:, place])
+            torch.testing.assert_close(here[:, :position], there[:, :position], rtol=0, atol=1e-14)
+            assert not torch.allclose(here[:, position], there[:, position])
             assert not torch.allclose(here[:, -1], there[:, -1])
 
-    def test_an_encoder_sees_both_sides(self) -> None:
-        model, tokens = over_segments(causal=False), some_tokens(1, 6)
+    def test_a_bidirectional_token_depends_on_later_tokens(self) -> None:
+        model, tokens = token_model_wrapper(causal=False), random_tokens(1, 6)
         changed = tokens.clone()
         changed[0, 5] = (changed[0, 5] + 1) % 5
         assert not torch.allclose(model(tokens)[0][:, 0], model(changed)[0][:, 0])
 
-    def test_a_causal_memory_is_another_model(self) -> None:
+    def test_memory_not_causal_changes_the_memories(self) -> None:
         both = [token_model(memory_not_causal=choice) for choice in (True, False)]
         memory = torch.randn(1, 2, 8, dtype=torch.float64)
-        first, second = (model(some_tokens(1, 6), memory).memories for model in both)
+        first, second = (model(random_tokens(1, 6), memory).memories for model in both)
         assert not torch.allclose(first, second)
 
 
 class TestLabels:
-    """The loss is the mean over labels that count, however the sequence is cut."""
+    """The loss is the mean over labels that are not ignored, however the sequence is cut."""
 
     def test_next_token_loss_by_hand(self) -> None:
-        model, tokens = over_segments(), some_tokens(2, 20)
+        model, tokens = token_model_wrapper(), random_tokens(2, 20)
         loss, _ = model(tokens, return_loss=True)
         logits, _ = model(tokens[:, :-1])
         expected = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         torch.testing.assert_close(loss, expected, **EXACT)
 
-    def test_given_labels_are_used_as_they_are(self) -> None:
-        model, tokens = over_segments(causal=False), some_tokens(2, 20)
+    def test_given_labels_are_used_unchanged(self) -> None:
+        model, tokens = token_model_wrapper(causal=False), random_tokens(2, 20)
         labels = tokens.flip(1).clone()
         labels[0, :9] = -1
         loss, _ = model(tokens, labels=labels)
@@ -107,19 +107,19 @@ class TestLabels:
         torch.testing.assert_close(replayed, expected, **EXACT)
 
     def test_one_segment_gives_the_same_loss_as_the_wrapper(self) -> None:
-        model, tokens = over_segments(), some_tokens(2, 6)
+        model, tokens = token_model_wrapper(), random_tokens(2, 6)
         alone = model.transformer(tokens, labels=tokens).output
         torch.testing.assert_close(alone, model(tokens, labels=tokens)[0], **EXACT)
 
     def test_with_every_label_ignored_the_loss_is_zero(self) -> None:
-        model, tokens = over_segments(), some_tokens(2, 20)
+        model, tokens = token_model_wrapper(), random_tokens(2, 20)
         nothing = torch.full_like(tokens, -1)
         assert model(tokens, labels=nothing)[0] == 0
         assert model(tokens, labels=nothing, memory_replay_backprop=True) == 0
         assert model.transformer(tokens[:, :6], labels=nothing[:, :6]).output == 0
 
     def test_an_ignored_segment_among_others_changes_nothing_else(self) -> None:
-        model, tokens = over_segments(), some_tokens(1, 18)
+        model, tokens = token_model_wrapper(), random_tokens(1, 18)
         labels = tokens.clone()
         labels[:, 6:12] = -1
         loss, _ = model(tokens, labels=labels)
@@ -129,13 +129,13 @@ class TestLabels:
 
 
 class TestMasks:
-    """True is real; what is not real is seen by nobody and counts for nothing."""
+    """True is real; padding is masked and left out of the loss."""
 
     @pytest.mark.parametrize("changes", [{}, {"use_xl_memories": True}, {"token_shift": True}])
     @pytest.mark.parametrize("causal", [True, False])
     def test_padding_changes_nothing(self, changes: dict[str, Any], *, causal: bool) -> None:
-        model = over_segments(causal=causal, stem_width=3, **changes)
-        tokens, lengths = some_tokens(3, 20), [20, 13, 4]
+        model = token_model_wrapper(causal=causal, stem_width=3, **changes)
+        tokens, lengths = random_tokens(3, 20), [20, 13, 4]
         mask = torch.arange(20) < torch.tensor(lengths)[:, None]
         logits, memories = model(tokens, mask=mask)
         for row, length in enumerate(lengths):
@@ -144,8 +144,8 @@ class TestMasks:
             torch.testing.assert_close(memories[row : row + 1], memory, **EXACT)
 
     @pytest.mark.parametrize("xl", [True, False])
-    def test_what_stands_in_the_padding_is_never_read(self, *, xl: bool) -> None:
-        model, tokens = over_segments(use_xl_memories=xl, stem_width=3), some_tokens(2, 20)
+    def test_padding_tokens_have_no_effect(self, *, xl: bool) -> None:
+        model, tokens = token_model_wrapper(use_xl_memories=xl, stem_width=3), random_tokens(2, 20)
         mask = torch.rand(2, 20) < 0.5
         mask[0, 6:12] = False
         other = torch.where(mask, tokens, 4 - tokens)
@@ -157,7 +157,7 @@ class TestMasks:
         assert torch.isfinite(losses[0])
 
     def test_a_segment_without_tokens_leaves_the_memory_bit_for_bit(self) -> None:
-        model, tokens = over_segments(memory_gate=True), some_tokens(2, 18)
+        model, tokens = token_model_wrapper(memory_gate=True), random_tokens(2, 18)
         mask = torch.ones(2, 18, dtype=torch.bool)
         mask[1, 6:] = False
         _, memories = model(tokens, mask=mask)
@@ -168,13 +168,13 @@ class TestMasks:
     def test_a_fully_masked_row_is_finite(self) -> None:
         for changes in ({}, {"always_have_read_memories": False}, {"use_xl_memories": True}):
             output = token_model(**changes)(
-                some_tokens(2, 6), mask=torch.tensor([[True] * 6, [False] * 6])
+                random_tokens(2, 6), mask=torch.tensor([[True] * 6, [False] * 6])
             )
             assert torch.isfinite(output.output).all()
             assert torch.isfinite(output.memories).all()
 
     def test_padding_is_left_out_of_the_loss(self) -> None:
-        model, tokens = over_segments(), some_tokens(1, 20)
+        model, tokens = token_model_wrapper(), random_tokens(1, 20)
         mask = torch.arange(20)[None] < 15
         loss, _ = model(tokens, mask=mask, return_loss=True)
         torch.testing.assert_close(loss, model(tokens[:, :15], return_loss=True)[0], **EXACT)
@@ -184,12 +184,14 @@ class TestXLMemories:
     """Keys and values of earlier tokens, at the right distance."""
 
     @pytest.mark.parametrize("position", ["rotary_pos_emb", "rel_pos_bias"])
-    def test_two_segments_are_one_long_one_when_the_memory_is_hidden(self, position: str) -> None:
+    def test_two_segments_equal_one_long_segment_when_the_memory_is_masked(
+        self, position: str
+    ) -> None:
         settings = {"rotary_pos_emb": False, position: True, "depth": 2}
         long = token_model(seq_len=12, **settings)
         short = token_model(seq_len=6, use_xl_memories=True, **settings)
         short.load_state_dict(long.state_dict())
-        tokens, nothing = some_tokens(2, 12), torch.zeros(2, 2, 8, dtype=torch.float64)
+        tokens, nothing = random_tokens(2, 12), torch.zeros(2, 2, 8, dtype=torch.float64)
 
         whole = long(tokens, nothing, mask_out_read_memories=True).output
         first = short(tokens[:, :6], nothing, mask_out_read_memories=True)
@@ -199,42 +201,44 @@ class TestXLMemories:
 
         torch.testing.assert_close(torch.cat([first.output, second.output], 1), whole, **EXACT)
 
-    def test_phases_at_the_border_hold_in_bfloat16(self) -> None:
+    def test_rotary_angles_across_the_border_are_right_in_bfloat16(self) -> None:
         model = token_model(use_xl_memories=True).bfloat16()
         exact = token_model(use_xl_memories=True)
         exact.load_state_dict(model.state_dict())
-        tokens = some_tokens(1, 6)
+        tokens = random_tokens(1, 6)
         _, memory, xl = model(tokens)
         here = model(tokens, memory, xl_memories=xl).output.double()
-        there = exact(tokens, memory.double(), xl_memories=[each.double() for each in xl]).output
+        there = exact(
+            tokens, memory.double(), xl_memories=[cached.double() for cached in xl]
+        ).output
         torch.testing.assert_close(here, there, rtol=0.05, atol=0.05)
 
     def test_only_tokens_are_cached_and_the_last_ones_are_kept(self) -> None:
         model = token_model(use_xl_memories=True, xl_mem_len=9)
-        tokens = some_tokens(1, 6)
+        tokens = random_tokens(1, 6)
         _, memory, first = model(tokens)
         second = model(tokens, memory, xl_memories=first).xl_memories
-        assert [each.shape[2] for each in (*first, *second)] == [6, 6, 9, 9]
+        assert [cached.shape[2] for cached in (*first, *second)] == [6, 6, 9, 9]
         assert torch.equal(second[0][:, :, :3], first[0][:, :, 3:])
         assert not first[0].requires_grad
 
     @pytest.mark.parametrize("is_masked", [True, False])
-    def test_the_cache_holds_no_more_memory_than_it_shows(self, *, is_masked: bool) -> None:
+    def test_the_cache_is_not_a_view_of_a_larger_tensor(self, *, is_masked: bool) -> None:
         """A view would keep the keys and values of a whole segment, and of all before it, alive."""
-        model, tokens = token_model(use_xl_memories=True, xl_mem_len=2), some_tokens(2, 6)
+        model, tokens = token_model(use_xl_memories=True, xl_mem_len=2), random_tokens(2, 6)
         mask = torch.ones(2, 6, dtype=torch.bool) if is_masked else None
         memory, xl = None, None
         for _ in range(3):
             _, memory, xl = model(tokens, memory, mask=mask, xl_memories=xl)
-        for each in xl:
-            assert each.shape[2] == 2
-            assert each.untyped_storage().nbytes() == each.numel() * each.element_size()
+        for cached in xl:
+            assert cached.shape[2] == 2
+            assert cached.untyped_storage().nbytes() == cached.numel() * cached.element_size()
 
-    def test_the_cache_is_looked_at_and_the_layer_above_too(self) -> None:
+    def test_the_cache_of_the_same_layer_or_the_layer_above_is_attended_to(self) -> None:
         outputs = []
         for enhanced in (False, True):
             model = token_model(use_xl_memories=True, enhanced_xl_recurrence=enhanced)
-            tokens = some_tokens(1, 6)
+            tokens = random_tokens(1, 6)
             _, memory, xl = model(tokens)
             outputs += [model(tokens, memory).output, model(tokens, memory, xl_memories=xl).output]
         assert torch.equal(outputs[0], outputs[2])
@@ -268,8 +272,8 @@ class TestXLMemories:
         {"ff_mult": 2.0},
     ],
 )
-def test_every_switch_changes_the_answer(changes: dict[str, Any]) -> None:
-    plain, other = over_segments(memory_norm=False), over_segments(**changes)
+def test_every_switch_changes_the_output(changes: dict[str, Any]) -> None:
+    plain, other = token_model_wrapper(memory_norm=False), token_model_wrapper(**changes)
     shared = {
         name: tensor
         for name, tensor in plain.state_dict().items()
@@ -277,62 +281,64 @@ def test_every_switch_changes_the_answer(changes: dict[str, Any]) -> None:
     }
     other.load_state_dict({name: tensor + 0.1 for name, tensor in shared.items()}, strict=False)
     plain.load_state_dict({name: tensor + 0.1 for name, tensor in plain.state_dict().items()})
-    tokens = some_tokens(2, 20)
+    tokens = random_tokens(2, 20)
     assert not torch.allclose(plain(tokens)[0], other(tokens)[0])
 
 
 @pytest.mark.parametrize("name", ["attn_dropout", "ff_dropout", "memory_dropout"])
 def test_dropout_is_drawn_in_training_only(name: str) -> None:
-    model, tokens = over_segments(**{name: 0.5}), some_tokens(4, 20)
+    model, tokens = token_model_wrapper(**{name: 0.5}), random_tokens(4, 20)
     assert not torch.allclose(model(tokens)[0], model(tokens)[0])
     model.eval()
     assert torch.equal(model(tokens)[0], model(tokens)[0])
 
 
-def test_the_embeddings_get_their_share_of_the_gradient() -> None:
-    found = []
+def test_the_embeddings_get_their_fraction_of_the_gradient() -> None:
+    results = []
     for share in (1.0, 0.1):
         model = token_model(emb_gradient_frac=share)
-        model(some_tokens(1, 6)).output.square().sum().backward()
-        found.append(model.transformer.embed.embedding.weight.grad)
-    torch.testing.assert_close(found[1], 0.1 * found[0], **EXACT)
+        model(random_tokens(1, 6)).output.square().sum().backward()
+        results.append(model.transformer.embed.embedding.weight.grad)
+    torch.testing.assert_close(results[1], 0.1 * results[0], **EXACT)
 
 
 def test_the_gradient_to_the_next_write_memory_can_be_cut() -> None:
-    found = []
+    results = []
     for cut in (True, False):
         model = token_model(add_write_to_next_write_mem=True, next_write_mem_stop_grad=cut)
         memory = torch.randn(1, 2, 8, dtype=torch.float64, requires_grad=True)
-        written = model(some_tokens(1, 6), memory, mask_out_read_memories=True).memories
+        written = model(random_tokens(1, 6), memory, mask_out_read_memories=True).memories
         (written * torch.arange(8)).sum().backward()
-        found.append(memory.grad)
-    assert not torch.allclose(*found)
+        results.append(memory.grad)
+    assert not torch.allclose(*results)
 
 
-def test_a_hidden_memory_is_not_seen() -> None:
-    model, tokens = token_model(causal=False), some_tokens(1, 6)
+def test_a_masked_read_memory_has_no_effect() -> None:
+    model, tokens = token_model(causal=False), random_tokens(1, 6)
     first, second = torch.randn(2, 1, 2, 8, dtype=torch.float64)
-    seen = [model(tokens, memory).output for memory in (first, second)]
-    hidden = [model(tokens, each, mask_out_read_memories=True).output for each in (first, second)]
-    assert not torch.allclose(*seen)
+    visible = [model(tokens, memory).output for memory in (first, second)]
+    hidden = [
+        model(tokens, memory, mask_out_read_memories=True).output for memory in (first, second)
+    ]
+    assert not torch.allclose(*visible)
     assert torch.equal(*hidden)
 
 
 def test_normalised_memory_has_unit_size() -> None:
-    _, memories = over_segments(memory_norm=True, memory_gate=True)(some_tokens(2, 30))
+    _, memories = token_model_wrapper(memory_norm=True, memory_gate=True)(random_tokens(2, 30))
     size = memories.square().mean(dim=-1)
     torch.testing.assert_close(size, torch.ones_like(size))
 
 
 def test_hyper_connections_need_their_package_and_then_work() -> None:
     pytest.importorskip("hyper_connections", reason="needs the extra: pip install '.[hyper]'")
-    model, tokens = over_segments(num_residual_streams=2), some_tokens(2, 20)
+    model, tokens = token_model_wrapper(num_residual_streams=2), random_tokens(2, 20)
     loss = model(tokens, memory_replay_backprop=True)
     loss.backward()
     torch.testing.assert_close(loss, model(tokens, return_loss=True)[0], **EXACT)
 
 
-def test_without_the_package_the_message_says_how_to_get_it(
+def test_without_the_package_the_message_names_the_install_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "hyper_connections", None)

@@ -1,11 +1,11 @@
-"""The core on an accelerator: the same answers, in the memory of one segment, through flash."""
+"""The core on a GPU: same results, flat memory, flash attention."""
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmt_genomics.rmt import Segments, replay, unroll
-from tests.toys import ragged, some_memory, tiny
+from tests.toys import ragged, random_memory, tiny
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's advice on TF32 is no failure
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # PyTorch's advice on TF32 i
 def value_and_gradients(run, device: torch.device, **changes) -> list[torch.Tensor]:
     model = tiny(stem_width=3, memory_gate=True, **changes)
     on_cpu = ragged(model, [38, 13, 6])
-    memory = some_memory(model, 3).detach().to(device).requires_grad_()  # drawn on the CPU
+    memory = random_memory(model, 3).detach().to(device).requires_grad_()  # drawn on the CPU
     model = model.to(device)
     segments = Segments(on_cpu.tokens.to(device), on_cpu.lengths, 6, model.config.halo)
     memories = run(model, segments, memory)
@@ -30,8 +30,8 @@ def test_replay_equals_unroll_with_dropout_on_every_device(device: torch.device)
 
 
 @pytest.mark.gpu
-def test_every_device_gives_the_answer_of_the_cpu(device: torch.device) -> None:
-    here = [each.cpu() for each in value_and_gradients(replay, device)]
+def test_every_device_gives_the_result_of_the_cpu(device: torch.device) -> None:
+    here = [value.cpu() for value in value_and_gradients(replay, device)]
     torch.testing.assert_close(here, value_and_gradients(replay, CPU), rtol=1e-9, atol=1e-10)
 
 
@@ -39,15 +39,15 @@ def test_every_device_gives_the_answer_of_the_cpu(device: torch.device) -> None:
 def test_memories_kept_on_the_cpu_change_nothing(device: torch.device) -> None:
     model = tiny().to(device)
     tokens = torch.randint(0, 5, (2, 20)).to(device)
-    found = []
-    for place in (None, CPU):
+    results = []
+    for memory_device in (None, CPU):
         model.zero_grad()
         segments = Segments(tokens, [20, 20], 6, model.config.halo)
-        memories = replay(model, segments, model.memory.initial(2), memory_device=place)
-        assert place is None or memories.device == CPU
+        memories = replay(model, segments, model.memory.initial(2), memory_device=memory_device)
+        assert memory_device is None or memories.device == CPU
         memories[-1].square().mul(torch.arange(8, device=memories.device)).sum().backward()
-        found.append([each.grad for each in model.parameters()])
-    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
+        results.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.gpu
@@ -80,7 +80,7 @@ def test_full_segments_take_the_flash_path() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("rel_pos_bias", [False, True])
 def test_replay_draws_the_same_dropout_in_bfloat16(*, rel_pos_bias: bool) -> None:
-    device, found = cuda_or_skip(), []
+    device, results = cuda_or_skip(), []
     changes = {"rotary_pos_emb": not rel_pos_bias, "rel_pos_bias": rel_pos_bias}
     model = tiny(dim=64, dim_head=32, seq_len=32, attn_dropout=0.3, **changes).float().to(device)
     segments = Segments(torch.randint(0, 5, (2, 96), device=device), [96, 96], 32)
@@ -89,8 +89,8 @@ def test_replay_draws_the_same_dropout_in_bfloat16(*, rel_pos_bias: bool) -> Non
         with torch.autocast("cuda", dtype=torch.bfloat16):
             memories = run(model, segments, model.memory.initial(2))
         gradients = torch.autograd.grad(memories.float().square().sum(), [*model.parameters()])
-        found.append(torch.cat([each.flatten() for each in gradients]))
-    assert (found[1] - found[0]).norm() / found[0].norm() < 0.02
+        results.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    assert (results[1] - results[0]).norm() / results[0].norm() < 0.02
 
 
 @pytest.mark.gpu
