@@ -41,20 +41,23 @@ _Parts = dict[str, list[Example]]
 
 @runtime_checkable
 class FinishedTraining(Protocol):
-    """What a training still has in memory when it has written its run folder."""
+    """What a training still has in memory when it has written its run folder.
+
+    ``training.TrainingResult`` is one. Anything that is None is read from the run folder.
+    """
 
     @property
-    def model(self) -> RMTClassifier:
+    def model(self) -> RMTClassifier | None:
         """The model that was saved."""
         ...
 
     @property
-    def store(self) -> EncodedStore:
+    def store(self) -> EncodedStore | None:
         """The sequences."""
         ...
 
     @property
-    def split(self) -> Split:
+    def split(self) -> Split | None:
         """The examples by part."""
         ...
 
@@ -120,7 +123,7 @@ def evaluate_run(
         run: The folder of a finished training; its ``split.tsv`` has the examples.
         fasta: The sequences it was trained on.
         device: auto, cpu, cuda or mps.
-        trained: Model, sequences and split of this run, if they are still in memory; the files are
+        trained: Model, sequences and split of this run, if they are still in memory: the files are
             then not read again. The results are the same.
 
     Returns:
@@ -128,16 +131,21 @@ def evaluate_run(
         the validation part.
     """
     where = str(run / "split.tsv")
-    if trained is None:
+    model, store, split = (
+        (None, None, None) if trained is None else (trained.model, trained.store, trained.split)
+    )
+    if model is None:
         model = RMTClassifier.from_pretrained(run, device=choose_device(device))
-        store = EncodedStore.open(fasta)
-        parts = _by_part(read_labels(run / "split.tsv", store.lengths, task=model.config.task))
     else:
         # A copy is not compiled, and leaves device and mode of the caller's model alone.
-        model = copy.deepcopy(trained.model).to(choose_device(device)).eval()
-        store = trained.store
+        model = copy.deepcopy(model).to(choose_device(device)).eval()
+    if store is None:
+        store = EncodedStore.open(fasta)
+    if split is None:
+        parts = _by_part(read_labels(run / "split.tsv", store.lengths, task=model.config.task))
+    else:
         parts = {
-            part: [replace(example, split=part) for example in getattr(trained.split, part)]
+            part: [replace(example, split=part) for example in getattr(split, part)]
             for part in SPLITS
         }
     parts = {part: _named_if_whole(examples, store) for part, examples in parts.items()}
