@@ -26,6 +26,7 @@ Key = Mapping[str, Any]
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK_BYTES = 1 << 20
+_PROGRESS = "progress"  # its name in the note beside partial output; not a part of the key
 _LAST_STAGED = "config.json"  # a folder without it is not a model, so it must appear last
 
 
@@ -160,9 +161,18 @@ def _errors_name(path: Path) -> Iterator[None]:
 class ResumableFile:
     """A text file that is being written line by line; made by ``resumable_file``."""
 
-    def __init__(self, file: IO[bytes], path: Path) -> None:
+    def __init__(self, file: IO[bytes], path: Path, note: Path, key: Key) -> None:
         self._file = file
         self.path = path
+        self._note = note
+        self._key = key
+        self.progress: dict[str, Any] | None = None
+        """What was last saved by ``save_progress``, also by an interrupted run."""
+
+    def save_progress(self, progress: Key) -> None:
+        """Save what a resumed run needs to know about the lines, beside the key."""
+        self.progress = dict(progress)
+        write_text(self._note, key_as_json({**self._key, _PROGRESS: self.progress}))
 
     def write(self, line: str) -> None:
         """Add a line, given without line end. It then survives if this process is killed."""
@@ -215,15 +225,16 @@ def resumable_file(path: Path, key: Key, *, resume: bool) -> Iterator[ResumableF
     note = partial.with_name(f"{partial.name}.json")
     with _errors_name(path), partial.open("ab") as file:
         _lock(file, partial)
+        resumable = ResumableFile(file, partial, note, key)
         try:
             if resume and note.exists():
-                check_key(partial, note, key)
+                resumable.progress = check_key(partial, note, key).get(_PROGRESS)
                 file.truncate(_end_of_last_line(partial))  # a kill may have cut the last line
                 file.seek(0, os.SEEK_END)
             else:
                 file.truncate(0)
                 write_text(note, key_as_json(key))
-            yield ResumableFile(file, partial)
+            yield resumable
             _publish(partial, path)
             note.unlink()
         except KeyboardInterrupt as error:
@@ -241,8 +252,8 @@ def key_as_json(key: Key) -> str:
     return json.dumps(dict(key), indent=2, sort_keys=True) + "\n"
 
 
-def check_key(partial: Path, note: Path, key: Key) -> None:
-    """Raise ConfigError if partial output was written with another key.
+def check_key(partial: Path, note: Path, key: Key) -> dict[str, Any]:
+    """Raise ConfigError if partial output was written with another key; else return the note.
 
     Args:
         partial: The partial output, for the error.
@@ -254,13 +265,14 @@ def check_key(partial: Path, note: Path, key: Key) -> None:
     except ValueError:
         before = {}
     now = dict(json.loads(key_as_json(key)))  # as JSON reads it back: lists, not tuples
-    for name in sorted(now.keys() | before.keys()):
+    for name in sorted((now.keys() | before.keys()) - {_PROGRESS}):
         if now.get(name) != before.get(name):
             raise ConfigError(
                 f"{partial}: was started with {name} {before.get(name)!r}, but this run has "
                 f"{now.get(name)!r}, and a resumed run must have the same settings. Use the "
                 "settings it was started with, or start over: --overwrite instead of --resume."
             )
+    return before
 
 
 def _end_of_last_line(path: Path) -> int:

@@ -15,8 +15,8 @@ COMMANDS = {  # in the order of a first visit
     "train": "Train a classifier on FASTA and labels.",
     "evaluate": "Compare a model's predictions with true labels.",
     "compare": "Put the metrics of several runs side by side.",
-    "predict": "Name the label of each FASTA record.",
-    "join": "Put the files of predict --shard together, in input order.",
+    "predict": "Predict the label of each FASTA record.",
+    "join": "Merge the files of predict --shard, in input order.",
     "embed": "Turn each FASTA record into a vector, for clustering, search or another classifier.",
     "simulate": "Make sequences with planted motifs, to test what a model can remember.",
 }

@@ -114,11 +114,12 @@ def _predict(run: Path, fasta: Path, out: Path, shown: list["Example"]) -> str:
     """Do what ``rmt-genomics predict`` does; return a table with the truth beside it."""
     from rmt_genomics.atomic_io import write_text
     from rmt_genomics.model import RMTClassifier
-    from rmt_genomics.prediction import predict_records, read_fastas
-    from rmt_genomics.prediction.output_formats import prediction_lines
+    from rmt_genomics.prediction import InputReader, PredictionInput, predict_records
+    from rmt_genomics.prediction.output_formats import PredictionTable, output_lines
 
     model = RMTClassifier.from_pretrained(run)
-    lines = list(prediction_lines(predict_records(model, read_fastas([fasta])), model.classes_))
+    predictions = predict_records(model, InputReader(PredictionInput(fasta=(fasta,))))
+    lines = list(output_lines(predictions, PredictionTable(model.classes_)))
     write_text(out, "".join(f"{line}\n" for line in lines))
     truths = ["truth", *(example.labels[0] for example in shown)]
     rows = [line.split("\t")[:4] for line in lines]

@@ -1,4 +1,4 @@
-"""``rmt-genomics embed``: DNA in, one vector a record out."""
+"""``rmt-genomics embed``: DNA in, one vector per record out."""
 
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,17 @@ def embed(
     device: str,
     *,
     overwrite: bool,
-    **asked: Any,
+    **options: Any,
 ) -> None:
     """Turn each FASTA record into a vector, for clustering, search or another classifier.
 
     MODEL_DIR, FASTA, --window, --step and --intervals are those of predict. The vector is what
-    the model's head sees: the pooled memory of the forward strand, then that of the reverse strand,
-    then whatever else it reads of the whole record.
+    the model's head reads: the pooled memory of the forward strand, then that of the reverse
+    strand, then the k-mer and protein features of the whole record, if the model has any.
 
-    Prints a tab-separated table, one row a record in input order: record, length (bp) and the
-    features; start and end, and the strand of an interval, follow record. With --out the ending
-    says what is written: the same table (.tsv), the array alone, a row a record (.npy), or the
+    Prints a tab-separated table, one row per record in input order: record, length (bp) and the
+    features; start and end, and the strand of an interval, follow record. With --out the suffix
+    tells the format: the same table (.tsv), the array alone, one row per record (.npy), or the
     array as embedding with the arrays record, length, start, ... beside it (.npz).
     """
     from rmt_genomics.atomic_io import check_new_file
@@ -46,19 +46,20 @@ def embed(
         embedding_lines,
         write_embeddings,
     )
-    from rmt_genomics.prediction.progress import shown_progress
+    from rmt_genomics.prediction.inputs import InputReader
+    from rmt_genomics.prediction.progress import progress_bar
 
-    reading = prediction_input(fasta, asked)
+    settings = prediction_input(fasta, options)
     if out is not None:
         check_embedding_file(out)
-        check_new_file(out, inputs=reading.inputs, overwrite=overwrite, or_stdout=True)
-    records = reading.records()
+        check_new_file(out, inputs=settings.paths, overwrite=overwrite, or_stdout=True)
+    records = InputReader(settings)
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
-    num_features = model.config.encoding_width
-    with shown_progress(reading.total_bp) as watch:
-        embeddings = embed_records(model, records, watch=watch)
+    columns, num_features = settings.interval_columns, model.config.encoding_width
+    with progress_bar(settings.total_bp) as progress:
+        embeddings = embed_records(model, records, progress=progress)
         if out is not None:
-            write_embeddings(out, embeddings, reading.places, num_features)
+            write_embeddings(out, embeddings, columns, num_features)
             return
-        for line in embedding_lines(embeddings, reading.places, num_features):
+        for line in embedding_lines(embeddings, columns, num_features):
             click.echo(line)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from rmt_genomics.datasets.examples import Example, Targets
 from rmt_genomics.datasets.sequence_store import EncodedStore
-from rmt_genomics.dna.alphabet import UNKNOWN
+from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.errors import ConfigError
 
 _BATCHES_SORTED_TOGETHER = 50
@@ -85,10 +85,7 @@ class IntervalDataset(Dataset[Item]):
 
 def collate(items: Sequence[Item]) -> Batch:
     """Make a batch of examples, padded with N at the end up to the longest."""
-    lengths = torch.tensor([len(item.codes) for item in items], dtype=torch.int64)
-    codes = torch.full((len(items), int(lengths.max())), UNKNOWN, dtype=torch.uint8)
-    for row, item in zip(codes, items, strict=True):
-        row[: len(item.codes)] = item.codes
+    codes, lengths = map(torch.from_numpy, pad_codes([item.codes.numpy() for item in items]))
     targets = torch.stack([item.target for item in items])
     return Batch(codes, lengths, targets, [item.name for item in items])
 

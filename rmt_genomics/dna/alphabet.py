@@ -8,7 +8,7 @@ Reverse complement and encoding commute:
 ``encode(reverse_complement(s)) == reverse_complement_codes(encode(s))``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +134,26 @@ def reverse_complement_codes(codes: Codes) -> Codes:
     complement = bytearray(codes.tobytes()).translate(_COMPLEMENT_CODES)
     complement.reverse()
     return np.frombuffer(complement, dtype=np.uint8)
+
+
+def pad_codes(sequences: Sequence[Codes]) -> tuple[Codes, npt.NDArray[np.int64]]:
+    """Stack sequences, padded with N at the end.
+
+    Args:
+        sequences: Base codes of at least one sequence.
+
+    Returns:
+        Codes ``(sequences, longest)`` and the length of each sequence in bp.
+
+    Examples:
+        >>> pad_codes([encode("ACG"), encode("T")])[0].tolist()
+        [[0, 1, 2], [3, 4, 4]]
+    """
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    padded = np.full((len(sequences), lengths.max()), UNKNOWN, dtype=np.uint8)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return padded, lengths
 
 
 def _as_bytes(sequence: str | bytes) -> bytes:

@@ -15,7 +15,7 @@ from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
-from rmt_genomics.model.batching import batches_of_similar_length
+from rmt_genomics.model.batching import compute_in_batches
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import one_hot
 
@@ -135,11 +135,15 @@ def segment_by_segment(eval_set: EvaluationSet) -> Averages:
     """
     indices = np.flatnonzero(eval_set.lengths > segment_bp(eval_set.model))
     rows = Averages(eval_set.probabilities.copy(), eval_set.probabilities.copy())
-    for batch in batches_of_similar_length(eval_set.lengths[indices].tolist()):
-        chosen = indices[batch]
-        codes = [eval_set.store.codes(eval_set.examples[index].interval) for index in chosen]
-        averages = average_of_segments(eval_set.model, codes)
-        rows.with_whole[chosen], rows.alone[chosen] = averages
+
+    def averages(batch: list[int]) -> np.ndarray:
+        examples = [eval_set.examples[index] for index in indices[batch]]
+        codes = [eval_set.store.codes(example.interval) for example in examples]
+        return np.stack(average_of_segments(eval_set.model, codes), axis=1)
+
+    lengths = eval_set.lengths[indices].tolist()
+    computed = compute_in_batches(lengths, averages, (2, len(eval_set.classes)))
+    rows.with_whole[indices], rows.alone[indices] = computed[:, 0], computed[:, 1]
     return rows
 
 

@@ -17,8 +17,9 @@ import torch
 from rmt_genomics.evaluation.bootstrap import difference
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
-from rmt_genomics.model.batching import batches_of_similar_length, pad
+from rmt_genomics.model.batching import compute_in_batches, pad
 from rmt_genomics.model.bidirectional_encoder import BothStrands
+from rmt_genomics.model.classifier import Encoding
 from rmt_genomics.model.metrics import metric_name
 from rmt_genomics.rmt.runtime import evaluating
 
@@ -128,10 +129,13 @@ def _outputs(
     indices = np.flatnonzero(is_changed)
     rows = eval_set.probabilities.copy()
     visible = np.minimum(eval_set.lengths[indices], level or eval_set.lengths.max())
-    for batch in batches_of_similar_length(visible.tolist()):
-        chosen = indices[batch]
-        codes = [eval_set.store.codes(eval_set.examples[index].interval) for index in chosen]
-        rows[chosen] = model.predict_codes([sequence[:level] for sequence in codes])
+
+    def predict(batch: list[int]) -> np.ndarray:
+        examples = [eval_set.examples[index] for index in indices[batch]]
+        codes = [eval_set.store.codes(example.interval)[:level] for example in examples]
+        return model.predict_codes(codes)
+
+    rows[indices] = compute_in_batches(visible.tolist(), predict, (rows.shape[1],))
     return rows
 
 
@@ -221,7 +225,7 @@ def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -
         for logits in _logits_of(model, [piece.codes for piece in pieces], sequences, owners):
             total = np.zeros((len(sequences), logits.shape[1]))
             np.add.at(total, owners, weights * logits)
-            averages.append(np.asarray(model.answers(torch.from_numpy(total / length[:, None]))))
+            averages.append(np.asarray(model.outputs(torch.from_numpy(total / length[:, None]))))
     return Averages(*averages)
 
 
@@ -241,14 +245,16 @@ def _logits_of(
     owners: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits of many short pieces ``(n, c)``, as in ``Averages``."""
-    of_owners = [model.shared_features(torch.from_numpy(codes)[None]) for codes in sequences]
-    rows = np.empty((2, len(pieces), len(model.classes_)))
-    for batch in batches_of_similar_length([len(each) for each in pieces]):
-        codes = [pieces[index] for index in batch]
-        strands = model.encode_codes(codes, shared=False)
-        whole = torch.cat([of_owners[owners[index]] for index in batch])
-        own = model.shared_features(pad(codes)[0]) if whole.shape[1] else whole
-        for which, beside in enumerate((whole, own)):
-            logits = model.head(torch.cat([strands, beside], dim=-1))
-            rows[which, batch] = logits.cpu().double().numpy()
-    return rows[0], rows[1]
+    of_owners = [model.sequence_features(torch.from_numpy(codes)[None]) for codes in sequences]
+
+    def logits_of(batch: list[int]) -> np.ndarray:
+        alone = model.encode(*pad([pieces[index] for index in batch], model.device))
+        whole = (
+            None if parts[0] is None else torch.cat(parts)
+            for parts in zip(*(of_owners[owners[index]] for index in batch), strict=True)
+        )
+        logits = [model.logits(Encoding(alone.strands, *whole)), model.logits(alone)]
+        return torch.stack(logits, dim=1).cpu().double().numpy()
+
+    rows = compute_in_batches([len(piece) for piece in pieces], logits_of, (2, len(model.classes_)))
+    return rows[:, 0], rows[:, 1]

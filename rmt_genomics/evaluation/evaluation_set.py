@@ -16,7 +16,7 @@ from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.errors import DataError
 from rmt_genomics.evaluation.bootstrap import Truth
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.model.batching import batches_of_similar_length
+from rmt_genomics.model.batching import compute_in_batches
 from rmt_genomics.model.metrics import compute_metrics, per_class_metrics
 
 logger = logging.getLogger(__name__)
@@ -109,10 +109,11 @@ def predict_examples(
     model: RMTClassifier, store: EncodedStore, examples: Sequence[Example]
 ) -> np.ndarray:
     """Return the probability of each class ``(n, c)``, rows in the order of the examples."""
-    rows = np.empty((len(examples), len(model.classes_)))
-    for batch in batches_of_similar_length([len(example.interval) for example in examples]):
-        rows[batch] = model.predict_codes([store.codes(examples[i].interval) for i in batch])
-    return rows
+    return compute_in_batches(
+        [len(example.interval) for example in examples],
+        lambda batch: model.predict_codes([store.codes(examples[i].interval) for i in batch]),
+        (len(model.classes_),),
+    )
 
 
 def targets_of(scheme: LabelScheme, examples: Sequence[Example], where: str) -> Targets:

@@ -1,9 +1,10 @@
-"""Sequences of many lengths as padded batches, and what a batch must be.
+"""Padded batches of sequences of similar length, and the checks on a batch.
 
 Dimensions: b batch, n base pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,49 +12,91 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from rmt_genomics.dna import encode
+from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.errors import DataError
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
 from rmt_genomics.model.tokenization import N
 
 
-def pad(codes: Sequence[np.ndarray]) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, " b"]]:
-    """Stack sequences of base codes, padded with N at the end; and their lengths."""
-    lengths = torch.tensor([len(each) for each in codes])
-    batch = torch.full((len(codes), int(lengths.max())), N, dtype=torch.uint8)
-    for row, each in zip(batch, codes, strict=True):
-        row[: len(each)] = torch.from_numpy(each)
-    return batch, lengths
+def compute_in_batches(
+    lengths: Sequence[int],
+    compute: Callable[[list[int]], np.ndarray],
+    row_shape: tuple[int, ...],
+    *,
+    dtype: Any = np.float64,
+) -> np.ndarray:
+    """Run a computation on batches of similar length; return its rows in the order of ``lengths``.
+
+    Args:
+        lengths: Base pairs of each sequence.
+        compute: Given the indices of the sequences of a batch, returns one row for each of them.
+        row_shape: Shape of one row.
+        dtype: Of the result.
+    """
+    rows = np.empty((len(lengths), *row_shape), dtype=dtype)
+    for batch in batches_of_similar_length(lengths):
+        rows[batch] = compute(batch)
+    return rows
 
 
 def batches_of_similar_length(
     lengths: Sequence[int], *, max_rows: int = 64, max_bp: int = LONG_BP
 ) -> list[list[int]]:
-    """Group indices, longest first, so that a padded batch stays within ``max_bp``.
+    """Group indices, longest sequence first, so that a padded batch stays within ``max_bp``.
 
     A sequence longer than that makes a batch of its own.
     """
     batches: list[list[int]] = []
-    widest = 0
-    for place in sorted(range(len(lengths)), key=lambda each: -lengths[each]):
-        full = not batches or len(batches[-1]) == max_rows
-        if full or (len(batches[-1]) + 1) * widest > max_bp:
+    width = 0
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        is_full = not batches or len(batches[-1]) == max_rows
+        if is_full or (len(batches[-1]) + 1) * width > max_bp:
             batches.append([])
-            widest = lengths[place]
-        batches[-1].append(place)
+            width = lengths[index]
+        batches[-1].append(index)
     return batches
 
 
-def encode_each(sequence: str, place: int) -> np.ndarray:
-    """Return base codes, or say which sequence is wrong."""
-    if not isinstance(sequence, str | bytes):
-        kind = type(sequence).__name__
-        raise DataError(f"sequence {place}: is a {kind}, but must be text, such as 'ACGT'.")
-    if not sequence:
-        raise DataError(f"sequence {place}: is empty, but must have at least 1 bp")
-    try:
-        return encode(sequence)
-    except DataError as error:
-        raise DataError(f"sequence {place}: {error}") from error
+def encode_sequences(sequences: Sequence[str], *, caller: str) -> list[np.ndarray]:
+    """Return the base codes of each sequence.
+
+    Raises:
+        DataError: Naming ``caller`` or the index of the sequence, if one is not DNA.
+    """
+    if isinstance(sequences, str):
+        raise DataError(
+            f"{caller}: got one string, but needs a list of strings. Wrap it: [sequence]."
+        )
+    codes = []
+    for index, sequence in enumerate(sequences):
+        if not isinstance(sequence, str | bytes):
+            kind = type(sequence).__name__
+            raise DataError(f"sequence {index}: is a {kind}, but must be text, such as 'ACGT'.")
+        if not sequence:
+            raise DataError(f"sequence {index}: is empty, but must have at least 1 bp")
+        try:
+            codes.append(encode(sequence))
+        except DataError as error:
+            raise DataError(f"sequence {index}: {error}") from error
+    return codes
+
+
+def pad(
+    sequences: Sequence[np.ndarray], device: torch.device | None = None
+) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, " b"]]:
+    """Stack base codes, padded with N at the end; return them and their lengths, checked.
+
+    Args:
+        sequences: Base codes, at least one sequence, none of them empty.
+        device: Where the batch is to be; None = CPU.
+    """
+    codes, lengths = map(torch.from_numpy, pad_codes(sequences))
+    check_batch(codes, lengths)  # on the CPU, where the check does not wait for a GPU
+    if device is None:
+        return codes, lengths
+    if device.type == "cuda":  # only pinned memory is copied without waiting
+        codes, lengths = codes.pin_memory(), lengths.pin_memory()
+    return codes.to(device, non_blocking=True), lengths.to(device, non_blocking=True)
 
 
 def check_batch(codes: Tensor, lengths: Tensor) -> None:
@@ -63,7 +106,7 @@ def check_batch(codes: Tensor, lengths: Tensor) -> None:
     if lengths.shape != (len(codes),) or lengths.is_floating_point():
         raise ValueError(
             f"lengths is {lengths.dtype} of shape {tuple(lengths.shape)}, but must be whole "
-            f"numbers of shape ({len(codes)},): one a row of codes"
+            f"numbers of shape ({len(codes)},): one per row of codes"
         )
     low, high = int(lengths.min()), int(lengths.max())
     if low < 1 or high > codes.shape[1]:
@@ -73,8 +116,8 @@ def check_batch(codes: Tensor, lengths: Tensor) -> None:
         )
 
 
-def ending_in_n(codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> UInt8[Tensor, "b n"]:
-    """Return a checked batch with N wherever a row has ended, whatever stood there."""
+def mask_padding(codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> UInt8[Tensor, "b n"]:
+    """Return a checked batch with N beyond the length of each row, whatever it held there."""
     check_batch(codes, lengths)
-    beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
-    return codes.masked_fill(beyond, N)
+    is_beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
+    return codes.masked_fill(is_beyond, N)

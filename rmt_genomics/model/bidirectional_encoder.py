@@ -1,9 +1,11 @@
 """Both strands through one encoder.
 
 The encoder reads each strand 5' to 3' with the same weights; the two strands of a batch of b are
-one batch of 2b. The pooled memories are placed side by side, forward strand first. So the reverse
-complement of a sequence gives the same two halves in the other order, which
-``tests/model/test_strands.py`` checks.
+one batch of 2b. The pooled memories are concatenated, forward strand first. So the reverse
+complement of a sequence gives the same two halves in the other order.
+
+``BothStrands`` takes a batch of tensors. ``encode_long`` gives the same result for one long
+sequence, without a gradient, and holds the tokens of a block of segments at a time.
 
 Dimensions: b batch, n base pairs, d model width, s segments, m memory tokens.
 """
@@ -36,6 +38,9 @@ from rmt_genomics.rmt.segments import borders
 REPLAY_BEYOND = 4  # segments: below, keeping all activations is cheaper than running twice
 SEGMENTS_AT_ONCE = 64
 """Segments whose memories are pooled together when nothing is kept for backward."""
+
+LONG_BP = 262_144
+"""A sequence longer than this is predicted by ``encode_long``."""
 
 Replay = bool | Literal["auto"]
 
@@ -77,7 +82,7 @@ class BothStrands(nn.Module):
         replay: Replay,
         bptt_depth: int | None,
     ) -> Float[Tensor, "b d"]:
-        """Return the pooled memory of each row, read as it stands."""
+        """Return the pooled memory of each row, read in the direction given."""
         tokens, num_tokens = tokenize(self.tokenizer, codes, lengths)
         order = num_tokens.argsort(descending=True, stable=True)
         segments = Segments(
@@ -86,15 +91,17 @@ class BothStrands(nn.Module):
             self.config.tokens_per_segment,
             self.config.halo,
         )
-        pooled: Tensor = self.pool(self._memories(segments, replay, bptt_depth))
+        pooled: Tensor = self.pool(self._written_memories(segments, replay, bptt_depth))
         return pooled[order.argsort()]
 
-    def _memories(
+    def _written_memories(
         self, segments: Segments, use_replay: Replay, bptt_depth: int | None
     ) -> Iterator[tuple[Float[Tensor, "s b m d"], Bool[Tensor, "s b"]]]:
         """Yield written memories and which rows wrote them, all at once or a chunk at a time."""
         first = self.step.memory.initial(len(segments.tokens))
-        is_read = _is_read(segments, first.device)
+        # True where a row reaches into a segment; after its end its memory does not change.
+        starts = torch.arange(len(segments), device=first.device) * segments.segment_length
+        is_read = starts[:, None] < torch.tensor(segments.lengths, device=first.device)
         if not torch.is_grad_enabled():
             written = iterate_memories(self.step, segments, first)
             for start in range(0, len(segments), SEGMENTS_AT_ONCE):
@@ -110,16 +117,6 @@ class BothStrands(nn.Module):
         yield memories, is_read
 
 
-def _is_read(segments: Segments, device: torch.device) -> Bool[Tensor, "s b"]:
-    """True where a row reaches into a segment; afterwards its memory only rests."""
-    starts = torch.arange(len(segments), device=device) * segments.segment_length
-    return starts[:, None] < torch.tensor(segments.lengths, device=device)
-
-
-LONG_BP = 262_144
-"""A sequence longer than this is read this way."""
-
-
 def encode_long(
     encoder: BothStrands, codes: Codes, *, on_read: Callable[[int], object] = lambda _: None
 ) -> Float[Tensor, "1 two_d"]:
@@ -128,35 +125,35 @@ def encode_long(
     Args:
         encoder: The encoder, in evaluation mode.
         codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, at least one.
-        on_read: Called now and then with the bp read since the last time.
+        on_read: Called now and then with the bp read since the last call.
     """
     with torch.no_grad():
-        segments = BothStrandsOf(codes, encoder)
-        pooled: Tensor = encoder.pool(_memories(encoder, segments, on_read))
+        segments = BothStrandSegments(codes, encoder)
+        pooled: Tensor = encoder.pool(_memories_of_both_strands(encoder, segments, on_read))
     return rearrange(pooled, "strand d -> 1 (strand d)")
 
 
-def _memories(
-    encoder: BothStrands, segments: "BothStrandsOf", on_read: Callable[[int], object]
+def _memories_of_both_strands(
+    encoder: BothStrands, segments: "BothStrandSegments", on_read: Callable[[int], object]
 ) -> Iterator[tuple[Float[Tensor, "s 2 m d"], Bool[Tensor, "s 2"]]]:
     """Yield written memories a chunk at a time; both strands read every segment."""
     first = encoder.step.memory.initial(2)
     written = iterate_memories(encoder.step, segments, first)
-    told = 0
+    reported_bp = 0
     for start in range(0, len(segments), SEGMENTS_AT_ONCE):
         chunk = torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
         yield chunk, torch.ones(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
-        read = segments.bp_before(start + SEGMENTS_AT_ONCE)
-        on_read(read - told)
-        told = read
+        read_bp = segments.bp_before(start + SEGMENTS_AT_ONCE)
+        on_read(read_bp - reported_bp)
+        reported_bp = read_bp
 
 
-class BothStrandsOf(Sequence[Segment]):
+class BothStrandSegments(Sequence[Segment]):
     """The segments of a sequence, two rows each: forward strand, reverse strand.
 
     Args:
         codes: Base codes of the forward strand.
-        encoder: Says how bases become tokens, and where.
+        encoder: Its tokenizer, device and segment length are used.
     """
 
     def __init__(self, codes: Codes, encoder: BothStrands) -> None:
@@ -178,7 +175,7 @@ class BothStrandsOf(Sequence[Segment]):
     def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
         """Return segment ``index``, with its halo, as ``Segments`` would."""
         if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
+            return [self[number] for number in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         start, stop, left, right = borders(index, self.segment_length, self.num_tokens, self.halo)
         tokens = self._tokens(start - left, stop + right)
@@ -192,28 +189,28 @@ class BothStrandsOf(Sequence[Segment]):
         return self._bases(start, start + 1)[0]
 
     def _tokens(self, start: int, stop: int) -> Integer[Tensor, "2 with_halo"]:
-        """Return tokens ``[start, stop)`` of both strands; cut a new block if need be."""
+        """Return tokens ``[start, stop)`` of both strands; make a new block if necessary."""
         block_stop = self._block_start + self._block.shape[1]
         if not self._block_start <= start < stop <= block_stop:
             block_stop = start + max(stop - start, SEGMENTS_AT_ONCE * self.segment_length)
-            self._block = self._cut(start, min(block_stop, self.num_tokens))
+            self._block = self._tokenize(start, min(block_stop, self.num_tokens))
             self._block_start = start
         return self._block[:, start - self._block_start : stop - self._block_start]
 
-    def _cut(self, start: int, stop: int) -> Integer[Tensor, "2 t"]:
-        """Make tokens ``[start, stop)`` of both strands from the bases below them."""
+    def _tokenize(self, start: int, stop: int) -> Integer[Tensor, "2 t"]:
+        """Make tokens ``[start, stop)`` of both strands from their bases."""
         first, end = self._bases(start, stop)
         length = len(self.codes)
         forward = self._on_device(self.codes[first:end])
         opposite = self._on_device(self.codes[length - end : length - first])
-        lengths = torch.full((1,), end - first, device=self.device)  # without a wait for it
+        lengths = torch.full((1,), end - first, device=self.device)  # does not wait for a GPU
         both = torch.cat([forward, reverse_complement(opposite, lengths)])
         return tokenize(self.tokenizer, both, lengths.repeat(2))[0]
 
     def _bases(self, start: int, stop: int) -> tuple[int, int]:
         """Return where the bases of tokens ``[start, stop)`` begin and end.
 
-        Read by themselves these bases give just those tokens: k-mers are counted from the left,
+        Tokenized alone, these bases give exactly those tokens: k-mers are counted from the left,
         and fewer bases than a stride follow the last one.
         """
         k, stride = self.tokenizer.k, self.tokenizer.stride
@@ -225,7 +222,7 @@ class BothStrandsOf(Sequence[Segment]):
         return begin, max(begin, (stop - 1) * stride + k)
 
     def _on_device(self, codes: Codes) -> Integer[Tensor, "1 n"]:
-        """Copy bases to where the model is, without waiting for them."""
+        """Copy bases to the device of the model, without waiting for a GPU."""
         row = torch.from_numpy(codes)[None]
         if self.device.type == "cuda":
             return row.pin_memory().to(self.device, non_blocking=True)

@@ -1,31 +1,65 @@
 """``RMTClassifier``: DNA in, label names and probabilities out; or, for a regression, numbers.
 
-How it is saved and loaded stands in ``pretrained``.
+Each level of input has a function for the encoding and one for the prediction:
 
-Dimensions: b batch, n base pairs, c classes, d model width, e width of the encoding.
+==================================  ================  ===================================
+Input                               Encoding          Prediction
+==================================  ================  ===================================
+a batch of tensors (with gradient)  ``encode``        ``forward``
+a batch of base-code arrays         ``embed_codes``   ``predict_codes``
+any number of strings               ``embed``         ``predict_proba``, ``predict``
+==================================  ================  ===================================
+
+How a model is saved and loaded is in ``pretrained``.
+
+Dimensions: b batch, n base pairs, c classes, d model width, f features of the whole sequence.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from rmt_genomics.errors import ConfigError, DataError
-from rmt_genomics.model.batching import (
-    batches_of_similar_length,
-    check_batch,
-    encode_each,
-    ending_in_n,
-    pad,
-)
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.batching import compute_in_batches, encode_sequences, mask_padding, pad
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, BothStrands, Replay, encode_long
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.heads import HEADS
-from rmt_genomics.model.kmer_features import Composition, ProteinComposition, WideKmers
+from rmt_genomics.model.kmer_features import Composition, HashedKmerLinear, ProteinComposition
 from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.rmt.runtime import evaluating
+
+OnRead = Callable[[int], object]
+
+
+def _ignore(_bp: int) -> None:
+    pass
+
+
+class Encoding(NamedTuple):
+    """What a model computes of each sequence of a batch, before the head."""
+
+    strands: Float[Tensor, "b two_d"]
+    """Pooled memories of both strands: ``[forward | reverse]``."""
+
+    features: Float[Tensor, "b f"] | None
+    """Composition features of the whole sequence, equal on both strands; None if it has none."""
+
+    linear_logits: Float[Tensor, "b c"] | None
+    """Logits of the hashed k-mer linear model, added to those of the head; None if it has none."""
+
+    def head_input(self) -> Float[Tensor, "b e"]:
+        """Return what the head reads: ``[forward | reverse | features]``."""
+        if self.features is None:
+            return self.strands
+        return torch.cat([self.strands, self.features], dim=-1)
+
+    def concatenated(self) -> Float[Tensor, "b e"]:
+        """Return all parts side by side, in the order of the fields."""
+        return torch.cat([part for part in self if part is not None], dim=-1)
 
 
 class RMTClassifier(Pretrained):
@@ -37,6 +71,7 @@ class RMTClassifier(Pretrained):
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
+        # The attribute names are the tensor names of saved models.
         self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling)
         self.dropout = nn.Dropout(config.dropout)
         self.composition = (
@@ -47,10 +82,9 @@ class RMTClassifier(Pretrained):
             if config.protein_k
             else None
         )
-        self.wide = WideKmers(config.wide_k, len(config.classes)) if config.wide_k else None
-        shared = config.learned_width - 2 * config.dim
+        self.wide = HashedKmerLinear(config.wide_k, len(config.classes)) if config.wide_k else None
         self.head = HEADS[config.strand_head](
-            config.dim, len(config.classes), shared, ready=config.wide_width
+            config.dim, len(config.classes), config.num_sequence_features
         )
 
     @property
@@ -63,50 +97,6 @@ class RMTClassifier(Pretrained):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def features(
-        self,
-        codes: UInt8[Tensor, "b n"],
-        lengths: Int[Tensor, " b"],
-        *,
-        replay: Replay = "auto",
-        bptt_depth: int | None = None,
-    ) -> Float[Tensor, "b e"]:
-        """Return the encoding ``[forward | reverse]``; arguments as for calling.
-
-        Behind it stands, where the model reads it, the composition of k-mers, then that of
-        proteins, then the logits of single k-mers.
-        """
-        codes = ending_in_n(codes, lengths)
-        strands = self._strands(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        return self._with_shared(strands, codes)
-
-    def _with_shared(self, strands: Tensor, codes: UInt8[Tensor, "b n"]) -> Tensor:
-        """Place what both strands share, if the model reads any of it, behind the strands."""
-        shared = self.shared_features(codes)
-        return torch.cat([strands, shared], dim=-1) if shared.shape[1] else strands
-
-    def _strands(
-        self,
-        codes: UInt8[Tensor, "b n"],
-        lengths: Int[Tensor, " b"],
-        *,
-        replay: Replay = "auto",
-        bptt_depth: int | None = None,
-    ) -> Float[Tensor, "b two_d"]:
-        """Return the encoding ``[forward | reverse]`` alone, of codes that end in N."""
-        if replay not in (True, False, "auto"):
-            raise ValueError(f"replay is {replay!r}, but must be True, False or 'auto'")
-        encoding: Tensor = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        return encoding
-
-    def shared_features(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b s"]:
-        """Return what both strands share: compositions, and logits of single k-mers; or nothing."""
-        modules = (self.composition, self.proteins, self.wide)
-        parts = [module(codes) for module in modules if module is not None]
-        if not parts:
-            return torch.empty(len(codes), 0, device=self.device)
-        return torch.cat(parts, dim=-1)
-
     def forward(
         self,
         codes: UInt8[Tensor, "b n"],
@@ -115,47 +105,81 @@ class RMTClassifier(Pretrained):
         replay: Replay = "auto",
         bptt_depth: int | None = None,
     ) -> Float[Tensor, "b c"]:
-        """Return one logit a class for each sequence.
+        """Return one logit per class for each sequence.
 
         Args:
             codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, padded at the end.
-            lengths: Base pairs of each row; what stands beyond is never read.
+            lengths: Base pairs of each row; what is beyond is never read.
             replay: Keep one segment's activations at a time in training (True), those of all
                 (False), or, beyond a few segments, of as many as a quarter of the free memory
-                holds ("auto"). Changes memory and time, never the answer.
+                holds ("auto"). Changes memory and time, never the result.
             bptt_depth: Segments a gradient crosses; None = all.
 
         Raises:
             ValueError: If shapes do not fit, or a length is below 1 or beyond the codes.
         """
-        encoding = self.features(codes, lengths, replay=replay, bptt_depth=bptt_depth)
-        learned, ready = encoding.tensor_split([self.config.learned_width], dim=-1)
-        logits: Tensor = self.head(torch.cat([self.dropout(learned), ready], dim=-1))
-        return logits
+        return self.logits(self.encode(codes, lengths, replay=replay, bptt_depth=bptt_depth))
 
-    def probabilities(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
-        """Turn logits into probabilities: one label a sequence, or each label by itself.
+    def encode(
+        self,
+        codes: UInt8[Tensor, "b n"],
+        lengths: Int[Tensor, " b"],
+        *,
+        replay: Replay = "auto",
+        bptt_depth: int | None = None,
+    ) -> Encoding:
+        """Return the encoding of each sequence; arguments as for ``forward``."""
+        if replay not in (True, False, "auto"):
+            raise ValueError(f"replay is {replay!r}, but must be True, False or 'auto'")
+        codes = mask_padding(codes, lengths)
+        strands = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
+        return Encoding(strands, *self.sequence_features(codes))
 
-        Raises:
-            ConfigError: If the model is a regression, which has none.
+    def sequence_features(
+        self, codes: UInt8[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b f"] | None, Float[Tensor, "b c"] | None]:
+        """Return what does not depend on the strand: ``features`` and ``linear_logits``.
+
+        Args:
+            codes: Base codes; padding must be N. They may be on another device than the weights.
         """
-        if self.config.task == "regression":
-            raise ConfigError(
-                f"the model is a regression of {self.classes_[0]!r}: it has no probabilities, but "
-                "values. Use predict."
-            )
+        modules = [module for module in (self.composition, self.proteins) if module is not None]
+        features = torch.cat([module(codes) for module in modules], dim=-1) if modules else None
+        return features, None if self.wide is None else self.wide(codes)
+
+    def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
+        """Return one logit per class; in training with dropout of what the head reads."""
+        head_input = self.dropout(encoding.head_input())
+        if encoding.linear_logits is not None:
+            # A view into a wider tensor: with other strides saved models would round otherwise.
+            wider = torch.cat([head_input, encoding.linear_logits], dim=-1)
+            head_input = wider[:, : head_input.shape[1]]
+        logits: Tensor = self.head(head_input)
+        return logits if encoding.linear_logits is None else logits + encoding.linear_logits
+
+    def outputs(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
+        """Turn logits into probabilities, or for a regression into values in the label's unit.
+
+        The probabilities of a multi-label model are independent; others add up to 1.
+        """
         logits = logits.double() if logits.device.type != "mps" else logits.float()
+        if self.config.task == "regression":
+            return logits * self.config.target_std + self.config.target_mean
         return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(dim=-1)
 
-    def answers(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
-        """Turn logits into probabilities, or for a regression into values in the label's unit."""
-        if self.config.task != "regression":
-            return self.probabilities(logits)
-        logits = logits.double() if logits.device.type != "mps" else logits.float()
-        return logits * self.config.target_std + self.config.target_mean
+    def predict(self, sequences: Sequence[str]) -> list[str] | list[float]:
+        """Return the label name of each sequence; several joined by ``;`` when multi-label.
+
+        A regression returns the value of each sequence, in the label's unit.
+        """
+        codes = encode_sequences(sequences, caller="predict")
+        outputs = self._in_batches(codes, self.predict_codes, len(self.classes_), np.float64)
+        if self.config.task == "regression":
+            return [float(value) for value in outputs[:, 0]]
+        return [self.label_of(row) for row in outputs]
 
     def predict_proba(self, sequences: Sequence[str]) -> np.ndarray:
-        """Return the probability of each class, one row a sequence, in the order given.
+        """Return the probability of each class, one row per sequence, in the order given.
 
         Args:
             sequences: DNA letters, 5' to 3', of any length from 1 bp.
@@ -164,7 +188,7 @@ class RMTClassifier(Pretrained):
             ``(n, classes)`` float64.
 
         Raises:
-            DataError: If a sequence is empty or holds a letter that is no base.
+            DataError: If a sequence is empty or holds a letter that is not a base.
             ConfigError: If the model is a regression: use ``predict``.
         """
         if self.config.task == "regression":
@@ -172,102 +196,78 @@ class RMTClassifier(Pretrained):
                 f"predict_proba: the model is a regression of {self.classes_[0]!r}, but only a "
                 "model of classes has probabilities. Use predict, which returns the values."
             )
-        return self._of_each(sequences, "predict_proba", len(self.classes_), self.predict_codes)
-
-    def _of_each(
-        self,
-        sequences: Sequence[str],
-        called: str,
-        width: int,
-        compute: Callable[[Sequence[np.ndarray]], np.ndarray | Tensor],
-    ) -> np.ndarray:
-        """Return what ``compute`` gives for each sequence; ``called`` is what the user called."""
-        if isinstance(sequences, str):
-            raise DataError(
-                f"{called}: got one string, but needs a list of strings. Wrap it: [sequence]."
-            )
-        codes = [encode_each(sequence, place) for place, sequence in enumerate(sequences)]
-        rows = np.empty((len(codes), width), dtype=np.float64 if called != "embed" else np.float32)
-        for batch in batches_of_similar_length([len(each) for each in codes]):
-            found = compute([codes[place] for place in batch])
-            rows[batch] = found.float().cpu().numpy() if isinstance(found, Tensor) else found
-        return rows
-
-    def predict_codes(self, codes: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the probability of each class for sequences of base codes, as one batch.
-
-        Those of a regression are values, ``(n, 1)``, in the label's unit.
-        """
-        with torch.inference_mode():
-            logits: Tensor = self.head(self.encode_codes(codes))
-            answers: np.ndarray = self.answers(logits).cpu().double().numpy()
-        return answers
+        codes = encode_sequences(sequences, caller="predict_proba")
+        return self._in_batches(codes, self.predict_codes, len(self.classes_), np.float64)
 
     def embed(self, sequences: Sequence[str]) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
 
-        Behind them stand the compositions that the model reads, ``dim`` features each, and one
-        feature a class if it has a weight for each k-mer.
+        After them come the composition features, ``dim`` of each kind that the model reads, and
+        one feature per class if it has a linear model of hashed k-mers.
 
         Args:
             sequences: As for ``predict_proba``.
         """
-        return self._of_each(sequences, "embed", self.config.encoding_width, self.encode_codes)
+        codes = encode_sequences(sequences, caller="embed")
+        return self._in_batches(codes, self.embed_codes, self.config.encoding_width, np.float32)
 
-    def encode_codes(
+    def _in_batches(
         self,
         codes: Sequence[np.ndarray],
-        *,
-        shared: bool = True,
-        on_read: Callable[[int], object] = lambda _: None,
-    ) -> Float[Tensor, "b e"]:
-        """Return the encoding of sequences of base codes, as one batch.
-
-        Args:
-            codes: At least one sequence. One alone, above ``LONG_BP``, is read a block of segments
-                at a time, in little more memory than it has.
-            shared: Whether what both strands share stands behind them, where the model reads it.
-            on_read: Called now and then with the bp read since the last time.
-        """
-        with evaluating(self), torch.inference_mode():
-            if len(codes) == 1 and len(codes[0]) > LONG_BP:
-                batch = torch.from_numpy(codes[0])[None]
-                encoding = encode_long(self.encoder, codes[0], on_read=on_read)
-            else:
-                batch, lengths = self._on_device(codes)
-                encoding = self._strands(batch, lengths)
-                on_read(sum(map(len, codes)))
-            return self._with_shared(encoding, batch) if shared else encoding
-
-    def _on_device(self, codes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Return codes as one batch that ends in N, and their lengths, where the model is."""
-        batch, lengths = pad(codes)
-        check_batch(batch, lengths)  # here, where no device has to be waited for
-        if self.device.type == "cuda":
-            batch, lengths = batch.pin_memory(), lengths.pin_memory()
-        return (
-            batch.to(self.device, non_blocking=True),
-            lengths.to(self.device, non_blocking=True),
+        compute: Callable[[list[np.ndarray]], np.ndarray],
+        width: int,
+        dtype: type[np.floating],
+    ) -> np.ndarray:
+        return compute_in_batches(
+            [len(sequence) for sequence in codes],
+            lambda batch: compute([codes[index] for index in batch]),
+            (width,),
+            dtype=dtype,
         )
 
-    def predict(self, sequences: Sequence[str]) -> list[str] | list[float]:
-        """Return the label name of each sequence; several joined by ``;`` when multi-label.
+    def predict_codes(
+        self, codes: Sequence[np.ndarray], *, on_read: OnRead = _ignore
+    ) -> np.ndarray:
+        """Return the probabilities ``(b, c)`` of sequences of base codes, computed as one batch.
 
-        A regression returns the value of each sequence, in the label's unit.
+        Those of a regression are values, ``(b, 1)``, in the label's unit.
+
+        Args:
+            codes: At least one sequence. A single one above ``LONG_BP`` is read a block of
+                segments at a time, in little more memory than it takes itself.
+            on_read: Called now and then with the bp read since the last call.
         """
-        answers = self._of_each(sequences, "predict", len(self.classes_), self.predict_codes)
-        if self.config.task == "regression":
-            return [float(value) for value in answers[:, 0]]
-        return [self.label_of(row) for row in answers]
+        with evaluating(self), torch.inference_mode():
+            logits = self.logits(self._encode_codes(codes, on_read))
+            outputs: np.ndarray = self.outputs(logits).cpu().double().numpy()
+        return outputs
 
-    def label_of(self, probabilities: np.ndarray) -> str:
-        """Name the label: the most probable, or all at 0.5 and above joined by ``;``.
+    def embed_codes(self, codes: Sequence[np.ndarray], *, on_read: OnRead = _ignore) -> np.ndarray:
+        """Return the rows of ``embed`` for sequences of base codes; see ``predict_codes``."""
+        with evaluating(self), torch.inference_mode():
+            encoding = self._encode_codes(codes, on_read).concatenated()
+            rows: np.ndarray = encoding.float().cpu().numpy()
+        return rows
 
-        That of a regression is the value as text.
+    def _encode_codes(self, codes: Sequence[np.ndarray], on_read: OnRead) -> Encoding:
+        if len(codes) == 1 and len(codes[0]) > LONG_BP:
+            batch = torch.from_numpy(codes[0])[None]  # stays on the CPU: only blocks are moved
+            strands = encode_long(self.encoder, codes[0], on_read=on_read)
+        else:
+            batch, lengths = pad(codes, self.device)
+            strands = self.encoder(batch, lengths, replay="auto", bptt_depth=None)
+            on_read(sum(map(len, codes)))
+        return Encoding(strands, *self.sequence_features(batch))
+
+    def label_of(self, outputs: np.ndarray) -> str:
+        """Return the label of one row of outputs: the most probable class.
+
+        Of a multi-label model all classes of at least 0.5, joined by ``;``; of a regression the
+        value as text.
         """
         if self.config.task == "regression":
-            return f"{probabilities[0]:.6g}"
+            return f"{outputs[0]:.6g}"
         if self.config.task == "multilabel":
-            pairs = zip(self.classes_, probabilities, strict=True)
+            pairs = zip(self.classes_, outputs, strict=True)
             return ";".join(name for name, probability in pairs if probability >= 0.5)
-        return self.classes_[int(probabilities.argmax())]
+        return self.classes_[int(outputs.argmax())]

@@ -1,4 +1,4 @@
-"""Everything a saved classifier needs to be rebuilt: this is what ``config.json`` holds."""
+"""The settings of a saved classifier: what ``config.json`` holds."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ CHOICES = {
     "strand_head": ("concat", "symmetric"),
     "pooling": ("last", "mean", "max", "attention"),
 }
-"""What may stand where only a few words may."""
+"""Allowed values."""
 
 LONGEST_KMER = 8  # in the composition: 65,536 k-mers
-LONGEST_WORD = 5  # of amino acids: 100,000 words
-LONGEST_WIDE = 16
+LONGEST_PROTEIN_KMER = 5  # in ten classes of amino acids: 100,000 k-mers
+LONGEST_HASHED_KMER = 16
 ORF_CODONS = 100
 
 
@@ -33,7 +33,7 @@ class ClassifierConfig:
     """Label names, in the order of the logits; for a regression the name of its number."""
 
     task: str
-    """``binary`` and ``multiclass``: one label a sequence; ``multilabel``: any number of them;
+    """``binary`` and ``multiclass``: one label per sequence; ``multilabel``: any number of labels;
     ``regression``: a number."""
 
     target_mean: float = 0.0
@@ -43,16 +43,16 @@ class ClassifierConfig:
     """For a regression: their standard deviation. The model's output is in multiples of it."""
 
     tokenizer_kind: str = "base"
-    """One token a base, or one a k-mer."""
+    """``base``: one token per base; ``kmer``: one per k-mer."""
 
     k: int = 1
     """Bases in a k-mer."""
 
     stride: int = 1
-    """Bases from one k-mer to the next."""
+    """Bases from the start of one k-mer to the start of the next."""
 
     dim: int = 64
-    """Model width: features a token."""
+    """Model width: features per token."""
 
     depth: int = 3
     """Transformer layers."""
@@ -70,16 +70,16 @@ class ClassifierConfig:
     """Tokens seen by the convolution stem; odd, 0 = no stem."""
 
     stem_pool: int = 1
-    """Neighbouring tokens that the stem merges into one row of a segment."""
+    """Neighbouring tokens that the stem merges into one position of a segment."""
 
     dropout: float = 0.0
-    """Share of features dropped in training: of feed-forward layers, of the stem and of the
-    encoding that the head reads. (Attention weights are left alone: to drop them costs the fused
-    kernel, and much of the speed on a CPU.)"""
+    """Fraction of features dropped in training: of feed-forward layers, of the stem and of the
+    encoding that the head reads. (Attention weights are not dropped: the fused attention kernel
+    could not be used, and training on a CPU would be much slower.)"""
 
     memory_gate: bool | str = False
-    """A gate, biased to remember, between the memory read and the memory written; ``hard`` leaves
-    the memory bit for bit where a segment has no news."""
+    """A gate, biased to keep the old memory, between the memory read and the memory written;
+    ``hard``: the gate can be exactly closed, so that a segment leaves the memory bit for bit."""
 
     strand_head: str = "concat"
     """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same logits."""
@@ -88,17 +88,17 @@ class ClassifierConfig:
     """Read the memory of the last segment, or the mean, maximum or attention over all."""
 
     composition_k: int = 0
-    """The head also reads the shares of k-mers so long in the whole sequence; 0 = none."""
+    """The head also reads the fraction of each k-mer of this length in the sequence; 0 = none."""
 
     protein_k: int = 0
-    """The head also reads the shares of words of so many amino acids, in ten classes, in the
-    open reading frames of the whole sequence; 0 = none."""
+    """The head also reads the fraction of each k-mer of so many amino acids, in ten classes, in
+    the open reading frames of the whole sequence; 0 = none."""
 
     orf_codons: int = ORF_CODONS
     """Codons without a stop that make an open reading frame count."""
 
     wide_k: tuple[int, ...] = ()
-    """Lengths of k-mers of which each adds a weight of its own to the logits."""
+    """Lengths of the k-mers of the hashed k-mer linear model, which is added to the logits."""
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -116,34 +116,27 @@ class ClassifierConfig:
 
     @property
     def encoding_width(self) -> int:
-        """Features of ``[forward | reverse]``, and of what stands behind them.
-
-        These are the compositions, ``dim`` features each, and last the logits of single k-mers.
-        """
-        return self.learned_width + self.wide_width
+        """Features of an embedding: ``[forward | reverse | features | linear logits]``."""
+        linear_logits = len(self.classes) if self.wide_k else 0
+        return 2 * self.dim + self.num_sequence_features + linear_logits
 
     @property
-    def learned_width(self) -> int:
-        """Features that the head has weights for."""
-        return (2 + bool(self.composition_k) + bool(self.protein_k)) * self.dim
-
-    @property
-    def wide_width(self) -> int:
-        """Logits that the head adds to its own."""
-        return len(self.classes) if self.wide_k else 0
+    def num_sequence_features(self) -> int:
+        """Composition features of the whole sequence: ``dim`` of k-mers, ``dim`` of proteins."""
+        return (bool(self.composition_k) + bool(self.protein_k)) * self.dim
 
     @property
     def beside_memory(self) -> str:
-        """What the head reads of the whole sequence beside its memory, in words; may be empty."""
+        """Name the composition that the head reads in addition to the memory; may be empty."""
         parts = ["k-mer"] * bool(self.composition_k or self.wide_k)
         parts += ["protein"] * bool(self.protein_k)
         return f"the {' and '.join(parts)} composition" if parts else ""
 
     def _check_composition(self) -> None:
-        """Raise ConfigError unless the compositions can be counted, and each setting is used."""
+        """Raise ConfigError unless the k-mer settings are in range, and each has an effect."""
         for name, what, largest in (
             ("composition_k", "composition", LONGEST_KMER),
-            ("protein_k", "protein composition", LONGEST_WORD),
+            ("protein_k", "protein composition", LONGEST_PROTEIN_KMER),
         ):
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value <= largest:
@@ -151,12 +144,12 @@ class ClassifierConfig:
                     f"{name} is {value!r}, but must be a whole number from 0 (no {what}) to "
                     f"{largest}"
                 )
-        if not all(type(k) is int and 1 <= k <= LONGEST_WIDE for k in self.wide_k) or any(
+        if not all(type(k) is int and 1 <= k <= LONGEST_HASHED_KMER for k in self.wide_k) or any(
             first >= second for first, second in pairwise(self.wide_k)
         ):
             raise ConfigError(
                 f"wide_k is {list(self.wide_k)}, but must be whole numbers from 1 to "
-                f"{LONGEST_WIDE}, each above the one before"
+                f"{LONGEST_HASHED_KMER}, each above the one before"
             )
         if type(self.orf_codons) is not int or self.orf_codons < 1:
             raise ConfigError(
@@ -169,13 +162,13 @@ class ClassifierConfig:
             )
 
     def _check_classes(self) -> None:
-        """Raise ConfigError unless the names are distinct, and as many as the task wants."""
+        """Raise ConfigError unless the names are distinct, and as many as the task needs."""
         if not all(isinstance(name, str) for name in self.classes):
             raise ConfigError(f"classes is {self.classes}, but must hold names: text")
         if self.task == "regression":
             if len(self.classes) != 1:
                 raise ConfigError(
-                    f"classes is {self.classes}, but a regression has one name, its number's"
+                    f"classes is {self.classes}, but a regression has one name: that of its number"
                 )
         elif len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
             raise ConfigError(f"classes is {self.classes}, but must be two or more distinct names")
@@ -186,17 +179,17 @@ class ClassifierConfig:
             )
 
     def _check_scale(self) -> None:
-        """Raise ConfigError unless mean and deviation can be used, or have no effect."""
+        """Raise ConfigError unless mean and standard deviation are usable and have an effect."""
         mean, std = self.target_mean, self.target_std
         if self.task != "regression" and (mean, std) != (0.0, 1.0):
             raise ConfigError(
                 f"target_mean is {mean} and target_std {std}, but they have no effect: the task "
-                f"is {self.task!r}, no regression"
+                f"is {self.task!r}, not regression"
             )
         if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
             raise ConfigError(
                 f"target_mean is {mean} and target_std {std}, but both must be finite, and the "
-                "deviation above 0"
+                "standard deviation above 0"
             )
 
     @property

@@ -1,7 +1,7 @@
-"""From the both-strand encoding to one logit a class.
+"""From the encoding of a sequence to one logit per class.
 
 Dimensions: b batch, c classes, d model width, e width of the encoding ``[forward | reverse]``; with
-composition (of k-mers, of proteins, or both) that of ``[forward | reverse | composition]``.
+composition features (of k-mers, of proteins, or both) that of ``[forward | reverse | features]``.
 """
 
 import torch
@@ -10,48 +10,42 @@ from torch import Tensor, nn
 
 
 class ConcatHead(nn.Linear):
-    """A linear map of both halves: may use which strand said what.
+    """A linear map of the whole encoding: it may use which strand a feature is from.
 
     Args:
         dim: Model width d.
         num_classes: Classes c.
-        shared: Features that both strands share, behind those of the strands.
-        ready: Features behind these that are logits: 0, or one a class. They are added.
+        num_features: Features of the whole sequence, after those of the strands.
     """
 
-    def __init__(self, dim: int, num_classes: int, shared: int = 0, *, ready: int = 0) -> None:
-        super().__init__(2 * dim + shared, num_classes)
-        self.ready = ready
+    def __init__(self, dim: int, num_classes: int, num_features: int = 0) -> None:
+        super().__init__(2 * dim + num_features, num_classes)
 
     def forward(self, encoding: Float[Tensor, "b e"]) -> Float[Tensor, "b c"]:
-        """Return one logit a class."""
-        learned, ready = torch.split(encoding, [self.in_features, self.ready], dim=-1)
-        logits = super().forward(learned)
-        return logits + ready if self.ready else logits
+        """Return one logit per class."""
+        return super().forward(encoding)
 
 
 class SymmetricHead(nn.Module):
-    """The same map of each half, added: swapping the halves changes no bit of the sum.
+    """The same map of both strands, added: swapping the strands changes no bit of the sum.
 
     Args:
         dim: Model width d.
         num_classes: Classes c.
-        shared: Features that both strands share, behind those of the strands.
-        ready: Features behind these that are logits: 0, or one a class. They are added.
+        num_features: Features of the whole sequence, after those of the strands.
     """
 
-    def __init__(self, dim: int, num_classes: int, shared: int = 0, *, ready: int = 0) -> None:
+    def __init__(self, dim: int, num_classes: int, num_features: int = 0) -> None:
         super().__init__()
-        self.sizes = [dim, dim, shared, ready]
+        self.sizes = [dim, dim, num_features]
         self.each = nn.Linear(dim, num_classes)
-        self.shared = nn.Linear(shared, num_classes, bias=False) if shared else None
+        self.shared = nn.Linear(num_features, num_classes, bias=False) if num_features else None
 
     def forward(self, encoding: Float[Tensor, "b e"]) -> Float[Tensor, "b c"]:
-        """Return one logit a class, equal on both strands."""
-        forward, reverse, shared, ready = torch.split(encoding, self.sizes, dim=-1)
+        """Return one logit per class, equal on both strands."""
+        forward, reverse, features = torch.split(encoding, self.sizes, dim=-1)
         logits: Tensor = self.each(forward) + self.each(reverse)
-        logits = logits if self.shared is None else logits + self.shared(shared)
-        return logits + ready if ready.shape[-1] else logits
+        return logits if self.shared is None else logits + self.shared(features)
 
 
 HEADS: dict[str, type[ConcatHead] | type[SymmetricHead]] = {

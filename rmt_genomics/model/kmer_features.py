@@ -1,10 +1,13 @@
-"""The k-mer composition of a whole sequence, as features beside its memory.
+"""k-mer features of a whole sequence: compositions, and a linear model of hashed k-mers.
 
-What a k-mer regression sees, the classifier then sees too, and learns together with the rest (a
-wide part beside a deep one: Cheng et al. 2016, arXiv:1606.07792). Both strands are counted as
-one, so these features are the same for a sequence and its reverse complement.
+They let the classifier see what a k-mer regression sees, and learn it together with the rest (a
+linear, "wide" part beside a deep one: Cheng et al. 2016, arXiv:1606.07792). Both strands are
+counted together, so all of this is the same for a sequence and its reverse complement.
 
-Dimensions: b batch, n base pairs, d model width, K = 4**k k-mers.
+Padding must be N, which is in no k-mer. Codes may be on another device than the weights: only
+counts are moved.
+
+Dimensions: b batch, n base pairs, d model width, c classes, f codons of a reading frame.
 """
 
 import torch
@@ -17,7 +20,7 @@ from rmt_genomics.model.tokenization import BP_AT_ONCE, N, number_kmers
 
 
 class Composition(nn.Module):
-    """Shares of all k-mers of both strands, and one hidden layer on them.
+    """Fractions of all k-mers of both strands, and one hidden layer on them.
 
     Args:
         k: Bases in a k-mer.
@@ -30,50 +33,49 @@ class Composition(nn.Module):
         self.hidden = nn.Linear(4**k, dim)
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b d"]:
-        """Return features of each row; padding must be N, which no k-mer holds.
-
-        The codes may lie on another device than the weights: only counts are moved.
-        """
+        """Return the features of each row."""
         weight = self.hidden.weight
         precise = torch.promote_types(weight.dtype, torch.float32)  # counts may be large
-        counts = both_strands(count_kmers(codes, self.k), self.k).to(weight.device, precise)
-        shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-        relative = (shares * shares.shape[1]).sqrt() - 1
+        counts = add_reverse_complement(count_kmers(codes, self.k), self.k)
+        counts = counts.to(weight.device, precise)
+        fractions = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        relative = (fractions * fractions.shape[1]).sqrt() - 1
         features: Tensor = nn.functional.gelu(self.hidden(relative.to(weight)))
         return features
 
 
 def count_kmers(codes: UInt8[Tensor, "b n"], k: int) -> Int[Tensor, "b kmers"]:
     """Count the k-mers without N of each row: AA..A first, TT..T last."""
-    places = 4**k + N + 1  # a k-mer that holds an N is the letter N, behind the others
-    rows = torch.arange(len(codes), device=codes.device)[:, None] * places
-    counts = torch.zeros(len(codes) * places, dtype=torch.long, device=codes.device)
-    at_once = max(1, BP_AT_ONCE // len(codes))
-    for start in range(0, codes.shape[1] - k + 1, at_once):
-        part = codes[:, start : start + at_once + k - 1]
-        ids = torch.zeros(len(codes), part.shape[1] - k + 1, dtype=torch.int32, device=codes.device)
-        number_kmers(ids, part, k, 1)
-        counts += torch.bincount((ids + rows).flatten(), minlength=len(counts))
-    return counts.view(len(codes), places)[:, : 4**k]
+    num_ids = 4**k + N + 1  # a k-mer that holds an N is the token of N, the last id
+    offsets = torch.arange(len(codes), device=codes.device)[:, None] * num_ids
+    counts = torch.zeros(len(codes) * num_ids, dtype=torch.long, device=codes.device)
+    block_bp = max(1, BP_AT_ONCE // len(codes))
+    for start in range(0, codes.shape[1] - k + 1, block_bp):
+        block = codes[:, start : start + block_bp + k - 1]
+        size = (len(codes), block.shape[1] - k + 1)
+        ids = torch.zeros(size, dtype=torch.int32, device=codes.device)
+        number_kmers(ids, block, k, 1)
+        counts += torch.bincount((ids + offsets).flatten(), minlength=len(counts))
+    return counts.view(len(codes), num_ids)[:, : 4**k]
 
 
-def both_strands(counts: Int[Tensor, "b kmers"], k: int) -> Int[Tensor, "b kmers"]:
-    """Add the counts of the other strand: there each k-mer stands reversed and complemented."""
-    letters = list(range(1, k + 1))
-    by_letter = counts.reshape(len(counts), *[4] * k)
-    other = by_letter.flip(letters).permute(0, *reversed(letters))
+def add_reverse_complement(counts: Int[Tensor, "b kmers"], k: int) -> Int[Tensor, "b kmers"]:
+    """Add the counts of the other strand, on which each k-mer is reverse-complemented."""
+    bases = list(range(1, k + 1))  # one axis per base of the k-mer
+    forward = counts.reshape(len(counts), *[4] * k)
+    other = forward.flip(bases).permute(0, *reversed(bases))
     return counts + other.reshape(counts.shape)
 
 
-_NORM = 30.0  # of the features, where each word is as common as chance makes it: docs/LOG.md
-_READ_AT_ONCE = 256  # reading frames: some 100,000 codons
+_NORM = 30.0  # of the features of a sequence with chance composition: see docs/LOG.md
+_FRAMES_AT_ONCE = 256  # reading frames: some 100,000 codons
 
 
 class ProteinComposition(nn.Module):
-    """Shares of all words of k amino acids in open reading frames, and one hidden layer on them.
+    """Fractions of all k-mers of amino acids in open reading frames, and one hidden layer on them.
 
     Args:
-        k: Amino acids in a word.
+        k: Amino acids in a k-mer.
         orf_codons: Codons without a stop that make a reading frame count.
         dim: Features to make.
     """
@@ -89,74 +91,74 @@ class ProteinComposition(nn.Module):
         self.register_buffer("weights", weights.float(), persistent=False)
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b d"]:
-        """Return features of each row; padding must be N, at which every reading frame ends.
-
-        A word weighs as chance would have it, or rare words, of which there are most, would be
-        fitted before common ones. The codes may lie on another device than the weights: only
-        counts are moved.
-        """
+        """Return the features of each row; every reading frame ends at an N."""
         weight = self.hidden.weight
         precise = torch.promote_types(weight.dtype, torch.float32)  # counts may be large
-        counts = count_words(codes, self.k, self.orf_codons).to(weight.device, precise)
-        shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-        weighed = shares.sqrt() * self.weights.to(shares)  # a twin's may lie on another device
-        features: Tensor = nn.functional.gelu(self.hidden(weighed.to(weight)))
+        counts = count_amino_acid_kmers(codes, self.k, self.orf_codons).to(weight.device, precise)
+        fractions = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        # Without these weights the many rare k-mers would be fitted before the common ones. (.to:
+        # the buffer of a model that shares the weights of another may still be on another device.)
+        weighted = fractions.sqrt() * self.weights.to(fractions)
+        features: Tensor = nn.functional.gelu(self.hidden(weighted.to(weight)))
         return features
 
 
-def count_words(codes: UInt8[Tensor, "b n"], k: int, orf_codons: int) -> Int[Tensor, "b words"]:
-    """Count the words in the open reading frames of both strands of each row.
+def count_amino_acid_kmers(
+    codes: UInt8[Tensor, "b n"], k: int, orf_codons: int
+) -> Int[Tensor, "b kmers"]:
+    """Count the k-mers of amino acid classes in the open reading frames of both strands.
 
-    A frame that is open where the sequence begins or ends counts if what is seen of it is long
-    enough.
+    A frame that is open where the sequence begins or ends counts if the part inside the sequence
+    is long enough.
     """
     counts = torch.zeros(len(codes) * STOP**k, dtype=torch.long, device=codes.device)
     for strand in (codes, torch.where(codes < N, 3 - codes, N).to(codes.dtype).flip(1)):
         for frame in range(3):
-            _count_in(translate(strand[:, frame:]), k, max(k, orf_codons), counts)
+            _count_in_frame(translate(strand[:, frame:]), k, max(k, orf_codons), counts)
     return counts.view(len(codes), STOP**k)
 
 
 def translate(codes: UInt8[Tensor, "b n"]) -> UInt8[Tensor, "b f"]:
-    """Return the class of amino acids of each whole codon, and a stop behind the last one."""
+    """Return the amino acid class of each whole codon, and a stop after the last one."""
     table = torch.from_numpy(CLASS_OF_CODON).to(codes.device)
-    whole = rearrange(codes[:, : codes.shape[1] // 3 * 3], "b (f base) -> b f base", base=3)
-    found = codes.new_full((len(codes), whole.shape[1] + 1), STOP)
-    at_once = max(1, BP_AT_ONCE // len(codes))
-    for start in range(0, whole.shape[1], at_once):
-        part = whole[:, start : start + at_once].int()
-        numbers = part[..., 0] * 25 + part[..., 1] * 5 + part[..., 2]
-        found[:, start : start + numbers.shape[1]] = table[numbers]
-    return found
+    codons = rearrange(codes[:, : codes.shape[1] // 3 * 3], "b (f base) -> b f base", base=3)
+    classes = codes.new_full((len(codes), codons.shape[1] + 1), STOP)
+    codons_at_once = max(1, BP_AT_ONCE // len(codes))
+    for start in range(0, codons.shape[1], codons_at_once):
+        block = codons[:, start : start + codons_at_once].int()
+        numbers = block[..., 0] * 25 + block[..., 1] * 5 + block[..., 2]
+        classes[:, start : start + numbers.shape[1]] = table[numbers]
+    return classes
 
 
-def _count_in(
+def _count_in_frame(
     classes: UInt8[Tensor, "b f"], k: int, orf_codons: int, counts: Int[Tensor, " all"]
 ) -> None:
-    """Add the words of the long enough stretches without a stop to ``counts``, row after row."""
-    letters = classes.flatten()
-    stops = (letters == STOP).nonzero()[:, 0]
+    """Add the k-mers of the open reading frames to ``counts``, row after row."""
+    flat = classes.flatten()  # each row ends with a stop, so no frame crosses two rows
+    stops = (flat == STOP).nonzero()[:, 0]
     lengths = torch.diff(stops, prepend=stops.new_tensor([-1])) - 1
     is_open = lengths >= orf_codons
     ends, lengths = stops[is_open], lengths[is_open]
-    for start in range(0, len(ends), _READ_AT_ONCE):
-        end, length = (each[start : start + _READ_AT_ONCE] for each in (ends, lengths))
-        words = length - k + 1
-        before = words.cumsum(0) - words
-        first = (end - length - before).repeat_interleave(words)
-        places = first + torch.arange(len(first), device=first.device)
-        numbers = places // classes.shape[1]  # the row
+    for start in range(0, len(ends), _FRAMES_AT_ONCE):
+        end = ends[start : start + _FRAMES_AT_ONCE]
+        length = lengths[start : start + _FRAMES_AT_ONCE]
+        num_kmers = length - k + 1
+        kmers_before = num_kmers.cumsum(0) - num_kmers
+        first = (end - length - kmers_before).repeat_interleave(num_kmers)
+        positions = first + torch.arange(len(first), device=first.device)
+        numbers = positions // classes.shape[1]  # the row
         for offset in range(k):
-            numbers = numbers * STOP + letters[places + offset]
+            numbers = numbers * STOP + flat[positions + offset]
         counts += torch.bincount(numbers, minlength=len(counts))
 
 
-_PLACES = 1 << 18  # weights of a class for k-mers of one length
-_SPREAD = 0x9E3779B1  # an odd number; times it, near k-mers come to lie far apart (Knuth)
+NUM_BUCKETS = 1 << 18  # weights per class and k-mer length; k-mers of k > 9 share them
+HASH_MULTIPLIER = 0x9E3779B1  # multiplicative hashing (Knuth): similar k-mers get distant buckets
 
 
-class WideKmers(nn.Module):
-    """One logit a class: the sum of the weights of all k-mers, for k-mers of several lengths.
+class HashedKmerLinear(nn.Module):
+    """A linear model of hashed k-mers: one logit per class, the sum of the weights of all k-mers.
 
     Args:
         ks: Bases in a k-mer; one or more lengths.
@@ -166,51 +168,54 @@ class WideKmers(nn.Module):
     def __init__(self, ks: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
         self.ks = ks
-        self.weight = nn.Parameter(torch.zeros(len(ks) * _PLACES, num_classes))
+        self.weight = nn.Parameter(torch.zeros(len(ks) * NUM_BUCKETS, num_classes))
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b c"]:
-        """Return one logit a class; padding must be N, which no k-mer holds.
+        """Return one logit per class.
 
-        The share of a k-mer counts, times the square root of how many different k-mers there can
-        be in the sequence, so that sequences of any length have features of about the same norm.
+        The feature of a k-mer is its fraction times the square root of how many different k-mers
+        the sequence can have, so that sequences of any length have features of about the same norm.
         """
-        logits = self.weight.new_zeros(len(codes), self.weight.shape[1])
-        for which, k in enumerate(self.ks):
-            total, known = self._sum(codes, which, k)
-            different = known.clamp(max=4**k // 2).sqrt()
-            logits = logits + total * (different / known.clamp(min=1)).to(total)
-        return logits
+        wide_logits = self.weight.new_zeros(len(codes), self.weight.shape[1])
+        for index, k in enumerate(self.ks):
+            weights = self.weight[index * NUM_BUCKETS : (index + 1) * NUM_BUCKETS]
+            total, num_kmers = self._sum_weights(codes, weights, k)
+            num_different = num_kmers.clamp(max=4**k // 2).sqrt()
+            scale = num_different / num_kmers.clamp(min=1)
+            wide_logits = wide_logits + total * scale.to(total)
+        return wide_logits
 
-    def _sum(
-        self, codes: UInt8[Tensor, "b n"], which: int, k: int
+    @staticmethod
+    def _sum_weights(
+        codes: UInt8[Tensor, "b n"], weights: Float[Tensor, "buckets c"], k: int
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b 1"]]:
         """Return the sum of the weights of all k-mers without N, and the number of these."""
-        weights = self.weight[which * _PLACES : (which + 1) * _PLACES]
         total = weights.new_zeros(len(codes), weights.shape[1])
-        known = torch.zeros(len(codes), 1, device=weights.device)
-        at_once = max(1, BP_AT_ONCE // len(codes))
-        for start in range(0, codes.shape[1] - k + 1, at_once):
-            part = codes[:, start : start + at_once + k - 1]
-            places, counts = (each.to(weights.device) for each in canonical(part, k))
+        num_kmers = torch.zeros(len(codes), 1, device=weights.device)
+        block_bp = max(1, BP_AT_ONCE // len(codes))
+        for start in range(0, codes.shape[1] - k + 1, block_bp):
+            block = codes[:, start : start + block_bp + k - 1]
+            buckets, is_known = (part.to(weights.device) for part in hash_kmers(block, k))
             total = total + nn.functional.embedding_bag(
-                places, weights, per_sample_weights=counts.to(weights), mode="sum"
+                buckets, weights, per_sample_weights=is_known.to(weights), mode="sum"
             )
-            known = known + counts.sum(dim=1, keepdim=True)
-        return total, known
+            num_kmers = num_kmers + is_known.sum(dim=1, keepdim=True)
+        return total, num_kmers
 
 
-def canonical(codes: UInt8[Tensor, "b n"], k: int) -> tuple[Int[Tensor, "b p"], Int[Tensor, "b p"]]:
-    """Return a number below ``_PLACES`` for each k-mer, alike on both strands; and 0 where it
-    holds an N, else 1."""
-    count = codes.shape[1] - k + 1
-    here = torch.zeros(len(codes), count, dtype=torch.long, device=codes.device)
-    there, known = here.clone(), torch.ones_like(here)
+def hash_kmers(
+    codes: UInt8[Tensor, "b n"], k: int
+) -> tuple[Int[Tensor, "b kmers"], Int[Tensor, "b kmers"]]:
+    """Return the bucket of each canonical k-mer, below ``NUM_BUCKETS``, and 1 if it has no N."""
+    num_kmers = codes.shape[1] - k + 1
+    forward = torch.zeros(len(codes), num_kmers, dtype=torch.long, device=codes.device)
+    reverse, is_known = forward.clone(), torch.ones_like(forward)
     for offset in range(k):
-        letter = codes[:, offset : offset + count].long()
-        known &= letter != N
-        here = here * 4 + letter
-        there += (3 - letter) << (2 * offset)
-    number = torch.minimum(here, there)
-    if 4**k > _PLACES:
-        number = ((number * _SPREAD) & 0xFFFFFFFF) >> 14
-    return number.masked_fill(known == 0, 0), known
+        base = codes[:, offset : offset + num_kmers].long()
+        is_known &= base != N
+        forward = forward * 4 + base
+        reverse += (3 - base) << (2 * offset)
+    buckets = torch.minimum(forward, reverse)
+    if 4**k > NUM_BUCKETS:
+        buckets = ((buckets * HASH_MULTIPLIER) & 0xFFFFFFFF) >> 14
+    return buckets.masked_fill(is_known == 0, 0), is_known

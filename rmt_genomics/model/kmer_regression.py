@@ -19,7 +19,7 @@ from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
-from rmt_genomics.model.kmer_features import count_words
+from rmt_genomics.model.kmer_features import count_amino_acid_kmers
 from rmt_genomics.model.metrics import probabilities_of
 
 FILE_NAME = "kmer_logistic.safetensors"
@@ -62,7 +62,9 @@ class KmerSpec:
         if self.orf_codons is None:
             counts: np.ndarray = count_canonical_kmers(codes, self.k)
         else:
-            counts = count_words(torch.from_numpy(codes)[None], self.k, self.orf_codons)[0].numpy()
+            counts = count_amino_acid_kmers(torch.from_numpy(codes)[None], self.k, self.orf_codons)[
+                0
+            ].numpy()
         frequencies: np.ndarray = counts / max(1, counts.sum())
         return frequencies
 

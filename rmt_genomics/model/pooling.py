@@ -1,4 +1,4 @@
-"""From written memories to one vector a sequence.
+"""From written memories to one vector per sequence.
 
 Memories come in chunks of segments: all at once when a gradient is wanted, a few at a time when a
 long record streams through. Each pooling folds chunk after chunk into a small state, so both ways
@@ -20,7 +20,7 @@ Chunks = Iterable[tuple[Tensor, Tensor]]
 
 
 class Pooling(nn.Module, ABC):
-    """Fold chunks of memories into one vector a row.
+    """Fold chunks of memories into one vector per row.
 
     Args:
         dim: Model width d.
@@ -41,11 +41,11 @@ class Pooling(nn.Module, ABC):
     def add(
         self, state: Any, memories: Float[Tensor, "s b m d"], is_read: Bool[Tensor, "s b"]
     ) -> Any:
-        """Return the state after one more chunk; the first one finds None."""
+        """Return the state after one more chunk; before the first it is None."""
 
     @abstractmethod
     def finish(self, state: Any) -> Float[Tensor, "b d"]:
-        """Return one vector a row."""
+        """Return one vector per row."""
 
 
 class LastMemory(Pooling):
@@ -54,7 +54,7 @@ class LastMemory(Pooling):
     def add(
         self, state: Any, memories: Float[Tensor, "s b m d"], is_read: Bool[Tensor, "s b"]
     ) -> Tensor:
-        """Keep the last; sequences that have ended carry theirs along."""
+        """Keep the last; that of a sequence that has ended does not change any more."""
         del state, is_read
         return memories[-1]
 
@@ -76,7 +76,7 @@ class MeanMemory(Pooling):
         return (total, count) if state is None else (state[0] + total, state[1] + count)
 
     def finish(self, state: tuple[Tensor, Tensor]) -> Float[Tensor, "b d"]:
-        """Divide."""
+        """Divide by the number of segments."""
         total, count = state
         return total / count[:, None]
 

@@ -1,6 +1,6 @@
-"""A model as a folder of ``config.json`` and ``model.safetensors``, or on the Hugging Face hub.
+"""Save and load a model: a folder of ``config.json`` and ``model.safetensors``, or the hub.
 
-Pickles are never read.
+Pickles are never read. Also here: the choice of the device a model runs on.
 """
 
 import json
@@ -23,7 +23,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device that is there.
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into an available device.
 
     Args:
         name: ``auto`` takes a CUDA GPU if there is one, then Apple's mps, then the CPU.
@@ -37,24 +37,24 @@ def choose_device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(each for each, is_there in available.items() if is_there))
+        return torch.device(next(device for device, exists in available.items() if exists))
     if name not in available:
         raise ConfigError(f"device {name!r} is unknown, but must be one of {', '.join(DEVICES)}")
     if not available[name]:
         raise ConfigError(
-            f"device {name!r}: PyTorch sees none on this machine, but the model was to run on it. "
+            f"device {name!r}: PyTorch finds none on this machine, but the model was to run on it. "
             "Use --device auto or cpu."
         )
     return torch.device(name)
 
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_LISTS = ("classes", "wide_k")  # tuples, which JSON has not
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)  # begins with no dot, as paths may
+_LISTS = ("classes", "wide_k")  # tuples, which JSON does not have
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)  # no leading dot
 
 
-def find(source: str | Path, name: str, **hub_options: object) -> Path:
-    """Return the path of a model's file: in a local folder, or fetched from the hub.
+def find_model_file(source: str | Path, name: str, **hub_options: object) -> Path:
+    """Return the path of a model's file: in a local folder, or downloaded from the hub.
 
     Raises:
         CheckpointError: If there is no such file.
@@ -62,7 +62,11 @@ def find(source: str | Path, name: str, **hub_options: object) -> Path:
     folder = Path(source)
     if folder.is_dir():
         if not (folder / name).is_file():
-            _check_finished(folder)
+            if (folder / "config.toml").is_file() and (folder / "split.tsv").is_file():
+                raise CheckpointError(
+                    f"{folder}: training has not finished, but the model is saved at its end. "
+                    f"Resume it: rmt-genomics train ... --out {folder} --resume"
+                )
             raise CheckpointError(
                 f"{folder}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "
                 "Give the --out folder of a finished training."
@@ -81,24 +85,14 @@ def find(source: str | Path, name: str, **hub_options: object) -> Path:
     return _download(str(source), name, **hub_options)
 
 
-def _check_finished(folder: Path) -> None:
-    """Raise CheckpointError if a folder without a model is that of a training under way."""
-    if (folder / "config.toml").is_file() and (folder / "split.tsv").is_file():
-        raise CheckpointError(
-            f"{folder}: training has not finished, but only then is there a model. "
-            f"Go on with: rmt-genomics train ... --out {folder} --resume"
-        )
-
-
 def _download(hub_id: str, name: str, **hub_options: object) -> Path:
-    """Fetch one file of a hub model, or say why not."""
     from huggingface_hub import hf_hub_download
 
     try:
         return Path(hf_hub_download(hub_id, name, **hub_options))  # type: ignore[call-overload]
     except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
         raise CheckpointError(
-            f"{hub_id}: there is no such folder, and {name} could not be had from the hub "
+            f"{hub_id}: there is no such folder, and {name} could not be downloaded from the hub "
             f"({type(error).__name__}). Check the path, or that you are online."
         ) from error
 
@@ -107,7 +101,7 @@ def read_config(path: Path) -> ClassifierConfig:
     """Read and check ``config.json``.
 
     Raises:
-        CheckpointError: If it is not JSON, or has a key or value this version does not know.
+        CheckpointError: If it is not JSON, or has a unknown key or value.
     """
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -136,22 +130,22 @@ def read_config(path: Path) -> ClassifierConfig:
 
 
 def _check_types(settings: dict[str, Any], path: Path) -> None:
-    """Raise CheckpointError at the first value that is of the wrong kind; make 1 a 1.0."""
+    """Raise CheckpointError at the first value of the wrong type; 1 becomes 1.0 where needed."""
     for field in fields(ClassifierConfig):
         if field.name not in settings:
             continue
-        kind: Any = list if field.name in _LISTS else field.type
-        kinds = get_args(kind) or (kind,)
+        annotation: Any = list if field.name in _LISTS else field.type
+        types = get_args(annotation) or (annotation,)
         value = settings[field.name]
-        if type(value) is int and float in kinds:
+        if type(value) is int and float in types:
             settings[field.name] = float(value)
-        elif type(value) not in kinds:
-            names = " or ".join(each.__name__ for each in kinds)
+        elif type(value) not in types:
+            names = " or ".join(allowed.__name__ for allowed in types)
             raise CheckpointError(f"{path}: {field.name} is {value!r}, but must be of type {names}")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a model from ``model.safetensors``, all of it and nothing else.
+    """Load ``model.safetensors`` into a model; every tensor must be there, and no other.
 
     Raises:
         CheckpointError: If the file is cut, foreign, or does not fit the model.
@@ -163,19 +157,19 @@ def load_weights(model: nn.Module, path: Path) -> None:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: is no whole safetensors file ({error}). Was the copy interrupted?"
+            f"{path}: is not a complete safetensors file ({error}). Was the copy interrupted?"
         ) from error
     _check_names(model.state_dict(), weights, path)
-    model.to(next(iter(weights.values())).dtype)
+    model.to(next(iter(weights.values())).dtype)  # as saved: float64 and bfloat16 stay
     model.load_state_dict(weights)
 
 
-def _check_names(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+def _check_names(expected: dict[str, Tensor], weights: dict[str, Tensor], path: Path) -> None:
     """Raise CheckpointError at the first tensor that is missing, extra or of another shape."""
-    for name in sorted(expected.keys() ^ found.keys()):
+    for name in sorted(expected.keys() ^ weights.keys()):
         state = "lacks" if name in expected else "has an unknown"
         raise CheckpointError(f"{path}: {state} tensor {name!r}; it does not belong to {CONFIG}")
-    for name, tensor in found.items():
+    for name, tensor in weights.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
                 f"{path}: tensor {name!r} is {list(tensor.shape)}, but {CONFIG} makes it "
@@ -184,7 +178,7 @@ def _check_names(expected: dict[str, Tensor], found: dict[str, Tensor], path: Pa
 
 
 def contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state that safetensors takes: contiguous, on the CPU."""
+    """Return a state as safetensors needs it: contiguous, on the CPU."""
     return {
         name: tensor.detach().to(torch.device("cpu")).contiguous() for name, tensor in state.items()
     }
@@ -209,13 +203,13 @@ class Pretrained(
         super().__init__()
         self.config = config
 
-    def save_pretrained(  # type: ignore[override]  # fewer options, each of which works
+    def save_pretrained(  # type: ignore[override]  # fewer options than the mixin
         self, save_directory: str | Path, *, push_to_hub: bool = False, repo_id: str | None = None
     ) -> str | None:
-        """Write ``config.json``, ``model.safetensors`` and a model card, each in one step.
+        """Write ``config.json``, ``model.safetensors`` and a model card, each atomically.
 
         Args:
-            save_directory: Folder, made if needed; a card that is already there is kept.
+            save_directory: Folder, created if needed; an existing model card is kept.
             push_to_hub: Also upload, to ``repo_id`` or the folder's name.
             repo_id: Where on the hub.
         """
@@ -259,6 +253,6 @@ class Pretrained(
             CheckpointError: If files are missing, cut, or of different models.
         """
         source = pretrained_model_name_or_path
-        model = cls(read_config(find(source, CONFIG, **hub_options)))
-        load_weights(model, find(source, WEIGHTS, **hub_options))
+        model = cls(read_config(find_model_file(source, CONFIG, **hub_options)))
+        load_weights(model, find_model_file(source, WEIGHTS, **hub_options))
         return model.to(device).eval()

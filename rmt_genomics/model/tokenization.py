@@ -1,8 +1,8 @@
 """Base codes to tokens, and to the other strand, for a padded batch on any device.
 
-The twin of ``dna.Tokenizer.encode`` (one NumPy sequence at a time), which the tests hold it to.
-Nothing here waits for the device more than once, and one row of many Mb needs little more memory
-than its answer.
+The batched version of ``dna.Tokenizer.encode`` (one NumPy sequence at a time): the tests compare
+them. Nothing here waits for the device more than once, and one row of many Mb needs little more
+memory than its result.
 
 Dimensions: b batch, n base pairs, t tokens.
 """
@@ -15,7 +15,7 @@ from rmt_genomics.dna import Tokenizer
 
 N = 4  # the code of an unknown base, and of padding
 
-BP_AT_ONCE = 1 << 18  # places are eight bytes each: so many are held at a time
+BP_AT_ONCE = 1 << 18  # positions are eight bytes each: so many are held at a time
 
 
 def tokenize(
@@ -43,25 +43,25 @@ def tokenize(
 
 
 def number_kmers(ids: Int[Tensor, "b t"], codes: UInt8[Tensor, "b n"], k: int, stride: int) -> None:
-    """Number the k-mers from 0 to 4**k - 1, in place; one that holds an N is the letter N."""
+    """Number the k-mers from 0 to 4**k - 1, in place; one that holds an N is the token of N."""
     has_n = torch.zeros_like(ids, dtype=torch.bool)
     for offset in range(k if ids.shape[1] else 0):
-        letter = codes[:, offset : offset + (ids.shape[1] - 1) * stride + 1 : stride]
-        ids.mul_(4).add_(letter)
-        has_n |= letter == N
+        base = codes[:, offset : offset + (ids.shape[1] - 1) * stride + 1 : stride]
+        ids.mul_(4).add_(base)
+        has_n |= base == N
     ids.masked_fill_(has_n, 4**k + N)
 
 
 def reverse_complement(
     codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]
 ) -> UInt8[Tensor, "b n"]:
-    """Read the other strand of each row's valid part; the padding stays at the end."""
+    """Return the other strand of each row, 5' to 3'; the padding stays at the end."""
     reverse = torch.empty_like(codes)
     at_once = max(1, BP_AT_ONCE // len(codes))
     for start in range(0, codes.shape[1], at_once):
-        part = reverse[:, start : start + at_once]
-        column = torch.arange(start, start + part.shape[1], device=codes.device)
-        place = lengths[:, None] - 1 - column
-        letter = codes.gather(1, place.clamp(min=0))
-        part.copy_(torch.where((place >= 0) & (letter < N), 3 - letter, N))
+        block = reverse[:, start : start + at_once]
+        column = torch.arange(start, start + block.shape[1], device=codes.device)
+        position = lengths[:, None] - 1 - column  # on the forward strand; negative in the padding
+        base = codes.gather(1, position.clamp(min=0))
+        block.copy_(torch.where((position >= 0) & (base < N), 3 - base, N))
     return reverse

@@ -1,10 +1,10 @@
-"""Probabilities that mean what they say, and sets of labels that hold the truth as often as asked.
+"""Calibrated probabilities, and sets of labels with a guaranteed coverage.
 
 One number, the *temperature*, divides the logits: it changes no label of a single-label task, but
-takes back confidence that training gave too freely (Guo et al. 2017, arXiv:1706.04599, section
-4.2). With it come the scores of split-conformal prediction (Angelopoulos & Bates 2021,
-arXiv:2107.07511, section 1): a set of labels that holds the true one with a chosen probability, for
-examples drawn as those it was fitted on.
+corrects over-confidence (Guo et al. 2017, arXiv:1706.04599, section 4.2). With it come the scores
+of split-conformal prediction (Angelopoulos & Bates 2021, arXiv:2107.07511, section 1): a set of
+labels that holds the true one with a chosen probability, for examples from the same distribution
+as those it was fitted on.
 
 Dimensions: n examples, c classes.
 """
@@ -20,7 +20,9 @@ import numpy as np
 
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
+from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.metrics import logits_of, one_hot, probabilities_of
+from rmt_genomics.model.pretrained import find_model_file
 
 FILE_NAME = "calibration.json"
 FORMAT = 1
@@ -38,7 +40,7 @@ class Calibration:
     """Label names, in the order of the probabilities."""
 
     temperature: float
-    """Logits are divided by this: above 1 the model was too sure, below 1 too shy."""
+    """Logits are divided by this: above 1 the model was over-confident, below 1 under-confident."""
 
     scores: np.ndarray
     """``(n,)`` sorted: 1 - the calibrated probability of the true label; multi-label: of the least
@@ -57,17 +59,17 @@ class Calibration:
         *,
         fitted_on: str = "validation",
     ) -> "Calibration":
-        """Find the temperature of the lowest log loss, and the scores at it.
+        """Fit the temperature that minimises the log loss, and compute the scores with it.
 
-        Where the log loss has no lowest point, since every answer is right, the temperature stays
-        1; where the model is no better than chance, it is the highest allowed, 50.
+        If every prediction is right, the log loss has no minimum and the temperature stays 1; if
+        the model is no better than chance, it is the highest allowed, 50.
 
         Args:
             logits: ``(n, c)``, of examples that were not trained on.
-            targets: Class indices ``(n,)``, or 0/1 a class ``(n, c)`` for multi-label.
+            targets: Class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label.
             task: binary, multiclass or multilabel.
             classes: Label names.
-            fitted_on: What part the examples are from.
+            fitted_on: The part of the split that the examples are from.
 
         Raises:
             DataError: If there is no example.
@@ -79,7 +81,7 @@ class Calibration:
                 "multiclass or multilabel."
             )
         if not len(logits):
-            raise DataError("there is no example to calibrate on, but at least 1 must be.")
+            raise DataError("there is no example to calibrate on, but at least 1 is needed.")
         temperature = _best_temperature(logits, targets, task)
         scores = np.sort(_scores(probabilities_of(logits / temperature, task), targets))
         return cls(task, tuple(classes), temperature, scores, fitted_on)
@@ -90,27 +92,32 @@ class Calibration:
         return len(self.scores)
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities ``(n, c)`` for those that the model gives."""
-        self._check(probabilities)
+        """Return calibrated probabilities ``(n, c)`` for those of the model."""
+        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes):
+            raise DataError(
+                f"the probabilities have shape {probabilities.shape}, but must have one column "
+                f"for each of {', '.join(self.classes)}."
+            )
         return probabilities_of(logits_of(probabilities, self.task) / self.temperature, self.task)
 
     def label_sets(self, probabilities: np.ndarray, coverage: float) -> list[tuple[str, ...]]:
         """Return for each row the labels that may be true.
 
-        Of examples drawn as those it was fitted on, at least ``coverage`` have their true label
-        in the set (multi-label: all of their true labels). Of single-label tasks the most probable
-        label is always in it. With too few examples for the coverage asked, a set holds all.
+        Of examples from the same distribution as those it was fitted on, a fraction of at least
+        ``coverage`` have their true label in the set (multi-label: all of their true labels). In
+        single-label tasks the most probable label is always in it. If it was fitted on too few
+        examples for this coverage, a set holds all labels.
 
         Args:
-            probabilities: As the model gives them ``(n, c)``, not calibrated yet.
+            probabilities: Of the model ``(n, c)``, not calibrated yet.
             coverage: Above 0 and below 1, such as 0.9.
 
         Raises:
             ConfigError: If the coverage is out of range.
         """
-        bar = self.threshold(coverage)
+        threshold = self.threshold(coverage)
         rows = self.apply(probabilities)
-        is_in = 1 - rows <= bar + 1e-12
+        is_in = 1 - rows <= threshold + 1e-12
         if self.task != "multilabel":
             is_in[np.arange(len(rows)), rows.argmax(axis=1)] = True
         return [
@@ -129,8 +136,8 @@ class Calibration:
         return float(self.scores[rank - 1]) if rank <= self.n else math.inf
 
     def save(self, folder: Path) -> None:
-        """Write ``calibration.json`` into a model folder, whole or not at all."""
-        held = {
+        """Write ``calibration.json`` into a model folder, atomically."""
+        content = {
             "format": FORMAT,
             "task": self.task,
             "classes": list(self.classes),
@@ -139,7 +146,7 @@ class Calibration:
             "fitted_on": self.fitted_on,
             "conformal": {"scores": self.scores.tolist()},
         }
-        write_text(folder / FILE_NAME, json.dumps(held, allow_nan=False) + "\n")
+        write_text(folder / FILE_NAME, json.dumps(content, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> "Calibration | None":
@@ -152,37 +159,29 @@ class Calibration:
         if not path.is_file():
             return None
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            if held["format"] != FORMAT:
-                raise ValueError(f"its format is {held['format']!r}, not {FORMAT}")
-            scores = np.array(held["conformal"]["scores"], dtype=float)
-            found = cls(
-                held["task"],
-                tuple(held["classes"]),
-                float(held["temperature"]),
-                scores,
-                held["fitted_on"],
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
+            calibration = cls(
+                content["task"],
+                tuple(content["classes"]),
+                float(content["temperature"]),
+                np.array(content["conformal"]["scores"], dtype=float),
+                content["fitted_on"],
             )
-            if not found.temperature > 0 or len(scores) != held["n"]:
+            if not calibration.temperature > 0 or calibration.n != content["n"]:
                 raise ValueError("its numbers contradict each other")
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
-                f"{path}: is no calibration ({error}), but must be one that an evaluation wrote. "
-                "Remove the file, or judge the run again."
+                f"{path}: is not a calibration ({error}), but must be one that an evaluation "
+                "wrote. Remove the file, or evaluate the run again."
             ) from error
-        return found
-
-    def _check(self, probabilities: np.ndarray) -> None:
-        if probabilities.ndim != 2 or probabilities.shape[1] != len(self.classes):
-            raise DataError(
-                f"the probabilities have shape {probabilities.shape}, but must have one column "
-                f"for each of {', '.join(self.classes)}."
-            )
+        return calibration
 
 
 @runtime_checkable
 class HasClasses(Protocol):
-    """What was fitted for some classes."""
+    """A model, or something fitted for the classes of a model."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -195,17 +194,36 @@ class HasClasses(Protocol):
         ...
 
 
-def check_same_classes(path: Path, found: HasClasses, model: HasClasses) -> None:
-    """Raise CheckpointError if what a file holds was fitted for another model."""
-    if (found.classes, found.task) != (model.classes, model.task):
+def check_same_classes(path: Path, fitted: HasClasses, model: HasClasses) -> None:
+    """Raise CheckpointError if the content of a file was fitted for another model."""
+    if (fitted.classes, fitted.task) != (model.classes, model.task):
         raise CheckpointError(
-            f"{path}: has the classes {', '.join(found.classes)} ({found.task}), but the "
+            f"{path}: has the classes {', '.join(fitted.classes)} ({fitted.task}), but the "
             f"model beside it has {', '.join(model.classes)} ({model.task}). Remove the file."
         )
 
 
+def find_calibration(model_dir: str | Path, model: ClassifierConfig) -> Calibration:
+    """Read the calibration of a model: in its folder, or from the hub.
+
+    Raises:
+        CheckpointError: If there is none, or it is of another model.
+    """
+    try:
+        path = find_model_file(model_dir, FILE_NAME)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{model_dir}: has no {FILE_NAME}, but --calibrated and --coverage need one. "
+            "A training writes it if it has validation examples; train again, or leave both out."
+        ) from error
+    calibration = Calibration.load(path.parent)
+    assert calibration is not None, "the file is there"
+    check_same_classes(path, calibration, model)
+    return calibration
+
+
 def log_loss(logits: np.ndarray, targets: np.ndarray, task: str) -> float:
-    """Return the mean log loss in nats an example; multi-label: an example and class."""
+    """Return the mean log loss in nats per example; multi-label: per example and class."""
     from scipy.special import log_softmax
 
     if task == "multilabel":
@@ -218,18 +236,17 @@ def _best_temperature(logits: np.ndarray, targets: np.ndarray, task: str) -> flo
     from scipy.optimize import minimize_scalar
 
     if _all_right(logits, targets, task):
-        return 1.0
-    found = minimize_scalar(
-        lambda log_of_it: log_loss(logits / math.exp(log_of_it), targets, task),
+        return 1.0  # the log loss falls with the temperature, and has no minimum
+    result = minimize_scalar(
+        lambda log_temperature: log_loss(logits / math.exp(log_temperature), targets, task),
         bounds=(math.log(_LOWEST), math.log(_HIGHEST)),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return math.exp(found.x)
+    return math.exp(result.x)
 
 
 def _all_right(logits: np.ndarray, targets: np.ndarray, task: str) -> bool:
-    """True if the log loss falls for ever as the temperature does."""
     if task == "multilabel":
         return bool(((logits > 0) == targets.astype(bool)).all())
     rows = np.arange(len(targets))
@@ -239,7 +256,7 @@ def _all_right(logits: np.ndarray, targets: np.ndarray, task: str) -> bool:
 
 
 def _scores(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return how little each example conforms: 1 - the probability of its least likely label."""
+    """Return the conformal score of each example: 1 - the probability of its least likely label."""
     truth = one_hot(targets, probabilities.shape[1])
     scores: np.ndarray = np.where(truth == 1, 1 - probabilities, 0.0).max(axis=1)
     return scores

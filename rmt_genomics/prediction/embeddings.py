@@ -1,7 +1,7 @@
-"""Records as vectors: the both-strand encoding that the head sees, for other methods to use.
+"""Records as vectors, for other methods to use: the both-strand encoding that the head reads.
 
-Files are whole or not there, and are written as records come: memory does not grow with them, but
-by their names.
+Files are complete or not there, and are written as records come: only the names of the records are
+held in memory.
 """
 
 import zipfile
@@ -16,7 +16,7 @@ from rmt_genomics.atomic_io import atomic_file, write_lines
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.prediction.predictor import Shard, encode_records
+from rmt_genomics.prediction.predictor import compute_batches
 from rmt_genomics.prediction.progress import ProgressCallback
 
 _SUFFIXES = (".tsv", ".npy", ".npz")
@@ -31,96 +31,110 @@ class Embedding:
     """In bp."""
 
     vector: np.ndarray
-    """``(width,)`` float32: forward strand, reverse strand, then the compositions."""
+    """``(width,)`` float32, as of ``RMTClassifier.embed``: forward strand, reverse strand, ..."""
 
     interval: Interval | None = None
-    """What was read of the record, if not all of it."""
+    """The part of the record that was read, if not all of it."""
 
 
 def embed_records(
-    model: RMTClassifier, records: Iterable[EncodedRecord], *, watch: ProgressCallback | None = None
+    model: RMTClassifier,
+    records: Iterable[EncodedRecord],
+    *,
+    progress: ProgressCallback | None = None,
 ) -> Iterator[Embedding]:
     """Embed records as they come.
 
     Args:
         model: A trained model, on the device it is to run on.
         records: Base codes; read no further ahead than one batch and one record.
-        watch: Is told how far it is, if given.
+        progress: Receives the bp that were computed.
 
     Yields:
-        One embedding a record, in the order of the records.
+        One embedding per record, in the order of the records.
     """
-    for batch, encoding in encode_records(model, records, Shard(), watch or ProgressCallback()):
-        rows = encoding.float().cpu().numpy()
+    for batch, rows in compute_batches(records, model.embed_codes, progress=progress):
         for record, vector in zip(batch.records, rows, strict=True):
             yield Embedding(record.name, record.length, vector, record.interval)
-        del batch, record  # before the next is read
+        del batch, record  # frees the memory before the next batch is read
 
 
 def check_embedding_file(path: Path) -> None:
-    """Raise ConfigError unless the ending of a file says how it is to be written."""
+    """Raise ConfigError unless the suffix of a file tells its format."""
     if path.suffix not in _SUFFIXES:
         raise ConfigError(
             f"{path}: ends in {path.suffix or 'nothing'}, but must end in one of "
-            f"{', '.join(_SUFFIXES)}, which says how it is written."
+            f"{', '.join(_SUFFIXES)}, which tells the format."
         )
 
 
 def embedding_lines(
-    embeddings: Iterable[Embedding], places: Sequence[str], num_features: int
+    embeddings: Iterable[Embedding], interval_columns: Sequence[str], num_features: int
 ) -> Iterator[str]:
-    """Yield a header and one line an embedding: record, places, length and the features."""
+    """Yield a header and one line per embedding: record, interval, length and the features."""
     names = (f"feature_{number}" for number in range(num_features))
-    for row, each in enumerate(embeddings):
+    for row, embedding in enumerate(embeddings):
         if row == 0:
-            yield "\t".join(["record", *places, "length", *names])
-        where = (str(getattr(each.interval, place)) for place in places)
-        features = (f"{feature:.8g}" for feature in each.vector)
-        yield "\t".join([each.record, *where, str(each.length), *features])
+            yield "\t".join(["record", *interval_columns, "length", *names])
+        where = (str(getattr(embedding.interval, name)) for name in interval_columns)
+        features = (f"{feature:.8g}" for feature in embedding.vector)
+        yield "\t".join([embedding.record, *where, str(embedding.length), *features])
 
 
 def write_embeddings(
-    path: Path, embeddings: Iterable[Embedding], places: Sequence[str], num_features: int
+    path: Path, embeddings: Iterable[Embedding], interval_columns: Sequence[str], num_features: int
 ) -> None:
-    """Write a file, whole or not at all; its ending says how.
+    """Write a file atomically; its suffix tells the format.
 
     ``.tsv``: text. ``.npy``: the array ``(n, width)`` alone, rows in input order. ``.npz``: that
-    array as ``embedding``, with ``record``, ``length`` and ``places`` beside it.
+    array as ``embedding``, with ``record``, ``length`` and ``interval_columns`` beside it.
     """
     check_embedding_file(path)
     if path.suffix == ".tsv":
-        write_lines(path, embedding_lines(embeddings, places, num_features))
+        write_lines(path, embedding_lines(embeddings, interval_columns, num_features))
         return
     with atomic_file(path) as temporary:
         if path.suffix == ".npy":
             _write_array(temporary, embeddings, num_features)
         else:
-            _write_archive(temporary, embeddings, places, num_features)
+            _write_archive(temporary, embeddings, interval_columns, num_features)
 
 
 def _write_array(path: Path, embeddings: Iterable[Embedding], num_features: int) -> None:
-    """Write rows as they come; the header leaves room for their number."""
     with path.open("wb") as file:
         _write_header(file, 0, num_features)
-        count = sum(file.write(each.vector.astype("<f4").tobytes()) > 0 for each in embeddings)
+        num_rows = 0
+        for embedding in embeddings:
+            file.write(embedding.vector.astype("<f4").tobytes())
+            num_rows += 1
         file.seek(0)
-        _write_header(file, count, num_features)
+        _write_header(file, num_rows, num_features)  # NumPy pads it: it has the same size
 
 
-def _write_header(file: IO[bytes], rows: int, num_features: int) -> None:
-    """NumPy pads the header, so that the first axis can grow without moving what follows."""
-    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, num_features)}
+def _write_header(file: IO[bytes], num_rows: int, num_features: int) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (num_rows, num_features)}
     np.lib.format.write_array_header_1_0(file, header)
 
 
 def _write_archive(
-    path: Path, embeddings: Iterable[Embedding], places: Sequence[str], num_features: int
+    path: Path, embeddings: Iterable[Embedding], interval_columns: Sequence[str], num_features: int
 ) -> None:
-    """Write the vectors beside the archive, and then everything into it."""
-    columns: dict[str, list[str | int]] = {name: [] for name in ("record", "length", *places)}
+    """Write the vectors to a temporary file, whose size may exceed the memory, then the archive."""
+    columns: dict[str, list[str | int]] = {
+        name: [] for name in ("record", "length", *interval_columns)
+    }
+
+    def collect_columns() -> Iterator[Embedding]:
+        for embedding in embeddings:
+            columns["record"].append(embedding.record)
+            columns["length"].append(embedding.length)
+            for name in interval_columns:
+                columns[name].append(getattr(embedding.interval, name))
+            yield embedding
+
     array = path.with_name(f"{path.name}.npy")
     try:
-        _write_array(array, _noted(embeddings, columns), num_features)
+        _write_array(array, collect_columns(), num_features)
         with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
             archive.write(array, "embedding.npy")
             for name, values in columns.items():
@@ -128,13 +142,3 @@ def _write_archive(
                     np.lib.format.write_array(member, np.array(values), allow_pickle=False)
     finally:
         array.unlink(missing_ok=True)
-
-
-def _noted(
-    embeddings: Iterable[Embedding], columns: dict[str, list[str | int]]
-) -> Iterator[Embedding]:
-    """Pass embeddings on and note what they are of."""
-    for each in embeddings:
-        for name, values in columns.items():
-            values.append(getattr(each if name in ("record", "length") else each.interval, name))
-        yield each

@@ -1,14 +1,25 @@
-"""rmt_genomics/prediction/inputs.py."""
+"""The input of a prediction: whole records, windows or intervals, each file read once.
 
-from collections.abc import Iterator, Sequence
+The checksum of the input is computed while it is read. So an interrupted run can be resumed only
+with the input that it has read: its output note holds the state of ``InputReader``.
+"""
+
+import hashlib
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from rmt_genomics.atomic_io import HashingReader
 from rmt_genomics.datasets import EncodedStore, read_intervals
 from rmt_genomics.dna import EncodedRecord, read_encoded, sequence_files
+from rmt_genomics.dna.compression import compression_of, explain_read_errors
 from rmt_genomics.dna.record_types import check_windows, cut_windows
-from rmt_genomics.prediction.progress import bp_in_files
+from rmt_genomics.errors import ConfigError
+
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,75 +27,179 @@ class PredictionInput:
     """What is read: whole records, windows or intervals of them.
 
     Raises:
-        ConfigError: If it contradicts itself.
+        ConfigError: If windows of this length and step would leave bases out.
     """
 
     fasta: tuple[Path, ...]
+    """Files and folders; ``-`` is standard input."""
+
     window: int | None = None
+    """Length of a window in bp; None = whole records."""
+
     step: int | None = None
+    """From the start of one window to the start of the next, in bp; None = ``window``."""
+
     intervals: Path | None = None
+    """BED, or a table that has record, start and end; each interval is read on its strand."""
 
     def __post_init__(self) -> None:
         if self.window is not None:
             check_windows(self.window, self.step or self.window)
 
     @property
-    def inputs(self) -> list[Path]:
-        """Return all that is read."""
+    def paths(self) -> list[Path]:
+        """All files and folders that are read."""
         return [*self.fasta, *([self.intervals] if self.intervals else [])]
 
     @property
-    def places(self) -> tuple[str, ...]:
-        """Return what says where a piece is from."""
+    def interval_columns(self) -> tuple[str, ...]:
+        """The columns that tell which part of a record a row is."""
         if self.intervals is not None:
             return "start", "end", "strand"
         return () if self.window is None else ("start", "end")
 
-    def records(self) -> Iterator[EncodedRecord]:
-        """Read it. What is missing is noticed at once."""
-        if self.intervals is not None:
-            return read_stretches(self.fasta, self.intervals)
-        if self.window is not None:
-            return read_windows(self.fasta, self.window, self.step or self.window)
-        return read_fastas(self.fasta)
+    @property
+    def is_rereadable(self) -> bool:
+        """Whether all files can be read a second time, unlike standard input or a pipe."""
+        return all(file.is_file() for file in sequence_files(self.fasta))
+
+    def check_rereadable(self) -> None:
+        """Raise ConfigError unless all files can be read a second time."""
+        for file in sequence_files(self.fasta):
+            if not file.is_file():
+                raise ConfigError(
+                    f"{file}: is not a file on a disk, but --resume, --shard and --processes read "
+                    "the input more than once. Save it to a file first."
+                )
 
     def total_bp(self) -> int | None:
-        """Return about how many bp are read, if that can be told beforehand."""
-        if self.intervals is not None or (found := bp_in_files(self.fasta)) is None:
+        """Return about how many bp are to be read; None if that is not known beforehand."""
+        if self.intervals is not None or (total := bp_in_files(self.fasta)) is None:
             return None
-        return found * self.window // (self.step or self.window) if self.window else found
+        return total * self.window // (self.step or self.window) if self.window else total
 
 
-def read_fastas(paths: Sequence[Path]) -> Iterator[EncodedRecord]:
-    """Read the records of several files or folders, one after the other; ``-`` is standard input.
+def bp_in_files(paths: Sequence[Path]) -> int | None:
+    """Return about how many bp files hold, by their size; None for packed files and pipes.
+
+    Headers and line ends are counted too.
+    """
+    total = 0
+    for file in sequence_files(paths):
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode) or compression_of(file) != "plain":
+            return None
+        total += status.st_size
+    return total
+
+
+class InputReader:
+    """Yields the records, windows or intervals of an input, once, and hashes what is read.
+
+    Args:
+        settings: What is to be read.
 
     Raises:
         DataError: At once if a file is missing; while reading, at the first rule broken.
     """
-    return chain.from_iterable(map(read_encoded, sequence_files(paths)))
+
+    def __init__(self, settings: PredictionInput) -> None:
+        self.files = sequence_files(settings.fasta)
+        self.num_records = 0
+        """How many records, windows or intervals have been read so far."""
+        self.store_sha256: str | None = None
+        """Checksum of all files if intervals are read: then the files are encoded first."""
+        self._index = 0  # of the current file
+        self._current: HashingReader | None = None
+        self._earlier_sha256 = hashlib.sha256()  # over the checksums of the files before it
+        if settings.intervals is not None:
+            store = EncodedStore.open(self.files)
+            self.store_sha256 = store.sha256
+            intervals = read_intervals(settings.intervals, store.lengths)
+            self._records: Iterator[EncodedRecord] = (
+                EncodedRecord(interval.record, "", store.codes(interval), interval=interval)
+                for interval in intervals
+            )
+        elif settings.window is not None:
+            step = settings.step or settings.window
+            self._records = cut_windows(self._read_files(), settings.window, step)
+        else:
+            self._records = self._read_files()
+
+    def __iter__(self) -> Iterator[EncodedRecord]:
+        for record in self._records:
+            self.num_records += 1
+            yield record
+            del record  # frees the memory before the next is read
+
+    def _read_files(self) -> Iterator[EncodedRecord]:
+        for index, file in enumerate(self.files):
+            self._index = index
+            if self._current is not None:
+                self._earlier_sha256.update(self._current.hexdigest().encode())
+            with explain_read_errors(file):
+                self._current = HashingReader(file.open("rb", buffering=0))
+            yield from read_encoded(file, self._current)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """How far the input has been read: index of the current file, and bytes of it."""
+        return self._index, 0 if self._current is None else self._current.num_bytes
+
+    def checksum(self) -> str:
+        """Return one SHA-256 for all that has been read so far."""
+        if self._current is None:
+            return self.store_sha256 or ""
+        sha256 = self._earlier_sha256.copy()
+        sha256.update(self._current.hexdigest().encode())
+        return sha256.hexdigest()
+
+    def state(self) -> dict[str, Any]:
+        """Return what has been read so far, with its checksums, as JSON takes it."""
+        if self._current is None:
+            return {}
+        file = self.files[self._index]
+        modified = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        return {
+            "num_earlier_files": self._index,
+            "earlier_sha256": self._earlier_sha256.hexdigest(),
+            "file": str(file),
+            "size": file.stat().st_size,
+            "modified": modified.isoformat(" ", "seconds"),
+            "bytes_read": self._current.num_bytes,
+            "sha256": self._current.hexdigest(),
+        }
+
+    def check_unchanged(self, output: Path, before: Mapping[str, Any]) -> None:
+        """Raise ConfigError if what an interrupted run has read has changed.
+
+        Args:
+            output: The file with its rows, for the error.
+            before: The ``state`` that it has saved.
+        """
+        if not before:
+            return
+        *earlier, file = self.files[: before["num_earlier_files"] + 1]
+        sha256 = hashlib.sha256()
+        for path in earlier:
+            sha256.update(_sha256_of_start(path, path.stat().st_size).encode())
+        if sha256.hexdigest() != before["earlier_sha256"]:
+            what = f"{earlier[0]} to {earlier[-1]}: one of these files"
+        elif (size := file.stat().st_size) != before["size"]:
+            what = f"{file}: the file ({before['size']} bytes then, {size} bytes now)"
+        elif _sha256_of_start(file, before["bytes_read"]) != before["sha256"]:
+            what = f"{file}: the file (then of {before['modified']})"
+        else:
+            return
+        raise ConfigError(
+            f"{what} has changed since {output} was started, but a resumed run must read the same "
+            "input. Restore it, or start over: --overwrite instead of --resume."
+        )
 
 
-def read_windows(paths: Sequence[Path], window: int, step: int) -> Iterator[EncodedRecord]:
-    """Read the same records cut into windows (see ``dna.windows``), in the memory of one record.
-
-    Raises:
-        ConfigError: At once if windows of this length and step would leave bases out.
-        DataError: As ``read_fastas``.
-    """
-    check_windows(window, step)
-    return cut_windows(read_fastas(paths), window, step)
-
-
-def read_stretches(paths: Sequence[Path], intervals: Path) -> Iterator[EncodedRecord]:
-    """Read intervals of records, each on its strand; the files are encoded once (see ``store``).
-
-    Args:
-        paths: Files or folders; no standard input, since it is read in any order.
-        intervals: BED, or a table that has record, start and end.
-
-    Raises:
-        DataError: At once if a file breaks a rule.
-    """
-    store = EncodedStore.open(paths)
-    places = read_intervals(intervals, store.lengths)
-    return (EncodedRecord(each.record, "", store.codes(each), interval=each) for each in places)
+def _sha256_of_start(file: Path, num_bytes: int) -> str:
+    sha256 = hashlib.sha256()
+    with explain_read_errors(file), file.open("rb") as source:
+        for start in range(0, num_bytes, _BLOCK_BYTES):
+            sha256.update(source.read(min(_BLOCK_BYTES, num_bytes - start)))
+    return sha256.hexdigest()

@@ -1,7 +1,7 @@
-"""Predictions as tracks of a genome browser: BED and bedGraph, a ``track`` line first.
+"""How predictions are written: as a table, or as a track of a genome browser (BED, bedGraph).
 
-Lines are in the order of what is read; so those of one record stand together, and windows are
-sorted by start. Coordinates are 0-based and half-open, as the formats have it.
+Lines are in the order of the input; so those of one record are together, and windows are sorted by
+start. Coordinates are 0-based and half-open, as the formats have it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +17,89 @@ _NO_NAME = "."
 _HIGHEST_SCORE = 1000
 
 
+@runtime_checkable
+class OutputFormat(Protocol):
+    """How predictions are written as lines of text."""
+
+    @property
+    def label_column(self) -> int | None:
+        """Index of the label among the columns; None if there is no label."""
+
+    def header(self) -> list[str]:
+        """Return the one line before the first prediction, without line end."""
+
+    def line(self, prediction: Prediction) -> str:
+        """Return the one line of a prediction, without line end."""
+
+
+def output_lines(predictions: Iterable[Prediction], output_format: OutputFormat) -> Iterator[str]:
+    """Yield a header and one line per prediction, without line ends.
+
+    The header waits for the first prediction, so that input that is wrong from the start prints
+    nothing.
+    """
+    for index, prediction in enumerate(predictions):
+        if index == 0:
+            yield from output_format.header()
+        yield output_format.line(prediction)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionTable:
+    """A tab-separated table.
+
+    Columns: record, ``interval_columns`` (such as start and end), length (bp), label, score
+    (probability of the label; empty if a multi-label model names none), labels (only if sets of
+    labels were requested; joined by ``;``) and one probability per class. Of a regression: record,
+    ``interval_columns``, length, prediction.
+    """
+
+    classes: Sequence[str]
+    interval_columns: Sequence[str] = ()
+    task: str = "multiclass"
+    has_sets: bool = False
+
+    @property
+    def label_column(self) -> int | None:
+        """Index of the label among the columns; None if there is no label."""
+        return None if self.task == "regression" else len(self.interval_columns) + 2
+
+    def header(self) -> list[str]:
+        """Return the names of the columns."""
+        columns = ["record", *self.interval_columns, "length"]
+        if self.task == "regression":
+            return ["\t".join([*columns, "prediction"])]
+        sets = ["labels"] if self.has_sets else []
+        return ["\t".join([*columns, "label", "score", *sets, *probability_columns(self.classes)])]
+
+    def line(self, prediction: Prediction) -> str:
+        """Return the row of a prediction."""
+        where = (str(getattr(prediction.interval, name)) for name in self.interval_columns)
+        cells = [prediction.record, *where, str(prediction.length)]
+        if self.task == "regression":
+            return "\t".join([*cells, f"{prediction.probabilities[0]:.6g}"])
+        score, *probabilities = score_and_probabilities(prediction)
+        sets = [] if prediction.labels is None else [";".join(prediction.labels)]
+        return "\t".join([*cells, prediction.label, score, *sets, *probabilities])
+
+
+def probability_columns(classes: Sequence[str]) -> list[str]:
+    """Return the names of the columns of probabilities."""
+    return [f"prob_{name}" for name in classes]
+
+
+def score_and_probabilities(prediction: Prediction) -> list[str]:
+    """Return the cells of the score and of the probabilities."""
+    score = "" if prediction.score is None else f"{prediction.score:.6g}"
+    return [score, *(f"{probability:.6g}" for probability in prediction.probabilities)]
+
+
 @dataclass(frozen=True, slots=True)
 class Bed:
-    """BED of six columns: record, start, end, label, score of 0 to 1000, strand.
+    """BED with six columns: record, start, end, label, score of 0 to 1000, strand.
 
-    The score is the label's probability in thousandths, 0 if there is no label; the strand that of
-    an interval that was asked for, and ``.`` where both strands were read alike.
+    The score is the label's probability in thousandths, 0 if there is no label. The strand is that
+    of an interval of ``--intervals``, else ``.``: both strands are read.
     """
 
     title: str
@@ -39,11 +116,11 @@ class Bed:
 
     def line(self, prediction: Prediction) -> str:
         """Return the line of a window, an interval or a whole record."""
-        place = _place(prediction)
+        interval = _interval_of(prediction)
         score = 0.0 if prediction.score is None else prediction.score
-        strand = place.strand if self.has_strand else "."
+        strand = interval.strand if self.has_strand else "."
         columns = [
-            *(place.record, place.start, place.end, prediction.label or _NO_NAME),
+            *(interval.record, interval.start, interval.end, prediction.label or _NO_NAME),
             *(round(_HIGHEST_SCORE * score), strand),
         ]
         return "\t".join(map(str, columns))
@@ -53,14 +130,14 @@ class Bed:
 class BedGraph:
     """bedGraph: record, start, end, and the probability of one class (or the value).
 
-    Its lines must not overlap, but windows may: a window then stands for the ``step`` bases in its
+    Its lines must not overlap, but windows may: a window is then drawn at the ``step`` bases in its
     middle. The last window of a record, flush with its end, begins where the one before it stops;
-    the ends of a record that lie in no middle have no line.
+    the ends of a record that are in no middle have no line.
     """
 
     title: str
     column: int
-    """Place of the class."""
+    """Index of the class."""
 
     window: int | None = None
     step: int | None = None
@@ -72,38 +149,38 @@ class BedGraph:
 
     def line(self, prediction: Prediction) -> str:
         """Return the line of a window or a whole record."""
-        place = _place(prediction)
-        start, end = place.start, place.end
+        interval = _interval_of(prediction)
+        start, end = interval.start, interval.end
         if self.window is not None and self.step is not None:
-            start, end = middle(place, self.window, self.step)
+            start, end = middle(interval, self.window, self.step)
         value = f"{prediction.probabilities[self.column]:.6g}"
-        return "\t".join([place.record, str(start), str(end), value])
+        return "\t".join([interval.record, str(start), str(end), value])
 
 
-def middle(place: Interval, window: int, step: int) -> tuple[int, int]:
-    """Return the bases that a window stands for where windows overlap.
+def middle(interval: Interval, window: int, step: int) -> tuple[int, int]:
+    """Return the start and end of the bases at which a window is drawn if windows overlap.
 
     Args:
-        place: One of ``windows(record, length, window, step)``.
+        interval: One of ``windows(record, length, window, step)``.
         window: Length of a window in bp; a record may be shorter.
         step: From one start to the next, in bp.
 
     Examples:
         >>> from rmt_genomics.dna import windows
-        >>> [middle(each, 4, 2) for each in windows("chr1", 9, window=4, step=2)]
+        >>> [middle(interval, 4, 2) for interval in windows("chr1", 9, window=4, step=2)]
         [(1, 3), (3, 5), (5, 7), (7, 8)]
         >>> middle(windows("short", 3, window=4, step=2)[0], 4, 2)
         (0, 3)
     """
-    if len(place) < window:
-        return place.start, place.end
+    if len(interval) < window:
+        return interval.start, interval.end
     margin = (window - step) // 2
-    start = -(-place.start // step) * step  # off the grid only where it is the last window
-    return start + margin, place.start + margin + step
+    start = -(-interval.start // step) * step  # not a multiple only where it is the last window
+    return start + margin, interval.start + margin + step
 
 
 def class_column(config: ClassifierConfig, name: str | None) -> int:
-    """Return the place of the class whose probability is drawn.
+    """Return the index of the class whose probability is drawn.
 
     Args:
         config: Of the model.
@@ -115,100 +192,17 @@ def class_column(config: ClassifierConfig, name: str | None) -> int:
     if name is None and len(config.classes) <= 2:
         return len(config.classes) - 1
     if name not in config.classes:
-        found = "no class was named" if name is None else f"the model has no class {name!r}"
+        problem = "no class was named" if name is None else f"the model has no class {name!r}"
         raise ConfigError(
-            f"{found}, but bedGraph shows one of {', '.join(config.classes)}. "
+            f"{problem}, but bedGraph shows one of {', '.join(config.classes)}. "
             "Choose it with --class."
         )
     return config.classes.index(name)
 
 
-def _place(prediction: Prediction) -> Interval:
+def _interval_of(prediction: Prediction) -> Interval:
     return prediction.interval or Interval(prediction.record, 0, prediction.length)
 
 
 def _quoted(title: str) -> str:
-    """A double quote would end the name."""
-    return '"' + title.replace('"', "'") + '"'
-
-
-@runtime_checkable
-class OutputFormat(Protocol):
-    """How predictions stand in a file of text."""
-
-    @property
-    def label_column(self) -> int | None:
-        """Place of the label in a line, from 0; None if there is none."""
-
-    def header(self) -> list[str]:
-        """Return the lines before the first prediction, without line ends."""
-
-    def line(self, prediction: Prediction) -> str:
-        """Return the one line of a prediction, without its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionTable:
-    """How predictions stand in a table.
-
-    Columns: record, ``places`` (such as start and end, of predictions that have an interval),
-    length (bp), label, score (probability of the label; empty if a multi-label model names none),
-    labels (only where sets of labels were asked for, joined by ``;``) and one probability a class.
-    Of a regression: record, places, length, prediction.
-    """
-
-    classes: Sequence[str]
-    places: Sequence[str] = ()
-    task: str = "multiclass"
-    has_sets: bool = False
-
-    @property
-    def label_column(self) -> int | None:
-        """Place of the label in a line; None if there is none."""
-        return None if self.task == "regression" else len(self.places) + 2
-
-    def header(self) -> list[str]:
-        """Return the names of the columns, as one line."""
-        where = ["record", *self.places, "length"]
-        if self.task == "regression":
-            return ["\t".join([*where, "prediction"])]
-        sets = ["labels"] if self.has_sets else []
-        return ["\t".join([*where, "label", "score", *sets, *probability_columns(self.classes)])]
-
-    def line(self, prediction: Prediction) -> str:
-        """Return one line, without its end."""
-        places = (str(getattr(prediction.interval, each)) for each in self.places)
-        where = [prediction.record, *places, str(prediction.length)]
-        if self.task == "regression":
-            return "\t".join([*where, f"{prediction.probabilities[0]:.6g}"])
-        score, *probabilities = score_and_probabilities(prediction)
-        sets = [] if prediction.labels is None else [";".join(prediction.labels)]
-        return "\t".join([*where, prediction.label, score, *sets, *probabilities])
-
-
-def prediction_lines(
-    predictions: Iterable[Prediction], classes: Sequence[str], places: Sequence[str] = ()
-) -> Iterator[str]:
-    """Yield the lines of a ``PredictionTable``, its header first.
-
-    The header waits for the first prediction, so that input that is wrong from the start prints
-    nothing.
-    """
-    return lines(predictions, PredictionTable(classes, places))
-
-
-def lines(predictions: Iterable[Prediction], layout: OutputFormat) -> Iterator[str]:
-    """Yield a header and one line a prediction, without line ends; the header waits likewise."""
-    for place, prediction in enumerate(predictions):
-        if place == 0:
-            yield from layout.header()
-        yield layout.line(prediction)
-
-
-def probability_columns(classes: Sequence[str]) -> list[str]:
-    return [f"prob_{name}" for name in classes]
-
-
-def score_and_probabilities(prediction: Prediction) -> list[str]:
-    score = "" if prediction.score is None else f"{prediction.score:.6g}"
-    return [score, *(f"{each:.6g}" for each in prediction.probabilities)]
+    return '"' + title.replace('"', "'") + '"'  # a double quote would end the name

@@ -1,32 +1,29 @@
-"""Predict records while they are read, in the memory of one batch (see ``encoding``).
+"""Predict records while they are read, in the memory of one batch.
 
-Dimensions: c classes.
+Dimensions: n records of a batch, c classes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from rmt_genomics.dna import EncodedRecord, Interval
-from rmt_genomics.errors import CheckpointError, ConfigError
+from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
-from rmt_genomics.model import pretrained as saving
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
-from rmt_genomics.prediction.calibration import FILE_NAME, Calibration, check_same_classes
+from rmt_genomics.prediction.calibration import Calibration
 from rmt_genomics.prediction.progress import ProgressCallback
 
 ABSTAIN = "abstain"
+MAX_ROWS = 64
+MAX_BP = LONG_BP
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the model says about one record, or a part of it."""
+    """The prediction for one record, or for a part of it."""
 
     record: str
     """Name of the record."""
@@ -36,44 +33,44 @@ class Prediction:
 
     label: str
     """The most probable class; multi-label: all at 0.5 and above, joined by ``;``, or none.
-    ``abstain`` where the score is below what was asked for. Empty for a regression."""
+    ``abstain`` where the score is below ``abstain_below``. Empty for a regression."""
 
     score: float | None
     """Probability of the label; multi-label: the smallest of those named, None if none is.
     None for a regression."""
 
     probabilities: np.ndarray
-    """One a class ``(c,)``, in the order of the model's ``classes_``; a regression: the value."""
+    """One per class ``(c,)``, in the order of the model's ``classes_``; a regression: the value."""
 
     interval: Interval | None = None
-    """What was read of the record, if not all of it."""
+    """The part of the record that was read, if not all of it."""
 
     labels: tuple[str, ...] | None = None
-    """Classes that may be true, where a coverage was asked for."""
+    """Classes that may be true, if a coverage was set."""
 
     row: int = 0
-    """Its place among all that was read, from 0."""
+    """Index of the record, window or interval in the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """How probabilities are turned into answers.
+    """How probabilities are turned into labels.
 
     Raises:
         ConfigError: If ``abstain_below`` or ``coverage`` is out of range.
     """
 
     calibrated: bool = False
-    """Take the temperature-scaled probabilities instead of the model's own."""
+    """Use the temperature-scaled probabilities instead of the model's own."""
 
     abstain_below: float | None = None
-    """Name no label with a lower score."""
+    """Give no label if its score is lower."""
 
     coverage: float | None = None
-    """Also name a set of labels that holds the true one this often (split conformal)."""
+    """Also give a set of labels that holds the true one this often (split conformal)."""
 
     calibration: Calibration | None = field(default=None, repr=False)
-    """Found beside the model, if it is needed."""
+    """The calibration of the model, if it is needed."""
 
     def __post_init__(self) -> None:
         for name, value in (("abstain-below", self.abstain_below), ("coverage", self.coverage)):
@@ -82,13 +79,13 @@ class DecisionRule:
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether there is no answer without ``calibration.json``."""
+        """Whether the model must have a ``calibration.json``."""
         return self.calibrated or self.coverage is not None
 
     def check(self, config: ClassifierConfig) -> None:
-        """Raise ConfigError if a model cannot answer like this."""
-        asked = self.needs_calibration or self.abstain_below is not None
-        if config.task == "regression" and asked:
+        """Raise ConfigError if the rule cannot be applied to a model."""
+        needs_probabilities = self.needs_calibration or self.abstain_below is not None
+        if config.task == "regression" and needs_probabilities:
             raise ConfigError(
                 "the model's task is regression, but only classes have probabilities: leave "
                 "--calibrated, --coverage and --abstain-below out."
@@ -96,63 +93,55 @@ class DecisionRule:
         if self.abstain_below is not None and ABSTAIN in config.classes:
             raise ConfigError(
                 f"the model has a class named {ABSTAIN!r}, but --abstain-below writes that where "
-                "no label is named. Leave it out, and look at the score."
+                "no label is given. Leave it out, and look at the score."
             )
 
-    def answer(
+    def apply(
         self, model: RMTClassifier, probabilities: np.ndarray
     ) -> list[tuple[str, float | None, np.ndarray, tuple[str, ...] | None]]:
         """Return label, score, probabilities and set of labels for each row ``(n, c)``."""
-        sets: Sequence[tuple[str, ...] | None] = [None] * len(probabilities)
+        label_sets: Sequence[tuple[str, ...] | None] = [None] * len(probabilities)
         if self.calibration is not None and self.coverage is not None:
-            sets = self.calibration.label_sets(probabilities, self.coverage)
+            label_sets = self.calibration.label_sets(probabilities, self.coverage)
         if self.calibration is not None and self.calibrated:
             probabilities = self.calibration.apply(probabilities)
-        return [
-            (*self._label(model, row), row, labels)
-            for row, labels in zip(probabilities, sets, strict=True)
-        ]
-
-    def _label(self, model: RMTClassifier, row: np.ndarray) -> tuple[str, float | None]:
-        label, score = label_and_score(model, row)
-        if self.abstain_below is not None and score is not None and score < self.abstain_below:
-            return ABSTAIN, score
-        return label, score
+        decisions = []
+        for row, labels in zip(probabilities, label_sets, strict=True):
+            label, score = label_and_score(model, row)
+            if self.abstain_below is not None and score is not None and score < self.abstain_below:
+                label = ABSTAIN
+            decisions.append((label, score, row, labels))
+        return decisions
 
 
 def label_and_score(model: RMTClassifier, row: np.ndarray) -> tuple[str, float | None]:
-    """Name the label of one row of probabilities ``(c,)``, and its score."""
+    """Return the label of one row of probabilities ``(c,)``, and its score."""
     if model.config.task == "regression":
         return "", None
     label = model.label_of(row)
     if model.config.task != "multilabel":
         return label, float(row.max())
-    named = row[row >= 0.5]
-    return label, float(named.min()) if len(named) else None
+    above = row[row >= 0.5]
+    return label, float(above.min()) if len(above) else None
 
 
-def find_calibration(model_dir: str | Path, config: ClassifierConfig) -> Calibration:
-    """Read the calibration beside a model: in its folder, or from the hub.
-
-    Raises:
-        CheckpointError: If there is none, or it is of another model.
-    """
-    try:
-        folder = saving.find(model_dir, FILE_NAME).parent
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{model_dir}: has no {FILE_NAME}, but --calibrated and --coverage need one. "
-            "A training writes it when it is judged on examples held out; train again, or leave "
-            "both out."
-        ) from error
-    found = Calibration.load(folder)
-    assert found is not None, "the file has just been found"
-    check_same_classes(folder / FILE_NAME, found, config)
-    return found
+def make_prediction(
+    model: RMTClassifier, name: str, length: int, probabilities: np.ndarray
+) -> Prediction:
+    """Return the prediction for a whole record, given its row of probabilities ``(c,)``."""
+    return Prediction(name, length, *label_and_score(model, probabilities), probabilities)
 
 
-MAX_ROWS = 64
-MAX_BP = LONG_BP
+class RecordBatch(NamedTuple):
+    """Consecutive records that are computed together."""
+
+    number: int
+    """Index of the batch."""
+
+    first_row: int
+    """Index of its first record among all."""
+
+    records: list[EncodedRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +149,17 @@ class Shard:
     """Which batches are computed; by default all. All records are read nevertheless.
 
     Raises:
-        ConfigError: If the share is not one of 1 to ``of``.
+        ConfigError: If the number is not from 1 to ``of``.
     """
 
     number: int = 1
-    """Which of the shares, from 1."""
+    """Which of the shards, from 1."""
 
     of: int = 1
-    """Into how many shares the batches are dealt, in turn."""
+    """How many shards the batches are dealt to, in turn."""
 
-    after: int = 0
-    """The first row that is still wanted."""
+    first_row: int = 0
+    """The first row to compute: earlier ones are already written."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
@@ -179,111 +168,89 @@ class Shard:
                 f"{self.of}/{self.of}."
             )
 
-    def wants(self, batch: "Batch") -> bool:
+    def includes(self, batch: RecordBatch) -> bool:
         """Tell whether any row of a batch is to be computed."""
         is_ours = batch.number % self.of == self.number - 1
-        return is_ours and batch.first + len(batch.records) > self.after
-
-
-class Batch(NamedTuple):
-    """Consecutive records that are computed together."""
-
-    number: int
-    """Counted from 0."""
-
-    first: int
-    """Place of its first record among all, from 0."""
-
-    records: list[EncodedRecord]
-
-
-def encode_records(
-    model: RMTClassifier,
-    records: Iterable[EncodedRecord],
-    share: Shard,
-    watch: ProgressCallback,
-) -> Iterator[tuple[Batch, Float[Tensor, "b e"]]]:
-    """Yield the both-strand encodings of those batches that are wanted, in reading order.
-
-    Args:
-        model: A trained model, on the device it is to run on.
-        records: Base codes; read no further ahead than one batch and one record.
-        share: Which batches are wanted.
-        watch: Is told how far it is.
-    """
-    for batch in batches(records):
-        if share.wants(batch):
-            read = [record.codes for record in batch.records]
-            yield batch, model.encode_codes(read, on_read=watch.read)
-            del read
-        else:
-            watch.skipped(sum(record.length for record in batch.records))
-        del batch  # before the next is read
-
-
-def batches(records: Iterable[EncodedRecord]) -> Iterator[Batch]:
-    """Group consecutive records so that a padded batch stays small; a long one is alone."""
-    number = first = widest = 0
-    held: list[EncodedRecord] = []
-    for record in records:
-        if held and not _fits(len(held) + 1, max(widest, record.length)):
-            yield Batch(number, first, held)
-            number, first, held, widest = number + 1, first + len(held), [], 0
-        held.append(record)
-        widest = max(widest, record.length)
-        del record
-        if not _fits(len(held) + 1, widest):  # no other could join: nothing is read ahead
-            yield Batch(number, first, held)
-            number, first, held, widest = number + 1, first + len(held), [], 0
-    if held:
-        yield Batch(number, first, held)
-
-
-def _fits(rows: int, widest: int) -> bool:
-    return rows <= MAX_ROWS and rows * widest <= MAX_BP
+        return is_ours and batch.first_row + len(batch.records) > self.first_row
 
 
 def predict_records(
     model: RMTClassifier,
     records: Iterable[EncodedRecord],
     *,
-    answers: DecisionRule = DecisionRule(),
-    share: Shard = Shard(),
-    watch: ProgressCallback | None = None,
+    decision_rule: DecisionRule = DecisionRule(),
+    shard: Shard = Shard(),
+    progress: ProgressCallback | None = None,
 ) -> Iterator[Prediction]:
     """Predict records as they come.
 
     Args:
         model: A trained model, on the device it is to run on.
         records: Base codes; read no further ahead than one batch and one record.
-        answers: How probabilities are turned into answers.
-        share: Which of the records are predicted; by default all.
-        watch: Is told how far it is, if given.
+        decision_rule: How probabilities are turned into labels.
+        shard: Which of the records are predicted; by default all.
+        progress: Receives the bp that were computed or skipped.
 
     Yields:
-        One prediction a record, in the order of the records.
+        One prediction per record, in the order of the records.
     """
-    for batch, encoding in encode_records(model, records, share, watch or ProgressCallback()):
-        found = answers.answer(model, _rows(model, encoding))
-        for place, (record, (label, score, row, labels)) in enumerate(
-            zip(batch.records, found, strict=True), start=batch.first
+    for batch, probabilities in compute_batches(
+        records, model.predict_codes, shard=shard, progress=progress
+    ):
+        decisions = decision_rule.apply(model, probabilities)
+        for row, (record, (label, score, values, labels)) in enumerate(
+            zip(batch.records, decisions, strict=True), start=batch.first_row
         ):
-            if place >= share.after:
+            if row >= shard.first_row:
                 yield Prediction(
-                    record.name, record.length, label, score, row, record.interval, labels, place
+                    record.name, record.length, label, score, values, record.interval, labels, row
                 )
-        del batch, record  # before the next is read
+        del batch, record  # frees the memory before the next batch is read
 
 
-def make_prediction(
-    model: RMTClassifier, name: str, length: int, probabilities: np.ndarray
-) -> Prediction:
-    """Name the label of one row of probabilities, and its score."""
-    return Prediction(name, length, *label_and_score(model, probabilities), probabilities)
+def compute_batches(
+    records: Iterable[EncodedRecord],
+    compute: Callable[..., np.ndarray],
+    *,
+    shard: Shard = Shard(),
+    progress: ProgressCallback | None = None,
+) -> Iterator[tuple[RecordBatch, np.ndarray]]:
+    """Yield the batches of a shard in reading order, with one computed row for each record.
+
+    Args:
+        records: Base codes; read no further ahead than one batch and one record.
+        compute: ``predict_codes`` or ``embed_codes`` of a model.
+        shard: Which batches are computed.
+        progress: Receives the bp that were computed or skipped.
+    """
+    progress = progress or ProgressCallback()
+    for batch in record_batches(records):
+        if shard.includes(batch):
+            codes = [record.codes for record in batch.records]
+            yield batch, compute(codes, on_read=progress.update)
+            del codes
+        else:
+            progress.skip(sum(record.length for record in batch.records))
+        del batch  # frees the memory before the next batch is read
 
 
-def _rows(model: RMTClassifier, encoding: torch.Tensor) -> np.ndarray:
-    """Return one probability a class for each row ``(n, c)``; a regression: the value."""
-    with torch.inference_mode():
-        found: np.ndarray = model.answers(model.head(encoding)).cpu().double().numpy()
-    return found
+def record_batches(records: Iterable[EncodedRecord]) -> Iterator[RecordBatch]:
+    """Group consecutive records so that a padded batch stays small; a long one is alone."""
+    number = first_row = longest = 0
+    held: list[EncodedRecord] = []
+    for record in records:
+        if held and not _fits(len(held) + 1, max(longest, record.length)):
+            yield RecordBatch(number, first_row, held)
+            number, first_row, held, longest = number + 1, first_row + len(held), [], 0
+        held.append(record)
+        longest = max(longest, record.length)
+        del record
+        if not _fits(len(held) + 1, longest):  # no other could join: nothing is read ahead
+            yield RecordBatch(number, first_row, held)
+            number, first_row, held, longest = number + 1, first_row + len(held), [], 0
+    if held:
+        yield RecordBatch(number, first_row, held)
+
+
+def _fits(num_rows: int, longest: int) -> bool:
+    return num_rows <= MAX_ROWS and num_rows * longest <= MAX_BP

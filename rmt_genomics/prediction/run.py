@@ -1,56 +1,56 @@
-"""One job of prediction: what is read, what is asked of it, and how the answers stand in text."""
+"""One run of ``predict``: from its settings to the lines of the output."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rmt_genomics.atomic_io import (
-    ResumableFile,
-    resumable_file,
-    sha256_of_file,
-    write_lines,
-)
-from rmt_genomics.dna import EncodedRecord, sequence_files
+from rmt_genomics.atomic_io import ResumableFile, resumable_file, sha256_of_file, write_lines
 from rmt_genomics.dna.compression import explain_read_errors
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
-from rmt_genomics.model import pretrained as saving
-from rmt_genomics.model.pretrained import choose_device
-from rmt_genomics.prediction.calibration import FILE_NAME
-from rmt_genomics.prediction.inputs import PredictionInput
+from rmt_genomics.model.pretrained import (
+    CONFIG,
+    WEIGHTS,
+    choose_device,
+    find_model_file,
+    read_config,
+)
+from rmt_genomics.prediction.calibration import FILE_NAME, find_calibration
+from rmt_genomics.prediction.inputs import InputReader, PredictionInput
 from rmt_genomics.prediction.output_formats import (
     Bed,
     BedGraph,
     OutputFormat,
     PredictionTable,
     class_column,
-    lines,
+    output_lines,
 )
 from rmt_genomics.prediction.predictor import (
     ABSTAIN,
     DecisionRule,
     Prediction,
     Shard,
-    find_calibration,
     predict_records,
 )
-from rmt_genomics.prediction.progress import (
-    ProgressCallback,
-    shown_progress,
-)
+from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 
 FORMATS = ("tsv", "bed", "bedgraph")
-_KEY_FORMAT = 1
+_NOTE_FORMAT = 2  # of the note beside partial output; 1 had checksums of whole input files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionConfig:
-    """A model, what it reads, and what it is asked."""
+    """The settings of a run: the model, its input, and how predictions are written.
+
+    Raises:
+        ConfigError: If two settings contradict each other.
+    """
 
     model_dir: str
-    reading: PredictionInput
-    answers: DecisionRule = DecisionRule()  # noqa: RUF009 (frozen)
+    input: PredictionInput
+    decision_rule: DecisionRule = DecisionRule()  # noqa: RUF009 (frozen)
     format: str = "tsv"
     class_name: str | None = None
     device: str = "auto"
@@ -58,166 +58,178 @@ class PredictionConfig:
     def __post_init__(self) -> None:
         if self.class_name is not None and self.format != "bedgraph":
             raise ConfigError("--class needs --format bedgraph, which shows one class.")
-        if self.format == "bedgraph" and self.reading.intervals is not None:
+        if self.format == "bedgraph" and self.input.intervals is not None:
             raise ConfigError(
                 "--format bedgraph needs --window: its lines must not overlap, but intervals may."
             )
-        if self.format != "tsv" and self.answers.coverage is not None:
+        if self.format != "tsv" and self.decision_rule.coverage is not None:
             raise ConfigError(
-                "--coverage needs --format tsv: the other formats have no place for sets of labels."
+                "--coverage needs --format tsv: the other formats have no column for sets of "
+                "labels."
             )
-        if self.format == "bedgraph" and self.answers.abstain_below is not None:
+        if self.format == "bedgraph" and self.decision_rule.abstain_below is not None:
             raise ConfigError("--abstain-below needs labels, but bedgraph has none.")
 
     def key(self) -> dict[str, Any]:
-        """Return what the lines of the output depend on, to be compared when it is resumed.
-
-        Raises:
-            ConfigError: If an input cannot be read a second time.
-        """
-        files = sequence_files(self.reading.fasta)
-        for each in files:
-            if not each.is_file():
-                raise ConfigError(
-                    f"{each}: is no file on a disk, but --resume, --shard and --processes read the "
-                    "input more than once. Save it to a file first."
-                )
-        model = [saving.find(self.model_dir, name) for name in (saving.CONFIG, saving.WEIGHTS)]
-        if self.answers.needs_calibration:
-            model.append(saving.find(self.model_dir, FILE_NAME))
-        asked = asdict(replace(self.answers, calibration=None))
+        """Return what the lines of the output depend on, but for the sequences themselves."""
+        names = [CONFIG, WEIGHTS, *([FILE_NAME] if self.decision_rule.needs_calibration else [])]
+        intervals = [self.input.intervals] if self.input.intervals else []
         return {
-            "format": _KEY_FORMAT,
-            "model": _checksums(model),
-            "sequences": _checksums(files),
-            "intervals": _checksums([self.reading.intervals] if self.reading.intervals else []),
-            "window": self.reading.window,
-            "step": self.reading.step or self.reading.window,
+            "format": _NOTE_FORMAT,
+            "model": _checksums(find_model_file(self.model_dir, name) for name in names),
+            "intervals": _checksums(intervals),
+            "window": self.input.window,
+            "step": self.input.step or self.input.window,
             "output": self.format,
             "class": self.class_name,
-            **{name: value for name, value in asked.items() if name != "calibration"},
+            "calibrated": self.decision_rule.calibrated,
+            "abstain_below": self.decision_rule.abstain_below,
+            "coverage": self.decision_rule.coverage,
         }
 
-    def layout(self, config: ClassifierConfig) -> OutputFormat:
-        """Return how the answers of a model stand in text.
+    def output_format(self, config: ClassifierConfig) -> OutputFormat:
+        """Return how the predictions of a model are written.
 
         Raises:
-            ConfigError: If the model has no such answers.
+            ConfigError: If the format cannot show what the model predicts.
         """
-        reading, title = self.reading, Path(self.model_dir).name
+        title = Path(self.model_dir).name
         if self.format == "tsv":
-            has_sets = self.answers.coverage is not None
-            return PredictionTable(config.classes, reading.places, config.task, has_sets)
+            has_sets = self.decision_rule.coverage is not None
+            columns = self.input.interval_columns
+            return PredictionTable(config.classes, columns, config.task, has_sets)
         if self.format == "bed":
             if config.task == "regression":
                 raise ConfigError(
                     "--format bed shows labels, but the model's task is regression: it has none. "
                     "Use --format bedgraph."
                 )
-            return Bed(title, has_strand=reading.intervals is not None)
+            return Bed(title, has_strand=self.input.intervals is not None)
         column = class_column(config, self.class_name)
-        step = reading.step or reading.window
-        return BedGraph(f"{title} {config.classes[column]}", column, reading.window, step)
+        step = self.input.step or self.input.window
+        return BedGraph(f"{title} {config.classes[column]}", column, self.input.window, step)
+
+
+def _checksums(paths: Iterable[Path]) -> list[str]:
+    checksums = []
+    for path in paths:
+        with explain_read_errors(path):
+            checksums.append(sha256_of_file(path))
+    return checksums
 
 
 class PredictionRun:
-    """A job whose input is open and whose model is loaded.
+    """A run whose input is open and whose model is loaded.
 
     Args:
-        job: What is to be done.
+        config: The settings.
 
     Raises:
-        RMTGenomicsError: If the input or the model is missing, or the model cannot answer so.
+        RMTGenomicsError: If the input or the model is missing, or the settings do not fit the
+            model.
     """
 
-    def __init__(self, job: PredictionConfig) -> None:
-        self.num_rows = 0
-        """How many records, windows or intervals have been read so far."""
-        self._records = job.reading.records()
-        self.model = RMTClassifier.from_pretrained(job.model_dir, device=choose_device(job.device))
-        self.layout = job.layout(self.model.config)
-        job.answers.check(self.model.config)
-        self._answers = job.answers
-        if job.answers.needs_calibration:
-            found = find_calibration(job.model_dir, self.model.config)
-            self._answers = replace(job.answers, calibration=found)
+    def __init__(self, config: PredictionConfig) -> None:
+        self.config = config
+        self.reader = InputReader(config.input)
+        device = choose_device(config.device)
+        self.model = RMTClassifier.from_pretrained(config.model_dir, device=device)
+        self.output_format = config.output_format(self.model.config)
+        self.decision_rule = config.decision_rule
+        self.decision_rule.check(self.model.config)
+        if self.decision_rule.needs_calibration:
+            calibration = find_calibration(config.model_dir, self.model.config)
+            self.decision_rule = replace(self.decision_rule, calibration=calibration)
 
-    def predictions(self, share: Shard, watch: ProgressCallback) -> Iterator[Prediction]:
-        """Compute a share of the predictions; once."""
+    def key(self) -> dict[str, Any]:
+        """Return what all partial output of this run must have in common."""
+        sequences = {"num_files": len(self.reader.files), "sequences": self.reader.store_sha256}
+        return {**self.config.key(), **sequences}
+
+    def predictions(self, shard: Shard, progress: ProgressCallback) -> Iterator[Prediction]:
+        """Compute the predictions of a shard; can be called once."""
         return predict_records(
-            self.model, self._counted(), answers=self._answers, share=share, watch=watch
+            self.model,
+            self.reader,
+            decision_rule=self.decision_rule,
+            shard=shard,
+            progress=progress,
         )
 
-    def _counted(self) -> Iterator[EncodedRecord]:
-        for record in self._records:
-            self.num_rows += 1
-            yield record
-            del record
+    @contextmanager
+    def resumable_output(
+        self, out: Path, key: dict[str, Any], *, resume: bool
+    ) -> Iterator[ResumableFile]:
+        """Open the output; its rows, if there are any, are of the input that is there now."""
+        with resumable_file(out, key, resume=resume) as file:
+            if file.progress is None:  # stopped before its first row
+                file.clear()
+            else:
+                self.reader.check_unchanged(file.path, file.progress)
+            yield file
+
+    def write_rows(
+        self,
+        file: ResumableFile,
+        shard: Shard,
+        line_of: Callable[[Prediction], str],
+        progress: ProgressCallback,
+    ) -> None:
+        """Compute the predictions of a shard and write each as a line."""
+        saved_position = None
+        for prediction in self.predictions(shard, progress):
+            # Before the row: the saved checksum must cover all that the rows in the file are of.
+            if self.reader.position != saved_position:
+                file.save_progress(self.reader.state())
+                saved_position = self.reader.position
+            file.write(line_of(prediction))
 
 
-def print_predictions(job: PredictionConfig) -> Iterator[str]:
+def predicted_lines(config: PredictionConfig) -> Iterator[str]:
     """Yield the lines of the output as they come, without line ends."""
-    work = PredictionRun(job)
-    with shown_progress(job.reading.total_bp) as watch:
-        yield from lines(work.predictions(Shard(), watch), work.layout)
+    run = PredictionRun(config)
+    with progress_bar(config.input.total_bp) as progress:
+        yield from output_lines(run.predictions(Shard(), progress), run.output_format)
 
 
-def write_predictions(job: PredictionConfig, out: Path, *, resume: bool) -> None:
-    """Write all predictions, or those that a stopped run has left to do.
+def write_predictions(config: PredictionConfig, out: Path, *, resume: bool) -> None:
+    """Write all predictions, or those that an interrupted run has not written.
+
+    Args:
+        config: The settings.
+        out: The output file. Until it is complete, its rows are in ``OUT.part``.
+        resume: Keep the rows of an interrupted run.
 
     Raises:
-        RMTGenomicsError: If the input is wrong, or ``resume`` finds the lines of another job.
+        RMTGenomicsError: If the input is wrong, or an interrupted run had other settings or input.
     """
-    if not resume and not _can_be_read_again(job):
-        _write_once(job, out)
+    if not resume and not config.input.is_rereadable:
+        write_lines(out, predicted_lines(config))  # such as a pipe: it could not be resumed
         return
-    with resumable_file(out, job.key(), resume=resume) as file:
-        work = PredictionRun(job)
-        header = work.layout.header()
-        num_rows = num_lines(file) - len(header)
+    config.input.check_rereadable()
+    run = PredictionRun(config)
+    with (
+        run.resumable_output(out, run.key(), resume=resume) as file,
+        progress_bar(config.input.total_bp) as progress,
+    ):
+        header = run.output_format.header()
+        num_rows = sum(1 for _ in file.lines()) - len(header)
         if num_rows < 0:
-            write_anew(file, header)
-        with shown_progress(job.reading.total_bp) as watch:
-            for each in work.predictions(Shard(after=max(0, num_rows)), watch):
-                file.write(work.layout.line(each))
+            file.clear()
+            for line in header:
+                file.write(line)
+        run.write_rows(file, Shard(first_row=max(0, num_rows)), run.output_format.line, progress)
 
 
-def count_abstained(job: PredictionConfig, lines: Iterable[str]) -> tuple[int, int]:
-    """Read the lines of the output; return how many abstain, and how many rows there are."""
-    config = saving.read_config(saving.find(job.model_dir, saving.CONFIG))
-    job.answers.check(config)
-    layout = job.layout(config)
-    column = layout.label_column
-    assert column is not None, "a job that may abstain has labels"
-    count, total = 0, 0
+def count_abstained(config: PredictionConfig, lines: Iterable[str]) -> tuple[int, int]:
+    """Read the lines of the output; return how many rows have no label, and how many there are."""
+    model_config = read_config(find_model_file(config.model_dir, CONFIG))
+    config.decision_rule.check(model_config)
+    output_format = config.output_format(model_config)
+    column = output_format.label_column
+    assert column is not None, "--abstain-below needs a format that has labels"
+    num_abstained, num_lines = 0, 0
     for line in lines:
-        count += line.split("\t")[column : column + 1] == [ABSTAIN]
-        total += 1
-    return count, max(0, total - len(layout.header()))
-
-
-def num_lines(file: ResumableFile) -> int:
-    return sum(1 for _ in file.lines())
-
-
-def write_anew(file: ResumableFile, header: list[str]) -> None:
-    file.clear()
-    for line in header:
-        file.write(line)
-
-
-def _write_once(job: PredictionConfig, out: Path) -> None:
-    """Write what comes from a pipe, which cannot be read again."""
-    write_lines(out, print_predictions(job))
-
-
-def _can_be_read_again(job: PredictionConfig) -> bool:
-    return all(str(each) != "-" and (each.is_file() or each.is_dir()) for each in job.reading.fasta)
-
-
-def _checksums(paths: Sequence[Path]) -> list[str]:
-    sums = []
-    for path in paths:
-        with explain_read_errors(path):
-            sums.append(sha256_of_file(path))
-    return sums
+        num_abstained += line.split("\t")[column : column + 1] == [ABSTAIN]
+        num_lines += 1
+    return num_abstained, max(0, num_lines - len(output_format.header()))

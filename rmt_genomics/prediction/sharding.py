@@ -1,423 +1,365 @@
-"""A share of the predictions in a file of its own, and the shares joined again in input order.
+"""Predictions in several shard files, joined again in input order; and several processes.
 
-A shard file holds the lines of one share, each after the number of its row. So nothing is lost,
-doubled or out of order when shares are joined, and a share that is missing or of another run is
-noticed.
+A shard file holds the lines of one shard, each after the index of its row, and at its end the
+number of all rows and the checksum of the input. So nothing is lost, doubled or out of order when
+shards are joined, and a shard that is missing, or of another run, is noticed.
+
+Every shard reads the whole input, and computes each n-th batch of it.
 """
 
 import hashlib
 import json
-import os
+import multiprocessing
 import shutil
-import subprocess
-import sys
-import time
+import signal
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from heapq import merge
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 
-from rmt_genomics.atomic_io import (
-    Key,
-    check_key,
-    key_as_json,
-    resumable_file,
-    write_lines,
-    write_text,
-)
+from rmt_genomics.atomic_io import check_key, key_as_json, write_lines, write_text
 from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.model.pretrained import choose_device
-from rmt_genomics.prediction.output_formats import OutputFormat
-from rmt_genomics.prediction.predictor import Shard
-from rmt_genomics.prediction.progress import PARENT, ProgressToParent, ShardProgress, shown_progress
-from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, num_lines, write_anew
-
-TRIES = 4
-"""How often a shard is begun before its being killed is taken for an error."""
-
-_SECONDS_BETWEEN_LOOKS = 0.1
-
-Start = Callable[[Sequence[str], Mapping[str, str], Path], "subprocess.Popen[bytes]"]
-
-
-def folder_of(out: Path) -> Path:
-    """Return where the shards of a file stand until they are joined."""
-    return out.with_name(f"{out.name}.shards")
-
-
-def check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise ConfigError if a stopped run has left shards that would be lost."""
-    folder = folder_of(out)
-    if folder.exists() and not resume and not overwrite:
-        raise ConfigError(
-            f"{folder}: a run that was stopped has left shards here, but nothing is overwritten "
-            "unasked. Add --resume to go on with them, or --overwrite to begin anew."
-        )
-
-
-def predict_in_processes(
-    job: PredictionConfig,
-    out: Path,
-    num_processes: int,
-    *,
-    resume: bool,
-    start: Start | None = None,
-) -> None:
-    """Predict with several processes and write the very file that one would write.
-
-    Args:
-        job: What is to be done; its input must be files.
-        out: The file.
-        num_processes: How many run at a time; the cores are divided among them, and so are GPUs.
-        resume: Go on with the shards that a stopped run has left.
-        start: Starts a process, given a command, its environment and the file for its talk.
-
-    Raises:
-        RMTGenomicsError: What the first shard to fail says.
-    """
-    folder = folder_of(out)
-    _prepare(folder, {**job.key(), "processes": num_processes}, resume=resume)
-    shards = [folder / f"{number}-of-{num_processes}" for number in range(1, num_processes + 1)]
-    try:
-        workers = [
-            _Worker(job, shard, place, num_processes)
-            for place, shard in enumerate(shards)
-            if not shard.exists()
-        ]
-        _run(workers, start or _start)
-        _pass_on_warnings(shards[0])
-        write_joined(shards, out)
-    except KeyboardInterrupt as stop:
-        where = f"{folder} holds what was done. Go on with it: add --resume."
-        raise KeyboardInterrupt(where) from stop
-    except BaseException:
-        if not resume:
-            shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)
-
-
-def _prepare(folder: Path, key: Key, *, resume: bool) -> None:
-    """Make the folder, or check that what is in it is of the same job."""
-    note = folder / "job.json"
-    if resume and note.exists():
-        check_key(folder, note, key)
-        return
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
-    write_text(note, key_as_json(key))
-
-
-class _Worker:
-    """A process that writes a shard, and the next one if it is killed."""
-
-    def __init__(self, job: PredictionConfig, shard: Path, place: int, num_processes: int) -> None:
-        self.shard = shard
-        self.talk = shard.with_name(f"{shard.name}.log")
-        self.environment = _environment(job, place, num_processes)
-        number = shard.name.replace("-of-", "/")
-        own = ["--shard", number, "--out", str(shard), "--resume"]
-        self.command = [sys.executable, "-m", "rmt_genomics.cli", "predict", *own, *arguments(job)]
-        self.tries = 0
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def begin(self, start: Start) -> None:
-        """Start the process; it goes on where the one before it ended."""
-        self.tries += 1
-        self.process = start(self.command, self.environment, self.talk)
-
-    def is_done(self, start: Start) -> bool:
-        """Tell whether the shard is there; begin it again if its process was killed.
-
-        Raises:
-            RMTGenomicsError: What the process said if it failed, or that it is killed every time.
-        """
-        assert self.process is not None, "begun"
-        code = self.process.poll()
-        if code is None or code == 0:
-            return code == 0
-        if code > 0:
-            raise RMTGenomicsError(_error_in(self.talk))
-        if self.tries == TRIES:
-            raise RMTGenomicsError(
-                f"{self.shard}: the process was killed {TRIES} times (signal {-code}), but must "
-                "finish. Is there memory for so many? Use fewer --processes."
-            )
-        warnings.warn(
-            f"{self.shard.name}: the process was killed (signal {-code}); its shard is gone on "
-            "with.",
-            RMTGenomicsWarning,
-            stacklevel=2,
-        )
-        self.begin(start)
-        return False
-
-    def stop(self) -> None:
-        """End the process if it still runs."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
-
-
-def _run(workers: Sequence[_Worker], start: Start) -> None:
-    """Run all at once until all are done; if one fails the others are stopped."""
-    running = list(workers)
-    try:
-        for each in running:
-            each.begin(start)
-        while running := [each for each in running if not each.is_done(start)]:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-    finally:
-        for each in workers:
-            each.stop()
-
-
-def arguments(job: PredictionConfig) -> list[str]:
-    """Return the words of the command line that ask for a job."""
-    reading, answers = job.reading, job.answers
-    options = {
-        "--window": reading.window,
-        "--step": reading.step,
-        "--intervals": reading.intervals,
-        "--format": job.format,
-        "--class": job.class_name,
-        "--device": job.device,
-        "--abstain-below": answers.abstain_below,
-        "--coverage": answers.coverage,
-    }
-    words = [f"{name}={value}" for name, value in options.items() if value is not None]
-    flags = ["--calibrated"] if answers.calibrated else []
-    return [*words, *flags, "--", job.model_dir, *map(str, reading.fasta)]
-
-
-def _environment(job: PredictionConfig, place: int, num_processes: int) -> dict[str, str]:
-    """Divide cores and GPUs, and say who is asking."""
-    threads = str(max(1, torch.get_num_threads() // num_processes))
-    package = str(Path(__file__).parents[2])
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "PYTHONPATH": os.pathsep.join(paths),
-        PARENT: str(os.getpid()),
-    }
-    if choose_device(job.device).type == "cuda":
-        own["CUDA_VISIBLE_DEVICES"] = _gpu(place)
-    return {**os.environ, **own}
-
-
-def _gpu(place: int) -> str:
-    """Return the GPU of a process; they take turns."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = named.split(",") if named else [str(each) for each in range(torch.cuda.device_count())]
-    return gpus[place % len(gpus)]
-
-
-def _start(
-    command: Sequence[str], environment: Mapping[str, str], talk: Path
-) -> "subprocess.Popen[bytes]":
-    with talk.open("ab") as log:
-        return subprocess.Popen(
-            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-
-
-def _pass_on_warnings(shard: Path) -> None:
-    """Repeat what one process warned of: all read the same input."""
-    talk = shard.with_name(f"{shard.name}.log")
-    if talk.exists():
-        for line in talk.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("Warning: "):
-                warnings.warn(line.removeprefix("Warning: "), RMTGenomicsWarning, stacklevel=2)
-
-
-def _error_in(talk: Path) -> str:
-    """Return the last thing a process said."""
-    said = talk.read_text(encoding="utf-8", errors="replace").splitlines() or ["it said nothing"]
-    return said[-1].removeprefix("Error: ")
-
+from rmt_genomics.prediction.predictor import Prediction, Shard
+from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
+from rmt_genomics.prediction.run import PredictionConfig, PredictionRun
 
 _MARK, _HEADER, _END = "#rmt-genomics shard", "#header", "#end"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardHeader:
-    """How a share of the predictions stands in its file."""
+    """The first lines of a shard file: which shard of which run it is, and the joined header."""
 
-    layout: OutputFormat
     number: int
     of: int
-    key: Key
-    """What all shares must have in common."""
+    run_id: str
+    """The same for all shards of a run, and for no other run."""
 
-    def header(self) -> list[str]:
-        """Return which share it is, and the header of the whole."""
-        name = hashlib.sha256(json.dumps(dict(self.key), sort_keys=True).encode()).hexdigest()
-        lines = [f"{_MARK} {self.number}/{self.of} {name}"]
-        return [*lines, *(f"{_HEADER} {each}" for each in self.layout.header())]
+    header: str
+    """The header line of the joined output."""
 
-    def line(self, row: int, line: str) -> str:
-        """Return a line of the whole with its place."""
-        return f"{row}\t{line}"
+    @classmethod
+    def of_run(cls, number: int, of: int, run: PredictionRun) -> "ShardHeader":
+        """Make the header of a shard."""
+        text = json.dumps(run.key(), sort_keys=True)
+        (header,) = run.output_format.header()
+        return cls(number, of, hashlib.sha256(text.encode()).hexdigest(), header)
 
-    def footer(self, num_rows: int) -> str:
-        """Return the last line: how many rows the whole has."""
-        return f"{_END} {num_rows}"
+    @classmethod
+    def read(cls, path: Path, lines: Iterator[str]) -> "ShardHeader":
+        """Read the first lines of a shard file.
 
-    @staticmethod
-    def is_footer(line: str) -> bool:
-        """Tell whether a line is the last one."""
-        return line.startswith(_END)
+        Raises:
+            DataError: If it is not a shard file.
+        """
+        first = next(lines, "")
+        words = first.removeprefix(_MARK).split()
+        if not first.startswith(_MARK) or len(words) != 2 or "/" not in words[0]:
+            raise DataError(
+                f"{path}: is not a shard, but must be a file that predict --shard has written. "
+                "Only such files can be joined."
+            )
+        number, of = map(int, words[0].split("/"))
+        header = next(lines, None)
+        if header is None or not header.startswith(_HEADER):
+            raise _incomplete(path)
+        return cls(number, of, words[1], header.removeprefix(f"{_HEADER} "))
 
-    @staticmethod
-    def row_of(line: str) -> int:
-        """Return the place of a line in the whole."""
-        return int(line.partition("\t")[0])
+    def lines(self) -> list[str]:
+        """Return the lines, without line ends."""
+        return [f"{_MARK} {self.number}/{self.of} {self.run_id}", f"{_HEADER} {self.header}"]
 
 
-@dataclass(slots=True)
-class _Open:
-    """A shard file that is being read."""
+def shard_line(row: int, line: str) -> str:
+    """Return a line of the output, after the index of its row."""
+    return f"{row}\t{line}"
 
-    path: Path
-    name: str
-    number: int
-    of: int
-    header: list[str]
-    lines: Iterator[str]
-    num_rows: int | None = None
-    """How many the whole has; known at the end."""
+
+def shard_footer(num_rows: int, input_checksum: str) -> str:
+    """Return the last line of a shard file: how many rows all shards have, and their input."""
+    return f"{_END} {num_rows} {input_checksum}"
+
+
+def write_shard(
+    config: PredictionConfig,
+    out: Path,
+    shard: Shard,
+    *,
+    resume: bool,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """Write one of several shards of the predictions, to be joined with the others.
+
+    Args:
+        config: The settings, the same for all shards.
+        out: The shard file.
+        shard: Which one it is.
+        resume: Keep the rows of an interrupted run.
+        progress: Receives the bp that were computed; by default a progress bar.
+
+    Raises:
+        RMTGenomicsError: As ``write_predictions``.
+    """
+    config.input.check_rereadable()
+    run = PredictionRun(config)
+    key = {**run.key(), "shard": f"{shard.number}/{shard.of}"}
+    with run.resumable_output(out, key, resume=resume) as file:
+        header = ShardHeader.of_run(shard.number, shard.of, run).lines()
+        if sum(1 for _ in file.lines()) < len(header):
+            file.clear()
+            for line in header:
+                file.write(line)
+        (last,) = deque(file.lines(), maxlen=1)
+        if last.startswith(_END):
+            return
+        first_row = 0 if last == header[-1] else int(last.partition("\t")[0]) + 1
+
+        def line_of(prediction: Prediction) -> str:
+            return shard_line(prediction.row, run.output_format.line(prediction))
+
+        show = nullcontext(progress) if progress else progress_bar(config.input.total_bp)
+        with show as receiver:
+            run.write_rows(file, Shard(shard.number, shard.of, first_row), line_of, receiver)
+        file.write(shard_footer(run.reader.num_records, run.reader.checksum()))
+
+
+class _ShardFile:
+    """A shard file that is being read.
+
+    Args:
+        path: Its name, for errors.
+        file: The open file.
+    """
+
+    def __init__(self, path: Path, file: IO[str]) -> None:
+        self.path = path
+        self._lines = (line.removesuffix("\n") for line in file)
+        self.header = ShardHeader.read(path, self._lines)
+        self.num_rows = 0
+        """How many rows all shards have together; set when the last line has been read."""
+        self.input_checksum = ""
+        """That of the input; set when the last line has been read."""
 
     def rows(self) -> Iterator[tuple[int, str]]:
-        """Yield places and lines."""
-        for line in self.lines:
+        """Yield indices and lines."""
+        for line in self._lines:
             if line.startswith(_END):
-                self.num_rows = int(line.removeprefix(_END))
+                num_rows, _, self.input_checksum = line.removeprefix(f"{_END} ").partition(" ")
+                self.num_rows = int(num_rows)
                 return
             row, _, rest = line.partition("\t")
             yield int(row), rest
-        raise _cut(self.path)
+        raise _incomplete(self.path)
 
 
 def joined_lines(paths: Sequence[Path]) -> Iterator[str]:
-    """Yield the lines of the whole, in input order, from all of its shard files.
+    """Yield the lines of the output, in input order, from all shard files of a run.
 
     Args:
         paths: All shards of one run, in any order.
 
     Raises:
-        DataError: If a shard is missing, doubled, cut, or of another run.
+        DataError: If a shard is missing, doubled, incomplete, or of another run or input.
     """
     with ExitStack() as stack:
         for path in paths:
             check_is_file(path, "a shard that predict --shard has written")
         shards = [
-            _open(path, stack.enter_context(path.open(encoding="utf-8", newline="\n")))
+            _ShardFile(path, stack.enter_context(path.open(encoding="utf-8", newline="\n")))
             for path in paths
         ]
-        _check_set(shards)
-        yield from shards[0].header
-        count = 0
-        for row, line in merge(*(each.rows() for each in shards)):
-            if row != count:
-                raise _gap(shards, row, count)
-            yield line
-            count += 1
-        for each in shards:
-            if each.num_rows != count:
+        _check_complete_set(shards)
+        yield shards[0].header.header
+        num_rows = 0
+        for row, line in merge(*(shard.rows() for shard in shards)):
+            if row != num_rows:
+                problem = (
+                    f"row {row} is there twice" if row < num_rows else f"row {num_rows} is missing"
+                )
                 raise DataError(
-                    f"{each.path}: says that there are {each.num_rows} rows, but the shards hold "
-                    f"{count}. Make them again from the same input."
+                    f"{paths[0].parent}: {problem}, but the shards must hold each row once. "
+                    "Make them again from the same input."
+                )
+            yield line
+            num_rows += 1
+        for shard in shards:
+            if shard.num_rows != num_rows:
+                raise DataError(
+                    f"{shard.path}: says that there are {shard.num_rows} rows, but the shards hold "
+                    f"{num_rows}. Make them again from the same input."
+                )
+            if shard.input_checksum != shards[0].input_checksum:
+                raise DataError(
+                    f"{shard.path}: its input has another checksum than that of "
+                    f"{shards[0].path}, but all shards must have the same input. Make them again "
+                    "from the same input."
                 )
 
 
-def _open(path: Path, text: IO[str]) -> _Open:
-    """Read the lines before the first row."""
-    lines = (line.removesuffix("\n") for line in text)
-    first = next(lines, "")
-    words = first.removeprefix(_MARK).split()
-    if not first.startswith(_MARK) or len(words) != 2 or "/" not in words[0]:
-        raise DataError(
-            f"{path}: is no shard, but must be a file that predict --shard has written. "
-            "Only such files can be joined."
-        )
-    number, of = map(int, words[0].split("/"))
-    header = next(lines, None)
-    if header is None or not header.startswith(_HEADER):
-        raise _cut(path)
-    return _Open(path, words[1], number, of, [header.removeprefix(f"{_HEADER} ")], lines)
-
-
-def _check_set(shards: Sequence[_Open]) -> None:
+def _check_complete_set(shards: Sequence[_ShardFile]) -> None:
     """Raise DataError unless these are all the shards of one run, each once."""
-    first, by_number = shards[0], dict[int, _Open]()
-    for each in shards:
-        if (each.name, each.of) != (first.name, first.of):
+    first, by_number = shards[0], dict[int, _ShardFile]()
+    for shard in shards:
+        header = shard.header
+        if (header.run_id, header.of) != (first.header.run_id, first.header.of):
             raise DataError(
-                f"{each.path}: is of another run than {first.path}, but only shards of one run can "
-                "be joined: same model, same input, same options, same number of shards."
+                f"{shard.path}: is of another run than {first.path}, but only shards of one run "
+                "can be joined: same model, same input, same options, same number of shards."
             )
-        if (other := by_number.setdefault(each.number, each)) is not each:
+        if (other := by_number.setdefault(header.number, shard)) is not shard:
             raise DataError(
-                f"{each.path}: is shard {each.number}/{each.of}, but so is {other.path}. "
+                f"{shard.path}: is shard {header.number}/{header.of}, but so is {other.path}. "
                 "Give each shard once."
             )
-    if missing := [str(n) for n in range(1, first.of + 1) if n not in by_number]:
+    numbers = range(1, first.header.of + 1)
+    if missing := [str(number) for number in numbers if number not in by_number]:
         raise DataError(
-            f"{first.path}: is one of {first.of} shards, but shard {', '.join(missing)} is not "
-            "among those given. Give all of them."
+            f"{first.path}: is one of {first.header.of} shards, but shard {', '.join(missing)} is "
+            "not among those given. Give all of them."
         )
 
 
-def _gap(shards: Sequence[_Open], row: int, count: int) -> DataError:
-    found = f"row {row} is there twice" if row < count else f"row {count} is missing"
+def _incomplete(path: Path) -> DataError:
     return DataError(
-        f"{shards[0].path.parent}: {found}, but the shards must hold each row once. "
-        "Make them again from the same input."
+        f"{path}: the shard is incomplete, but must end with its number of rows. "
+        "Make it again, or continue it: predict --shard ... --resume."
     )
 
 
-def _cut(path: Path) -> DataError:
-    return DataError(
-        f"{path}: the shard is cut, but must end with its number of rows. "
-        "Make it again, or go on with it: predict --shard ... --resume."
-    )
+def shards_folder(out: Path) -> Path:
+    """Return the folder of the shards of ``predict --processes`` until they are joined."""
+    return out.with_name(f"{out.name}.shards")
 
 
-def write_shard(job: PredictionConfig, out: Path, number: int, of: int, *, resume: bool) -> None:
-    """Write one of several shares of the predictions, to be joined with the others.
+def check_shards_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise ConfigError if an interrupted run has left shards that would be lost."""
+    folder = shards_folder(out)
+    if not folder.exists():
+        return
+    if not (folder / _NOTE).is_file():
+        raise ConfigError(
+            f"{folder}: is not a folder of predict --processes, but its shards are to be put "
+            "there. Move it away, or give another --out."
+        )
+    if not resume and not overwrite:
+        raise ConfigError(
+            f"{folder}: an interrupted run has left shards here, but they are only removed on "
+            "request. Add --resume to continue it, or --overwrite to start over."
+        )
+
+
+_NOTE = "job.json"  # holds the settings of the run; its presence shows that a folder is ours
+
+
+def predict_in_processes(
+    config: PredictionConfig, out: Path, num_processes: int, *, resume: bool
+) -> None:
+    """Predict with several processes, one shard each, and join the shards in input order.
+
+    Args:
+        config: The settings; the input must be files.
+        out: The output file.
+        num_processes: How many run at a time; the cores are divided among them, and so are GPUs.
+        resume: Keep the shards and rows of an interrupted run.
 
     Raises:
-        RMTGenomicsError: As ``write_predictions``.
+        RMTGenomicsError: If a process fails: its error, and how the run is continued.
     """
-    Shard(number, of)
-    key = job.key()
-    with resumable_file(out, {**key, "shard": f"{number}/{of}"}, resume=resume) as file:
-        work = PredictionRun(job)
-        shard = ShardHeader(work.layout, number, of, key)
-        header = shard.header()
-        if num_lines(file) < len(header):
-            write_anew(file, header)
-        (last,) = deque(file.lines(), maxlen=1)
-        if shard.is_footer(last):
-            return
-        after = 0 if last == header[-1] else shard.row_of(last) + 1
-        with shown_progress(lambda: None) as watch:
-            for each in work.predictions(
-                Shard(number, of, after), ShardProgress(watch, ProgressToParent())
-            ):
-                file.write(shard.line(each.row, work.layout.line(each)))
-        file.write(shard.footer(work.num_rows))
+    config.input.check_rereadable()
+    folder = shards_folder(out)
+    key = {**config.key(), "processes": num_processes}
+    if resume and folder.exists():
+        check_key(folder, folder / _NOTE, key)
+    else:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        write_text(folder / _NOTE, key_as_json(key))
+    paths = [folder / f"{number}-of-{num_processes}" for number in range(1, num_processes + 1)]
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    running: dict[Connection, BaseProcess] = {}
+    messages: list[str] = []
+    try:
+        for number, path in enumerate(paths, start=1):
+            if path.exists():  # finished by the interrupted run
+                continue
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (config, path, Shard(number, num_processes), sender)
+            process = context.Process(target=_shard_process, args=arguments, name=path.name)
+            process.start()
+            sender.close()  # then the end of the process is also the end of the pipe
+            running[receiver] = process
+        while running:
+            ready = wait(list(running))
+            for receiver in [receiver for receiver in running if receiver in ready]:
+                messages += _result_of(running[receiver], receiver, folder)
+                del running[receiver]
+        write_lines(out, joined_lines(paths))
+    except KeyboardInterrupt as error:
+        remedy = f"{folder} holds the finished rows. Continue with --resume."
+        raise KeyboardInterrupt(remedy) from error
+    finally:
+        for worker in running.values():
+            worker.terminate()
+            worker.join()
+    shutil.rmtree(folder)
+    for message in dict.fromkeys(messages):  # all processes read the same input
+        warnings.warn(message, RMTGenomicsWarning, stacklevel=2)
 
 
-def write_joined(paths: Sequence[Path], out: Path) -> None:
-    """Write the lines of all shards in input order, whole or not at all."""
-    write_lines(out, joined_lines(paths))
+def _result_of(process: BaseProcess, receiver: Connection, folder: Path) -> list[str]:
+    """Return the warnings of a process that has ended, or raise its error."""
+    try:
+        error, messages = receiver.recv()
+        process.join()
+    except EOFError:  # killed, or ended by a bug
+        process.join()
+        error = (
+            f"shard {process.name}: its process has ended with exit code {process.exitcode} "
+            "(negative: killed by this signal), but must finish. If memory ran out, use fewer "
+            "--processes."
+        )
+    if error is not None:
+        raise RMTGenomicsError(
+            f"{error} The finished rows are in {folder}: continue with --resume, or start over "
+            "with --overwrite."
+        )
+    return list(messages)
+
+
+def _shard_process(config: PredictionConfig, path: Path, shard: Shard, sender: Connection) -> None:
+    """Write a shard, and send the error, if there is one, and the warnings to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C; the parent stops this process
+    torch.set_num_threads(max(1, torch.get_num_threads() // shard.of))
+    if choose_device(config.device).type == "cuda":
+        torch.cuda.set_device((shard.number - 1) % torch.cuda.device_count())
+    error = None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RMTGenomicsWarning)
+        try:
+            write_shard(config, path, shard, resume=True, progress=StopWithParent())
+        except (RMTGenomicsError, OSError) as raised:
+            error = str(raised)
+    ours = (warning for warning in caught if issubclass(warning.category, RMTGenomicsWarning))
+    sender.send((error, [str(warning.message) for warning in ours]))
+
+
+class StopWithParent(ProgressCallback):
+    """Stops a process of ``predict --processes`` whose parent was killed."""
+
+    def update(self, bp: int) -> None:
+        """Exit if the parent is gone."""
+        del bp
+        parent: Any = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            raise SystemExit("The process that started this one is gone.")

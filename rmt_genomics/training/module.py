@@ -202,7 +202,7 @@ class ClassifierModule(LightningModule):
         if broken:
             raise self._not_finite("validation output", float("nan"), [names[i] for i in broken])
         task = self.model.config.task
-        answers = self.model.answers(logits).numpy()
+        answers = self.model.outputs(logits).numpy()
         metrics = compute_metrics(targets.numpy(), answers, classes=self.model.classes_, task=task)
         loss = self.loss(logits.to(self.device), targets.to(self.device))
         self.validation = {

@@ -150,4 +150,4 @@ def test_a_cut_model_is_named(tmp_path: Path) -> None:
 
     message = fail("predict", model, write_fasta(tmp_path / "toy.fa", {"r": "ACGT"}))
 
-    check(message, weights, ["is no whole safetensors file", "interrupted"])
+    check(message, weights, ["is not a complete safetensors file", "interrupted"])

@@ -16,10 +16,10 @@ from tests.prediction.toys import dna, saved_model, write_fasta, write_table
 def vectors(model: Path, letters: list[str]) -> np.ndarray:
     with torch.no_grad():
         loaded = RMTClassifier.from_pretrained(model)
-        return loaded.features(*pad([encode(one) for one in letters])).numpy()
+        return loaded.encode(*pad([encode(one) for one in letters])).concatenated().numpy()
 
 
-def test_the_table_has_a_row_a_record(tmp_path: Path) -> None:
+def test_the_table_has_one_row_per_record(tmp_path: Path) -> None:
     model = saved_model(tmp_path / "model")
     fasta = write_fasta(tmp_path / "toy.fa", {"r1": "ACGTAC", "r2": "GGN"})
 
@@ -31,7 +31,7 @@ def test_the_table_has_a_row_a_record(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, vectors(model, ["ACGTAC", "GGN"]), atol=1e-5)
 
 
-def test_windows_and_intervals_have_their_places(tmp_path: Path) -> None:
+def test_windows_and_intervals_have_their_coordinates(tmp_path: Path) -> None:
     model, letters = saved_model(tmp_path / "model"), dna(21)
     fasta = write_fasta(tmp_path / "toy.fa", {"chr1": letters})
     bed = write_table(tmp_path / "a.bed", "chr1 3 9 x 0 -", "chr1 0 6 x 0 +")
@@ -47,7 +47,7 @@ def test_windows_and_intervals_have_their_places(tmp_path: Path) -> None:
         np.testing.assert_allclose(intervals["embedding"], expected, atol=1e-5)
 
 
-def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_a_file_is_complete_or_not_there(tmp_path: Path) -> None:
     model, out = saved_model(tmp_path / "model"), tmp_path / "out.npy"
     fasta = write_fasta(tmp_path / "toy.fa", {"r1": "ACGT", "r2": "AC-T"})
 
@@ -60,13 +60,13 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out"])
-def test_an_ending_that_says_nothing_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+def test_an_unknown_suffix_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
     told = fail("embed", tmp_path / "no_model", tmp_path / "no.fa", "--out", tmp_path / name)
 
     assert "must end in one of .tsv, .npy, .npz" in told
 
 
-def test_windows_and_intervals_cannot_both_be_asked_for(tmp_path: Path) -> None:
+def test_windows_and_intervals_cannot_be_combined(tmp_path: Path) -> None:
     fasta = write_fasta(tmp_path / "toy.fa", {"r1": "ACGT"})
 
     assert run("embed", "m", fasta, "--window", 2, "--intervals", fasta).exit_code == 2

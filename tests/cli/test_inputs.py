@@ -93,8 +93,8 @@ def test_intervals_are_read_on_their_strands(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--step", 5], "--step needs --window"),
-        (["--window", 5, "--intervals", "x.bed"], "cannot both say what to predict"),
-        (["--step", 5, "--intervals", "x.bed"], "cannot both say what to predict"),
+        (["--window", 5, "--intervals", "x.bed"], "cannot be combined"),
+        (["--step", 5, "--intervals", "x.bed"], "cannot be combined"),
         (["--window", 0], "0 is not in the range"),
     ],
 )

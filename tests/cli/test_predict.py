@@ -23,7 +23,9 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
 
 
-def test_the_table_has_the_columns_promised_and_the_answers_of_the_model(tmp_path: Path) -> None:
+def test_the_table_has_the_documented_columns_and_predictions(
+    tmp_path: Path,
+) -> None:
     model = saved_model(tmp_path / "model")
     fasta = write_fasta(tmp_path / "toy.fa", {"r1": "ACGTAC", "r2": "GGNNRT", "r3": "A"})
 
@@ -111,7 +113,7 @@ def test_a_file_holds_what_stdout_would(tmp_path: Path) -> None:
     assert out.read_text() == succeed("predict", model, fasta).stdout
 
 
-def test_a_file_is_replaced_only_if_told_to(tmp_path: Path) -> None:
+def test_a_file_is_replaced_only_on_request(tmp_path: Path) -> None:
     model = saved_model(tmp_path / "model")
     fasta, out = write_fasta(tmp_path / "toy.fa", {"r": "ACGT"}), tmp_path / "out.tsv"
     out.write_text("old")
@@ -235,7 +237,7 @@ def test_twenty_megabases_need_two_bytes_a_base_more_than_one(tmp_path: Path) ->
     np.testing.assert_allclose(answer, in_memory, atol=1e-5)
 
 
-def test_a_model_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_model_is_named(tmp_path: Path) -> None:
     fasta = write_fasta(tmp_path / "toy.fa", {"r": "ACGT"})
     (tmp_path / "empty").mkdir()
 
@@ -243,7 +245,7 @@ def test_a_model_folder_that_is_none_is_named(tmp_path: Path) -> None:
     assert "is not a folder" in fail("predict", fasta, fasta)
 
 
-def test_the_folder_of_an_unfinished_training_is_known(tmp_path: Path) -> None:
+def test_the_folder_of_an_unfinished_training_is_recognised(tmp_path: Path) -> None:
     fasta, run = write_fasta(tmp_path / "toy.fa", {"r": "ACGT"}), tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     for name in ("config.toml", "split.tsv", "checkpoints/last.ckpt"):
@@ -252,7 +254,7 @@ def test_the_folder_of_an_unfinished_training_is_known(tmp_path: Path) -> None:
     told = fail("predict", run, fasta)
 
     assert f"{run}: training has not finished" in told
-    assert f"Go on with: rmt-genomics train ... --out {run} --resume" in told
+    assert f"Resume it: rmt-genomics train ... --out {run} --resume" in told
 
 
 def test_a_device_that_is_not_there_is_an_error(

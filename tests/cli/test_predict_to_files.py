@@ -1,4 +1,4 @@
-"""``predict --out``: tracks, resumed files and shards, to the byte what one run would write."""
+"""``predict --out``: tracks, resumed files and shards, byte for byte what one run would write."""
 
 import os
 import signal
@@ -37,18 +37,18 @@ def stop_after(lines: int, out: Path, whole: Path) -> None:
 
 
 def begin(out: Path, *arguments: object) -> None:
-    """Begin a run and stop it, so that it is known what its lines are answers to."""
+    """Start a run and interrupt it at its first row, so that its settings and input are saved."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmt_genomics.atomic_io.ResumableFile.write", _stop)
+        patch.setattr("rmt_genomics.prediction.output_formats.PredictionTable.line", _interrupt)
         assert run(*arguments, "--out", out).exit_code == 130
 
 
-def _stop(*_: object) -> None:
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lines", [0, 1, 2, 64, 65, 100, 150])
-def test_a_resumed_file_is_the_one_of_a_run_never_stopped(
+def test_a_resumed_file_is_that_of_an_uninterrupted_run(
     tmp_path: Path, model: Path, fasta: Path, lines: int
 ) -> None:
     whole, out = tmp_path / "whole.tsv", tmp_path / "out.tsv"
@@ -102,7 +102,10 @@ def test_a_run_with_another_model_or_input_is_not_resumed(
     window = ("--window", 40)
     assert "with step None" in fail("predict", model, fasta, *window, "--out", out, "--resume")
     write_fasta(fasta, {"r": "ACGT"})
-    assert "started with sequences" in fail("predict", model, fasta, "--out", out, "--resume")
+    told = fail("predict", model, fasta, "--out", out, "--resume")
+    assert "toy.fa: the file (" in told
+    assert "has changed since" in told
+    assert "a resumed run must read the same input. Restore it, or start over" in told
 
 
 @pytest.mark.parametrize("more", [(), ("--window", 20, "--step", 7, "--format", "bedgraph")])
@@ -124,7 +127,7 @@ def test_joined_shards_are_the_file_of_one_run(
 
 
 @pytest.mark.parametrize("lines", [0, 1, 2, 3, 40, 66])
-def test_a_resumed_shard_is_the_one_of_a_run_never_stopped(
+def test_a_resumed_shard_is_that_of_an_uninterrupted_run(
     tmp_path: Path, model: Path, fasta: Path, lines: int
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
@@ -224,12 +227,15 @@ def test_calibrated_probabilities_and_sets_of_labels(model: Path, fasta: Path) -
         (("--resume",), "--resume needs --out"),
         (("--shard", "1/2"), "--shard needs --out"),
         (("--processes", 2), "--processes needs --out"),
-        (("--shard", "1/2", "--processes", 2, "--out", "x"), "--processes and --shard cannot both"),
-        (("--shard", "3/2", "--out", "x"), "'3/2' is no share: write 1/4"),
+        (
+            ("--shard", "1/2", "--processes", 2, "--out", "x"),
+            "--processes and --shard cannot be combined",
+        ),
+        (("--shard", "3/2", "--out", "x"), "'3/2' is not a shard: write 1/4"),
         (("--coverage", 1), "is not in the range 0<x<1"),
     ],
 )
-def test_what_makes_no_sense_is_a_mistyped_command(
+def test_options_that_cannot_be_combined_are_usage_errors(
     model: Path, fasta: Path, arguments: tuple[object, ...], words: str
 ) -> None:
     result = run("predict", model, fasta, *arguments)
@@ -253,10 +259,10 @@ def test_options_that_do_not_go_together_are_named(
     assert words in fail("predict", model, fasta, *arguments)
 
 
-def test_what_cannot_be_read_again_is_not_resumed(tmp_path: Path, model: Path) -> None:
+def test_standard_input_cannot_be_resumed(tmp_path: Path, model: Path) -> None:
     told = fail("predict", model, "-", "--out", tmp_path / "out.tsv", "--resume")
 
-    assert "is no file on a disk, but --resume, --shard and --processes read" in told
+    assert "is not a file on a disk, but --resume, --shard and --processes read" in told
 
 
 def test_a_regression_has_one_number(tmp_path: Path) -> None:

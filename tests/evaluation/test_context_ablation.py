@@ -15,6 +15,7 @@ from rmt_genomics.evaluation.context_ablation import (
     with_memory_reset,
 )
 from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.classifier import Encoding
 from tests.evaluation.toys import codes_of, make_eval_set
 from tests.model.toys import toy
 
@@ -176,14 +177,14 @@ def plain_average(model: RMTClassifier, codes: np.ndarray, *, alone: bool) -> np
         adds = len(codes) - start if start == starts[-1] else step
         with torch.no_grad():
             lengths = torch.tensor([len(piece)])
-            features = model.eval().features(torch.from_numpy(piece)[None], lengths)
+            encoding = model.eval().encode(torch.from_numpy(piece)[None], lengths)
             if not alone:  # the composition stays that of the whole sequence
-                whole = model.shared_features(torch.from_numpy(codes)[None]).double()
-                features = torch.cat([features[:, : 2 * model.config.dim], whole], dim=-1)
-            logits = model.head(features)
+                whole = model.sequence_features(torch.from_numpy(codes)[None])
+                encoding = Encoding(encoding.strands, *whole)
+            logits = model.logits(encoding)
         total, weight = total + adds * logits[0], weight + adds
     assert weight == len(codes)
-    return model.answers(total[None] / weight).numpy()[0]
+    return model.outputs(total[None] / weight).numpy()[0]
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

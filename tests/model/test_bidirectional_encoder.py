@@ -1,4 +1,4 @@
-"""Laws 2 and 3: the other strand swaps the halves, and company changes nothing."""
+"""Laws 2 and 3: the other strand swaps the halves, and the batch changes nothing."""
 
 import pytest
 import torch
@@ -28,14 +28,16 @@ def test_the_other_strand_swaps_the_halves(
     sequences: list[str], pooling: str, tokenizer: dict[str, object]
 ) -> None:
     model = toy(pooling=pooling, **tokenizer)
-    here = model.features(*pad([encode(each) for each in sequences]))
-    there = model.features(*pad([encode(reverse_complement(each)) for each in sequences]))
+    here = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    there = model.encode(
+        *pad([encode(reverse_complement(each)) for each in sequences])
+    ).concatenated()
     torch.testing.assert_close(there, here.roll(8, dims=-1), **EXACT)
 
 
-def test_two_different_strands_are_told_apart() -> None:
+def test_two_different_strands_have_different_encodings() -> None:
     """The check can fail: the halves themselves differ."""
-    first, second = toy().features(*pad([encode("AACCGTTAGGA")])).chunk(2, dim=-1)
+    first, second = toy().encode(*pad([encode("AACCGTTAGGA")])).concatenated().chunk(2, dim=-1)
     assert not torch.allclose(first, second)
 
 
@@ -54,7 +56,7 @@ def test_the_symmetric_head_is_exact_to_the_last_bit() -> None:
 
 
 @given(sequences=batches, pooling=poolings, tokenizer=tokenizers)
-def test_company_changes_nothing(
+def test_the_batch_changes_nothing(
     sequences: list[str], pooling: str, tokenizer: dict[str, object]
 ) -> None:
     model = toy(pooling=pooling, **tokenizer)
@@ -88,7 +90,7 @@ def test_streaming_in_many_chunks_equals_one(pooling: str, monkeypatch: pytest.M
         torch.testing.assert_close(model(*batch), whole, **EXACT)
 
 
-def test_beyond_a_few_segments_replay_is_on_unless_told_otherwise(
+def test_beyond_a_few_segments_replay_is_the_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used: list[str] = []

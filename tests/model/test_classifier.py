@@ -16,6 +16,7 @@ from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model import RMTClassifier, classifier
 from rmt_genomics.model.batching import batches_of_similar_length, pad
 from rmt_genomics.model.bidirectional_encoder import encode_long
+from rmt_genomics.model.classifier import Encoding
 from tests.model.toys import toy
 
 SEQUENCES = ["ACGTACGTTT", "G", "TTGACANNACGTTGACA" * 5, "gattaca"]
@@ -63,7 +64,7 @@ def test_parts_frozen_in_evaluation_mode_stay_so(*, trains: bool) -> None:
 
 def test_the_modes_are_put_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = toy().train()
-    monkeypatch.setattr(model, "probabilities", lambda _: 1 / 0)
+    monkeypatch.setattr(model, "outputs", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         model.predict_proba(["ACGT"])
     assert all(each.training for each in model.modules())
@@ -86,7 +87,7 @@ def test_a_sequence_that_cannot_be_read_is_named(sequences: Any, message: str) -
         toy().predict_proba(sequences)
 
 
-def test_what_is_no_text_is_named_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_text_is_named_by_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for users
 
     with pytest.raises(DataError, match="sequence 1: is a NoneType, but must be text, such as"):
@@ -116,7 +117,7 @@ def test_a_sequence_without_a_base_is_refused() -> None:
 @pytest.mark.parametrize(
     "changes", [{}, {"composition_k": 2}, {"protein_k": 1, "orf_codons": 2}, {"wide_k": (2, 5)}]
 )
-def test_what_stands_beyond_a_length_is_never_read(changes: dict[str, Any]) -> None:
+def test_codes_beyond_a_length_are_never_read(changes: dict[str, Any]) -> None:
     model, lengths = toy(**changes), torch.tensor([20, 13, 1])
     if model.wide is not None:
         torch.nn.init.normal_(model.wide.weight)
@@ -133,7 +134,7 @@ def test_what_stands_beyond_a_length_is_never_read(changes: dict[str, Any]) -> N
     [
         (
             torch.tensor([4]),
-            r"of shape \(1,\), but must be whole numbers of shape \(2,\): one a row",
+            r"of shape \(1,\), but must be whole numbers of shape \(2,\): one per row",
         ),
         (torch.tensor([4, 4, 4]), r"of shape \(3,\), but must be whole numbers of shape \(2,\)"),
         (torch.tensor([[4], [4]]), r"of shape \(2, 1\), but must be whole numbers of shape \(2,\)"),
@@ -231,7 +232,7 @@ class TestAFolder:
         names = sorted(path.name for path in tmp_path.iterdir())
         assert names == ["README.md", "config.json", "model.safetensors"]
 
-    def test_a_model_card_of_ones_own_is_kept(self, tmp_path: Path) -> None:
+    def test_an_existing_model_card_is_kept(self, tmp_path: Path) -> None:
         (tmp_path / "README.md").write_text("mine")
         toy().save_pretrained(tmp_path)
         assert (tmp_path / "README.md").read_text() == "mine"
@@ -284,7 +285,7 @@ def broken(tmp_path: Path, name: str, content: bytes | None) -> Path:
             b'{"classes": ["a", "b"], "task": "binary", "dim": "x"}',
             "dim is 'x', but must be of type int",
         ),
-        ("model.safetensors", b"\x80\x04.", "is no whole safetensors file"),
+        ("model.safetensors", b"\x80\x04.", "is not a complete safetensors file"),
         (
             "config.json",
             b'{"classes": ["a", "b"], "task": "binary"}',
@@ -301,7 +302,7 @@ def test_a_broken_folder_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("source", ["no/such/folder", "./nothing", "nobody/nothing"])
-def test_a_model_that_is_nowhere_is_named(source: str) -> None:
+def test_a_missing_model_is_named(source: str) -> None:
     with pytest.raises(CheckpointError, match=source):
         RMTClassifier.from_pretrained(source)
 
@@ -320,7 +321,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("source", ["rml", "./nope", "../a/b", "/no/where", "a/b/c", "rml/", "~/a"])
-def test_what_is_no_hub_id_is_a_folder_that_is_not_there(hub: list[str], source: str) -> None:
+def test_what_is_not_a_hub_id_is_a_missing_folder(hub: list[str], source: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         RMTClassifier.from_pretrained(source)
 
@@ -331,7 +332,7 @@ def test_what_is_no_hub_id_is_a_folder_that_is_not_there(hub: list[str], source:
 
 
 def test_owner_and_name_are_looked_for_on_the_hub(hub: list[str]) -> None:
-    with pytest.raises(CheckpointError, match="could not be had from the hub"):
+    with pytest.raises(CheckpointError, match="could not be downloaded from the hub"):
         RMTClassifier.from_pretrained("owner-1/my.model_2")
 
     assert hub == ["owner-1/my.model_2"]
@@ -343,7 +344,7 @@ def test_embeddings_are_what_the_head_reads_in_the_order_given() -> None:
     assert embedded.shape == (3, 2 * model.config.dim)
     assert embedded.dtype == np.float32
     logits = model.head(torch.from_numpy(embedded).double())
-    found = model.probabilities(logits).detach().numpy()
+    found = model.outputs(logits).detach().numpy()
     np.testing.assert_allclose(found, model.predict_proba(sequences), atol=1e-6)
 
 
@@ -365,7 +366,7 @@ def test_the_encoding_that_the_head_reads_is_dropped_in_training_only(
 ) -> None:
     model = toy(dropout=0.5)
     encoding = torch.ones(1, 16, dtype=torch.float64)
-    monkeypatch.setattr(model, "features", lambda *_, **__: encoding)
+    monkeypatch.setattr(model, "encode", lambda *_, **__: Encoding(encoding, None, None))
     batch = pad([encode("ACGT")])
 
     answers = {tuple(model.train()(*batch)[0].tolist()) for _ in range(5)}

@@ -28,7 +28,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     pretend(monkeypatch, cuda=False, mps=False)
 
     assert choose_device("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError, match=r"'cuda': PyTorch sees none.*--device auto or cpu"):
+    with pytest.raises(ConfigError, match=r"'cuda': PyTorch finds none.*--device auto or cpu"):
         choose_device("cuda")
     with pytest.raises(ConfigError, match="'gpu' is unknown, but must be one of auto, cpu"):
         choose_device("gpu")

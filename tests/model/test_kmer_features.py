@@ -1,4 +1,4 @@
-"""K-mer composition: counted right, alike on both strands, in company and in a long record."""
+"""K-mer composition: the right counts, the same on both strands and in any batch."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, classifier
 from rmt_genomics.model import kmer_features as composition
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.kmer_features import Composition, both_strands, count_kmers
+from rmt_genomics.model.kmer_features import Composition, add_reverse_complement, count_kmers
 from tests.model.toys import TINY, toy
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -46,7 +46,7 @@ def test_both_strands_are_counted_as_one(sequence: str, k: int) -> None:
         torch.tensor([counted(each, k)]) for each in (sequence, reverse_complement(sequence))
     )
 
-    assert both_strands(here, k).tolist() == (here + there).tolist()
+    assert add_reverse_complement(here, k).tolist() == (here + there).tolist()
 
 
 def test_features_are_those_of_the_formula() -> None:
@@ -63,12 +63,14 @@ def test_features_are_those_of_the_formula() -> None:
 
 @pytest.mark.parametrize("strand_head", ["concat", "symmetric"])
 @given(sequences=batches)
-def test_it_stands_behind_the_strands_and_is_the_same_on_the_other_one(
+def test_it_follows_the_strands_and_is_the_same_on_the_other_one(
     strand_head: str, sequences: list[str]
 ) -> None:
     model = toy(composition_k=3, strand_head=strand_head)
-    here = model.features(*pad([encode(each) for each in sequences]))
-    there = model.features(*pad([encode(reverse_complement(each)) for each in sequences]))
+    here = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    there = model.encode(
+        *pad([encode(reverse_complement(each)) for each in sequences])
+    ).concatenated()
 
     assert here.shape == (len(sequences), model.config.encoding_width)
     torch.testing.assert_close(there[:, :16], here[:, :16].roll(8, dims=-1), **EXACT)
@@ -78,10 +80,10 @@ def test_it_stands_behind_the_strands_and_is_the_same_on_the_other_one(
 
 
 @given(sequences=batches)
-def test_company_changes_nothing(sequences: list[str]) -> None:
+def test_the_batch_changes_nothing(sequences: list[str]) -> None:
     model = toy(composition_k=3)
-    together = model.features(*pad([encode(each) for each in sequences]))
-    alone = torch.cat([model.features(*pad([encode(each)])) for each in sequences])
+    together = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    alone = torch.cat([model.encode(*pad([encode(each)])).concatenated() for each in sequences])
 
     torch.testing.assert_close(together, alone, **EXACT)
 
@@ -90,17 +92,24 @@ def test_a_long_record_has_the_composition_it_has_in_memory() -> None:
     model = toy(composition_k=3)
     codes = encode("ACGTTGCANNCGTATTACGGACT" * 9)
     with torch.no_grad():
-        expected = model.features(*pad([codes]))
+        expected = model.encode(*pad([codes])).concatenated()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "LONG_BP", 50)
-        found = model.encode_codes([codes])
+        with torch.no_grad():
+            found = model._encode_codes([codes], lambda _: None).concatenated()
 
     torch.testing.assert_close(found, expected, **EXACT)
 
 
 def test_sequences_without_any_k_mer_have_finite_features() -> None:
-    assert toy(composition_k=4).features(*pad([encode("AC"), encode("NNNNNN")])).isfinite().all()
+    assert (
+        toy(composition_k=4)
+        .encode(*pad([encode("AC"), encode("NNNNNN")]))
+        .concatenated()
+        .isfinite()
+        .all()
+    )
 
 
 def test_half_precision_has_features_as_good_as_its_numbers() -> None:

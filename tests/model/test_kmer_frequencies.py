@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rmt_genomics.dna import encode, reverse_complement
 from rmt_genomics.model import kmer_regression
 from rmt_genomics.model.kmer_regression import KmerSpec
-from tests.model.plain_words import by_class, words_of
+from tests.model.plain_amino_acid_kmers import amino_acid_kmers_of, by_class
 from tests.prediction.toys import dna
 
 letters_of = st.text("ACGTN", max_size=60)
@@ -58,7 +58,7 @@ def test_frequencies_of_proteins_are_those_of_a_plain_count(length: int) -> None
     letters = dna(length, seed=length)
     frequencies = KmerSpec(2, orf_codons=6).frequencies(encode(letters))
 
-    counts = np.array(by_class(words_of(letters, 2, 6), 2))
+    counts = np.array(by_class(amino_acid_kmers_of(letters, 2, 6), 2))
     np.testing.assert_allclose(frequencies, counts / max(1, counts.sum()))
     assert frequencies.sum() == pytest.approx(1 if length > 100 else 0)
 

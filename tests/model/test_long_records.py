@@ -15,7 +15,7 @@ from rmt_genomics.model import (
     tokenization as tokens,
 )
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.bidirectional_encoder import BothStrandsOf, encode_long
+from rmt_genomics.model.bidirectional_encoder import BothStrandSegments, encode_long
 from rmt_genomics.model.classifier import RMTClassifier
 from tests.model.toys import toy
 
@@ -31,7 +31,7 @@ def model_of(tokenizer: Tokenizer, **changes: Any) -> RMTClassifier:
 
 def in_memory(model: RMTClassifier, sequence: str) -> torch.Tensor:
     with torch.no_grad():
-        return model.features(*pad([encode(sequence)]))
+        return model.encode(*pad([encode(sequence)])).concatenated()
 
 
 @given(sequence=letters, tokenizer=tokenizers, at_once=st.integers(1, 3))
@@ -58,7 +58,7 @@ def test_rows_merged_by_the_stem_are_the_same_too() -> None:
 
 
 @given(sequence=letters, tokenizer=tokenizers, at_once=st.integers(1, 3))
-def test_segments_hold_the_tokens_of_both_strands_whatever_order_they_are_asked_for(
+def test_segments_hold_the_tokens_of_both_strands_in_any_order_of_access(
     sequence: str, tokenizer: Tokenizer, at_once: int
 ) -> None:
     model = model_of(tokenizer)
@@ -72,7 +72,7 @@ def test_segments_hold_the_tokens_of_both_strands_whatever_order_they_are_asked_
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_records, "SEGMENTS_AT_ONCE", at_once)
-        segments = BothStrandsOf(encode(sequence), model.encoder)
+        segments = BothStrandSegments(encode(sequence), model.encoder)
         order = [*range(len(segments)), *reversed(range(len(segments)))]
         found = [segments[index] for index in order]
 
@@ -85,14 +85,12 @@ def test_segments_hold_the_tokens_of_both_strands_whatever_order_they_are_asked_
 
 
 @given(sequence=letters, tokenizer=tokenizers)
-def test_what_is_told_of_progress_adds_up_to_the_record(
-    sequence: str, tokenizer: Tokenizer
-) -> None:
-    told: list[int] = []
+def test_the_reported_progress_adds_up_to_the_record(sequence: str, tokenizer: Tokenizer) -> None:
+    reported: list[int] = []
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_records, "SEGMENTS_AT_ONCE", 2)
-        encode_long(model_of(tokenizer).encoder, encode(sequence), on_read=told.append)
+        encode_long(model_of(tokenizer).encoder, encode(sequence), on_read=reported.append)
 
-    assert sum(told) == len(sequence)
-    assert min(told) > 0
+    assert sum(reported) == len(sequence)
+    assert min(reported) > 0

@@ -1,4 +1,4 @@
-"""Protein composition: counted right, alike on both strands, in company and in a long record."""
+"""Protein composition: the right counts, the same on both strands and in any batch."""
 
 import pytest
 import torch
@@ -19,8 +19,8 @@ from rmt_genomics.model import (
     tokenization as tokens,
 )
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.kmer_features import ProteinComposition, count_words
-from tests.model.plain_words import by_class, words_of
+from rmt_genomics.model.kmer_features import ProteinComposition, count_amino_acid_kmers
+from tests.model.plain_amino_acid_kmers import amino_acid_kmers_of, by_class
 from tests.model.toys import TINY, toy
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -42,17 +42,19 @@ def test_counts_are_those_of_six_translated_frames(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proteins, "BP_AT_ONCE", at_once)
-        patch.setattr(proteins, "_READ_AT_ONCE", frames_at_once)
-        found = count_words(codes, k, orf_codons)
+        patch.setattr(proteins, "_FRAMES_AT_ONCE", frames_at_once)
+        found = count_amino_acid_kmers(codes, k, orf_codons)
 
-    assert found.tolist() == [by_class(words_of(each, k, orf_codons), k) for each in sequences]
+    assert found.tolist() == [
+        by_class(amino_acid_kmers_of(each, k, orf_codons), k) for each in sequences
+    ]
 
 
 def test_short_reading_frames_do_not_count() -> None:
     codes, _ = pad([encode("ATGGCC" * 5 + "TAA")])  # ten codons, then a stop
 
-    assert count_words(codes, 1, 10).sum() > 0
-    assert count_words(codes, 1, 12).sum() == 0
+    assert count_amino_acid_kmers(codes, 1, 10).sum() > 0
+    assert count_amino_acid_kmers(codes, 1, 12).sum() == 0
 
 
 def test_features_are_those_of_the_formula() -> None:
@@ -64,7 +66,7 @@ def test_features_are_those_of_the_formula() -> None:
 
     found = part(codes)
 
-    counts = torch.tensor(by_class(words_of("ATGGCC", 1, 2), 1), dtype=torch.float64)
+    counts = torch.tensor(by_class(amino_acid_kmers_of("ATGGCC", 1, 2), 1), dtype=torch.float64)
     chance = torch.from_numpy(expected_kmer_frequencies(1))
     inputs = 30 * (counts / counts.sum() * chance / chance.square().sum()).sqrt()
     expected = torch.nn.functional.gelu(inputs @ part.hidden.weight[0])
@@ -74,12 +76,14 @@ def test_features_are_those_of_the_formula() -> None:
 @pytest.mark.parametrize("composition_k", [0, 2])
 @pytest.mark.parametrize("strand_head", ["concat", "symmetric"])
 @given(sequences=batches)
-def test_it_stands_last_and_is_the_same_on_the_other_strand(
+def test_it_is_the_last_part_and_the_same_on_the_other_strand(
     strand_head: str, composition_k: int, sequences: list[str]
 ) -> None:
     model = toy(protein_k=2, orf_codons=3, composition_k=composition_k, strand_head=strand_head)
-    here = model.features(*pad([encode(each) for each in sequences]))
-    there = model.features(*pad([encode(reverse_complement(each)) for each in sequences]))
+    here = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    there = model.encode(
+        *pad([encode(reverse_complement(each)) for each in sequences])
+    ).concatenated()
 
     assert here.shape == (len(sequences), model.config.encoding_width)
     torch.testing.assert_close(there[:, :16], here[:, :16].roll(8, dims=-1), **EXACT)
@@ -92,10 +96,10 @@ def test_it_stands_last_and_is_the_same_on_the_other_strand(
 
 
 @given(sequences=batches)
-def test_company_changes_nothing(sequences: list[str]) -> None:
+def test_the_batch_changes_nothing(sequences: list[str]) -> None:
     model = toy(protein_k=2, orf_codons=3)
-    together = model.features(*pad([encode(each) for each in sequences]))
-    alone = torch.cat([model.features(*pad([encode(each)])) for each in sequences])
+    together = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    alone = torch.cat([model.encode(*pad([encode(each)])).concatenated() for each in sequences])
 
     torch.testing.assert_close(together, alone, **EXACT)
 
@@ -104,19 +108,20 @@ def test_a_long_record_has_the_features_it_has_in_memory() -> None:
     model = toy(protein_k=2, orf_codons=5)
     codes = encode("ACGTTGCANNCGTATTACGGACT" + "GCCATGGAT" * 20)
     with torch.no_grad():
-        expected = model.features(*pad([codes]))
+        expected = model.encode(*pad([codes])).concatenated()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "LONG_BP", 50)
         patch.setattr(tokens, "BP_AT_ONCE", 30)
-        found = model.encode_codes([codes])
+        with torch.no_grad():
+            found = model._encode_codes([codes], lambda _: None).concatenated()
 
     torch.testing.assert_close(found, expected, **EXACT)
 
 
 def test_sequences_without_any_reading_frame_have_finite_features() -> None:
     model = toy(protein_k=3)
-    assert model.features(*pad([encode("A"), encode("NNNNNN")])).isfinite().all()
+    assert model.encode(*pad([encode("A"), encode("NNNNNN")])).concatenated().isfinite().all()
 
 
 def test_half_precision_has_features_as_good_as_its_numbers() -> None:
@@ -149,6 +154,6 @@ def test_the_head_reads_it() -> None:
         ({"orf_codons": 300}, "orf_codons is 300, but has no effect: protein_k is 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(changes: dict[str, object], words: str) -> None:
+def test_invalid_settings_are_refused(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ClassifierConfig(**{**TINY, **changes})

@@ -31,7 +31,7 @@ def draw(count: int, *, seed: int = 0, too_sure: float = 1.0) -> tuple[np.ndarra
 
 
 @pytest.mark.parametrize("too_sure", [0.5, 1.0, 3.0])
-def test_the_temperature_takes_back_what_was_too_sure(too_sure: float) -> None:
+def test_the_temperature_corrects_over_confidence(too_sure: float) -> None:
     logits, targets = draw(20_000, too_sure=too_sure)
 
     fitted = Calibration.fit(logits, targets, "multiclass", NAMES)
@@ -66,9 +66,7 @@ def test_with_several_labels_each_has_a_sigmoid() -> None:
 
 
 @pytest.mark.parametrize(("sign", "temperature"), [(1, 1.0), (-1, 50.0)])
-def test_a_temperature_that_would_be_nought_or_endless_is_held(
-    sign: int, temperature: float
-) -> None:
+def test_a_temperature_of_zero_or_infinity_is_avoided(sign: int, temperature: float) -> None:
     targets = np.array([0, 1, 0, 1])
     logits = sign * 3 * np.eye(2)[targets]  # all right, or all wrong
 
@@ -96,7 +94,7 @@ def test_logits_give_the_probabilities_back(numbers: list[float], task: str) -> 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
 @pytest.mark.parametrize("too_sure", [0.3, 1.0, 5.0])
-def test_sets_hold_the_truth_as_often_as_asked(coverage: float, too_sure: float) -> None:
+def test_sets_hold_the_truth_with_the_chosen_coverage(coverage: float, too_sure: float) -> None:
     logits, targets = draw(3000, too_sure=too_sure)
     unseen, answers = draw(3000, seed=1, too_sure=too_sure)
     fitted = Calibration.fit(logits, targets, "multiclass", NAMES)
@@ -110,7 +108,7 @@ def test_sets_hold_the_truth_as_often_as_asked(coverage: float, too_sure: float)
 
 
 @given(n=st.integers(1, 30), coverage=st.floats(0.05, 0.95), seed=st.integers(0, 99))
-def test_the_bar_is_the_finite_sample_quantile(n: int, coverage: float, seed: int) -> None:
+def test_the_threshold_is_the_finite_sample_quantile(n: int, coverage: float, seed: int) -> None:
     scores = np.sort(np.random.default_rng(seed).random(n))
     fitted = Calibration("binary", ("a", "b"), 1.0, scores)
 
@@ -190,5 +188,5 @@ def test_a_saved_calibration_is_the_calibration(tmp_path: Path) -> None:
 def test_another_file_of_that_name_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE_NAME).write_text(text)
 
-    with pytest.raises(CheckpointError, match=r"calibration\.json: is no calibration .*Remove"):
+    with pytest.raises(CheckpointError, match=r"calibration\.json: is not a calibration .*Remove"):
         Calibration.load(tmp_path)

@@ -1,4 +1,4 @@
-"""What is made of probabilities: labels, abstention, sets of labels."""
+"""From probabilities to labels: abstention, calibration, sets of labels."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rmt_genomics.errors import CheckpointError, ConfigError
-from rmt_genomics.prediction.calibration import Calibration
-from rmt_genomics.prediction.predictor import DecisionRule, find_calibration
+from rmt_genomics.prediction.calibration import Calibration, find_calibration
+from rmt_genomics.prediction.predictor import DecisionRule
 from tests.model.toys import toy
 from tests.prediction.toys import saved_model
 
@@ -15,18 +15,18 @@ ROWS = np.array([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25]])
 CALIBRATION = Calibration("multiclass", ("a", "b", "c"), 2.0, np.linspace(0, 0.7, 9))
 
 
-def test_a_score_below_what_is_asked_names_no_label() -> None:
-    found = DecisionRule(abstain_below=0.5).answer(toy(), ROWS)
+def test_a_score_below_the_threshold_abstains() -> None:
+    found = DecisionRule(abstain_below=0.5).apply(toy(), ROWS)
 
     assert [(label, score) for label, score, *_ in found] == [("a", 0.7), ("abstain", 0.4)]
 
 
-def test_the_score_that_was_asked_for_is_enough() -> None:
-    assert DecisionRule(abstain_below=0.4).answer(toy(), ROWS)[1][0] == "a"
+def test_a_score_equal_to_the_threshold_is_enough() -> None:
+    assert DecisionRule(abstain_below=0.4).apply(toy(), ROWS)[1][0] == "a"
 
 
 def test_a_multi_label_row_without_a_label_does_not_abstain() -> None:
-    ((label, score, *_),) = DecisionRule(abstain_below=0.9).answer(
+    ((label, score, *_),) = DecisionRule(abstain_below=0.9).apply(
         toy(task="multilabel"), np.array([[0.1, 0.2, 0.3]])
     )
 
@@ -34,7 +34,7 @@ def test_a_multi_label_row_without_a_label_does_not_abstain() -> None:
 
 
 def test_calibrated_probabilities_are_those_of_the_calibration() -> None:
-    found = DecisionRule(calibrated=True, calibration=CALIBRATION).answer(toy(), ROWS)
+    found = DecisionRule(calibrated=True, calibration=CALIBRATION).apply(toy(), ROWS)
 
     np.testing.assert_array_equal(np.stack([row for *_, row, _ in found]), CALIBRATION.apply(ROWS))
     assert found[0][1] == CALIBRATION.apply(ROWS)[0, 0] < 0.7
@@ -44,13 +44,13 @@ def test_sets_of_labels_are_those_of_the_calibration_for_the_models_own_probabil
     sets = CALIBRATION.label_sets(ROWS, 0.8)
 
     for calibrated in (False, True):
-        answers = DecisionRule(coverage=0.8, calibrated=calibrated, calibration=CALIBRATION)
-        assert [labels for *_, labels in answers.answer(toy(), ROWS)] == sets
+        rule = DecisionRule(coverage=0.8, calibrated=calibrated, calibration=CALIBRATION)
+        assert [labels for *_, labels in rule.apply(toy(), ROWS)] == sets
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 90.0])
 @pytest.mark.parametrize("name", ["abstain_below", "coverage"])
-def test_a_share_out_of_range_is_refused(name: str, value: float) -> None:
+def test_a_fraction_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{name.replace('_', '-')} is {value}, but must be abo"):
         DecisionRule(**{name: value})
 

@@ -10,7 +10,7 @@ import torch
 from rmt_genomics.dna import EncodedRecord, encode
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.batching import pad
-from rmt_genomics.prediction import predictor as encoding
+from rmt_genomics.prediction import predictor
 from rmt_genomics.prediction.embeddings import Embedding, embed_records, write_embeddings
 from tests.model.toys import toy
 
@@ -18,7 +18,7 @@ LETTERS = ["ACGTTGCANNCGTATTACGGACT", "ACGT", "A"]
 
 
 def records() -> Iterator[EncodedRecord]:
-    return (EncodedRecord(f"r{place}", "", encode(one)) for place, one in enumerate(LETTERS))
+    return (EncodedRecord(f"r{index}", "", encode(one)) for index, one in enumerate(LETTERS))
 
 
 def embeddings() -> list[Embedding]:
@@ -29,9 +29,9 @@ def embeddings() -> list[Embedding]:
 def test_a_vector_is_the_both_strand_encoding(
     monkeypatch: pytest.MonkeyPatch, most_bp: int
 ) -> None:
-    monkeypatch.setattr(encoding, "MAX_BP", most_bp)
+    monkeypatch.setattr(predictor, "MAX_BP", most_bp)
     with torch.no_grad():
-        expected = toy().features(*pad([encode(one) for one in LETTERS])).numpy()
+        expected = toy().encode(*pad([encode(one) for one in LETTERS])).concatenated().numpy()
 
     found = embeddings()
 
@@ -87,6 +87,6 @@ def test_an_error_half_way_leaves_nothing(tmp_path: Path, ending: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ending_that_says_nothing_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.parquet: ends in \.parquet, but must end in one of"):
         write_embeddings(tmp_path / "a.parquet", [], (), 16)

@@ -1,4 +1,4 @@
-"""Tracks for genome browsers: sorted, never overlapping where they must not."""
+"""Tracks for genome browsers: sorted, and not overlapping in bedGraph."""
 
 from itertools import pairwise
 
@@ -16,22 +16,22 @@ from tests.model.toys import toy
 steps = st.tuples(st.integers(1, 12), st.integers(1, 12)).filter(lambda pair: pair[1] <= pair[0])
 
 
-def prediction(place: Interval | None = None, label: str = "b") -> Prediction:
-    return Prediction("chr1", 8, label, 0.6254, np.array([0.3746, 0.6254]), place)
+def prediction(interval: Interval | None = None, label: str = "b") -> Prediction:
+    return Prediction("chr1", 8, label, 0.6254, np.array([0.3746, 0.6254]), interval)
 
 
 @given(length=st.integers(1, 60), pair=steps)
 def test_middles_do_not_overlap_are_sorted_and_lie_inside_their_windows(
     length: int, pair: tuple[int, int]
 ) -> None:
-    places = windows("chr1", length, *pair)
+    intervals = windows("chr1", length, *pair)
 
-    found = [middle(each, *pair) for each in places]
+    found = [middle(each, *pair) for each in intervals]
 
     assert all(start < end for start, end in found)
     assert all(end <= start for (_, end), (start, _) in pairwise(found))
-    for place, (start, end) in zip(places, found, strict=True):
-        assert place.start <= start < end <= place.end
+    for interval, (start, end) in zip(intervals, found, strict=True):
+        assert interval.start <= start < end <= interval.end
 
 
 @given(length=st.integers(1, 60), window=st.integers(1, 12))
@@ -51,10 +51,10 @@ def test_a_bed_line_has_six_columns() -> None:
 
 
 def test_a_bedgraph_line_shows_one_class() -> None:
-    place = Interval("chr1", 0, 8)
+    interval = Interval("chr1", 0, 8)
 
     assert BedGraph("m", 1).line(prediction()) == "chr1\t0\t8\t0.6254"
-    assert BedGraph("m", 0, window=8, step=2).line(prediction(place)) == "chr1\t3\t5\t0.3746"
+    assert BedGraph("m", 0, window=8, step=2).line(prediction(interval)) == "chr1\t3\t5\t0.3746"
 
 
 def test_a_track_line_comes_first_whatever_the_model_is_called() -> None:

@@ -1,4 +1,4 @@
-"""Prediction in a stream: the same answers as from strings, whatever the company (laws 3 and 5)."""
+"""Prediction in a stream: the same as from strings, whatever the batch (laws 3 and 5)."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from rmt_genomics.dna import EncodedRecord, encode
 from rmt_genomics.errors import ConfigError, DataError
 from rmt_genomics.model import classifier
-from rmt_genomics.prediction import predictor as encoding
-from rmt_genomics.prediction import predictor as predict
-from rmt_genomics.prediction.inputs import read_fastas
+from rmt_genomics.prediction import predictor
+from rmt_genomics.prediction.inputs import InputReader, PredictionInput
 from rmt_genomics.prediction.predictor import Shard, predict_records
-from rmt_genomics.prediction.progress import ProgressCallback, ShardProgress
+from rmt_genomics.prediction.progress import ProgressCallback
 from tests.model.toys import toy
 from tests.prediction.toys import dna, write_fasta
 
@@ -25,15 +24,20 @@ sequences = st.lists(st.text("ACGTN", min_size=1, max_size=40), min_size=1, max_
 
 
 def records(letters: list[str]) -> Iterator[EncodedRecord]:
-    return (EncodedRecord(f"r{place}", "", encode(one)) for place, one in enumerate(letters))
+    return (EncodedRecord(f"r{index}", "", encode(one)) for index, one in enumerate(letters))
+
+
+def reader(*paths: Path) -> InputReader:
+    return InputReader(PredictionInput(fasta=paths))
 
 
 def probabilities(letters: list[str]) -> np.ndarray:
-    return np.stack([each.probabilities for each in predict_records(toy(), records(letters))])
+    predictions = predict_records(toy(), records(letters))
+    return np.stack([prediction.probabilities for prediction in predictions])
 
 
 @given(sequences)
-def test_a_stream_gives_the_answers_of_strings_in_the_same_order(letters: list[str]) -> None:
+def test_a_stream_gives_the_predictions_of_strings_in_the_same_order(letters: list[str]) -> None:
     model = toy()
 
     streamed = list(predict_records(model, records(letters)))
@@ -49,15 +53,17 @@ def test_a_stream_gives_the_answers_of_strings_in_the_same_order(letters: list[s
 
 
 @given(sequences)
-def test_company_changes_nothing(letters: list[str]) -> None:
+def test_the_batch_changes_nothing(letters: list[str]) -> None:
     alone = np.concatenate([probabilities([one]) for one in letters])
 
     np.testing.assert_allclose(probabilities(letters), alone, atol=1e-12)
 
 
-def test_company_would_be_seen_if_padding_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_all(codes: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-        batch, _ = true_pad(codes)
+def test_a_difference_would_be_seen_if_padding_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_all(
+        codes: list[np.ndarray], device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        batch, _ = true_pad(codes, device)
         return batch, torch.full((len(batch),), batch.shape[1])
 
     true_pad, letters = classifier.pad, ["ACG", "ACGTACGTACGT"]
@@ -70,13 +76,13 @@ def test_company_would_be_seen_if_padding_were_read(monkeypatch: pytest.MonkeyPa
 @given(lengths=st.lists(st.integers(1, 30), max_size=30), rows=st.integers(1, 5))
 def test_batches_are_small_and_lose_nothing(lengths: list[int], rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "MAX_ROWS", rows)
-        patch.setattr(encoding, "MAX_BP", 40)
-        batches = list(encoding.batches(records(["A" * length for length in lengths])))
+        patch.setattr(predictor, "MAX_ROWS", rows)
+        patch.setattr(predictor, "MAX_BP", 40)
+        batches = list(predictor.record_batches(records(["A" * length for length in lengths])))
 
     widths = [[record.length for record in batch.records] for batch in batches]
     assert [batch.number for batch in batches] == list(range(len(batches)))
-    assert [batch.first for batch in batches] == [
+    assert [batch.first_row for batch in batches] == [
         sum(map(len, widths[:n])) for n in range(len(widths))
     ]
     assert list(chain(*widths)) == lengths
@@ -85,7 +91,7 @@ def test_batches_are_small_and_lose_nothing(lengths: list[int], rows: int) -> No
 
 
 def test_records_are_read_one_batch_ahead_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MAX_ROWS", 2)
+    monkeypatch.setattr(predictor, "MAX_ROWS", 2)
     source = records(["ACGT"] * 10)
 
     next(predict_records(toy(), source))
@@ -94,7 +100,7 @@ def test_records_are_read_one_batch_ahead_at_most(monkeypatch: pytest.MonkeyPatc
 
 
 def test_nothing_is_read_ahead_of_a_long_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MAX_BP", 10)
+    monkeypatch.setattr(predictor, "MAX_BP", 10)
     source = records(["ACGTACGT", "ACGT", "ACGT"])
 
     next(predict_records(toy(), source))
@@ -102,55 +108,57 @@ def test_nothing_is_read_ahead_of_a_long_record(monkeypatch: pytest.MonkeyPatch)
     assert next(source).name == "r1"
 
 
-@given(letters=sequences, of=st.integers(1, 4), after=st.integers(0, 9))
-def test_shares_are_disjoint_cover_all_and_give_the_same_bytes(
-    letters: list[str], of: int, after: int
+@given(letters=sequences, of=st.integers(1, 4), first_row=st.integers(0, 9))
+def test_shards_are_disjoint_cover_all_and_give_the_same_bytes(
+    letters: list[str], of: int, first_row: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "MAX_ROWS", 2)
+        patch.setattr(predictor, "MAX_ROWS", 2)
         whole = list(predict_records(toy(), records(letters)))
-        shares = [
-            list(predict_records(toy(), records(letters), share=Shard(number, of, after)))
+        shards = [
+            list(predict_records(toy(), records(letters), shard=Shard(number, of, first_row)))
             for number in range(1, of + 1)
         ]
 
-    found = sorted(chain(*shares), key=lambda each: each.row)
+    found = sorted(chain(*shards), key=lambda prediction: prediction.row)
     assert [each.row for each in whole] == list(range(len(letters)))
-    assert [each.row for each in found] == list(range(len(letters)))[after:]
-    for one, other in zip(found, whole[after:], strict=True):
+    assert [each.row for each in found] == list(range(len(letters)))[first_row:]
+    for one, other in zip(found, whole[first_row:], strict=True):
         assert one.probabilities.tobytes() == other.probabilities.tobytes()
 
 
-@pytest.mark.parametrize("share", [(0, 4), (5, 4), (1, 0)])
-def test_a_share_that_is_none_is_refused(share: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shard", [(0, 4), (5, 4), (1, 0)])
+def test_a_shard_out_of_range_is_refused(shard: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match=r"the shard is .* but must be one of"):
-        Shard(*share)
+        Shard(*shard)
 
 
-class Heard(ProgressCallback):
+class Counter(ProgressCallback):
     def __init__(self) -> None:
-        self.bp, self.left_out = 0, 0
+        self.done_bp, self.skipped_bp = 0, 0
 
-    def read(self, bp: int) -> None:
-        self.bp += bp
+    def update(self, bp: int) -> None:
+        self.done_bp += bp
 
-    def skipped(self, bp: int) -> None:
-        self.left_out += bp
-
-
-def test_all_bp_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "MAX_BP", 30)
-    heard, letters = Heard(), ["ACGT" * 2, "ACG" * 20, "AC", "A" * 31]
-
-    list(predict_records(toy(), records(letters), share=Shard(1, 2), watch=ShardProgress(heard)))
-
-    assert (heard.bp, heard.left_out) == (8 + 2, 60 + 31)
+    def skip(self, bp: int) -> None:
+        self.skipped_bp += bp
 
 
-def test_long_records_and_short_ones_are_answered_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_bp_are_reported_as_done_or_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "MAX_BP", 30)
+    counter, letters = Counter(), ["ACGT" * 2, "ACG" * 20, "AC", "A" * 31]
+
+    list(predict_records(toy(), records(letters), shard=Shard(1, 2), progress=counter))
+
+    assert (counter.done_bp, counter.skipped_bp) == (8 + 2, 60 + 31)
+
+
+def test_long_and_short_records_have_the_same_probabilities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     letters = ["ACGTTGCANNCGTATTACGGACT", "ACGT"]
     short = probabilities(letters)
-    monkeypatch.setattr(encoding, "MAX_BP", 5)
+    monkeypatch.setattr(predictor, "MAX_BP", 5)
 
     np.testing.assert_allclose(probabilities(letters), short, atol=1e-12)
 
@@ -159,7 +167,7 @@ def test_a_long_record_is_the_same_from_file_and_from_string(tmp_path: Path) -> 
     model, letters = toy(segment_length=1024, depth=1).float(), dna(300_000)
     path = write_fasta(tmp_path / "long.fa", {"short": "ACGT", "long": letters})
 
-    short, long = predict_records(model, read_fastas([path]))
+    short, long = predict_records(model, reader(path))
 
     assert (short.record, long.record, long.length) == ("short", "long", 300_000)
     np.testing.assert_allclose(long.probabilities, model.predict_proba([letters])[0], atol=1e-5)
@@ -167,10 +175,10 @@ def test_a_long_record_is_the_same_from_file_and_from_string(tmp_path: Path) -> 
 
 
 def test_the_score_is_the_probability_of_the_label() -> None:
-    (answer,) = predict_records(toy(), records(["ACGTAC"]))
+    (prediction,) = predict_records(toy(), records(["ACGTAC"]))
 
-    assert answer.label == toy().classes_[int(answer.probabilities.argmax())]
-    assert answer.score == answer.probabilities.max()
+    assert prediction.label == toy().classes_[int(prediction.probabilities.argmax())]
+    assert prediction.score == prediction.probabilities.max()
 
 
 @pytest.mark.parametrize(
@@ -180,13 +188,13 @@ def test_the_score_is_the_probability_of_the_label() -> None:
 def test_several_labels_score_by_the_least_sure_one(
     row: list[float], label: str, score: float | None
 ) -> None:
-    answer = predict.make_prediction(toy(task="multilabel"), "r", 4, np.array(row))
+    prediction = predictor.make_prediction(toy(task="multilabel"), "r", 4, np.array(row))
 
-    assert (answer.label, answer.score) == (label, score)
+    assert (prediction.label, prediction.score) == (label, score)
 
 
 def test_a_missing_file_is_noticed_before_the_first_is_read(tmp_path: Path) -> None:
     there = write_fasta(tmp_path / "there.fa", {"r": "ACGT"})
 
     with pytest.raises(DataError, match=r"gone\.fa: there is no such file"):
-        read_fastas([there, tmp_path / "gone.fa"])
+        reader(there, tmp_path / "gone.fa")

@@ -1,4 +1,4 @@
-"""A bar on a terminal, with what is known of the end; nothing anywhere else."""
+"""A progress bar on a terminal, nothing anywhere else."""
 
 import gzip
 import io
@@ -8,18 +8,19 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from rmt_genomics.prediction.progress import ShownProgress, bp_in_files, shown_progress
+from rmt_genomics.prediction.inputs import bp_in_files
+from rmt_genomics.prediction.progress import ProgressBar, progress_bar
 from tests.prediction.toys import write_fasta
 
 
-def shown(total: int | None) -> ShownProgress:
-    return ShownProgress(Progress(console=Console(file=io.StringIO())), total)
+def shown(total: int | None) -> ProgressBar:
+    return ProgressBar(Progress(console=Console(file=io.StringIO())), total)
 
 
-def test_nothing_is_shown_where_no_one_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    with shown_progress(lambda: pytest.fail("is not asked for")) as watch:
-        watch.read(100)
-        watch.skipped(100)
+def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(lambda: pytest.fail("must not be called")) as progress:
+        progress.update(100)
+        progress.skip(100)
 
     assert capsys.readouterr() == ("", "")
 
@@ -29,8 +30,8 @@ def test_a_terminal_gets_a_bar_and_one_line_that_stays(
 ) -> None:
     monkeypatch.setattr(Console, "is_terminal", property(lambda _: True))
 
-    with shown_progress(lambda: 3_000_000) as watch:
-        watch.read(2_500_000)
+    with progress_bar(lambda: 3_000_000) as progress:
+        progress.update(2_500_000)
 
     out, err = capsys.readouterr()
     assert out == ""
@@ -38,24 +39,24 @@ def test_a_terminal_gets_a_bar_and_one_line_that_stays(
     assert err.rstrip().endswith("b/s)")
 
 
-def test_the_bar_moves_by_bp_and_expects_less_when_some_are_left_out() -> None:
-    watch = shown(1000)
+def test_the_bar_advances_by_bp_and_its_total_is_reduced_by_skipped_ones() -> None:
+    progress = shown(1000)
 
-    watch.read(100)
-    watch.skipped(400)
+    progress.update(100)
+    progress.skip(400)
 
-    (task,) = watch.bar.tasks
+    (task,) = progress.bar.tasks
     assert (task.completed, task.total) == (100, 600)
-    assert watch.summary().startswith("100 bp in ")
+    assert progress.summary().startswith("100 bp in ")
 
 
 def test_without_a_total_bp_and_speed_are_shown() -> None:
-    watch = shown(None)
+    progress = shown(None)
 
-    watch.read(1500)
-    watch.skipped(10)
+    progress.update(1500)
+    progress.skip(10)
 
-    (task,) = watch.bar.tasks
+    (task,) = progress.bar.tasks
     assert (task.total, task.fields["done"]) == (None, "1.5 kb")
     assert task.fields["speed"].endswith("/s")
 

@@ -1,4 +1,4 @@
-"""Shares of the predictions, joined again: each row once, in input order, or an error."""
+"""Shards of the predictions, joined again: each row once, in input order, or an error."""
 
 from pathlib import Path
 
@@ -9,20 +9,26 @@ from hypothesis import strategies as st
 
 from rmt_genomics.errors import DataError
 from rmt_genomics.prediction.output_formats import PredictionTable
-from rmt_genomics.prediction.sharding import ShardHeader, joined_lines
+from rmt_genomics.prediction.sharding import ShardHeader, joined_lines, shard_footer, shard_line
 
 LAYOUT = PredictionTable(("a", "b"))
 
 
 def write(
-    folder: Path, rows: list[list[int]], *, model: str = "m", total: int | None = None
+    folder: Path,
+    rows: list[list[int]],
+    *,
+    model: str = "m",
+    total: int | None = None,
+    checksums: str = "xxxx",
 ) -> list[Path]:
     """Write one shard for each list of rows."""
     paths = []
-    for number, share in enumerate(rows, start=1):
-        shard = ShardHeader(LAYOUT, number, len(rows), {"model": model})
-        lines = [*shard.header(), *(shard.line(row, f"r{row}\tx") for row in share)]
-        lines.append(shard.footer(sum(map(len, rows)) if total is None else total))
+    for number, indices in enumerate(rows, start=1):
+        header = ShardHeader(number, len(rows), model, LAYOUT.header()[0])
+        lines = [*header.lines(), *(shard_line(row, f"r{row}\tx") for row in indices)]
+        num_rows = sum(map(len, rows)) if total is None else total
+        lines.append(shard_footer(num_rows, checksums[number - 1]))
         paths.append(folder / f"{model}{number}")
         paths[-1].write_text("".join(f"{line}\n" for line in lines))
     return paths
@@ -32,7 +38,7 @@ def write(
 def test_joined_shards_are_the_whole_in_order(
     tmp_path_factory: pytest.TempPathFactory, owners: list[int]
 ) -> None:
-    rows = [[row for row, owner in enumerate(owners) if owner == each] for each in range(4)]
+    rows = [[row for row, owner in enumerate(owners) if owner == shard] for shard in range(4)]
     paths = write(tmp_path_factory.mktemp("shards"), rows)
 
     found = list(joined_lines(list(np.random.default_rng(0).permutation(paths))))
@@ -55,19 +61,19 @@ def test_a_shard_that_is_missing_doubled_or_of_another_run_is_named(tmp_path: Pa
 
 
 @pytest.mark.parametrize("lines_left", [1, 2, 3])
-def test_a_cut_shard_is_named(tmp_path: Path, lines_left: int) -> None:
+def test_an_incomplete_shard_is_named(tmp_path: Path, lines_left: int) -> None:
     one, two = write(tmp_path, [[0], [1]])
     two.write_text("".join(two.read_text().splitlines(keepends=True)[:lines_left]))
 
-    with pytest.raises(DataError, match="m2: the shard is cut, but must end with its number of"):
+    with pytest.raises(DataError, match="m2: the shard is incomplete, but must end with"):
         list(joined_lines([one, two]))
 
 
 @pytest.mark.parametrize("content", ["", "record\tlength\n", "#rmt-genomics shard 1 of 2\n"])
-def test_a_file_that_is_no_shard_is_named(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_shard_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.tsv").write_text(content)
 
-    with pytest.raises(DataError, match=r"a\.tsv: is no shard, but must be a file that predict"):
+    with pytest.raises(DataError, match=r"a\.tsv: is not a shard, but must be a file that predict"):
         list(joined_lines([tmp_path / "a.tsv"]))
 
 
@@ -80,3 +86,8 @@ def test_rows_that_do_not_add_up_are_an_error(tmp_path: Path) -> None:
             list(joined_lines(write(tmp_path, rows)))
     with pytest.raises(DataError, match="says that there are 3 rows, but the shards hold 2"):
         list(joined_lines(write(tmp_path, [[0], [1]], total=3)))
+
+
+def test_shards_of_another_input_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"m2: its input has another checksum than that of .*m1"):
+        list(joined_lines(write(tmp_path, [[0], [1]], checksums="xy")))

@@ -228,7 +228,7 @@ class TestTheScale:
         scale = target_scale(targets)
         model = toy(task="regression", classes=("label",), **scale)
         logits = torch.from_numpy((targets - targets.mean()) / targets.std())[:, None]
-        np.testing.assert_allclose(model.answers(logits)[:, 0].numpy(), targets, rtol=1e-12)
+        np.testing.assert_allclose(model.outputs(logits)[:, 0].numpy(), targets, rtol=1e-12)
         loss = RegressionLoss(scale["target_mean"], scale["target_std"])
         assert loss(logits, torch.from_numpy(targets)).item() < 1e-12
 
@@ -270,8 +270,6 @@ class TestTheModel:
         model = self.regression()
         with pytest.raises(ConfigError, match="predict_proba: the model is a regression of 'tm',"):
             model.predict_proba(["ACGT"])
-        with pytest.raises(ConfigError, match=r"it has no probabilities, but values. Use predict"):
-            model.probabilities(torch.zeros(1, 1))
 
     def test_one_string_is_refused_by_the_name_of_what_was_called(self) -> None:
         with pytest.raises(DataError, match="predict: got one string, but needs a list"):
@@ -291,8 +289,8 @@ class TestTheModel:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"classes": ("a", "b")}, "but a regression has one name, its number's"),
-            ({"target_std": 0.0}, "target_std 0.0, but both must be finite, and the deviation"),
+            ({"classes": ("a", "b")}, "but a regression has one name: that of its number"),
+            ({"target_std": 0.0}, "target_std 0.0, but both must be finite, and the standard"),
             ({"target_mean": float("nan")}, "target_mean is nan"),
             (
                 {"task": "binary", "classes": ("a", "b")},

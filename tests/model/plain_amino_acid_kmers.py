@@ -8,7 +8,7 @@ from rmt_genomics.dna import reverse_complement
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES, STOP
 
 
-def words_of(sequence: str, k: int, orf_codons: int) -> Counter[str]:
+def amino_acid_kmers_of(sequence: str, k: int, orf_codons: int) -> Counter[str]:
     """Count as a biologist would: six frames as text, cut at stops, words of amino acids."""
     found: Counter[str] = Counter()
     for strand in (sequence, reverse_complement(sequence)):

@@ -1,4 +1,4 @@
-"""Logits of single k-mers: summed right, alike on both strands, in company and in a long record."""
+"""Hashed k-mer linear model: the right sums, the same on both strands and in any batch."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ from rmt_genomics.model import (
     kmer_features as wide,
 )
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.kmer_features import WideKmers, canonical
+from rmt_genomics.model.kmer_features import HashedKmerLinear, hash_kmers
 from tests.model.toys import TINY, toy
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -46,7 +46,7 @@ def kmers_of(sequence: str, k: int) -> Counter[str]:
 @given(sequence=letters, at_once=st.integers(1, 30))
 def test_the_logits_are_those_of_a_dictionary_of_weights(sequence: str, at_once: int) -> None:
     torch.manual_seed(0)
-    part = WideKmers((2, 5), 3).double()
+    part = HashedKmerLinear((2, 5), 3).double()
     torch.nn.init.normal_(part.weight)
     expected = torch.zeros(3, dtype=torch.float64)
     for which, k in enumerate((2, 5)):
@@ -54,7 +54,7 @@ def test_the_logits_are_those_of_a_dictionary_of_weights(sequence: str, at_once:
         total = sum(found.values())
         for kmer, count in found.items():
             number = int("".join(str("ACGT".index(letter)) for letter in kmer), 4)
-            weight = part.weight[which * wide._PLACES + number].detach()
+            weight = part.weight[which * wide.NUM_BUCKETS + number].detach()
             expected += weight * count / total * min(total, 4**k / 2) ** 0.5
 
     with pytest.MonkeyPatch.context() as patch:
@@ -68,47 +68,49 @@ def test_the_logits_are_those_of_a_dictionary_of_weights(sequence: str, at_once:
 def test_a_kmer_has_one_number_on_both_strands(sequence: str, k: int) -> None:
     if len(sequence) < k:
         return
-    here, known = canonical(torch.from_numpy(encode(sequence))[None], k)
-    there, known_there = canonical(torch.from_numpy(encode(reverse_complement(sequence)))[None], k)
+    here, known = hash_kmers(torch.from_numpy(encode(sequence))[None], k)
+    there, known_there = hash_kmers(torch.from_numpy(encode(reverse_complement(sequence)))[None], k)
 
     assert here.tolist() == there.flip(1).tolist()
     assert known.tolist() == known_there.flip(1).tolist()
-    assert ((here >= 0) & (here < wide._PLACES)).all()
+    assert ((here >= 0) & (here < wide.NUM_BUCKETS)).all()
 
 
 @pytest.mark.parametrize("k", [12, 16])
 def test_long_kmers_are_spread_evenly(k: int) -> None:
-    codes = torch.randint(0, 4, (1, wide._PLACES + k - 1), dtype=torch.uint8)
+    codes = torch.randint(0, 4, (1, wide.NUM_BUCKETS + k - 1), dtype=torch.uint8)
 
-    numbers, _ = canonical(codes, k)
+    numbers, _ = hash_kmers(codes, k)
 
-    share = len(numbers.unique()) / wide._PLACES  # of as many balls into as many bins: 1 - 1/e
+    share = len(numbers.unique()) / wide.NUM_BUCKETS  # of as many balls into as many bins: 1 - 1/e
     assert share == pytest.approx(1 - torch.exp(torch.tensor(-1.0)).item(), abs=0.02)
 
 
 @pytest.mark.parametrize("strand_head", ["concat", "symmetric"])
 @given(sequences=batches)
-def test_it_stands_last_and_is_the_same_on_the_other_strand(
+def test_it_is_the_last_part_and_the_same_on_the_other_strand(
     strand_head: str, sequences: list[str]
 ) -> None:
     model = filled(strand_head=strand_head, composition_k=2)
-    here = model.features(*pad([encode(each) for each in sequences]))
-    there = model.features(*pad([encode(reverse_complement(each)) for each in sequences]))
+    here = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    there = model.encode(
+        *pad([encode(reverse_complement(each)) for each in sequences])
+    ).concatenated()
 
     assert here.shape == (len(sequences), model.config.encoding_width)
     torch.testing.assert_close(there[:, 16:], here[:, 16:], **EXACT)
     assert model.wide is not None
     alone = model.wide(pad([encode(each) for each in sequences])[0])
     torch.testing.assert_close(here[:, -3:], alone, **EXACT)
-    plain = model.head(torch.cat([here[:, :-3], torch.zeros_like(alone)], dim=-1))
-    torch.testing.assert_close(model.head(here), plain + alone, **EXACT)
+    logits = model(*pad([encode(each) for each in sequences]))
+    torch.testing.assert_close(logits, model.head(here[:, :-3]) + alone, **EXACT)
 
 
 @given(sequences=batches)
-def test_company_changes_nothing(sequences: list[str]) -> None:
+def test_the_batch_changes_nothing(sequences: list[str]) -> None:
     model = filled()
-    together = model.features(*pad([encode(each) for each in sequences]))
-    alone = torch.cat([model.features(*pad([encode(each)])) for each in sequences])
+    together = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    alone = torch.cat([model.encode(*pad([encode(each)])).concatenated() for each in sequences])
 
     torch.testing.assert_close(together, alone, **EXACT)
 
@@ -128,18 +130,19 @@ def test_a_long_record_has_the_logits_it_has_in_memory() -> None:
     model = filled()
     codes = encode("ACGTTGCANNCGTATTACGGACT" * 9)
     with torch.no_grad():
-        expected = model.features(*pad([codes]))
+        expected = model.encode(*pad([codes])).concatenated()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "LONG_BP", 50)
         patch.setattr(wide, "BP_AT_ONCE", 30)
-        found = model.encode_codes([codes])
+        with torch.no_grad():
+            found = model._encode_codes([codes], lambda _: None).concatenated()
 
     torch.testing.assert_close(found, expected, **EXACT)
 
 
 def test_sequences_without_any_kmer_have_finite_logits() -> None:
-    found = filled().features(*pad([encode("N"), encode("NNNNNN")]))
+    found = filled().encode(*pad([encode("N"), encode("NNNNNN")])).concatenated()
 
     assert found.isfinite().all()
     assert (found[:, -3:] == 0).all()
