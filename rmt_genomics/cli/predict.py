@@ -63,7 +63,7 @@ def predict(
     overwrite: bool,
     **asked: Any,
 ) -> None:
-    """Name the label of each FASTA record.
+    """Predict the label of each FASTA record.
 
     MODEL_DIR is the folder of a trained model, or a hub id. FASTA is one file or several, or a
     folder of them: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV with a sequence column, plain or
