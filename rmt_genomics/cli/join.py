@@ -12,7 +12,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--out", type=_PATH, help="Write here instead of to stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 def join(shards: tuple[Path, ...], out: Path | None, *, overwrite: bool) -> None:
-    """Join the output files of predict --shard, in input order.
+    """Merge the files of predict --shard, in input order.
 
     SHARDS are all the shards of one run, in any order. The result is, to the byte, what predict
     without --shard would have written. A shard that is missing, cut, given twice or of another
