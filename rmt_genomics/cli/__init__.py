@@ -11,7 +11,7 @@ COMMANDS = {  # in the order of a first visit
     "demo": "Train on the real DNA that comes with this package, and see how it goes.",
     "inspect": "Look at FASTA and labels before they are used.",
     "split": "Divide labelled DNA into train, validation and test.",
-    "plan": "Foretell memory and time of a training, and choose a batch.",
+    "plan": "Estimate memory and time of a training, and choose a batch.",
     "train": "Train a classifier on FASTA and labels.",
     "evaluate": "Compare a model's predictions with true labels.",
     "compare": "Put the metrics of several runs side by side.",
