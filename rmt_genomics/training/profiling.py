@@ -208,7 +208,8 @@ class Probe:
         """Return the bytes stored for backward, which determine what replay = "auto" does."""
         batch, model = self._batch(lengths_bp), self.module.model
         with self._autocast():
-            return measure_saved_bytes(lambda: model(batch.codes, batch.lengths, replay=False))[1]
+            _, saved = measure_saved_bytes(lambda: model(batch.codes, batch.lengths, replay=False))
+        return saved
 
     def _train_step(self, lengths_bp: list[int], *, replay: bool) -> None:
         """Make one step as Lightning does, in the same order."""

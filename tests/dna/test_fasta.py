@@ -109,7 +109,7 @@ def test_encoded_records_have_the_same_letters(tmp_path: Path) -> None:
     assert records == [("chr1", "first one", "ACGTAC"), ("chr2", "", "GGNNNT")]
 
 
-@pytest.mark.parametrize("content", [TOY_TEXT, gzip.compress(TOY_TEXT)])
+@pytest.mark.parametrize("content", [TOY_TEXT, gzip.compress(TOY_TEXT)], ids=["plain", "gzip"])
 def test_a_file_is_hashed_while_its_records_are_read(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "toy.fa"
     path.write_bytes(content)
