@@ -1,4 +1,4 @@
-"""``rmt-genomics plan``: what a training would need, before it is begun."""
+"""``rmt-genomics plan``: memory and time of a training, estimated before it starts."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("fasta", type=_PATH)
-@click.option("--labels", type=_PATH, help="As for train; without, every record is an example.")
+@click.option("--labels", type=_PATH, help="As for train; without it, every record is an example.")
 @click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
+    "--label-pattern", metavar="REGEX", help="For --labels header: its only group is the label."
 )
-@click.option("--config", type=_PATH, help="Settings, a TOML file.")
+@click.option("--config", type=_PATH, help="TOML file of settings.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
 )
@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     default="auto",
-    help="Where to compute.",
+    help="Device to compute on.",
 )
 def plan(
     fasta: Path,
@@ -33,13 +33,13 @@ def plan(
 ) -> None:
     """Estimate memory and time of a training, and choose a batch.
 
-    FASTA, labels and settings are those of train. A few short steps on made-up sequences are
-    measured on this machine; run it when nothing else does.
+    FASTA, labels and settings are those of train. A few short steps on random sequences are
+    measured on this machine; run it when no other program is busy.
 
-    Prints a tab-separated table of key, value and unit: lengths with a histogram, segments an
-    example, the memory at the peak and the speed of training and of prediction, the time of an
-    epoch, and at the end the batch, replay and precision that suit this machine. Memory is that of
-    tensors; the program itself comes on top.
+    Prints a tab-separated table of key, value and unit: lengths with a histogram, segments per
+    example, peak memory and speed of training and of prediction, time per epoch, and at the end the
+    batch size, replay and precision recommended for this machine. Memory is that of tensors; the
+    program itself needs more.
     """
     if labels is None and label_pattern is not None:
         raise click.UsageError("--label-pattern needs --labels header.")
@@ -49,8 +49,8 @@ def plan(
     from rmt_genomics.training.planning import summary
 
     source = None if labels is None else LabelSource(labels, label_pattern)
-    made = make_plan(fasta, read_config(config, settings), labels=source, device=device)
+    result = make_plan(fasta, read_config(config, settings), labels=source, device=device)
     click.echo("key\tvalue\tunit")
-    for row in made.rows():
+    for row in result.rows():
         click.echo("\t".join(row))
-    click.echo(summary(made), err=True)
+    click.echo(summary(result), err=True)

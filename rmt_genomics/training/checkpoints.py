@@ -1,8 +1,8 @@
-"""Checkpoints: written in one step, read without running code, resumed as if never stopped.
+"""Checkpoints: written atomically, read without running code, resumed exactly.
 
 ``last.ckpt`` holds weights, optimiser, schedule, counters and metrics: after each epoch, and every
-few minutes within one. Random numbers need no place there, since every batch starts them anew from
-the seed and its place.
+few minutes within one. States of random generators are not needed: every batch seeds them from the
+seed, the epoch and its index.
 ``best.ckpt`` holds the weights with the lowest validation loss so far; with a curriculum, so far in
 its present stage.
 """
@@ -27,33 +27,36 @@ from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.training.config import ExperimentConfig, as_toml
 from rmt_genomics.training.config_file import parse_toml, to_toml
 from rmt_genomics.training.curriculum import Curriculum
-from rmt_genomics.training.data_module import Prepared
-from rmt_genomics.training.distributed import of_the_first
+from rmt_genomics.training.data_module import PreparedData
+from rmt_genomics.training.distributed import broadcast
 from rmt_genomics.training.run_folder import RunFolder
+
+RunRecord = dict[str, str | int]
+"""What identifies a run, as ``run_record`` gives it; part of every checkpoint."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU: tensors and plain values, never code.
 
     Raises:
-        CheckpointError: If it is cut, or holds anything else.
+        CheckpointError: If it is truncated, or contains anything else.
     """
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path}: is no whole checkpoint of rmt-genomics ({reason}). Restore it from a copy, "
-            "or start again with --overwrite."
+            f"{path}: is not a complete checkpoint of rmt-genomics ({reason}). Restore it from a "
+            "copy, or start again with --overwrite."
         ) from error
     return checkpoint
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoint files that appear whole or not at all.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoint files that appear whole or not at all.
 
-    Lightning's own writer passes through the system's temporary folder, which may be another
-    disk: from there a file is copied, and a stop in between leaves half of it.
+    Lightning's own writer uses the system's temporary folder, which may be on another disk: from
+    there a file is copied, and an interruption leaves a truncated one.
     """
 
     def save_checkpoint(
@@ -61,7 +64,7 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         """Write a checkpoint atomically."""
         if storage_options is not None:
-            raise TypeError("storage_options: there are none for files on a disk")
+            raise TypeError("storage_options: not supported for files on a local disk")
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()  # torch.save hides the cause of a failed write; Python does not
@@ -70,18 +73,18 @@ class WholeFiles(TorchCheckpointIO):
             temporary.write_bytes(content.getbuffer())
 
     def load_checkpoint(self, path: str | os.PathLike[str], *_: Any, **__: Any) -> dict[str, Any]:
-        """Read as ``read_checkpoint`` does, whatever the caller would allow."""
+        """Read as ``read_checkpoint`` does; ``weights_only=False`` is not possible."""
         return read_checkpoint(Path(path))
 
 
-class KeepCheckpoints(Checkpoint):
-    """Save after each epoch and now and then, and stop when the validation loss no longer falls.
+class CheckpointCallback(Checkpoint):
+    """Save checkpoints after each epoch and at intervals within it; stop training early.
 
     Args:
-        folder: Where.
-        patience: Epochs without a lower loss before training stops.
-        curriculum: Before its last stage nothing stops; losses are compared within a stage.
-        minutes: Between two checkpoints, at most (0 = one after each optimiser step).
+        folder: The run folder.
+        patience: Epochs without a lower validation loss before training stops.
+        curriculum: Training never stops before its last stage; losses are compared within a stage.
+        minutes: Longest time between two checkpoints (0 = one after each optimiser step).
     """
 
     def __init__(
@@ -98,132 +101,132 @@ class KeepCheckpoints(Checkpoint):
         self.patience = patience
         self.curriculum = curriculum or Curriculum()
         self.best_loss = math.inf
-        self.epochs_since = 0
+        self.epochs_since_best = 0
+
+    @property
+    def state_key(self) -> str:
+        """The key in checkpoints, which must not change: old ones are resumed."""
+        return "KeepCheckpoints"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the validation loss has not fallen for ``patience`` epochs of the last stage."""
+        return self.curriculum.is_in_last_stage and self.epochs_since_best >= self.patience
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A run that had stopped by itself stays stopped when it is resumed."""
+        """Keep a resumed run stopped if it had stopped early."""
         del pl_module
         self.saved_at = time.monotonic()
         trainer.should_stop = self.is_done
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
-        """Save if that was long ago, or SIGTERM came; not amid a step, nor as an epoch ends."""
+        """Save after ``minutes`` or a SIGTERM; not between steps, nor at the end of an epoch."""
         progress = trainer.fit_loop.epoch_loop.batch_progress
         if progress.is_last_batch or progress.current.ready % trainer.accumulate_grad_batches:
             return
         is_late = time.monotonic() - self.saved_at >= 60 * self.minutes
         is_due = is_late or trainer.received_sigterm
-        if of_the_first(is_due):  # all processes save together
+        if broadcast(is_due):  # all processes save at the same time
             self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Compare the validation loss with the lowest so far, and save."""
+        loss = pl_module.validation["val_loss"]
+        self.epochs_since_best += 1
+        if loss < self.best_loss:
+            self.best_loss, self.epochs_since_best = loss, 0
+            trainer.save_checkpoint(self.folder.best, weights_only=True)
+        trainer.should_stop = self.is_done
+        if self.curriculum.is_stage_finished(pl_module.validation, self.epochs_since_best):
+            self.curriculum.advance(trainer.global_step)
+            self.best_loss, self.epochs_since_best = math.inf, 0
+        self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.last, weights_only=False)
         self.saved_at = time.monotonic()
 
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing has become better for long."""
-        return self.curriculum.is_in_last_stage and self.epochs_since >= self.patience
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare with the best so far, and save."""
-        loss = pl_module.validation["val_loss"]
-        self.epochs_since += 1
-        if loss < self.best_loss:
-            self.best_loss, self.epochs_since = loss, 0
-            trainer.save_checkpoint(self.folder.best, weights_only=True)
-        trainer.should_stop = self.is_done
-        if self.curriculum.has_learned(pl_module.validation, self.epochs_since):
-            self.curriculum.advance(trainer.global_step)
-            self.best_loss, self.epochs_since = math.inf, 0
-        self._save(trainer)
-
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must remember."""
+        """Return the state for a checkpoint."""
         return {
             "best_loss": self.best_loss,
-            "epochs_since": self.epochs_since,
+            "epochs_since": self.epochs_since_best,
             "curriculum": self.curriculum.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from the state in a checkpoint."""
         self.best_loss = state_dict["best_loss"]
-        self.epochs_since = state_dict["epochs_since"]
+        self.epochs_since_best = state_dict["epochs_since"]
         self.curriculum.load_state_dict(state_dict["curriculum"])
 
 
-Record = dict[str, str | int]
-
-
-def record_of(prepared: Prepared, config: ExperimentConfig, *, seed: int) -> Record:
-    """Return what makes a run this run; every checkpoint carries it."""
+def run_record(data: PreparedData, config: ExperimentConfig, *, seed: int) -> RunRecord:
+    """Return what identifies a run: its settings, seed, sequences and split."""
     return {
         "config": to_toml(config),
         "seed": seed,
-        "fasta_sha256": prepared.store.sha256,
-        "split_sha256": hashlib.sha256(prepared.split_table().encode()).hexdigest(),
+        "fasta_sha256": data.store.sha256,
+        "split_sha256": hashlib.sha256(data.split_table().encode()).hexdigest(),
     }
 
 
-def with_settled_batch(folder: RunFolder, config: ExperimentConfig) -> ExperimentConfig:
-    """Put the batch size that a run began with where the settings say "auto"."""
-    if config.training.batch_size != "auto":
-        return config
-    text = folder.config.read_text(encoding="utf-8")
-    before = parse_toml(text, str(folder.config)).training.batch_size
-    return replace(config, training=replace(config.training, batch_size=before))
-
-
-def check_same_config(folder: RunFolder, config: ExperimentConfig) -> None:
-    """Raise ConfigError at the first setting that is not what the run started with.
+def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentConfig:
+    """Return the settings of a resumed run: a batch size of "auto" is the run's.
 
     Args:
-        folder: The run's.
+        folder: The run folder.
         config: The present settings, resolved.
+
+    Raises:
+        ConfigError: At the first setting that differs from what the run started with.
     """
     text = folder.config.read_text(encoding="utf-8")
-    started_with = parse_toml(text, str(folder.config)).resolved().flat()
+    stored = parse_toml(text, str(folder.config)).resolved()
+    if config.training.batch_size == "auto":
+        batch_size = stored.training.batch_size
+        config = replace(config, training=replace(config.training, batch_size=batch_size))
     for key, value in config.flat().items():
-        if value != (old := started_with[key]) and key != "training.checkpoint_minutes":
+        if value != (old := stored.flat()[key]) and key != "training.checkpoint_minutes":
             raise ConfigError(
                 f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
                 f"{as_toml(value)}, but a resumed run must not change. "
                 f"Pass --set {key}={as_toml(old)}, or start a new run."
             )
+    return config
 
 
-def check_same_run(checkpoint: Path, now: Record) -> None:
-    """Raise CheckpointError if a checkpoint is of another run.
+def check_same_run(checkpoint: Path, record: RunRecord) -> None:
+    """Raise CheckpointError if a checkpoint is from another run.
 
     Args:
         checkpoint: The run's last.
-        now: What ``record_of`` says of the present one.
+        record: Of the present run.
     """
-    held = read_checkpoint(checkpoint)
-    before = held.get("run")
-    if not isinstance(before, dict) or before.keys() != now.keys():
+    content = read_checkpoint(checkpoint)
+    stored = content.get("run")
+    if not isinstance(stored, dict) or stored.keys() != record.keys():
         raise CheckpointError(
-            f"{checkpoint}: does not say which run it is of, but every checkpoint of this version "
-            "of rmt-genomics does. Start again with --overwrite."
+            f"{checkpoint}: does not say which run it is from, but every checkpoint of this "
+            "version of rmt-genomics does. Start again with --overwrite."
         )
-    if "epoch_loss" not in held:
+    if "epoch_loss" not in content:
         raise CheckpointError(
-            f"{checkpoint}: was written by an earlier version of rmt-genomics, which drew its "
-            "random numbers otherwise, so that the run cannot go on as if it had never stopped. "
+            f"{checkpoint}: was written by an earlier version of rmt-genomics, which drew other "
+            "random numbers, but a resumed run must equal one that was never interrupted. "
             "Start again with --overwrite."
         )
-    if before["seed"] != now["seed"]:
+    if stored["seed"] != record["seed"]:
         raise CheckpointError(
-            f"{checkpoint}: made with seed {before['seed']}, but the seed is now {now['seed']}. "
-            f"Pass --seed {before['seed']}."
+            f"{checkpoint}: made with seed {stored['seed']}, but the seed is now {record['seed']}. "
+            f"Pass --seed {stored['seed']}."
         )
     for key, what in (
         ("fasta_sha256", "the FASTA file differs from the one"),
         ("split_sha256", "the examples or their split differ from those"),
     ):
-        if before[key] != now[key]:
+        if stored[key] != record[key]:
             raise CheckpointError(
-                f"{checkpoint}: {what} the run started with, but a resumed run must go on with "
-                "the same data. Bring the files back, or start a new run."
+                f"{checkpoint}: {what} the run started with, but a resumed run must use the same "
+                "data. Restore the files, or start a new run."
             )

@@ -1,13 +1,13 @@
-"""Settings as text: TOML files, and ``--set KEY=VALUE`` on the command line.
+"""Settings as text: TOML files, ``--set KEY=VALUE``, and a commented template.
 
-The law: reading what ``to_toml`` writes gives the same settings.
+``parse_toml(to_toml(config)) == config`` for all settings.
 """
 
 import ast
 import inspect
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import tomli_w
 
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.training import config as settings
+from rmt_genomics.training import config
 from rmt_genomics.training.config import (
     PRESETS,
     CurriculumSettings,
@@ -25,8 +25,8 @@ from rmt_genomics.training.config import (
     ModelSettings,
     TokenizerSettings,
     TrainingSettings,
+    allowed_values,
     check_table,
-    in_words,
 )
 
 SECTIONS: dict[str, Any] = {
@@ -38,27 +38,32 @@ SECTIONS: dict[str, Any] = {
 }
 """The tables of a file, by name."""
 
-KEYS = tuple(f"{name}.{each.name}" for name, kind in SECTIONS.items() for each in fields(kind))
-"""Every dotted key there is."""
+KEYS = tuple(
+    f"{name}.{setting.name}" for name, section in SECTIONS.items() for setting in fields(section)
+)
+"""All dotted keys."""
+
+_TEMPLATE_WIDTH = 90
 
 
 def read_config(path: Path | None, settings: Sequence[str] = ()) -> ExperimentConfig:
-    """Read settings from a file, then let ``--set`` change some.
+    """Read settings from a file, then apply the changes of ``--set``.
 
     Args:
         path: A TOML file; None = the defaults.
-        settings: ``KEY=VALUE`` each, such as ``training.max_epochs=3``; the last one counts.
+        settings: Strings ``KEY=VALUE``, such as ``training.max_epochs=3``; the last one of a key
+            counts.
 
     Raises:
-        ConfigError: If the file is missing or no TOML, a key is unknown, or a value breaks its
-            rule.
+        ConfigError: If the file is missing or not valid TOML, a key is unknown, or a value is not
+            allowed.
     """
     in_file = {} if path is None else _read(path)
-    changes = dict(parse_setting(each) for each in settings)
+    changes = dict(parse_setting(setting) for setting in settings)
     try:
         return _build({**in_file, **changes})
     except ConfigError as error:
-        raise ConfigError(f"{_at_fault(path, in_file, changes)}: {error}") from error
+        raise ConfigError(f"{_wrong_source(path, in_file, changes)}: {error}") from error
 
 
 def parse_toml(text: str, where: str) -> ExperimentConfig:
@@ -71,7 +76,7 @@ def parse_toml(text: str, where: str) -> ExperimentConfig:
 
 
 def to_toml(config: ExperimentConfig) -> str:
-    """Write settings as TOML, in the order of their classes; what is left open is left out."""
+    """Write settings as TOML, in the order of their classes, without those that are None."""
     tables: dict[str, dict[str, object]] = {name: {} for name in SECTIONS}
     for key, value in config.flat().items():
         section, _, name = key.partition(".")
@@ -81,7 +86,7 @@ def to_toml(config: ExperimentConfig) -> str:
 
 
 def parse_setting(setting: str) -> tuple[str, object]:
-    """Read one ``KEY=VALUE``. The value is TOML; what is no TOML is text, quotes not needed.
+    """Read one ``KEY=VALUE``. The value is TOML; if it is not valid TOML, it is text.
 
     Examples:
         >>> parse_setting("training.learning_rate=1e-4")
@@ -114,7 +119,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _flatten(text: str, where: str) -> dict[str, object]:
-    """Return values by dotted key, each of them known."""
+    """Return values by dotted key; all keys are known."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -123,8 +128,8 @@ def _flatten(text: str, where: str) -> dict[str, object]:
     for name, table in tables.items():
         if not isinstance(table, dict) or not (table or name in SECTIONS):
             raise ConfigError(
-                f"{where}: {name!r} is {table!r}, but settings stand in the tables "
-                f"{', '.join(f'[{section}]' for section in SECTIONS)}. {_nearest(name)}"
+                f"{where}: {name!r} is {table!r}, but settings must be in the tables "
+                f"{', '.join(f'[{section}]' for section in SECTIONS)}. {_suggestion(name)}"
             )
         flat |= {f"{name}.{key}": value for key, value in table.items()}
     _check_known(flat, where)
@@ -135,80 +140,75 @@ def _check_known(keys: Sequence[str] | Mapping[str, object], where: str) -> None
     """Raise ConfigError at the first unknown key, with the nearest known one."""
     for key in keys:
         if key not in KEYS:
-            raise ConfigError(f"{where}: unknown key {key!r}. {_nearest(key)}")
+            raise ConfigError(f"{where}: unknown key {key!r}. {_suggestion(key)}")
 
 
-def _nearest(key: str) -> str:
-    """Suggest what was meant, even if the section was left out or mistaken."""
+def _suggestion(key: str) -> str:
+    """Suggest the nearest key, even if the section is missing or wrong."""
     name = key.rpartition(".")[2]
     by_name = {known.partition(".")[2]: known for known in KEYS}
-    near = get_close_matches(key, KEYS, n=1) or [
-        by_name[each] for each in get_close_matches(name, by_name, n=1)
+    matches = get_close_matches(key, KEYS, n=1) or [
+        by_name[match] for match in get_close_matches(name, by_name, n=1)
     ]
-    return f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(KEYS)}."
+    return f"Did you mean {matches[0]!r}?" if matches else f"Known keys: {', '.join(KEYS)}."
 
 
 def _build(flat: Mapping[str, object]) -> ExperimentConfig:
-    """Make the settings objects, which check the values."""
     tables: dict[str, dict[str, object]] = {name: {} for name in SECTIONS}
     for key, value in flat.items():
         section, _, name = key.partition(".")
         tables[section][name] = value
     sections = {
-        name: kind(**check_table(kind, name, tables[name])) for name, kind in SECTIONS.items()
+        name: section(**check_table(section, name, tables[name]))
+        for name, section in SECTIONS.items()
     }
     return ExperimentConfig(**sections)
 
 
-def _at_fault(
+def _wrong_source(
     path: Path | None, in_file: Mapping[str, object], changes: Mapping[str, object]
 ) -> str:
-    """Name the source of a bad value: ``--set``, unless the file is wrong without it."""
-    kept = {key: value for key, value in in_file.items() if key not in changes}
+    """Return the source of a wrong value: ``--set``, unless the file is wrong without it."""
+    unchanged = {key: value for key, value in in_file.items() if key not in changes}
     try:
-        _build(kept)
+        _build(unchanged)
     except ConfigError:
         return str(path)
     return "--set" if changes else str(path)
 
 
-_WIDTH = 90
-
-
 def template() -> str:
-    """Write every setting with its default below what it means; read, it gives the defaults."""
-    return "\n".join(_lines())
-
-
-def _lines() -> Iterator[str]:
-    sizes = asdict(PRESETS[settings.ModelSettings().preset])
-    meanings = _meanings()
-    for section, kind in SECTIONS.items():
-        yield f"[{section}]"
-        rules = in_words(kind)
-        for field in fields(kind):
-            is_open = field.default is None
-            value = sizes[field.name] if is_open else field.default
-            rule = rules[field.name] + (" (left out: by the preset)" if is_open else "")
-            yield from _comment(meanings[kind.__name__][field.name])
-            yield from _comment(f"May be {rule}.")
-            yield ("# " if is_open else "") + tomli_w.dumps({field.name: value})
+    """Return a TOML file with every setting, its default, meaning and allowed values."""
+    preset = asdict(PRESETS[ModelSettings().preset])
+    docstrings = _field_docstrings()
+    lines: list[str] = []
+    for name, section in SECTIONS.items():
+        lines.append(f"[{name}]")
+        rules = allowed_values(section)
+        for field in fields(section):
+            is_preset = field.default is None
+            value = preset[field.name] if is_preset else field.default
+            rule = rules[field.name] + (" (left out: by the preset)" if is_preset else "")
+            lines += _comment(docstrings[section.__name__, field.name])
+            lines += _comment(f"May be {rule}.")
+            lines.append(("# " if is_preset else "") + tomli_w.dumps({field.name: value}))
+    return "\n".join(lines)
 
 
 def _comment(text: str) -> list[str]:
     plain = " ".join(text.replace("``", "").split())
     return textwrap.wrap(
-        plain, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+        plain, _TEMPLATE_WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
     )
 
 
-def _meanings() -> dict[str, dict[str, str]]:
-    """Return the text under each field of each class, which Python itself forgets."""
-    found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(settings)).body:
+def _field_docstrings() -> dict[tuple[str, str], str]:
+    """Return the string below each field, by class and field; Python does not keep them."""
+    docstrings: dict[tuple[str, str], str] = {}
+    for node in ast.parse(inspect.getsource(config)).body:
         if isinstance(node, ast.ClassDef):
-            of_class = found.setdefault(node.name, {})
             for field, below in zip(node.body, node.body[1:], strict=False):
                 if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-                    of_class[ast.unparse(field.target)] = ast.literal_eval(below.value)
-    return found
+                    text = ast.literal_eval(below.value)
+                    docstrings[node.name, ast.unparse(field.target)] = text
+    return docstrings

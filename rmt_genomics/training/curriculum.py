@@ -1,9 +1,9 @@
-"""A curriculum: short sequences first, longer ones when a stage has been learned.
+"""A curriculum: training on short sequences first, on longer ones when a stage has been learned.
 
-A recurrence over many segments is learned far sooner when it has been learned over few. Each stage
+A recurrence over many segments is learned much faster after one over few segments. Each stage
 shortens every example that is longer than its number of segments; weights, optimiser and random
-numbers go on from stage to stage. A label must hold for the part that is left, so the settings have
-to say which part that is.
+numbers continue from stage to stage. A label must hold for the part that remains, so there is no
+default for which part that is.
 """
 
 import warnings
@@ -23,15 +23,15 @@ from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 from rmt_genomics.training.config import CurriculumSettings, ExperimentConfig
 
 Numbers = npt.NDArray[np.int64]
-_WINDOWS, _STAGES = 1, 2  # what random numbers are for
+_WINDOWS, _STAGES = 1, 2  # separate the random numbers of two purposes
 
 
 class Curriculum:
-    """Which stage a run is in; the last checkpoint remembers it.
+    """The stage of a run; part of the last checkpoint.
 
     Args:
-        settings: The stages, and when one ends. Without them, or without stages, everything is as
-            long as it is.
+        settings: The stages, and when one ends. Without settings, or without stages, nothing is
+            shortened.
         stage_bp: Longest example of each stage in bp.
     """
 
@@ -44,17 +44,17 @@ class Curriculum:
         """From 0."""
 
         self.last_began_at: int | None = None if self.num_stages > 1 else 0
-        """Optimiser steps that had been made when the last stage began; None = it has not."""
+        """Optimiser steps made before the last stage began; None = it has not begun."""
 
     @classmethod
     def of(cls, config: ExperimentConfig, task: str, longest_bp: int) -> "Curriculum":
-        """Return the curriculum of a run, at its beginning; arguments as for ``check``."""
+        """Return the curriculum of a new run; ``task`` and ``longest_bp`` as for ``check``."""
         model = config.classifier(("any", "other"), "binary")
         tokens = model.rmt().tokens_per_segment
         stages = config.curriculum.segments
-        made = cls(config.curriculum, stage_lengths_bp(stages, tokens, model.tokenizer))
-        made.check(task, longest_bp)
-        return made
+        curriculum = cls(config.curriculum, stage_lengths_bp(stages, tokens, model.tokenizer))
+        curriculum.check(task, longest_bp)
+        return curriculum
 
     @property
     def is_on(self) -> bool:
@@ -63,59 +63,59 @@ class Curriculum:
 
     @property
     def num_stages(self) -> int:
-        """How many stages there are."""
+        """Number of stages."""
         return len(self.settings.segments)
 
     @property
     def is_in_last_stage(self) -> bool:
-        """Whether no longer stage follows. Always so without stages."""
+        """Whether no stage follows; always true without stages."""
         return self.stage + 1 >= self.num_stages
 
-    def has_learned(self, validation: Mapping[str, Any], epochs_since_better: int) -> bool:
-        """Whether a stage that is not the last ends with this epoch.
+    def is_stage_finished(self, validation: Mapping[str, Any], epochs_since_best: int) -> bool:
+        """Whether the next stage begins after this epoch.
 
         Args:
-            validation: Metrics of the validation part, at this stage's length.
-            epochs_since_better: Epochs since the validation loss was lowest in this stage.
+            validation: Metrics of the validation part, shortened as in this stage.
+            epochs_since_best: Epochs since the validation loss was lowest in this stage.
         """
         if self.is_in_last_stage:
             return False
-        reached = validation[f"val_{self.settings.metric}"]
-        is_reached = reached is not None and reached >= self.settings.advance_at
-        return is_reached or epochs_since_better >= self.settings.patience
+        value = validation[f"val_{self.settings.metric}"]
+        is_learned = value is not None and value >= self.settings.advance_at
+        return is_learned or epochs_since_best >= self.settings.patience
 
     def advance(self, step: int) -> None:
-        """Begin the next stage, ``step`` optimiser steps having been made."""
+        """Begin the next stage, after ``step`` optimiser steps."""
         self.stage += 1
         if self.is_in_last_stage:
             self.last_began_at = step
 
     def check(self, task: str, longest_bp: int) -> None:
-        """Hold the settings against the data.
+        """Check the settings against the data; warn of stages that shorten nothing.
 
         Args:
-            task: Of the labels.
+            task: Task of the labels.
             longest_bp: Length of the longest training example.
 
         Raises:
-            ConfigError: If the metric is none of this task.
+            ConfigError: If the task does not have the metric.
         """
-        known = ("pearson", "r2") if task == "regression" else ("accuracy", "mcc", "auroc")
-        if self.is_on and self.settings.metric not in known:
+        metrics = ("pearson", "r2") if task == "regression" else ("accuracy", "mcc", "auroc")
+        if self.is_on and self.settings.metric not in metrics:
             raise ConfigError(
                 f"curriculum.metric is {self.settings.metric!r}, but must be one of "
-                f"{', '.join(known)}: the task is {task}."
+                f"{', '.join(metrics)}: the task is {task}."
             )
-        idle = [
-            number
-            for number, length_bp in zip(self.settings.segments, self.stage_bp, strict=True)
+        without_effect = [
+            segments
+            for segments, length_bp in zip(self.settings.segments, self.stage_bp, strict=True)
             if length_bp >= longest_bp
         ]
-        if len(idle) > 1 or len(idle) == self.num_stages > 0:
+        if len(without_effect) > 1 or len(without_effect) == self.num_stages > 0:
             warnings.warn(
-                f"the longest training example has {longest_bp} bp, so that the stages of "
-                f"curriculum.segments from {idle[0]} on shorten nothing. Leave out all but one of "
-                "them.",
+                f"the longest training example has {longest_bp} bp, so the stages of "
+                f"curriculum.segments from {without_effect[0]} on shorten nothing. Leave out all "
+                "but one of them.",
                 RMTGenomicsWarning,
                 stacklevel=3,
             )
@@ -123,35 +123,36 @@ class Curriculum:
     def warn_if_unfinished(self) -> None:
         """Warn if training ended before the last stage."""
         if not self.is_in_last_stage:
-            begun = self.settings.segments[self.stage]
+            segments = self.settings.segments[self.stage]
+            noun = "segment" if segments == 1 else "segments"
             warnings.warn(
-                f"training ended in stage {self.stage + 1} of {self.num_stages}: nothing longer "
-                f"than {begun} segments was trained on. Raise training.max_epochs, or lower "
+                f"training ended in stage {self.stage + 1} of {self.num_stages}: no example longer "
+                f"than {segments} {noun} was trained on. Raise training.max_epochs, or lower "
                 "curriculum.advance_at or curriculum.patience.",
                 RMTGenomicsWarning,
                 stacklevel=3,
             )
 
     def state_dict(self) -> dict[str, int | None]:
-        """Return what a checkpoint must remember."""
+        """Return the state for a checkpoint."""
         return {"stage": self.stage, "last_began_at": self.last_began_at}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from the state in a checkpoint."""
         self.stage, self.last_began_at = state["stage"], state["last_began_at"]
 
 
 class StagedDataset(IntervalDataset):
-    """Examples as short as the present stage makes them.
+    """Examples, shortened as in the present stage.
 
     Args:
-        store: Where the bases are.
-        examples: What to read.
-        targets: A row each, as ``LabelScheme.targets`` gives them.
-        curriculum: Says the stage.
-        seed: Decides random windows and stages.
-        is_training: Examples of earlier stages are mixed in, and windows change from epoch to
-            epoch; else all are of the present stage, and windows stay.
+        store: The encoded sequences.
+        examples: The examples to serve.
+        targets: One row per example, as ``LabelScheme.targets`` gives them.
+        curriculum: Source of the stage.
+        seed: Determines random windows, and the examples of earlier stages.
+        is_training: Examples of earlier stages are mixed in, and random windows change from epoch
+            to epoch; otherwise all are of the present stage, and windows stay.
     """
 
     def __init__(
@@ -168,16 +169,16 @@ class StagedDataset(IntervalDataset):
         self.curriculum = curriculum
         self.seed = seed
         self.is_training = is_training
-        self.whole_bp = np.array([len(each.interval) for each in examples], dtype=np.int64)
+        self.whole_bp = np.array([len(example.interval) for example in examples], dtype=np.int64)
         self.intervals: list[Interval] = []
-        self.begin(0)
+        self.begin_epoch(0)
 
     @property
     def lengths(self) -> list[int]:
-        """Bases of each example in the epoch that has begun."""
+        """Length of each example in bp, in the present epoch."""
         return [len(interval) for interval in self.intervals]
 
-    def begin(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Choose the part of each example that an epoch reads, from seed, epoch and stage."""
         epoch = epoch if self.is_training else 0
         lengths = np.minimum(self.whole_bp, np.array(self.curriculum.stage_bp)[self._stages(epoch)])
@@ -190,7 +191,7 @@ class StagedDataset(IntervalDataset):
         return Item(codes, self.targets[index], self.examples[index].name)
 
     def _stages(self, epoch: int) -> Numbers:
-        """Return the stage of each example: the present one, or for some an earlier one."""
+        """Return the stage of each example: the present one, or in training some earlier one."""
         stage = self.curriculum.stage
         stages = np.full(len(self.examples), stage)
         if self.is_training and stage:
@@ -200,26 +201,26 @@ class StagedDataset(IntervalDataset):
         return stages
 
     def _starts(self, epoch: int, lengths: Numbers) -> Numbers:
-        """Return where the part that is read begins, counted on the strand that is read."""
-        left_out = self.whole_bp - lengths
+        """Return the start of each part, counted 5' to 3' on the example's strand."""
+        removed_bp = self.whole_bp - lengths
         match self.curriculum.settings.shorten:
             case "random_window":
                 random = np.random.default_rng((self.seed, epoch, _WINDOWS))
-                return random.integers(left_out + 1)
+                return random.integers(removed_bp + 1)
             case "around":
-                return left_out // 2
-        return np.zeros_like(left_out)
+                return removed_bp // 2
+        return np.zeros_like(removed_bp)
 
 
 class StagedBuckets(LengthBuckets):
-    """Batches of similar length, whatever the stage makes of the examples.
+    """Batches of similar length, by the lengths of the present stage.
 
     The loader must read in this process: worker processes would not see the next stage.
 
     Args:
-        dataset: Told which epoch begins.
-        batch_size: As for ``LengthBuckets``, like all others.
-        options: The others.
+        dataset: The examples; each epoch of the sampler begins one of the dataset.
+        batch_size: As for ``LengthBuckets``.
+        options: Other arguments of ``LengthBuckets``.
     """
 
     def __init__(self, dataset: StagedDataset, batch_size: int, **options: Any) -> None:
@@ -227,7 +228,7 @@ class StagedBuckets(LengthBuckets):
         self.dataset = dataset
 
     def _batches(self) -> Any:
-        self.dataset.begin(self._epoch)
+        self.dataset.begin_epoch(self._epoch)
         self._lengths = np.asarray(self.dataset.lengths, dtype=np.int64)
         return super()._batches()
 
@@ -235,7 +236,7 @@ class StagedBuckets(LengthBuckets):
 def stage_lengths_bp(
     segments: Sequence[int], segment_length: int, tokenizer: Tokenizer
 ) -> list[int]:
-    """Return the base pairs that just fill each number of segments with tokens.
+    """Return the base pairs that exactly fill each number of segments with tokens.
 
     Examples:
         >>> stage_lengths_bp([1, 2], 128, Tokenizer())
@@ -243,8 +244,8 @@ def stage_lengths_bp(
         >>> stage_lengths_bp([1], 128, Tokenizer("kmer", k=4, stride=2))
         [258]
     """
-    tokens = [number * segment_length for number in segments]
-    return [(number - 1) * tokenizer.stride + tokenizer.k for number in tokens]
+    num_tokens = [number * segment_length for number in segments]
+    return [(number - 1) * tokenizer.stride + tokenizer.k for number in num_tokens]
 
 
 def part_of(interval: Interval, start: int, length_bp: int) -> Interval:

@@ -1,7 +1,7 @@
-"""Several processes that train one model together, and how they came to be started.
+"""Distributed training: how many processes take part, which rank this is, and collective calls.
 
-Lightning starts those of one machine itself; ``torchrun`` and SLURM's ``srun`` start them from
-outside. Either way each runs the whole of ``train``, and only the first (rank 0) writes.
+Lightning starts the processes of one machine itself; ``torchrun`` and SLURM's ``srun`` start them
+from outside. Either way each process runs the whole of ``train``, and only rank 0 writes.
 """
 
 import os
@@ -23,19 +23,17 @@ from torch import Tensor
 
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 
-_SLURM_TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun for each task, not in a batch script
-
 Value = TypeVar("Value")
 
-_KEPT: list[Any] = []  # groups, until the process ends: see keep_group
+_process_groups: list[Any] = []  # referenced until the process ends: see keep_process_group
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
-    """How many processes train, and which of them this is.
+class DistributedSetup:
+    """How many processes train together, and which of them this is.
 
     Args:
-        devices: Processes a machine: one a GPU; on a CPU as many as are wanted.
+        devices: Processes per machine: one per GPU; on a CPU any number.
         num_nodes: Machines.
     """
 
@@ -43,29 +41,29 @@ class Processes:
     num_nodes: int = 1
 
     @property
-    def count(self) -> int:
-        """All processes."""
+    def world_size(self) -> int:
+        """Number of processes on all machines."""
         return self.devices * self.num_nodes
 
     @property
     def rank(self) -> int:
-        """Number of this process, from 0; known before the processes have met."""
-        if self.count == 1:
+        """Rank of this process, from 0; valid before the process group exists."""
+        if self.world_size == 1:
             return 0
         if TorchElasticEnvironment.detect():
             return int(os.environ["RANK"])
-        if _slurm_tasks() > 1:
+        if _num_slurm_tasks() > 1:
             return int(os.environ["SLURM_PROCID"])
         node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
         return node * self.devices + int(os.environ.get("LOCAL_RANK", "0"))
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the process that writes and talks."""
+    def is_rank_zero(self) -> bool:
+        """Whether this is the process that writes files and messages."""
         return self.rank == 0
 
     def check(self, device: str) -> None:
-        """Raise ConfigError unless there are so many devices, and so many processes were started.
+        """Raise ConfigError unless the devices exist and as many processes were started.
 
         Args:
             device: cpu, cuda or mps.
@@ -73,121 +71,124 @@ class Processes:
         for name, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}, but must be at least 1.")
-        there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, self.devices)
-        if self.devices > there:
+        available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, self.devices)
+        if self.devices > available:
             raise ConfigError(
-                f"devices is {self.devices}, but this machine has {there} of kind {device}. "
-                f"Pass --devices {there}."
+                f"devices is {self.devices}, but this machine has {available} of kind {device}. "
+                f"Pass --devices {available}."
             )
-        started = int(os.environ["WORLD_SIZE"]) if TorchElasticEnvironment.detect() else 0
-        for who, tasks in (("torchrun", started), ("srun", _slurm_tasks())):
-            if tasks not in (0, self.count) and not (who == "srun" and (started or tasks == 1)):
+        by_torchrun = int(os.environ["WORLD_SIZE"]) if TorchElasticEnvironment.detect() else 0
+        by_srun = _num_slurm_tasks()
+        if by_torchrun or by_srun == 1:  # srun -n 1 only started torchrun or this one process
+            by_srun = 0
+        for launcher, started in (("torchrun", by_torchrun), ("srun", by_srun)):
+            if started not in (0, self.world_size):
                 raise ConfigError(
-                    f"{who} has started {tasks} processes, but --devices {self.devices} and "
-                    f"--num-nodes {self.num_nodes} ask for {self.count}: there must be as many. "
-                    "Pass the number of processes a machine as --devices, and of machines as "
-                    "--num-nodes."
+                    f"{launcher} started {started} processes, but --devices {self.devices} and "
+                    f"--num-nodes {self.num_nodes} need {self.world_size}: the numbers must be "
+                    "equal. Pass the number of processes per machine as --devices, and of machines "
+                    "as --num-nodes."
                 )
 
     def trainer_options(self) -> dict[str, Any]:
-        """Return what Lightning's Trainer is to know of the processes, plugins left aside."""
+        """Return the options of Lightning's Trainer that depend on the processes."""
         from pytorch_lightning.strategies import DDPStrategy
 
-        several = {"strategy": DDPStrategy(), "use_distributed_sampler": False}
+        ddp = {"strategy": DDPStrategy(), "use_distributed_sampler": False}
         return {
             "devices": self.devices,
             "num_nodes": self.num_nodes,
-            **(several if self.count > 1 else {}),
+            **(ddp if self.world_size > 1 else {}),
         }
 
-    def environment(self) -> ClusterEnvironment:
-        """Return who started the processes, for Lightning; one process needs nobody."""
-        if self.count > 1 and TorchElasticEnvironment.detect():
+    def cluster_environment(self) -> ClusterEnvironment:
+        """Return Lightning's description of the launcher that started the processes."""
+        if self.world_size > 1 and TorchElasticEnvironment.detect():
             return TorchElasticEnvironment()
-        if self.count > 1 and _slurm_tasks() > 1:
+        if self.world_size > 1 and _num_slurm_tasks() > 1:
             return SLURMEnvironment(auto_requeue=False)
         return LightningEnvironment()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Wait for all at the end, part, and leave the environment's variables as they were."""
-        before = dict(os.environ)
+    def session(self) -> Iterator[None]:
+        """Wait for all processes at the end, leave their group and restore ``os.environ``."""
+        environment = dict(os.environ)
         try:
             yield
-            if is_group():
+            if is_initialized():
                 dist.barrier()
         finally:
-            if self.count > 1 and is_group():
+            if self.world_size > 1 and is_initialized():
                 dist.destroy_process_group()
             os.environ.clear()
-            os.environ.update(before)
+            os.environ.update(environment)
 
     @contextmanager
-    def said_once(self) -> Iterator[None]:
-        """Keep our warnings to the first process."""
+    def rank_zero_warnings(self) -> Iterator[None]:
+        """Show the warnings of this package on rank 0 only."""
         with warnings.catch_warnings():
-            if not self.is_first:
+            if not self.is_rank_zero:
                 warnings.simplefilter("ignore", RMTGenomicsWarning)
             yield
 
 
-def is_group() -> bool:
-    """Whether several processes have met."""
+def is_initialized() -> bool:
+    """Whether this process is in a process group."""
     return dist.is_available() and dist.is_initialized()
 
 
-def summed(values: Tensor) -> Tensor:
-    """Add a tensor over all processes."""
-    if is_group():
+def rank_and_world_size() -> tuple[int, int]:
+    """Return the rank of this process and the number of processes; (0, 1) without a group."""
+    return (dist.get_rank(), dist.get_world_size()) if is_initialized() else (0, 1)
+
+
+def all_reduce(values: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes; ``values`` is changed in place."""
+    if is_initialized():
         dist.all_reduce(values)
     return values
 
 
-def gathered(values: list[Value]) -> list[Value]:
-    """Return the values of all processes as one list, by rank."""
-    if not is_group():
+def all_gather(values: list[Value]) -> list[Value]:
+    """Return the values of all processes as one list, in the order of their ranks."""
+    if not is_initialized():
         return values
-    lists: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(lists, values)
-    return list(chain.from_iterable(lists))
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, values)
+    return list(chain.from_iterable(gathered))
 
 
-def of_the_first(value: Value) -> Value:
-    """Return the value of the first process."""
-    if is_group():
-        values = [value]
-        dist.broadcast_object_list(values)
-        return values[0]
-    return value
+def broadcast(value: Value) -> Value:
+    """Return the value that rank 0 has."""
+    if not is_initialized():
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
 
 
-def this_rank() -> tuple[int, int]:
-    """Return the number of this process and how many there are, once they have met."""
-    return (dist.get_rank(), dist.get_world_size()) if is_group() else (0, 1)
+def keep_process_group() -> None:
+    """Keep a reference to the process group until this process ends, if it is a gloo group.
 
-
-def keep_group() -> None:
-    """Keep the group of processes, if it is one of gloo, until this process ends.
-
-    Whoever lets go of a gloo group last waits for its threads, and holds the interpreter's lock
-    meanwhile. A thread that is just giving back a tensor waits for that lock: both stand still for
-    good (seen with PyTorch 2.13, when a training was interrupted).
+    Deleting the last reference to a gloo group waits for its threads while holding the
+    interpreter's lock. A thread that is returning a tensor waits for that lock: a deadlock (seen
+    with PyTorch 2.13, when a training was interrupted).
     """
-    if is_group() and dist.get_backend() == "gloo":
-        _KEPT.append(dist.group.WORLD)
+    if is_initialized() and dist.get_backend() == "gloo":
+        _process_groups.append(dist.group.WORLD)
 
 
-def leave_at_once() -> NoReturn:
-    """End this process as one that went well, without taking the interpreter apart.
+def exit_without_cleanup() -> NoReturn:
+    """End this process with exit code 0, without finalising the interpreter.
 
-    A thread of a gloo group that asks for the interpreter's lock meanwhile aborts the process (pull
-    request 179291 of PyTorch): a finished training would count as failed, and Lightning would stop
-    the first process for it.
+    A thread of a gloo group that takes the interpreter's lock during finalisation aborts the
+    process (PyTorch pull request 179291): a finished training would count as failed, and Lightning
+    would stop rank 0.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _slurm_tasks() -> int:
-    return int(os.environ.get(_SLURM_TASKS, "0"))
+def _num_slurm_tasks() -> int:
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "0"))  # set by srun, not in a batch script

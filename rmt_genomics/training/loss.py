@@ -1,4 +1,4 @@
-"""The loss: with weights for classes of unequal size, or of numbers on a common scale.
+"""Losses: cross entropy with class weights, and mean squared error of standardised numbers.
 
 Dimensions: b batch, c classes.
 """
@@ -16,14 +16,14 @@ from rmt_genomics.errors import DataError
 
 
 class WeightedLoss(nn.Module):
-    """Cross entropy, or binary cross entropy a class for multi-label tasks.
+    """Cross entropy, or binary cross entropy per class for multi-label tasks.
 
-    The mean is over examples, not over weights as in PyTorch: a batch of one example would
-    otherwise lose its weight.
+    The mean is over examples, not over weights as in PyTorch: in a batch of one example the weight
+    would otherwise cancel out.
 
     Args:
-        weights: One a class: of its examples, or for multi-label of its positive answers.
-        is_multilabel: Which of the two losses.
+        weights: One per class: of its examples, or for multi-label of its positive labels.
+        is_multilabel: Whether to use binary cross entropy.
     """
 
     weights: Tensor
@@ -44,13 +44,13 @@ class WeightedLoss(nn.Module):
 
 
 class RegressionLoss(nn.Module):
-    """Mean squared error of numbers on the scale of the training part.
+    """Mean squared error of numbers, standardised with mean and deviation of the training part.
 
-    Knowing nothing but the mean costs about 1, whatever the unit.
+    Predicting the mean has a loss of about 1, whatever the unit.
 
     Args:
-        mean: Of the training part, in the label's unit.
-        std: Its standard deviation.
+        mean: Mean label of the training part, in the label's unit.
+        std: Standard deviation of the same labels.
     """
 
     def __init__(self, mean: float, std: float) -> None:
@@ -59,44 +59,44 @@ class RegressionLoss(nn.Module):
 
     def forward(self, logits: Float[Tensor, "b 1"], targets: Float[Tensor, " b"]) -> Tensor:
         """Return the mean over the batch, computed in float32; targets are in the label's unit."""
-        wanted = (targets - self.mean) / self.std
-        return F.mse_loss(logits[:, 0].float(), wanted.float())
+        standardised = (targets - self.mean) / self.std
+        return F.mse_loss(logits[:, 0].float(), standardised.float())
 
 
 def target_scale(targets: Targets) -> dict[str, float]:
-    """Return ``target_mean`` and ``target_std`` of the training part, as a model keeps them.
+    """Return ``target_mean`` and ``target_std`` of the training part, as settings of the model.
 
     Raises:
-        DataError: If all numbers are the same, or differ by less than float32 can tell.
+        DataError: If all numbers are equal, or differ by less than float32 resolves.
     """
     targets = targets.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = float(targets.mean()), float(targets.std())
-        lost = np.abs(targets - targets.astype(np.float32)).max()
+        rounding_error = np.abs(targets - targets.astype(np.float32)).max()
     if (targets == targets[0]).all():
         raise DataError(
             f"all {len(targets)} labels of the training part are {targets[0]:g}, but a regression "
-            "needs different ones. Divide the examples differently."
+            "needs different ones. Split the examples differently."
         )
-    if not (np.isfinite(std) and lost <= 0.001 * std):
+    if not (np.isfinite(std) and rounding_error <= 0.001 * std):
         raise DataError(
-            f"the labels lie around {mean:g} and differ by about {std:g}, but must fit into "
+            f"the labels have mean {mean:g} and standard deviation {std:g}, but must fit into "
             "float32 numbers, with differences of a ten-thousandth of their size or more. Subtract "
             "a constant from them, or rescale them."
         )
     return {"target_mean": mean, "target_std": std}
 
 
-def loss_of(
+def make_loss(
     scheme: LabelScheme, targets: Targets, kind: str, scale: Mapping[str, float]
 ) -> WeightedLoss | RegressionLoss:
     """Return the loss of a task.
 
     Args:
         scheme: The task and its classes.
-        targets: Those of the training part.
+        targets: Targets of the training part.
         kind: As for ``class_weights``.
-        scale: As ``target_scale`` gives it, for a regression.
+        scale: The result of ``target_scale``, for a regression.
     """
     if scheme.task == "regression":
         return RegressionLoss(scale["target_mean"], scale["target_std"])
@@ -105,13 +105,13 @@ def loss_of(
 
 
 def class_weights(targets: Targets, scheme: LabelScheme, kind: str) -> Float[Tensor, " c"]:
-    """Return one weight a class.
+    """Return one weight per class.
 
     Args:
-        targets: Those of the training part, as ``LabelScheme.targets`` gives them.
+        targets: Targets of the training part, as ``LabelScheme.targets`` gives them.
         scheme: The classes; each occurs in the training part.
-        kind: ``none`` = 1 each; ``balanced`` makes every class count the same in total, with
-            a mean weight of 1 an example (multi-label: positive as much as negative answers).
+        kind: ``none`` = all 1; ``balanced`` gives every class the same total weight, with a mean
+            weight of 1 per example (multi-label: positive and negative labels weigh the same).
     """
     num_classes = len(scheme.classes)
     if kind == "none":

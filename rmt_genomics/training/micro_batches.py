@@ -1,12 +1,12 @@
-"""The loss and the gradients of a batch, in as few parts as the memory allows.
+"""Loss and gradients of a batch, computed in as few micro-batches as the memory allows.
 
-When memory runs out, the number of examples computed at a time is halved, the batch is begun again
-and the run goes on; a single example that does not fit is replayed. Losses and gradients of the
-parts are added up, so a step is that of the whole batch.
+When memory runs out, the size of the micro-batches is halved and the batch is computed again; a
+single example that does not fit is computed with replay. Losses and gradients of the micro-batches
+are summed, so that the step is that of the whole batch.
 
-Gradients are computed together with the loss and handed out in backward. So a batch gives all of
-its gradients or none, whatever was in ``.grad`` before; DDP, clipping and accumulation see ordinary
-gradients, once a batch.
+Gradients are computed in the forward pass, together with the loss, and returned in backward. So a
+batch yields all of its gradients or none, whatever is in ``.grad``; DDP, clipping and accumulation
+see ordinary gradients, once per batch.
 """
 
 import warnings
@@ -27,65 +27,67 @@ Result = TypeVar("Result")
 
 
 class MicroBatches:
-    """How many examples are computed at a time, and less when memory runs out.
+    """Splits batches into micro-batches, and halves their size when memory runs out.
 
     Args:
-        rows: Examples at a time; None = whole batches.
+        rows: Examples in a micro-batch; None = whole batches.
     """
 
     def __init__(self, rows: int | None = None) -> None:
         self.rows = rows
         self.must_replay = False
-        """Whether one example alone has run out of memory without replay."""
+        """Whether a single example has run out of memory without replay."""
 
     def total(
         self, compute: Compute, batch: Batch, parameters: Iterable[Tensor]
     ) -> Float[Tensor, ""]:
-        """Return the sum of what ``compute`` gives; backward reaches ``parameters``, once.
+        """Return the summed loss of a batch; backward works once and reaches ``parameters``.
 
-        A parameter that is not used has a gradient of zero, not None: DDP waits for each.
+        An unused parameter has a gradient of zero, not None: DDP waits for every gradient.
 
         Args:
             compute: From some examples to the sum of their losses.
-            batch: All examples; may be without any.
-            parameters: What gradients are wanted for.
+            batch: All examples; may be empty.
+            parameters: Those that need gradients are differentiated.
 
         Raises:
-            ConfigError: If one example alone does not fit into memory.
+            ConfigError: If a single example does not fit into memory.
         """
-        wanted = [each for each in parameters if each.requires_grad]
-        total: Tensor = _Total.apply(self, compute, batch, *wanted)  # type: ignore[no-untyped-call]
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        total: Tensor = _TotalLoss.apply(  # type: ignore[no-untyped-call]
+            self, compute, batch, *trained
+        )
         return total
 
     def outputs(self, compute: Compute, batch: Batch) -> list[Tensor]:
-        """Return what ``compute`` gives for each part, in order."""
-        return self.attempt(lambda parts: [compute(part) for part in parts], batch)
+        """Return the result of ``compute`` for each micro-batch, in order."""
+        return self.retry(lambda parts: [compute(part) for part in parts], batch)
 
-    def attempt(self, run: Callable[[list[Batch]], Result], batch: Batch) -> Result:
-        """Run over the parts of a batch; if memory runs out, once more over smaller ones."""
+    def retry(self, run: Callable[[list[Batch]], Result], batch: Batch) -> Result:
+        """Call ``run`` with the micro-batches; if memory runs out, again with smaller ones."""
         while True:
             try:
-                return run(list(cut(batch, self.rows)))
+                return run(list(split_batch(batch, self.rows)))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            garbage_collection_cuda()  # out here: the error had held on to what was computed
-            self._take_less(batch)
+            garbage_collection_cuda()  # after the except block: the error references the graph
+            self._reduce(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must remember."""
+        """Return the state for a checkpoint."""
         return {"rows": self.rows, "must_replay": self.must_replay}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from the state in a checkpoint."""
         self.rows, self.must_replay = state["rows"], state["must_replay"]
 
-    def _take_less(self, batch: Batch) -> None:
-        """Halve the examples at a time, and say so."""
+    def _reduce(self, batch: Batch) -> None:
+        """Halve the micro-batches, or turn replay on, with a warning."""
         rows = min(self.rows or len(batch.names), len(batch.names))
         if rows > 1:
             self.rows = rows // 2
-            change = f"{self.rows} at a time, and adding their gradients up"
+            change = f"{self.rows} at a time, and summing their gradients"
         elif not self.must_replay:
             self.must_replay = True
             change = "replay (training.replay = true), which keeps one segment at a time"
@@ -97,15 +99,15 @@ class MicroBatches:
                 "lower model.segment_length or model.dim, or cut long records into intervals."
             )
         warnings.warn(
-            f"memory ran out with {rows} of {len(batch.names)} examples at a time; going on with "
-            f"{change}. The steps stay the same.",
+            f"memory ran out with {rows} of {len(batch.names)} examples at a time; continuing with "
+            f"{change}. The optimiser steps do not change.",
             RMTGenomicsWarning,
             stacklevel=2,
         )
 
 
-def cut(batch: Batch, rows: int | None) -> Iterator[Batch]:
-    """Yield a batch in parts of so many rows, each no wider than its longest."""
+def split_batch(batch: Batch, rows: int | None) -> Iterator[Batch]:
+    """Yield micro-batches of ``rows`` examples, each padded to its own longest example."""
     size = rows or max(1, len(batch.names))
     for start in range(0, len(batch.names), size):
         part = slice(start, start + size)
@@ -125,22 +127,22 @@ _OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a device has no memory left."""
+    """Whether an error means that the memory of a device is exhausted."""
     return (
         isinstance(error, MemoryError | torch.OutOfMemoryError)
         or is_oom_error(error)
-        or any(words in str(error) for words in _OUT_OF_MEMORY)
+        or any(text in str(error) for text in _OUT_OF_MEMORY)
     )
 
 
-class _Total(torch.autograd.Function):
-    """Computes gradients in forward, where running out of memory can be mended."""
+class _TotalLoss(torch.autograd.Function):
+    """Computes gradients in forward, where the computation can be repeated."""
 
     @staticmethod
     def forward(
-        ctx: Any, micro: MicroBatches, compute: Compute, batch: Batch, *parameters: Tensor
+        ctx: Any, micro_batches: MicroBatches, compute: Compute, batch: Batch, *parameters: Tensor
     ) -> Tensor:
-        loss, ctx.gradients = micro.attempt(
+        loss, ctx.gradients = micro_batches.retry(
             lambda parts: _loss_and_gradients(compute, parts, parameters), batch
         )
         return torch.zeros((), device=batch.codes.device) if loss is None else loss
@@ -148,27 +150,27 @@ class _Total(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
-        handed: list[Tensor] = []
-        while ctx.gradients:  # each is let go when its product is there
-            handed.insert(0, ctx.gradients.pop() * grad_output)
-        return None, None, None, *handed
+        scaled: list[Tensor] = []
+        while ctx.gradients:  # popped, so that each is freed once its product exists
+            scaled.insert(0, ctx.gradients.pop() * grad_output)
+        return None, None, None, *scaled
 
 
 def _loss_and_gradients(
     compute: Compute, parts: Sequence[Batch], parameters: Sequence[Tensor]
 ) -> tuple[Tensor | None, list[Tensor]]:
-    """Add up the losses of parts, and their gradients; a loss of no parts is None."""
+    """Return the sums of losses and gradients; the loss is None if there are no parts."""
     loss: Tensor | None = None
     totals: list[Tensor | None] = [None] * len(parameters)
     for part in parts:
         with torch.enable_grad():
-            own = compute(part)
-        loss = own.detach() if loss is None else loss + own.detach()
-        for index, gradient in enumerate(_gradients(own, parameters)):
+            part_loss = compute(part)
+        loss = part_loss.detach() if loss is None else loss + part_loss.detach()
+        for index, gradient in enumerate(_gradients(part_loss, parameters)):
             total = totals[index]
-            if gradient is not None:  # never added in place: autograd may give one tensor twice
+            if gradient is not None:  # not in place: autograd may return one tensor twice
                 totals[index] = gradient if total is None else total + gradient
-        del own
+        del part_loss  # frees its graph before the next part is computed
     return loss, [
         torch.zeros_like(parameter) if total is None else total
         for total, parameter in zip(totals, parameters, strict=True)
@@ -176,8 +178,9 @@ def _loss_and_gradients(
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    """Walk back from a loss, outside of autocast as PyTorch asks for."""
     torch.clear_autocast_cache()  # the weights cast for this part belong to its graph
-    with torch.autocast(loss.device.type, enabled=False):
-        found: Sequence[Tensor | None] = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return found
+    with torch.autocast(loss.device.type, enabled=False):  # PyTorch: no autocast in backward
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(
+            loss, parameters, allow_unused=True
+        )
+    return gradients

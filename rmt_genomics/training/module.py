@@ -1,7 +1,8 @@
-"""One training step, one validation: what Lightning's Trainer calls.
+"""The Lightning module: training step, validation, optimiser, averaged weights.
 
-Randomness has one source: every batch starts it anew from the seed and its place in the run. So a
-run that is resumed at a batch draws what the run that never stopped would have drawn.
+All randomness of a training step follows from the seed, the epoch, the index of the batch and the
+rank: every batch seeds PyTorch anew. So a run that is resumed at a batch draws the same numbers as
+one that was never interrupted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,72 +20,34 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.metrics import compute_metrics
 from rmt_genomics.model.tokenization import N
-from rmt_genomics.training.callbacks import scores_of
+from rmt_genomics.training.callbacks import validation_columns
 from rmt_genomics.training.config import TrainingSettings
 from rmt_genomics.training.curriculum import Curriculum
-from rmt_genomics.training.distributed import gathered, keep_group, of_the_first, summed, this_rank
+from rmt_genomics.training.distributed import (
+    all_gather,
+    all_reduce,
+    broadcast,
+    keep_process_group,
+    rank_and_world_size,
+)
 from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
 from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
 
-
-def average_of(model: RMTClassifier, decay: float) -> AveragedModel:
-    """Return a copy of the model whose ``update_parameters`` takes a step towards its weights.
-
-    Args:
-        model: What is trained.
-        decay: Share of the average that stays at each step. The first steps keep less, so that
-            the weights a model starts with do not linger.
-    """
-
-    def step(average: Sequence[Tensor], now: Sequence[Tensor], num_averaged: Tensor | int) -> None:
-        num = int(num_averaged)
-        stays = min(decay, (1 + num) / (10 + num))
-        torch._foreach_lerp_(list(average), list(now), 1 - stays)
-
-    average = AveragedModel(model, multi_avg_fn=torch.no_grad()(step))
-    return average.requires_grad_(requires_grad=False)
-
-
-def shifted(
-    codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"], at_most: int
-) -> UInt8[Tensor, "b n"]:
-    """Move each row by a random number of base pairs, to the left or to the right.
-
-    What moves beyond an end is cut off, and N comes in at the other: lengths stay as they are.
-    The same seed of PyTorch gives the same numbers. A row is moved by less than its length.
-
-    Args:
-        codes: Base codes, padded at the end; left as they are.
-        lengths: Base pairs of each row.
-        at_most: Most base pairs to move by.
-    """
-    moves = torch.randint(-at_most, at_most + 1, (len(codes),)).tolist()
-    moved = codes.clone()
-    for row, (length, move) in enumerate(zip(lengths.tolist(), moves, strict=True)):
-        move = max(1 - length, min(length - 1, move))
-        if move > 0:
-            moved[row, move:length] = codes[row, : length - move]
-            moved[row, :move] = N
-        elif move < 0:
-            moved[row, : length + move] = codes[row, -move:length]
-            moved[row, length + move : length] = N
-    return moved
-
-
-_SHOWN = 5
+_MAX_NAMES_SHOWN = 5
 
 
 class ClassifierModule(LightningModule):
     """A classifier in training.
 
     Args:
-        model: What is trained.
+        model: The model to train.
         loss: From logits and targets to a number.
-        settings: How.
-        seed: Where random numbers come from.
-        record: Plain values that go into every checkpoint: what this run is.
+        settings: The section ``training`` of the settings.
+        seed: Seed of all random numbers.
+        run_record: Plain values that identify the run; part of every checkpoint.
         curriculum: The learning rate falls in its last stage only.
+        rows: Examples in a micro-batch; None = whole batches.
     """
 
     def __init__(
@@ -94,96 +57,101 @@ class ClassifierModule(LightningModule):
         settings: TrainingSettings,
         *,
         seed: int,
-        record: Mapping[str, str | int],
+        run_record: Mapping[str, str | int],
         curriculum: Curriculum | None = None,
+        rows: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
         self.settings = settings
         self.seed = seed
-        self.record = dict(record)
+        self.run_record = dict(run_record)
         self.curriculum = curriculum or Curriculum()
-        self.micro = MicroBatches()
+        self.micro_batches = MicroBatches(rows)
         decay = settings.weight_average
-        self.average = average_of(model, decay) if decay else None
-        self.epoch_loss = (0.0, 0)  # summed over so many examples
+        self.average = averaged_copy(model, decay) if decay else None
+        self.epoch_loss = (0.0, 0)  # sum over examples, number of examples
         self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
         self.validation: dict[str, float] = {}
 
-    def setup(self, stage: str) -> None:
-        """Compute as many examples at a time as the first process does, to begin with."""
-        del stage
-        keep_group()
-        self.micro.rows = of_the_first(self.micro.rows)
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Start the batch's random numbers, after every loader has drawn its own."""
-        del batch
-        if batch_idx == 0:
-            self.epoch_loss = (0.0, 0)
-        torch.manual_seed(batch_seed(self.seed, self.current_epoch, batch_idx, this_rank()[0]))
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch: the mean over the examples of all processes.
-
-        DDP takes the mean of the gradients of its processes, so that the loss of this one's part
-        is multiplied by their number.
-
-        Raises:
-            ConfigError: If it is not a finite number, or an example does not fit into memory.
-        """
-        del batch_idx
-        if self.settings.shift_bp:
-            codes = shifted(batch.codes, batch.lengths, self.settings.shift_bp)
-            batch = batch._replace(codes=codes)
-        total = self.micro.total(self._loss_of, batch, self.parameters())
-        of_all = summed(torch.stack([total.detach(), total.new_tensor(len(batch.names))]))
-        loss, count = of_all[0] / of_all[1], int(of_all[1])
-        if not torch.isfinite(loss):
-            names = [] if torch.isfinite(total) else batch.names
-            raise self._not_finite("loss", loss.item(), gathered(names))
-        before, num_before = self.epoch_loss
-        self.epoch_loss = (before + float(loss) * count, num_before + count)
-        return total * (this_rank()[1] / count)
-
-    def _loss_of(self, batch: Batch) -> Tensor:
-        """Return the sum of the losses of some examples."""
-        depth = self.settings.bptt_depth
-        logits = self.model(
-            batch.codes,
-            batch.lengths,
-            replay=self.micro.must_replay or self.settings.replay,
-            bptt_depth=None if depth == "all" else depth,
-        )
-        loss: Tensor = self.loss(logits, batch.targets) * len(batch.names)
-        return loss
-
     @property
-    def judged(self) -> RMTClassifier:
-        """What is validated and saved: the average of the weights, or the weights themselves."""
+    def evaluated_model(self) -> RMTClassifier:
+        """The model that is validated and saved: with averaged weights, if there is an average."""
         if self.average is None:
             return self.model
         averaged = self.average.module
         assert isinstance(averaged, RMTClassifier)
         return averaged
 
-    def optimizer_step(self, *given: Any, **named: Any) -> None:
-        """Make a step, then average the weights."""
-        super().optimizer_step(*given, **named)
-        if self.average is not None:
-            self.average.update_parameters(self.model)
-
     @property
     def train_loss(self) -> float:
-        """Mean loss over the epoch's examples, each as it was when it was trained on."""
+        """Mean loss over the epoch's examples, each computed when it was trained on."""
         total, count = self.epoch_loss
         return total / count
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep the logits: metrics are of the whole set, never means over batches."""
+    def setup(self, stage: str) -> None:
+        """Take the micro-batch size of rank 0, the only process that has measured it."""
+        del stage
+        keep_process_group()
+        self.micro_batches.rows = broadcast(self.micro_batches.rows)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the batch, after every loader has drawn its own random numbers."""
+        del batch
+        if batch_idx == 0:
+            self.epoch_loss = (0.0, 0)
+        rank, _ = rank_and_world_size()
+        torch.manual_seed(batch_seed(self.seed, self.current_epoch, batch_idx, rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch: the mean over the examples of all processes.
+
+        DDP averages the gradients of the processes, so the loss of this one's examples is
+        multiplied by the number of processes.
+
+        Raises:
+            ConfigError: If it is not a finite number, or an example does not fit into memory.
+        """
         del batch_idx
-        logits = self.micro.outputs(lambda part: self.judged(part.codes, part.lengths), batch)
+        if self.settings.shift_bp:
+            codes = shift_randomly(batch.codes, batch.lengths, self.settings.shift_bp)
+            batch = batch._replace(codes=codes)
+        total = self.micro_batches.total(self._loss_of, batch, self.parameters())
+        sums = all_reduce(torch.stack([total.detach(), total.new_tensor(len(batch.names))]))
+        loss, count = sums[0] / sums[1], int(sums[1])
+        if not torch.isfinite(loss):
+            names = [] if torch.isfinite(total) else batch.names
+            raise self._not_finite("loss", loss.item(), all_gather(names))
+        epoch_total, epoch_count = self.epoch_loss
+        self.epoch_loss = (epoch_total + float(loss) * count, epoch_count + count)
+        _, world_size = rank_and_world_size()
+        return total * (world_size / count)
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        """Return the sum of the losses of the examples."""
+        depth = self.settings.bptt_depth
+        logits = self.model(
+            batch.codes,
+            batch.lengths,
+            replay=self.micro_batches.must_replay or self.settings.replay,
+            bptt_depth=None if depth == "all" else depth,
+        )
+        loss: Tensor = self.loss(logits, batch.targets) * len(batch.names)
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make a step, then update the averaged weights."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the logits: metrics are computed on the whole set, not averaged over batches."""
+        del batch_idx
+        logits = self.micro_batches.outputs(
+            lambda part: self.evaluated_model(part.codes, part.lengths), batch
+        )
         if logits:
             self.outputs.append((torch.cat(logits).float().cpu(), batch.targets.cpu(), batch.names))
 
@@ -193,31 +161,32 @@ class ClassifierModule(LightningModule):
         Raises:
             ConfigError: If a logit is not a finite number.
         """
-        outputs = gathered(self.outputs)  # those of all processes
-        logits = torch.cat([each for each, _, _ in outputs])
-        targets = torch.cat([each for _, each, _ in outputs])
-        names = [name for _, _, batch in outputs for name in batch]
+        outputs = all_gather(self.outputs)
+        logits = torch.cat([logits for logits, _, _ in outputs])
+        targets = torch.cat([targets for _, targets, _ in outputs])
+        names = [name for _, _, names in outputs for name in names]
         self.outputs.clear()
-        broken = (~torch.isfinite(logits).all(dim=1)).nonzero().flatten().tolist()
-        if broken:
-            raise self._not_finite("validation output", float("nan"), [names[i] for i in broken])
+        not_finite = (~torch.isfinite(logits).all(dim=1)).nonzero().flatten().tolist()
+        if not_finite:
+            bad_names = [names[index] for index in not_finite]
+            raise self._not_finite("validation output", float("nan"), bad_names)
         task = self.model.config.task
         answers = self.model.outputs(logits).numpy()
         metrics = compute_metrics(targets.numpy(), answers, classes=self.model.classes_, task=task)
         loss = self.loss(logits.to(self.device), targets.to(self.device))
         self.validation = {
             "val_loss": float(loss),
-            **{column: metrics[name] for column, name in scores_of(task).items()},
+            **{column: metrics[name] for column, name in validation_columns(task).items()},
         }
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule for all steps of the run.
 
-        The Trainer's own estimate of their number is not asked for: it would set up the loader
-        before its place in the epoch is known.
+        The number of steps is computed here: ``Trainer.estimated_stepping_batches`` would set up
+        the loader before its position in the epoch is restored.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # a property it does not type
-        steps_an_epoch = -(-data.batches_an_epoch // self.settings.accumulate_batches)
+        steps_per_epoch = -(-data.batches_per_epoch // self.settings.accumulate_batches)
         optimizer = adamw(
             self.model,
             learning_rate=self.settings.learning_rate,
@@ -225,9 +194,9 @@ class ClassifierModule(LightningModule):
         )
         scheduler = warmup_then_cosine(
             optimizer,
-            num_steps=steps_an_epoch * self.settings.max_epochs,
+            num_steps=steps_per_epoch * self.settings.max_epochs,
             warmup_fraction=self.settings.warmup_fraction,
-            falls_from=lambda: self.curriculum.last_began_at,
+            decay_start=lambda: self.curriculum.last_began_at,
         )
         return {
             "optimizer": optimizer,
@@ -235,20 +204,20 @@ class ClassifierModule(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write what this run is into its checkpoints."""
-        checkpoint["run"] = self.record
-        checkpoint["micro_batches"] = self.micro.state_dict()
+        """Add the run record, the micro-batch size and the epoch's loss."""
+        checkpoint["run"] = self.run_record
+        checkpoint["micro_batches"] = self.micro_batches.state_dict()
         checkpoint["epoch_loss"] = self.epoch_loss
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with as many examples at a time as fitted before, and with the epoch's loss."""
+        """Restore the micro-batch size and the epoch's loss."""
         if "micro_batches" in checkpoint:
-            self.micro.load_state_dict(checkpoint["micro_batches"])
+            self.micro_batches.load_state_dict(checkpoint["micro_batches"])
         self.epoch_loss = checkpoint["epoch_loss"]
 
     def _not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
-        """Say when, in which examples, and what to do."""
-        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        shown = ", ".join(names[:_MAX_NAMES_SHOWN])
+        shown += ", ..." if len(names) > _MAX_NAMES_SHOWN else ""
         is_bf16 = self.settings.precision == "bf16"
         return ConfigError(
             f"epoch {self.current_epoch + 1}, step {self.global_step} ({shown}): the {what} is "
@@ -258,6 +227,50 @@ class ClassifierModule(LightningModule):
         )
 
 
+def averaged_copy(model: RMTClassifier, decay: float) -> AveragedModel:
+    """Return a copy of the model; ``update_parameters`` moves it towards the model's weights.
+
+    Args:
+        model: The model in training.
+        decay: Fraction of the average that remains at each step. It is smaller in the first steps,
+            so that the initial weights are soon forgotten.
+    """
+
+    def step(average: Sequence[Tensor], now: Sequence[Tensor], num_averaged: Tensor | int) -> None:
+        num = int(num_averaged)
+        weight = min(decay, (1 + num) / (10 + num))
+        torch._foreach_lerp_(list(average), list(now), 1 - weight)
+
+    average = AveragedModel(model, multi_avg_fn=torch.no_grad()(step))
+    return average.requires_grad_(requires_grad=False)
+
+
+def shift_randomly(
+    codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"], max_shift_bp: int
+) -> UInt8[Tensor, "b n"]:
+    """Shift each sequence by a random number of base pairs, to the left or to the right.
+
+    What is shifted out is lost, and the gap is filled with N: lengths do not change. A sequence is
+    shifted by less than its length. Drawn from PyTorch's global random generator.
+
+    Args:
+        codes: Base codes, padded at the end; not changed.
+        lengths: Base pairs of each sequence.
+        max_shift_bp: Largest shift.
+    """
+    shifts = torch.randint(-max_shift_bp, max_shift_bp + 1, (len(codes),)).tolist()
+    shifted = codes.clone()
+    for row, (length, shift) in enumerate(zip(lengths.tolist(), shifts, strict=True)):
+        shift = max(1 - length, min(length - 1, shift))
+        if shift > 0:
+            shifted[row, shift:length] = codes[row, : length - shift]
+            shifted[row, :shift] = N
+        elif shift < 0:
+            shifted[row, : length + shift] = codes[row, -shift:length]
+            shifted[row, length + shift : length] = N
+    return shifted
+
+
 def batch_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Return a seed for a batch, unrelated to those of its neighbours and of other processes."""
+    """Return the seed of a batch, independent of those of other batches and processes."""
     return int(np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1)[0])

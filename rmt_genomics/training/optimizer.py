@@ -1,4 +1,4 @@
-"""AdamW with a warm-up and a cosine fall of the learning rate."""
+"""AdamW, and a learning rate with linear warm-up and cosine decay."""
 
 import math
 from collections.abc import Callable
@@ -8,34 +8,33 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-LOWEST_SHARE = 0.1  # of the highest learning rate, reached at the last step
+MIN_LR_FRACTION = 0.1  # of the highest learning rate, reached at the last step
 
 
 def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> AdamW:
-    """Return the optimiser; weights decay only where they multiply features."""
-    decaying, resting = divided(model)
+    """Return the optimiser; weight decay applies only to matrices that multiply features."""
+    decayed, not_decayed = parameter_groups(model)
     groups = [
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": resting, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": not_decayed, "weight_decay": 0.0},
     ]
     return AdamW(groups, lr=learning_rate)
 
 
-def divided(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Return parameters that decay, and those that do not.
+def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the parameters with weight decay, and those without.
 
-    Biases, norms, embeddings and memory tokens are what something *is*, not how strongly it
-    acts: pulling them towards zero makes them alike.
+    Biases, norms, embeddings and memory tokens have none: they do not scale other features, and
+    pulling them towards zero only makes them more similar to each other.
     """
-    decaying: list[nn.Parameter] = []
-    resting: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    not_decayed: list[nn.Parameter] = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            rests = (
-                parameter.ndim < 2 or isinstance(module, nn.Embedding) or name.endswith("_identity")
-            )
-            (resting if rests else decaying).append(parameter)
-    return decaying, resting
+            is_vector = parameter.ndim < 2
+            is_embedding = isinstance(module, nn.Embedding) or name.endswith("_identity")
+            (not_decayed if is_vector or is_embedding else decayed).append(parameter)
+    return decayed, not_decayed
 
 
 def warmup_then_cosine(
@@ -43,31 +42,34 @@ def warmup_then_cosine(
     *,
     num_steps: int,
     warmup_fraction: float,
-    falls_from: Callable[[], int | None] = lambda: 0,
+    decay_start: Callable[[], int | None] = lambda: 0,
 ) -> LambdaLR:
     """Return the schedule over a run of ``num_steps`` optimiser steps.
 
     Args:
-        optimizer: Whose learning rate is scheduled.
-        num_steps: Of the whole run.
-        warmup_fraction: Share of them in which the learning rate rises.
-        falls_from: Says from which step on it falls; None = not yet.
+        optimizer: Its learning rates are scheduled.
+        num_steps: Steps of the whole run.
+        warmup_fraction: Fraction of them in which the learning rate rises.
+        decay_start: Returns the step at which the decay starts; None = not yet.
     """
     num_warmup = round(warmup_fraction * num_steps)
     return LambdaLR(
         optimizer,
-        lambda step: share(
-            step, num_warmup=num_warmup, num_steps=num_steps, falls_from=falls_from()
+        lambda step: lr_fraction(
+            step, num_warmup=num_warmup, num_steps=num_steps, decay_start=decay_start()
         ),
     )
 
 
-def share(step: int, *, num_warmup: int, num_steps: int, falls_from: int | None = 0) -> float:
-    """Return the learning rate at a step (the first is 0) as a share of the highest."""
+def lr_fraction(
+    step: int, *, num_warmup: int, num_steps: int, decay_start: int | None = 0
+) -> float:
+    """Return the learning rate at a step (the first is 0) as a fraction of the highest."""
     if step < num_warmup:
         return (step + 1) / num_warmup
-    if falls_from is None:
+    if decay_start is None:
         return 1.0
-    begin = max(num_warmup, falls_from)
+    begin = max(num_warmup, decay_start)
     progress = (step - begin) / max(1, num_steps - 1 - begin)
-    return LOWEST_SHARE + (1 - LOWEST_SHARE) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return MIN_LR_FRACTION + (1 - MIN_LR_FRACTION) * cosine

@@ -1,5 +1,9 @@
-"""What a training would need, before it is begun: lengths, memory, speed, and a fitting batch."""
+"""Memory and time of a training, estimated before it starts; and the choice of the batch size.
 
+``plan`` is the command of the same name; ``resolve_batch_size`` replaces ``batch_size = "auto"``.
+"""
+
+import logging
 import sys
 import warnings
 from collections import Counter
@@ -7,30 +11,37 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import numpy as np
 import torch
 
-from rmt_genomics.datasets import EncodedStore, LabelSource, LengthBuckets, split_examples
+from rmt_genomics.datasets import EncodedStore, LabelSource, LengthBuckets
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, SEGMENTS_AT_ONCE
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.rmt.runtime import free_bytes
 from rmt_genomics.training.config import ExperimentConfig
-from rmt_genomics.training.distributed import Processes
-from rmt_genomics.training.profiling import PROBED, WITHIN, Costs, Probe, fits, measure
-from rmt_genomics.training.runtime import fast_matrix_products
+from rmt_genomics.training.data_module import read_and_split
+from rmt_genomics.training.distributed import DistributedSetup
+from rmt_genomics.training.profiling import PROBED, USABLE_FRACTION, Costs, Probe, fits, measure
+from rmt_genomics.training.runtime import tf32_matmul
 
-USUAL, MOST = 8, 64
-_STEPS_ENOUGH = 50  # an epoch
-WORTH_IT = 1.15  # times as fast
-_EPOCHS_SEEN = 3  # for the worst batch
+logger = logging.getLogger(__name__)
+
+Row = tuple[str, str, str]
+"""Key, value, unit."""
+
+DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE = 8, 64
+MIN_SPEEDUP = 1.15  # of a larger batch
+_MIN_STEPS = 50  # per epoch
+_MAX_EPOCHS = 3  # in which the batch with the highest peak is searched
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A batch, and how it is computed."""
+class BatchChoice:
+    """A batch size, its micro-batches and its costs."""
 
     batch_size: int
     """Examples in a batch."""
@@ -39,176 +50,35 @@ class Choice:
     """Examples computed at a time; a power of two, or the whole batch."""
 
     costs: Costs
-    """Of steps with such batches."""
+    """Costs of steps with such batches."""
 
     peak: float
-    """Most bytes that a step of the run needs."""
+    """Peak bytes of any step of the run."""
 
-    is_enough: bool
-    """Whether that fits into what is free."""
-
-
-def choose_batch(
-    config: ExperimentConfig,
-    lengths_bp: Sequence[int],
-    device: torch.device,
-    *,
-    processes: int = 1,
-) -> Choice:
-    """Measure a few short steps and choose; a size that the settings name is kept.
-
-    Args:
-        config: Settings.
-        lengths_bp: Those of the training part.
-        device: Where it is to run.
-        processes: How many divide each batch, and on a CPU the memory.
-    """
-    probe = Probe(config, device)
-    asked = config.training.batch_size
-    size = min(USUAL, len(lengths_bp)) if asked == "auto" else asked
-    choice = assess(probe, lengths_bp, size, processes=processes)
-    while (
-        asked == "auto"
-        and choice.rows == choice.batch_size
-        and _may_grow(choice, lengths_bp, device)
-    ):
-        larger = assess(probe, lengths_bp, 2 * choice.batch_size, processes=processes)
-        gain = speed(larger, lengths_bp) / speed(choice, lengths_bp)
-        if gain < WORTH_IT or larger.rows < larger.batch_size:
-            break
-        choice = larger
-    return choice
-
-
-def assess(
-    probe: Probe, lengths_bp: Sequence[int], batch_size: int, *, processes: int = 1
-) -> Choice:
-    """Foretell what batches of one size need, and how many of their examples fit at a time."""
-    at_once = max(1, -(-min(batch_size, len(lengths_bp)) // processes))
-    longest = max(lengths_bp)
-    while True:
-        costs = measure(probe, at_once, longest)
-        epochs = min(_EPOCHS_SEEN, probe.config.training.max_epochs)
-        peak = _peak(probe, costs, batches_of(lengths_bp, at_once, epochs))
-        if at_once == 1 or fits(peak, probe.device, processes=processes):
-            break
-        at_once = 1 << ((at_once - 1).bit_length() - 1)  # the next lower power of two
-    return Choice(
-        batch_size,
-        batch_size if at_once * processes >= min(batch_size, len(lengths_bp)) else at_once,
-        costs,
-        peak,
-        fits(peak, probe.device, processes=processes),
-    )
-
-
-def batches_of(lengths_bp: Sequence[int], batch_size: int, epochs: int) -> list[list[int]]:
-    """Return the lengths in each batch of the first epochs (seed 0)."""
-    buckets = LengthBuckets(lengths_bp, batch_size, shuffle=True, seed=0)
-    found: list[list[int]] = []
-    for epoch in range(epochs):
-        buckets.set_epoch(epoch)
-        found += [[lengths_bp[index] for index in batch] for batch in buckets]
-    return found
-
-
-def speed(choice: Choice, lengths_bp: Sequence[int]) -> float:
-    """Return the base pairs that training reads in a second."""
-    return sum(lengths_bp) / epoch_seconds(choice, lengths_bp)
-
-
-def epoch_seconds(choice: Choice, lengths_bp: Sequence[int]) -> float:
-    """Return the time that training takes over an epoch, validation not counted."""
-    batches = batches_of(lengths_bp, choice.costs.rows, 1)
-    return sum(choice.costs.seconds(each) for each in batches)
-
-
-def _peak(probe: Probe, costs: Costs, batches: Sequence[list[int]]) -> float:
-    """Return the peak of the worst batch: measured if it is short, foretold otherwise."""
-    if costs.segments(max(map(max, batches))) > PROBED:
-        return max(costs.peak(each) for each in batches)
-    worst = max(batches, key=lambda each: (max(each) * len(each), sum(each)))
-    return float(probe.train_peak(sorted(worst), replay=costs.kept(PROBED) < PROBED))
-
-
-def _may_grow(choice: Choice, lengths_bp: Sequence[int], device: torch.device) -> bool:
-    """Whether twice the batch would leave steps enough, and looks as if it could fit."""
-    double = 2 * choice.batch_size
-    need = choice.costs.peak_of_rows(choice.peak, 2 * choice.costs.rows)
-    is_small = double <= MOST and len(lengths_bp) >= _STEPS_ENOUGH * double
-    return is_small and fits(need, device)
-
-
-def with_batch_size(config: ExperimentConfig, batch_size: int) -> ExperimentConfig:
-    """Return settings with a batch of this size."""
-    return replace(config, training=replace(config.training, batch_size=batch_size))
-
-
-def settle_batch(
-    config: ExperimentConfig, lengths_bp: Sequence[int], device: str, processes: Processes
-) -> tuple[ExperimentConfig, int | None]:
-    """Put a number where the settings say "auto", and say so on stderr.
-
-    Only the first process measures; the others get both numbers from it when they meet
-    (``SplitDataModule.setup``, ``ClassifierModule.setup``).
-
-    Args:
-        config: Settings.
-        lengths_bp: Those of the training part.
-        device: Where it is to run.
-        processes: Those that train together.
-
-    Returns:
-        The settings with a number, and the examples at a time; None = whole batches.
-    """
-    if config.training.batch_size != "auto":
-        return config, None
-    if not processes.is_first:
-        return with_batch_size(config, 1), None
-    where = torch.device(device)
-    with fast_matrix_products(device):  # as the training will be
-        choice = choose_batch(config, lengths_bp, where, processes=processes.devices)
-    rows = choice.rows if choice.rows < choice.batch_size else None
-    at_a_time = f", {rows} at a time" if rows else ""
-    print(
-        f"training.batch_size auto: {choice.batch_size} examples{at_a_time}; a step needs about "
-        f"{choice.peak / 2**20:,.1f} MiB.",
-        file=sys.stderr,
-    )
-    if not choice.is_enough:
-        warnings.warn(
-            f"one example at a time needs about {choice.peak / 2**20:,.0f} MiB, which is more than "
-            f"{WITHIN:.0%} of what is free. Set training.replay to true, or lower "
-            "model.segment_length or model.dim.",
-            RMTGenomicsWarning,
-            stacklevel=2,
-        )
-    return with_batch_size(config, choice.batch_size), rows
-
-
-Row = tuple[str, str, str]
+    fits: bool
+    """Whether that fits into the free memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was read and measured; ``rows`` is the table of it."""
+    """Lengths, measured costs and recommended settings; ``rows`` is the table of them."""
 
     config: ExperimentConfig
     device: torch.device
     train_bp: list[int]
-    """Lengths of the examples that are trained on."""
+    """Lengths of the training examples."""
 
     validation_bp: list[int]
-    """Lengths of those that validate."""
+    """Lengths of the validation examples."""
 
     all_bp: list[int]
     """Lengths of all examples, or of all records if there are no labels."""
 
     num_parameters: int
-    choice: Choice
-    """For the settings as they are."""
+    choice: BatchChoice
+    """For the given settings."""
 
-    free: Choice
+    auto_choice: BatchChoice
     """For the settings with training.batch_size = "auto"."""
 
     predict_peak: float
@@ -224,7 +94,7 @@ class Plan:
 
     @property
     def precision(self) -> str:
-        """The number format that this machine computes fastest without harm."""
+        """The fastest number format of this machine that trains as well as fp32."""
         is_fast = self.device.type == "cuda" and torch.cuda.is_bf16_supported(
             including_emulation=False
         )
@@ -232,7 +102,7 @@ class Plan:
 
     @property
     def replay(self) -> str:
-        """``false`` where a quarter of the free memory holds the graphs of the longest batch."""
+        """``false`` if a quarter of the free memory holds the graphs of the longest batch."""
         segments = self.choice.costs.segments(max(self.train_bp))
         return "false" if segments <= min(self.choice.costs.fitting, PROBED + 1) else "auto"
 
@@ -240,7 +110,7 @@ class Plan:
         """Yield key, value, unit."""
         costs, epochs = self.choice.costs, self.config.training.max_epochs
         counts = sorted(costs.segments(length) for length in self.all_bp)
-        yield from _of_lengths(self.all_bp)
+        yield from _length_rows(self.all_bp)
         yield "segment_length", f"{costs.segment_bp}", "bp"
         yield "segments_median", f"{median(counts):.0f}", "segments"
         yield "segments_most", f"{counts[-1]}", "segments"
@@ -249,7 +119,11 @@ class Plan:
         yield "free_memory", f"{self.free_bytes}", "bytes"
         yield "batch_size", f"{self.choice.batch_size}", "examples"
         yield "examples_at_a_time", f"{self.choice.rows}", "examples"
-        yield "segments_kept", f"{costs.kept(costs.segments(max(self.train_bp)))}", "segments"
+        yield (
+            "segments_kept",
+            f"{costs.stored_graphs(costs.segments(max(self.train_bp)))}",
+            "segments",
+        )
         yield "train_fixed_memory", f"{costs.fixed_bytes}", "bytes"
         yield "train_peak_memory", f"{self.choice.peak:.0f}", "bytes"
         yield "train_speed", f"{speed(self.choice, self.train_bp):.0f}", "bp/s"
@@ -258,8 +132,8 @@ class Plan:
         yield "predict_peak_memory", f"{self.predict_peak:.0f}", "bytes"
         yield "predict_speed", f"{self.predict_bp_per_second:.0f}", "bp/s"
         yield "predict_time", f"{sum(self.all_bp) / self.predict_bp_per_second:.1f}", "s"
-        yield "chosen_batch_size", f"{self.free.batch_size}", "examples"
-        yield "chosen_examples_at_a_time", f"{self.free.rows}", "examples"
+        yield "chosen_batch_size", f"{self.auto_choice.batch_size}", "examples"
+        yield "chosen_examples_at_a_time", f"{self.auto_choice.rows}", "examples"
         yield "chosen_replay", self.replay, ""
         yield "chosen_precision", self.precision, ""
 
@@ -272,118 +146,77 @@ def plan(
     device: str = "auto",
     seed: int = 0,
 ) -> Plan:
-    """Read the lengths, run a few short steps on made-up sequences, and reckon.
+    """Read the lengths, measure a few short steps on random sequences, and extrapolate.
 
-    Memory is that of tensors; the program itself (Python, PyTorch) comes on top. The stages of a
+    Memory is that of tensors; the program itself (Python, PyTorch) needs more. The stages of a
     curriculum shorten examples, which is not taken into account.
 
     Args:
         fasta: A file of sequences, or a folder of such files.
         config: Settings.
-        labels: Labels, for the lengths of the examples and their split; None = every record is
-            an example, split as the settings say.
+        labels: Labels, for the lengths of the examples and their split; None = every record is an
+            example, split at random by the fraction in the settings.
         device: auto, cpu, cuda or mps.
-        seed: Of the split.
+        seed: Seed of the split.
 
     Raises:
-        ConfigError: If there is no such device.
+        ConfigError: If the device does not exist.
         DataError: If the data cannot be used.
     """
-    where, config = choose_device(device), config.resolved()
-    train, validation, every = _lengths(fasta, config, labels, seed=seed)
-    with fast_matrix_products(where.type):
-        choice = choose_batch(config, train, where)
-        is_auto = config.training.batch_size == "auto"
-        free = choice if is_auto else choose_batch(_with_auto(config), train, where)
-        probe = Probe(config, where)
-        peak, bp_per_second = _prediction(probe, choice, every)
+    torch_device, config = choose_device(device), config.resolved()
+    train_bp, validation_bp, all_bp = _lengths(fasta, config, labels, seed=seed)
+    with tf32_matmul(torch_device.type):
+        choice = auto_choice = choose_batch(config, train_bp, torch_device)
+        if config.training.batch_size != "auto":
+            auto_choice = choose_batch(_with_batch_size(config, "auto"), train_bp, torch_device)
+        probe = Probe(config, torch_device)
+        peak, bp_per_second = _prediction(probe, choice, all_bp)
     return Plan(
         config=config,
-        device=where,
-        train_bp=train,
-        validation_bp=validation,
-        all_bp=every,
-        num_parameters=probe.num_parameters,
+        device=torch_device,
+        train_bp=train_bp,
+        validation_bp=validation_bp,
+        all_bp=all_bp,
+        num_parameters=sum(weight.numel() for weight in probe.module.model.parameters()),
         choice=choice,
-        free=free,
+        auto_choice=auto_choice,
         predict_peak=peak,
         predict_bp_per_second=bp_per_second,
-        free_bytes=free_bytes(where),
+        free_bytes=free_bytes(torch_device),
     )
-
-
-def summary(plan: Plan) -> str:
-    """Say in words whether it fits, and with which settings to train."""
-    enough = fits(plan.choice.peak, plan.device) and plan.choice.is_enough
-    wanted = {"training.precision": plan.precision, "training.replay": plan.replay}
-    now = plan.config.flat()
-    is_faster = speed(plan.free, plan.train_bp) > WORTH_IT * speed(plan.choice, plan.train_bp)
-    if is_faster:
-        wanted["training.batch_size"] = str(plan.free.batch_size)
-    if not enough:
-        wanted["training.batch_size"] = "auto"  # which takes fewer examples at a time
-    settings = [
-        f"--set {key}={value}" for key, value in wanted.items() if str(now[key]).lower() != value
-    ]
-    free = f" of {plan.free_bytes / 2**30:.1f} GiB free" if plan.free_bytes else ""
-    lines = [
-        f"Training needs about {plan.choice.peak / 2**30:.2f} GiB{free} on {plan.device.type}"
-        f"{'' if enough else ', which is too much'}; an epoch takes about "
-        f"{plan.epoch_seconds:.0f} s.",
-    ]
-    if plan.config.curriculum.segments:
-        lines.append("This is for whole sequences: the shorter stages of the curriculum need less.")
-    if plan.config.training.compile:
-        lines.append("This is for layers that are not compiled: compiled ones should need less.")
-    if settings:
-        lines.append(f"For this machine: rmt-genomics train ... {' '.join(settings)}")
-    else:
-        lines.append("For this machine: the settings as they are.")
-    return "\n".join(lines)
-
-
-def _with_auto(config: ExperimentConfig) -> ExperimentConfig:
-    return replace(config, training=replace(config.training, batch_size="auto"))
 
 
 def _lengths(
     fasta: Path, config: ExperimentConfig, labels: Path | LabelSource | None, *, seed: int
 ) -> tuple[list[int], list[int], list[int]]:
-    """Return the lengths in bp of what trains, what validates, and everything."""
-    source = None if labels is None else LabelSource.of(labels)
-    if source is not None:
-        source.check()
+    """Return the lengths in bp of the training, the validation and all examples."""
+    if labels is not None:
+        _, examples, split = read_and_split(fasta, LabelSource.of(labels), config, seed=seed)
+        train, validation, all_lengths = (
+            [len(example.interval) for example in part]
+            for part in (split.train, split.validation, examples)
+        )
+        return train, validation, all_lengths
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
-    if source is None:
-        lengths = [record.length for record in store.records()]
-        if len(lengths) < 2:
-            raise DataError(
-                f"{fasta}: has {len(lengths)} record, but a training part and a validation part "
-                "need one each. Give --labels with intervals, or more records."
-            )
-        order = np.random.default_rng(seed).permutation(len(lengths)).tolist()
-        held_out = max(1, round(config.data.validation_fraction * len(lengths)))
-        parts = [lengths[index] for index in order]
-        return parts[held_out:] or parts[-1:], parts[:held_out], lengths
-    examples = source.read(store.records(), group_column=config.data.group, task=config.data.task)
-    split = split_examples(
-        examples,
-        how=config.data.split,
-        validation_fraction=config.data.validation_fraction,
-        seed=seed,
-        task=config.data.task,
-    )
-    train, validation, every = (
-        [len(each.interval) for each in part] for part in (split.train, split.validation, examples)
-    )
-    return train, validation, every
+    lengths = [record.length for record in store.records()]
+    if len(lengths) < 2:
+        raise DataError(
+            f"{fasta}: has {len(lengths)} record, but a training part and a validation part "
+            "need one each. Pass --labels with intervals, or more records."
+        )
+    order = np.random.default_rng(seed).permutation(len(lengths)).tolist()
+    held_out = max(1, round(config.data.validation_fraction * len(lengths)))
+    shuffled = [lengths[index] for index in order]
+    return shuffled[held_out:] or shuffled[-1:], shuffled[:held_out], lengths
 
 
-def _prediction(probe: Probe, choice: Choice, lengths_bp: Sequence[int]) -> tuple[float, float]:
-    """Return the peak in bytes, and base pairs a second."""
+def _prediction(
+    probe: Probe, choice: BatchChoice, lengths_bp: Sequence[int]
+) -> tuple[float, float]:
+    """Return the peak bytes and the base pairs per second of a prediction."""
     segment_bp = choice.costs.segment_bp
-    batches = [[lengths_bp[i] for i in each] for each in batches_of_similar_length(lengths_bp)]
-    worst = max(batches, key=lambda each: sum(min(length, segment_bp) for length in each))
+    batches = [[lengths_bp[i] for i in batch] for batch in batches_of_similar_length(lengths_bp)]
+    worst = max(batches, key=lambda batch: sum(min(length, segment_bp) for length in batch))
     longest = max(worst)
     counts = [PROBED - 1, PROBED] if longest > PROBED * segment_bp else []
     peaks = [probe.predict_peak([segment_bp * count] * len(worst)) for count in counts]
@@ -397,12 +230,183 @@ def _prediction(probe: Probe, choice: Choice, lengths_bp: Sequence[int]) -> tupl
     model = probe.module.model.config
     memory = 2 * len(worst) * model.num_memory_tokens * model.dim * 4
     codes = max(0, peaks[1] - peaks[0] - memory) if longest <= LONG_BP else 0
-    held = min(segments, SEGMENTS_AT_ONCE) - PROBED
-    return float(peaks[1]) + codes * (segments - PROBED) + memory * held, bp_per_second
+    num_memories = min(segments, SEGMENTS_AT_ONCE) - PROBED
+    return float(peaks[1]) + codes * (segments - PROBED) + memory * num_memories, bp_per_second
 
 
-def _of_lengths(lengths_bp: Sequence[int]) -> Iterator[Row]:
-    """Yield how many there are, and a histogram whose bins double."""
+def summary(plan: Plan) -> str:
+    """Return sentences on whether the training fits, and with which settings to train."""
+    is_enough = fits(plan.choice.peak, plan.device) and plan.choice.fits
+    recommended = {"training.precision": plan.precision, "training.replay": plan.replay}
+    auto_speed = speed(plan.auto_choice, plan.train_bp)
+    if auto_speed > MIN_SPEEDUP * speed(plan.choice, plan.train_bp):
+        recommended["training.batch_size"] = str(plan.auto_choice.batch_size)
+    if not is_enough:
+        recommended["training.batch_size"] = "auto"  # which computes fewer examples at a time
+    current = plan.config.flat()
+    settings = [
+        f"--set {key}={value}"
+        for key, value in recommended.items()
+        if str(current[key]).lower() != value
+    ]
+    free = f" of {plan.free_bytes / 2**30:.1f} GiB free" if plan.free_bytes else ""
+    lines = [
+        f"Training needs about {plan.choice.peak / 2**30:.2f} GiB{free} on {plan.device.type}"
+        f"{'' if is_enough else ', which is too much'}; an epoch takes about "
+        f"{plan.epoch_seconds:.0f} s.",
+    ]
+    if plan.config.curriculum.segments:
+        lines.append("Estimated for whole sequences: earlier stages of the curriculum need less.")
+    if plan.config.training.compile:
+        lines.append("Estimated without training.compile: compiled layers should need less.")
+    if settings:
+        lines.append(f"For this machine: rmt-genomics train ... {' '.join(settings)}")
+    else:
+        lines.append("For this machine: the present settings.")
+    return "\n".join(lines)
+
+
+def resolve_batch_size(
+    config: ExperimentConfig,
+    lengths_bp: Sequence[int],
+    device: str,
+    distributed: DistributedSetup,
+) -> tuple[ExperimentConfig, int | None]:
+    """Replace a batch size of "auto" by a number, and log it.
+
+    Only rank 0 measures; the others get both numbers from it once the process group exists
+    (``SplitDataModule.setup``, ``ClassifierModule.setup``).
+
+    Args:
+        config: Settings.
+        lengths_bp: Lengths of the training examples.
+        device: Where the training runs.
+        distributed: The processes that train together.
+
+    Returns:
+        The settings with a number, and the size of micro-batches; None = whole batches.
+    """
+    if config.training.batch_size != "auto":
+        return config, None
+    if not distributed.is_rank_zero:
+        return _with_batch_size(config, 1), None
+    with tf32_matmul(device):  # as in the training
+        choice = choose_batch(
+            config, lengths_bp, torch.device(device), processes=distributed.devices
+        )
+    rows = choice.rows if choice.rows < choice.batch_size else None
+    at_a_time = f", {rows} at a time" if rows else ""
+    noun = "example" if choice.batch_size == 1 else "examples"
+    logger.info(
+        f"training.batch_size auto: {choice.batch_size} {noun}{at_a_time}; a step needs about "
+        f"{choice.peak / 2**20:,.1f} MiB."
+    )
+    if not choice.fits:
+        warnings.warn(
+            f"one example at a time needs about {choice.peak / 2**20:,.0f} MiB, which is more than "
+            f"{USABLE_FRACTION:.0%} of the free memory. Set training.replay to true, or lower "
+            "model.segment_length or model.dim.",
+            RMTGenomicsWarning,
+            stacklevel=2,
+        )
+    return _with_batch_size(config, choice.batch_size), rows
+
+
+def choose_batch(
+    config: ExperimentConfig,
+    lengths_bp: Sequence[int],
+    device: torch.device,
+    *,
+    processes: int = 1,
+) -> BatchChoice:
+    """Measure a few short steps and choose; a number in the settings is not changed.
+
+    Args:
+        config: Settings.
+        lengths_bp: Lengths of the training examples.
+        device: Where the training runs.
+        processes: Number of processes that divide each batch, and on a CPU the memory.
+    """
+    probe = Probe(config, device)
+    setting = config.training.batch_size
+    size = min(DEFAULT_BATCH_SIZE, len(lengths_bp)) if setting == "auto" else setting
+    choice = assess(probe, lengths_bp, size, processes=processes)
+    while (
+        setting == "auto"
+        and choice.rows == choice.batch_size
+        and _may_grow(choice, lengths_bp, device)
+    ):
+        larger = assess(probe, lengths_bp, 2 * choice.batch_size, processes=processes)
+        speedup = speed(larger, lengths_bp) / speed(choice, lengths_bp)
+        if speedup < MIN_SPEEDUP or larger.rows < larger.batch_size:
+            break
+        choice = larger
+    return choice
+
+
+def assess(
+    probe: Probe, lengths_bp: Sequence[int], batch_size: int, *, processes: int = 1
+) -> BatchChoice:
+    """Estimate the costs of one batch size, and how many of its examples fit at a time."""
+    largest = min(batch_size, len(lengths_bp))
+    rows = max(1, -(-largest // processes))
+    epochs = min(_MAX_EPOCHS, probe.config.training.max_epochs)
+    while True:
+        costs = measure(probe, rows, max(lengths_bp))
+        peak = _peak(probe, costs, batches_of(lengths_bp, rows, epochs))
+        is_enough = fits(peak, probe.device, processes=processes)
+        if rows == 1 or is_enough:
+            break
+        rows = 1 << ((rows - 1).bit_length() - 1)  # the next lower power of two
+    is_whole = rows * processes >= largest
+    return BatchChoice(batch_size, batch_size if is_whole else rows, costs, peak, is_enough)
+
+
+def batches_of(lengths_bp: Sequence[int], batch_size: int, epochs: int) -> list[list[int]]:
+    """Return the lengths in each batch of the first epochs (seed 0)."""
+    buckets = LengthBuckets(lengths_bp, batch_size, shuffle=True, seed=0)
+    batches: list[list[int]] = []
+    for epoch in range(epochs):
+        buckets.set_epoch(epoch)
+        batches += [[lengths_bp[index] for index in batch] for batch in buckets]
+    return batches
+
+
+def speed(choice: BatchChoice, lengths_bp: Sequence[int]) -> float:
+    """Return the base pairs per second of the training."""
+    return sum(lengths_bp) / epoch_seconds(choice, lengths_bp)
+
+
+def epoch_seconds(choice: BatchChoice, lengths_bp: Sequence[int]) -> float:
+    """Return the training time of an epoch, without validation."""
+    batches = batches_of(lengths_bp, choice.costs.rows, 1)
+    return sum(choice.costs.seconds(batch) for batch in batches)
+
+
+def _peak(probe: Probe, costs: Costs, batches: Sequence[list[int]]) -> float:
+    """Return the highest peak of all batches: measured if they are short, else extrapolated."""
+    if costs.segments(max(map(max, batches))) > PROBED:
+        return max(costs.peak(batch) for batch in batches)
+    worst = max(batches, key=lambda batch: (max(batch) * len(batch), sum(batch)))
+    return float(probe.train_peak(sorted(worst), replay=costs.stored_graphs(PROBED) < PROBED))
+
+
+def _may_grow(choice: BatchChoice, lengths_bp: Sequence[int], device: torch.device) -> bool:
+    """Whether twice the batch size leaves enough steps per epoch, and probably fits."""
+    double = 2 * choice.batch_size
+    peak = choice.costs.peak_of_rows(choice.peak, 2 * choice.costs.rows)
+    has_steps = double <= MAX_BATCH_SIZE and len(lengths_bp) >= _MIN_STEPS * double
+    return has_steps and fits(peak, device)
+
+
+def _with_batch_size(
+    config: ExperimentConfig, batch_size: int | Literal["auto"]
+) -> ExperimentConfig:
+    return replace(config, training=replace(config.training, batch_size=batch_size))
+
+
+def _length_rows(lengths_bp: Sequence[int]) -> Iterator[Row]:
+    """Yield statistics of the lengths, and a histogram with bins between powers of two."""
     yield "examples", f"{len(lengths_bp)}", "examples"
     yield "total_length", f"{sum(lengths_bp)}", "bp"
     yield "shortest", f"{min(lengths_bp)}", "bp"

@@ -1,4 +1,4 @@
-"""The folder of a run: what is written there, when it may be used, and what is cleared.
+"""The run folder: its files, the rules for using it, and what ``--overwrite`` removes.
 
 A folder in use is refused. ``--overwrite`` removes only the files that a run writes, so that
 nothing else in the folder is ever lost.
@@ -39,7 +39,7 @@ _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths in a run's folder, and the rules for using it."""
+    """Paths in a run folder, and the rules for using it."""
 
     path: Path
 
@@ -55,23 +55,25 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """All that is needed to go on after the last whole epoch."""
+        """Everything that is needed to resume the run."""
         return self.path / "checkpoints" / "last.ckpt"
 
-    def check_usable(self, *, inputs: Sequence[Path], resume: bool, overwrite: bool) -> None:
+    def check_usable(self, *, inputs: Sequence[Path | None], resume: bool, overwrite: bool) -> None:
         """Refuse a folder in use, before anything is read or written.
 
         Args:
-            inputs: What the run reads; it must not be what the run writes.
-            resume: The folder is to hold an interrupted run.
+            inputs: Files that the run reads, or None; it must not write the same files.
+            resume: The folder must hold an interrupted run.
             overwrite: An earlier run there may be replaced.
 
         Raises:
-            DataError: If it is in use, is no folder, or the inputs would be written over.
+            DataError: If it is in use, is not a folder, or inputs would be overwritten.
             CheckpointError: If there is nothing to resume.
         """
         if resume and overwrite:
-            raise DataError(f"{self.path}: resume keeps what overwrite removes. Pass one of them.")
+            raise DataError(
+                f"{self.path}: resume keeps what overwrite removes. Pass only one of them."
+            )
         if self.path.exists() and not self.path.is_dir():
             raise DataError(f"{self.path}: is a file, but --out must name a folder.")
         if resume and not self.config.is_file():
@@ -81,39 +83,38 @@ class RunFolder:
             )
         if not (resume or overwrite) and self.path.exists() and any(self.path.iterdir()):
             raise DataError(
-                f"{self.path}: the folder is not empty, but a new run needs an empty one. Name "
-                "another, or pass --overwrite to replace an earlier run, or --resume to go on "
-                "with it."
+                f"{self.path}: the folder is not empty, but a new run needs an empty one. Pass "
+                "another --out, or --overwrite to replace an earlier run, or --resume to resume it."
             )
         written = {(self.path / name).resolve() for name in _FILES}
         for file in inputs:
-            if file.resolve() in written:
+            if file is not None and file.resolve() in written:
                 raise DataError(
-                    f"{file}: is to be read, but a run in {self.path} writes its own file there. "
+                    f"{file}: is an input, but a run in {self.path} writes its own file there. "
                     "Copy it to another folder first."
                 )
 
     def clear(self) -> None:
-        """Remove what an earlier run wrote. A model card is kept: it may have been edited."""
+        """Remove the files of an earlier run, but for a model card: it may have been edited."""
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
 
     def write(self, texts: Mapping[str, str]) -> None:
-        """Write small files by name, each in one step."""
+        """Write small files by name, each atomically."""
         with staged_files(self.path) as stage:
             for name, text in texts.items():
                 (stage / name).write_text(text, encoding="utf-8", newline="\n")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turn a full disk and missing rights into errors that name the folder and a remedy.
+        """Turn a full disk and missing permissions into errors with the folder and a remedy.
 
-        A ``KeyboardInterrupt`` gets words, too: how to go on.
+        A ``KeyboardInterrupt`` gets a message on how to resume.
         """
         try:
             yield
         except KeyboardInterrupt as stop:
-            remedy = f"Go on with: rmt-genomics train ... --out {self.path} --resume"
+            remedy = f"Resume with: rmt-genomics train ... --out {self.path} --resume"
             raise KeyboardInterrupt(remedy) from stop
         except (OSError, SafetensorError) as error:
             if is_disk_full(error):
@@ -124,6 +125,6 @@ class RunFolder:
             if isinstance(error, OSError) and error.errno in _NO_ACCESS:
                 raise DataError(
                     f"{error.filename or self.path}: cannot be written ({error.strerror}), but "
-                    "training keeps its files there. Check the rights, or name another --out."
+                    "training writes its files there. Check the permissions, or pass another --out."
                 ) from error
             raise

@@ -1,4 +1,4 @@
-"""What Lightning does to the process around it, and how we would rather have it."""
+"""Process-wide state during a training: compilation, TF32, signals, messages of Lightning."""
 
 import logging
 import os
@@ -16,15 +16,22 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 
 _COMPILERS = {"cpu": ("CXX", ("g++", "clang++", "cl")), "cuda": ("CC", ("gcc", "clang", "cl"))}
-"""What generated code needs: on a GPU, a C compiler for the stub that starts it."""
+"""Environment variable and programs by device; on a GPU, Triton compiles its launcher in C."""
 
-GRAPHS = 32
-"""Variants of the layers that are compiled, at most: first or later segment, with a gradient or
-without, padded or full, one row or several. Beyond PyTorch's 8 new ones would run uncompiled."""
+MAX_COMPILED_GRAPHS = 32
+"""Most compiled variants of the layers: first or later segment, with or without gradient, padded or
+full, one example or several. PyTorch's default is 8; further variants would run uncompiled."""
+
+_IGNORED_WARNINGS = (  # of Lightning, addressed to people who write training loops
+    ".*does not have many workers",
+    "GPU available but not used",
+    "MPS available but not used",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # its own use of torch >= 2.10
+)
 
 
 def check_compiler(*, wanted: bool, device: str) -> None:
-    """Raise ConfigError if compiling is wanted where it cannot work.
+    """Raise ConfigError if ``torch.compile`` is wanted where it cannot work.
 
     Args:
         wanted: The setting ``training.compile``.
@@ -37,8 +44,8 @@ def check_compiler(*, wanted: bool, device: str) -> None:
             f"training.compile is true, but the device is {device}, and must be cpu or cuda. Start "
             "a run without it: only the time differs."
         )
-    variable, known = _COMPILERS[device]
-    names = [name for name in (os.environ.get(variable), *known) if name]
+    variable, programs = _COMPILERS[device]
+    names = [name for name in (os.environ.get(variable), *programs) if name]
     if not any(map(shutil.which, names)):
         raise ConfigError(
             f"training.compile is true, but on {device} that needs a compiler: one of "
@@ -48,33 +55,26 @@ def check_compiler(*, wanted: bool, device: str) -> None:
 
 
 def compile_layers(model: RMTClassifier, backend: str = "inductor") -> None:
-    """Compile in place: weights keep their names, and a copy of the model is a plain one.
+    """Compile the transformer layers in place; names of weights stay, and a copy is not compiled.
 
-    Only the transformer layers are, whose shapes hardly change from segment to segment.
+    Only the layers: their input shapes hardly change from segment to segment.
 
     Args:
-        model: What is about to be trained.
-        backend: What ``torch.compile`` makes code with.
+        model: The model to be trained.
+        backend: Of ``torch.compile``.
     """
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
+    limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILED_GRAPHS)
+    torch._dynamo.config.recompile_limit = limit
     model.encoder.step.layers.compile(backend=backend)
 
 
-_ADVICE = (  # to people who write training loops
-    ".*does not have many workers",
-    "GPU available but not used",
-    "MPS available but not used",
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # its own use of torch >= 2.10
-)
-
-
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Lightning's advice off the terminal, and nothing else."""
+def lightning_silenced() -> Iterator[None]:
+    """Hide Lightning's log messages and its advice to developers, and nothing else."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        for message in _ADVICE:
+        for message in _IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message)
         for logger in loggers:
             logger.setLevel(logging.ERROR)
@@ -86,20 +86,41 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def fast_matrix_products(device: str) -> Iterator[None]:
-    """Let a GPU round the factors of float32 products (TF32), for the time of the training."""
-    before = torch.get_float32_matmul_precision()
+def log_to_stderr_by_default() -> Iterator[None]:
+    """Show INFO messages of this package on stderr, unless the program has configured logging.
+
+    Otherwise ``train`` would be silent in a notebook: Python drops INFO messages by default.
+    """
+    logger = logging.getLogger("rmt_genomics")
+    if logger.hasHandlers():  # its own, or one of the root logger
+        yield
+        return
+    handler, level = logging.StreamHandler(), logger.level
+    logger.addHandler(handler)
+    if level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextmanager
+def tf32_matmul(device: str) -> Iterator[None]:
+    """Allow TF32 in float32 matrix products on a GPU, for the time of the training."""
+    precision = torch.get_float32_matmul_precision()
     if device == "cuda":
         torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(precision)
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Turn Lightning's exits back into what Python programs expect.
+def standard_exits() -> Iterator[None]:
+    """Turn Lightning's exits on signals into those of ordinary Python programs.
 
     On Ctrl-C Lightning ends the process with status 1 and leaves the key disabled; here it is a
     ``KeyboardInterrupt``. On SIGTERM it ends it with status 0; here with 143.

@@ -22,7 +22,7 @@ def test_a_table_goes_to_stdout_and_advice_to_stderr(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_wrong_settings_are_named(tmp_path: Path) -> None:
+def test_wrong_settings_are_reported(tmp_path: Path) -> None:
     fasta, _ = write_data(tmp_path)
 
     assert "training.batch_size is 'most', but must be a whole number of at least 1 or 'auto'" in (
@@ -30,7 +30,7 @@ def test_wrong_settings_are_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_pattern_alone_has_no_effect_and_is_refused(tmp_path: Path) -> None:
+def test_a_label_pattern_without_labels_is_refused(tmp_path: Path) -> None:
     result = run("plan", tmp_path / "x.fasta", "--label-pattern", "(.)")
 
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""``rmt-genomics train`` as a user meets it."""
+"""The command ``rmt-genomics train``."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from rmt_genomics.cli import main
 from rmt_genomics.cli.train import train as command
-from tests.training.toys import TINY, write_data
+from tests.training.toys import TINY, no_log_handlers, write_data
 
 Data = tuple[Path, Path]
 
@@ -24,20 +24,23 @@ def data(tmp_path: Path) -> Data:
     return write_data(tmp_path)
 
 
-def arguments(data: Data, out: Path, *more: str, **changes: Any) -> list[str]:
+def arguments(data: Data, out: Path, *options: str, **changes: Any) -> list[str]:
     settings = {**TINY, **{name.replace("__", "."): value for name, value in changes.items()}}
     changed = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    places = [str(data[0]), "--labels", str(data[1]), "--out", str(out)]
-    return ["train", *places, "--device", "cpu", *changed, *more]
+    paths = [str(data[0]), "--labels", str(data[1]), "--out", str(out)]
+    return ["train", *paths, "--device", "cpu", *changed, *options]
 
 
-def train(data: Data, out: Path, *more: str, **changes: Any) -> Result:
-    return CliRunner().invoke(main, arguments(data, out, *more, **changes))
+def train(data: Data, out: Path, *options: str, **changes: Any) -> Result:
+    return invoke(arguments(data, out, *options, **changes))
 
 
-def test_metrics_of_model_and_baseline_go_to_stdout_and_talk_to_stderr(
-    data: Data, tmp_path: Path
-) -> None:
+def invoke(command_line: list[str]) -> Result:
+    with no_log_handlers():  # those of pytest, which the command does not have
+        return CliRunner().invoke(main, command_line)
+
+
+def test_metrics_go_to_stdout_and_messages_to_stderr(data: Data, tmp_path: Path) -> None:
     result = train(data, tmp_path / "run")
 
     assert result.exit_code == 0, result.output
@@ -45,10 +48,10 @@ def test_metrics_of_model_and_baseline_go_to_stdout_and_talk_to_stderr(
     assert header == ["metric", "model", "majority", "kmer_logistic", "chunk_average"]
     assert {line[0] for line in lines} >= {"accuracy", "mcc", "auroc", "auprc"}
     assert "epoch 1/2" in result.stderr
-    assert "The model is in" in result.stderr
+    assert "Evaluated on the validation part. The model is in" in result.stderr
 
 
-def test_the_run_folder_has_metrics_and_baseline(data: Data, tmp_path: Path) -> None:
+def test_the_run_folder_has_metrics_baselines_and_a_report(data: Data, tmp_path: Path) -> None:
     train(data, tmp_path / "run", training__max_epochs=1)
 
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
@@ -58,7 +61,7 @@ def test_the_run_folder_has_metrics_and_baseline(data: Data, tmp_path: Path) -> 
     assert json.loads((tmp_path / "run/calibration.json").read_text())["n"] == metrics["n"]
 
 
-def test_a_file_of_settings_is_used_and_changed(data: Data, tmp_path: Path) -> None:
+def test_set_changes_settings_of_the_config_file(data: Data, tmp_path: Path) -> None:
     file = tmp_path / "my.toml"
     file.write_text("[training]\nmax_epochs = 9\npatience = 7\n")
 
@@ -70,34 +73,34 @@ def test_a_file_of_settings_is_used_and_changed(data: Data, tmp_path: Path) -> N
     assert "patience = 7\n" in used
 
 
-def test_resuming_takes_the_settings_of_the_run(data: Data, tmp_path: Path) -> None:
+def test_resume_uses_the_settings_of_the_run(data: Data, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(data, out, training__max_epochs=1)
-    places = ["train", str(data[0]), "--labels", str(data[1]), "--out", str(out)]
+    paths = [str(data[0]), "--labels", str(data[1]), "--out", str(out)]
 
-    result = CliRunner().invoke(main, [*places, "--device", "cpu", "--resume"])
+    result = invoke(["train", *paths, "--device", "cpu", "--resume"])
 
     assert result.exit_code == 0, result.output
-    told = "Nothing was left to do: the run had finished (1 of at most 1 epochs)."
-    assert told in result.stderr.splitlines()
+    message = "Nothing to resume: the run had finished (1 of at most 1 epochs)."
+    assert message in result.stderr.splitlines()
 
 
-def test_stopping_says_how_to_go_on(
+def test_ctrl_c_prints_how_to_resume(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def press(*_: Any) -> None:
+    def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("rmt_genomics.training.module.ClassifierModule.training_step", press)
+        patch.setattr("rmt_genomics.training.module.ClassifierModule.training_step", interrupt)
         stopped = train(data, out)
     resumed = train(data, out, "--resume")
 
-    told = f"Stopped by Ctrl-C. Go on with: rmt-genomics train ... --out {out} --resume"
-    assert (stopped.exit_code, stopped.stderr.splitlines()[-1]) == (130, told)
+    message = f"Stopped by Ctrl-C. Resume with: rmt-genomics train ... --out {out} --resume"
+    assert (stopped.exit_code, stopped.stderr.splitlines()[-1]) == (130, message)
     assert resumed.exit_code == 0, resumed.output
-    assert "Nothing was left" not in resumed.stderr
+    assert "Nothing to resume" not in resumed.stderr
 
 
 def test_an_example_may_have_none_of_several_labels(data: Data, tmp_path: Path) -> None:
@@ -117,7 +120,7 @@ def test_an_example_may_have_none_of_several_labels(data: Data, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("options", "message"),
     [
         (["--set", "model.num_mem_tokens=3"], "Did you mean 'model.num_memory_tokens'?"),
         (["--config", "none.toml"], "none.toml: cannot be read: No such file or directory"),
@@ -126,10 +129,10 @@ def test_an_example_may_have_none_of_several_labels(data: Data, tmp_path: Path) 
         (["--set", "training.learning_rate=1e30"], "but must be a finite number. Lower training."),
     ],
 )
-def test_a_mistake_is_one_plain_message(
-    data: Data, tmp_path: Path, more: list[str], message: str
+def test_a_mistake_is_one_line_on_stderr(
+    data: Data, tmp_path: Path, options: list[str], message: str
 ) -> None:
-    result = train(data, tmp_path / "run", *more, training__gradient_clip=0)
+    result = train(data, tmp_path / "run", *options, training__gradient_clip=0)
 
     assert result.exit_code == 1
     assert message in result.stderr
@@ -138,9 +141,7 @@ def test_a_mistake_is_one_plain_message(
     assert result.stdout == ""
 
 
-def test_a_folder_in_use_is_refused_until_overwriting_is_asked_for(
-    data: Data, tmp_path: Path
-) -> None:
+def test_a_folder_in_use_is_refused_without_overwrite(data: Data, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
@@ -153,7 +154,7 @@ def test_a_folder_in_use_is_refused_until_overwriting_is_asked_for(
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_the_options_are_few_and_known() -> None:
+def test_the_options_are_the_documented_ones() -> None:
     assert {name for option in command.params for name in option.opts} == {
         *("fasta", "--labels", "--label-pattern", "--out", "--config", "--set"),
         *("--device", "--seed", "--resume", "--overwrite", "--strict"),
@@ -166,13 +167,13 @@ def test_the_options_are_few_and_known() -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )
-def test_a_signal_ends_the_run_with_its_code_and_the_run_can_go_on(
+def test_a_signal_ends_the_run_with_its_exit_code_and_a_checkpoint(
     data: Data, tmp_path: Path, number: int, code: int
 ) -> None:
     out = tmp_path / "run"
-    asked = arguments(data, out, training__max_epochs=5000, training__patience=5000)
+    command_line = arguments(data, out, training__max_epochs=5000, training__patience=5000)
     process = subprocess.Popen(
-        [sys.executable, "-m", "rmt_genomics.cli", *asked],
+        [sys.executable, "-m", "rmt_genomics.cli", *command_line],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -185,7 +186,7 @@ def test_a_signal_ends_the_run_with_its_code_and_the_run_can_go_on(
 
     assert process.returncode == code, stderr
     assert stdout == ""
-    talk = {line.split()[0] for line in stderr.splitlines()}
-    assert talk <= {"epoch", "Stopped"}, stderr
+    first_words = {line.split()[0] for line in stderr.splitlines()}
+    assert first_words <= {"epoch", "Stopped"}, stderr
     assert (out / "checkpoints/last.ckpt").exists()
     assert not list(out.rglob(".*"))

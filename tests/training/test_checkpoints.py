@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,17 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from rmt_genomics.errors import CheckpointError
-from rmt_genomics.training.checkpoints import KeepCheckpoints, WholeFiles, read_checkpoint
+from rmt_genomics.training.callbacks import MetricsLogger
+from rmt_genomics.training.checkpoints import (
+    AtomicCheckpointIO,
+    CheckpointCallback,
+    read_checkpoint,
+)
 from rmt_genomics.training.run_folder import RunFolder
 
 
 class FakeTrainer(Trainer):
-    """Does nothing but remember what it was told to save."""
+    """Only records what it should save."""
 
     def __init__(self) -> None:
         self.should_stop = False
@@ -34,34 +40,34 @@ class Evil:
         return os.system, ("touch pwned",)
 
 
-def epochs(keeper: KeepCheckpoints, *losses: float) -> FakeTrainer:
+def epochs(callback: CheckpointCallback, *losses: float) -> FakeTrainer:
     trainer = FakeTrainer()
     for loss in losses:
-        keeper.on_train_epoch_end(trainer, FakeModule(loss))
+        callback.on_train_epoch_end(trainer, FakeModule(loss))
     return trainer
 
 
-def test_what_was_saved_is_read_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_read_and_no_other_file_remains(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"
 
-    WholeFiles().save_checkpoint({"weights": torch.ones(2), "epoch": 3}, path)
+    AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(2), "epoch": 3}, path)
 
     assert read_checkpoint(path)["epoch"] == 3
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_write_that_fails_leaves_the_old_checkpoint(
+def test_a_failed_write_keeps_the_old_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "last.ckpt"
-    WholeFiles().save_checkpoint({"epoch": 1}, path)
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
 
     def fail(_: int) -> None:
-        raise OSError("the disk is gone")
+        raise OSError(errno.EIO, "the disk is gone")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="the disk is gone"):
-        WholeFiles().save_checkpoint({"epoch": 2}, path)
+        AtomicCheckpointIO().save_checkpoint({"epoch": 2}, path)
 
     assert read_checkpoint(path)["epoch"] == 1
     assert list(tmp_path.iterdir()) == [path]
@@ -71,24 +77,24 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     torch.save({"run": Evil()}, "evil.ckpt")
 
-    with pytest.raises(CheckpointError, match=r"evil\.ckpt: is no whole checkpoint"):
-        WholeFiles().load_checkpoint(Path("evil.ckpt"), weights_only=False)
+    with pytest.raises(CheckpointError, match=r"evil\.ckpt: is not a complete checkpoint"):
+        AtomicCheckpointIO().load_checkpoint(Path("evil.ckpt"), weights_only=False)
 
     assert not Path("pwned").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_a_cut_or_foreign_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_a_truncated_or_foreign_file_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "last.ckpt"
-    WholeFiles().save_checkpoint({"epoch": 1}, path)
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
 
-    with pytest.raises(CheckpointError, match=r"last\.ckpt: is no whole checkpoint .* --overwrite"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: is not a complete .* --overwrite"):
         read_checkpoint(path)
 
 
-def test_the_best_is_saved_only_when_the_loss_falls_and_the_last_always(tmp_path: Path) -> None:
-    trainer = epochs(KeepCheckpoints(RunFolder(tmp_path), patience=9), 0.5, 0.5, 0.4)
+def test_best_is_saved_when_the_loss_falls_and_last_after_every_epoch(tmp_path: Path) -> None:
+    trainer = epochs(CheckpointCallback(RunFolder(tmp_path), patience=9), 0.5, 0.5, 0.4)
 
     last = "last.ckpt all"
     assert trainer.saved == ["best.ckpt weights", last, last, "best.ckpt weights", last]
@@ -96,17 +102,17 @@ def test_the_best_is_saved_only_when_the_loss_falls_and_the_last_always(tmp_path
 
 def test_training_stops_after_patience_epochs_without_a_lower_loss(tmp_path: Path) -> None:
     stops = {
-        losses: epochs(KeepCheckpoints(RunFolder(tmp_path), patience=2), *losses).should_stop
+        losses: epochs(CheckpointCallback(RunFolder(tmp_path), patience=2), *losses).should_stop
         for losses in [(3, 2, 2.5), (3, 2, 2.5, 2.4), (2, 3, 1, 2)]
     }
 
     assert stops == {(3, 2, 2.5): False, (3, 2, 2.5, 2.4): True, (2, 3, 1, 2): False}
 
 
-def test_a_run_that_had_stopped_stays_stopped_when_resumed(tmp_path: Path) -> None:
-    stopped = KeepCheckpoints(RunFolder(tmp_path), patience=2)
+def test_an_early_stopped_run_stays_stopped_when_resumed(tmp_path: Path) -> None:
+    stopped = CheckpointCallback(RunFolder(tmp_path), patience=2)
     epochs(stopped, 1, 2, 3)
-    resumed, trainer = KeepCheckpoints(RunFolder(tmp_path), patience=2), FakeTrainer()
+    resumed, trainer = CheckpointCallback(RunFolder(tmp_path), patience=2), FakeTrainer()
 
     resumed.load_state_dict(stopped.state_dict())
     resumed.on_train_start(trainer, LightningModule())
@@ -116,5 +122,13 @@ def test_a_run_that_had_stopped_stays_stopped_when_resumed(tmp_path: Path) -> No
 
 
 def test_storage_options_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="storage_options: there are none"):
-        WholeFiles().save_checkpoint({}, tmp_path / "last.ckpt", storage_options={"a": 1})
+    with pytest.raises(TypeError, match="storage_options: not supported"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt", storage_options={"a": 1})
+
+
+def test_callbacks_have_the_keys_of_earlier_versions_in_checkpoints(tmp_path: Path) -> None:
+    """Renaming a class must not make older checkpoints lose its state."""
+    folder = RunFolder(tmp_path)
+
+    assert CheckpointCallback(folder, patience=1).state_key == "KeepCheckpoints"
+    assert MetricsLogger(folder).state_key == "MetricsLog"

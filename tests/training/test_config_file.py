@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ from rmt_genomics.training.config import (
     TokenizerSettings,
     TrainingSettings,
 )
-from rmt_genomics.training.config_file import KEYS, parse_setting, parse_toml, read_config, to_toml
+from rmt_genomics.training.config_file import (
+    KEYS,
+    parse_setting,
+    parse_toml,
+    read_config,
+    template,
+    to_toml,
+)
+from tests.cli.toys import succeed
 
 positive = st.floats(min_value=1e-9, max_value=1e9)
-shares = st.floats(min_value=0, max_value=1, exclude_max=True)
+fractions = st.floats(min_value=0, max_value=1, exclude_max=True)
 counts = st.integers(min_value=1, max_value=10**6)
 booleans = st.booleans()
 
@@ -35,7 +44,7 @@ tables = st.fixed_dictionaries(
                 "strand_head": st.sampled_from(["concat", "symmetric"]),
                 "pooling": st.sampled_from(["last", "mean", "max", "attention"]),
                 "stem_width": st.sampled_from([0, 1, 11]),
-                "dropout": shares,
+                "dropout": fractions,
                 "memory_gate": booleans | st.just("hard"),
             }
         ).filter(lambda model: model["dim"] != 4 or model["heads"]),
@@ -50,7 +59,7 @@ tables = st.fixed_dictionaries(
                 "bptt_depth": st.just("all") | counts,
                 "replay": st.just("auto") | booleans,
                 "weight_decay": positive,
-                "warmup_fraction": shares,
+                "warmup_fraction": fractions,
                 "gradient_clip": positive,
                 "patience": counts,
                 "class_weights": st.sampled_from(["balanced", "none"]),
@@ -70,7 +79,7 @@ tables = st.fixed_dictionaries(
 )
 
 
-def made(values: dict[str, dict[str, Any]]) -> ExperimentConfig:
+def make_config(values: dict[str, dict[str, Any]]) -> ExperimentConfig:
     return ExperimentConfig(
         model=ModelSettings(**values["model"]),
         tokenizer=TokenizerSettings(**values["tokenizer"]),
@@ -81,21 +90,21 @@ def made(values: dict[str, dict[str, Any]]) -> ExperimentConfig:
 
 
 @given(tables)
-def test_reading_what_was_written_gives_the_same_settings(values: dict[str, Any]) -> None:
-    config = made(values)
+def test_written_settings_are_read_back(values: dict[str, Any]) -> None:
+    config = make_config(values)
 
     assert parse_toml(to_toml(config), "here") == config
     assert parse_toml(to_toml(config.resolved()), "here") == config.resolved()
 
 
 @given(tables)
-def test_settings_that_differ_are_written_differently(values: dict[str, Any]) -> None:
-    config = made(values)
+def test_different_settings_are_written_differently(values: dict[str, Any]) -> None:
+    config = make_config(values)
 
     assert (to_toml(config) == to_toml(ExperimentConfig())) == (config == ExperimentConfig())
 
 
-def test_the_keys_are_those_that_the_documents_promise() -> None:
+def test_the_keys_are_the_documented_ones() -> None:
     assert set(KEYS) == {
         *("model.preset", "model.dim", "model.depth", "model.heads", "model.segment_length"),
         *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
@@ -114,11 +123,11 @@ def test_the_keys_are_those_that_the_documents_promise() -> None:
     }
 
 
-def test_without_file_and_changes_there_are_the_defaults() -> None:
+def test_without_file_and_changes_settings_are_the_defaults() -> None:
     assert read_config(None) == ExperimentConfig()
 
 
-def test_a_change_wins_over_the_file_and_the_last_change_over_the_first(tmp_path: Path) -> None:
+def test_set_overrides_the_file_and_the_last_set_overrides_the_first(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[training]\nmax_epochs = 3\nbatch_size = 2\n")
 
@@ -140,7 +149,7 @@ def test_a_change_wins_over_the_file_and_the_last_change_over_the_first(tmp_path
         ("data.group = a=b", "a=b"),
     ],
 )
-def test_a_value_on_the_command_line_is_toml_and_else_text(text: str, value: object) -> None:
+def test_a_value_on_the_command_line_is_toml_or_text(text: str, value: object) -> None:
     key, read = parse_setting(text)
 
     assert read == value
@@ -156,8 +165,11 @@ def test_a_value_on_the_command_line_is_toml_and_else_text(text: str, value: obj
             "unknown key 'model.num_mem_tokens'. Did you mean 'model.n",
         ),
         ("[trainng]\nmax_epochs = 4", "unknown key 'trainng.max_epochs'. Did you mean 'training.m"),
-        ("[modle]\n", "'modle' is {}, but settings stand in the tables [model], [tokenizer]"),
-        ("learning_rate = 4", "'learning_rate' is 4, but settings stand in .* Did you mean 'train"),
+        ("[modle]\n", "'modle' is {}, but settings must be in the tables [model], [tokenizer]"),
+        (
+            "learning_rate = 4",
+            "'learning_rate' is 4, but settings must be in .* Did you mean 'train",
+        ),
         ("[model.dim]\nx = 1", "model.dim is {'x': 1}, but must be a whole number"),
         ("[qqq]\nzzz = 1", "unknown key 'qqq.zzz'. Known keys: model.preset, "),
         ("[model]\ndim = ", "is not valid TOML: "),
@@ -168,7 +180,7 @@ def test_a_value_on_the_command_line_is_toml_and_else_text(text: str, value: obj
         ("[data]\nvalidation_fraction = 1", "must be a number above 0 and below 1"),
     ],
 )
-def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_a_mistake_in_the_file_is_reported(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
 
@@ -191,14 +203,14 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, message: str)
         ("model.dim=wide", "--set: model.dim is 'wide', but must be a whole number"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_named(setting: str, message: str) -> None:
+def test_a_mistake_on_the_command_line_is_reported(setting: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         read_config(None, [setting])
 
     assert message in str(error.value)
 
 
-def test_the_source_at_fault_is_named_and_not_the_other(tmp_path: Path) -> None:
+def test_the_source_of_a_wrong_value_is_reported_and_not_the_other(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     good.write_text("[model]\ndim = 8\n")
     bad.write_text("[model]\ndepth = 0\n")
@@ -209,7 +221,7 @@ def test_the_source_at_fault_is_named_and_not_the_other(tmp_path: Path) -> None:
         read_config(bad, ["model.dim=8"])
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
 
@@ -219,19 +231,47 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_config(binary)
 
 
-def test_a_mistake_in_text_of_known_origin_names_it() -> None:
+def test_a_mistake_in_text_is_reported_with_its_source() -> None:
     with pytest.raises(ConfigError, match=r"^runs/a: model\.depth is 0, but must be"):
         parse_toml("[model]\ndepth = 0", "runs/a")
 
 
 @pytest.mark.parametrize("path", sorted(Path("benchmarks/configs").glob("*.toml")), ids=str)
-def test_the_settings_behind_the_figures_can_still_be_read(path: Path) -> None:
+def test_the_settings_of_the_benchmarks_can_be_read(path: Path) -> None:
     assert read_config(path) != ExperimentConfig()
 
 
-def test_what_the_head_reads_beside_the_memory_reaches_the_model() -> None:
+def test_settings_of_sequence_features_reach_the_model() -> None:
     changes = ["model.protein_k=2", "model.orf_codons=30", "model.wide_k=[3, 5]"]
 
     model = read_config(None, changes).classifier(("a", "b"), "binary")
 
     assert (model.protein_k, model.orf_codons, model.wide_k) == (2, 30, (3, 5))
+
+
+def test_list_settings_prints_the_defaults() -> None:
+    assert parse_toml(succeed("train", "--list-settings").stdout, "template") == ExperimentConfig()
+
+
+def test_the_uncommented_template_is_the_preset() -> None:
+    text = re.sub(r"^# (\w+ = \d)", r"\1", template(), flags=re.MULTILINE)
+
+    assert parse_toml(text, "template") == ExperimentConfig().resolved()
+    assert "\ndim = 128\n" in text
+
+
+def test_every_setting_has_a_description_and_a_rule() -> None:
+    section, keys = "", []
+    for block in template().split("\n\n"):
+        *comment, line = [text for text in block.splitlines() if not text.startswith("[")]
+        section = next((text[1:-1] for text in block.splitlines() if text[0] == "["), section)
+        keys.append(f"{section}.{line.removeprefix('# ').partition(' = ')[0]}")
+        description = " ".join(comment)
+        assert re.search(r"^# .+[.)] # May be .+\.$", description), block
+
+    assert tuple(keys) == KEYS
+
+
+def test_the_template_has_short_lines_without_backticks() -> None:
+    assert all(len(line) <= 90 for line in template().splitlines())
+    assert "``" not in template()

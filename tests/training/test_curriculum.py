@@ -1,6 +1,7 @@
-"""A curriculum: what each stage reads, when it ends, and that a resumed run is the same run."""
+"""A curriculum: lengths of each stage, when it ends, and resuming."""
 
 import json
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from rmt_genomics.training.curriculum import (
     stage_lengths_bp,
 )
 from rmt_genomics.training.module import ClassifierModule
-from rmt_genomics.training.optimizer import share
+from rmt_genomics.training.optimizer import lr_fraction
 from tests.datasets.toys import MemoryStore, dna
 from tests.training.toys import run, write_data
 
@@ -34,15 +35,17 @@ STRANDS = "+-+-"
 STAGES = {"curriculum__segments": "[1, 2, 4]", "curriculum__shorten": "prefix"}
 
 
-def curriculum(stage: int = 0, **settings: Any) -> Curriculum:
-    chosen = {"segments": (1, 2, 3), "shorten": "prefix", "mix": 0.0, **settings}
-    made = Curriculum(CurriculumSettings(**chosen), stage_bp=[20, 40, 60])
+def make_curriculum(stage: int = 0, **changes: Any) -> Curriculum:
+    settings = {"segments": (1, 2, 3), "shorten": "prefix", "mix": 0.0, **changes}
+    curriculum = Curriculum(CurriculumSettings(**settings), stage_bp=[20, 40, 60])
     for _ in range(stage):
-        made.advance(100)
-    return made
+        curriculum.advance(100)
+    return curriculum
 
 
-def dataset(made: Curriculum, *, copies: int = 1, is_training: bool = True) -> StagedDataset:
+def make_dataset(
+    curriculum: Curriculum, *, copies: int = 1, is_training: bool = True
+) -> StagedDataset:
     """Records of LENGTHS; stages of 20, 40 and 60 bp."""
     names = [f"r{copy}_{length}" for copy in range(copies) for length in LENGTHS]
     lengths = LENGTHS * copies
@@ -55,7 +58,7 @@ def dataset(made: Curriculum, *, copies: int = 1, is_training: bool = True) -> S
         store,
         examples,
         np.arange(len(examples)),
-        curriculum=made,
+        curriculum=curriculum,
         seed=3,
         is_training=is_training,
     )
@@ -64,22 +67,22 @@ def dataset(made: Curriculum, *, copies: int = 1, is_training: bool = True) -> S
 @pytest.mark.parametrize(
     ("stage", "lengths"), [(0, [10, 20, 20, 20]), (1, [10, 25, 40, 40]), (2, [10, 25, 40, 60])]
 )
-def test_a_stage_shortens_what_is_longer(stage: int, lengths: list[int]) -> None:
-    made = dataset(curriculum(stage))
+def test_a_stage_shortens_longer_examples(stage: int, lengths: list[int]) -> None:
+    dataset = make_dataset(make_curriculum(stage))
 
-    assert made.lengths == lengths
-    assert [len(made[index].codes) for index in range(4)] == lengths
+    assert dataset.lengths == lengths
+    assert [len(dataset[index].codes) for index in range(4)] == lengths
 
 
-def test_which_part_is_left_is_counted_on_the_strand_that_is_read() -> None:
+def test_the_remaining_part_is_counted_on_the_strand_of_the_example() -> None:
     whole = [encode(dna(length, length)) for length in LENGTHS]
     read = [
         reverse_complement_codes(codes) if s == "-" else codes
         for codes, s in zip(whole, STRANDS, strict=True)
     ]
 
-    prefix = dataset(curriculum())
-    around = dataset(curriculum(shorten="around"))
+    prefix = make_dataset(make_curriculum())
+    around = make_dataset(make_curriculum(shorten="around"))
 
     for index in range(4):
         assert prefix[index].codes.tolist() == read[index][:20].tolist()
@@ -90,49 +93,49 @@ def test_which_part_is_left_is_counted_on_the_strand_that_is_read() -> None:
 
 
 def test_random_windows_differ_from_epoch_to_epoch_but_not_in_validation() -> None:
-    made = dataset(curriculum(shorten="random_window"), copies=200)
-    fixed = dataset(curriculum(shorten="random_window"), copies=200, is_training=False)
+    dataset = make_dataset(make_curriculum(shorten="random_window"), copies=200)
+    fixed = make_dataset(make_curriculum(shorten="random_window"), copies=200, is_training=False)
     windows = {}
     for epoch in (0, 1, 0):
-        made.begin(epoch)
-        fixed.begin(epoch)
-        windows.setdefault(epoch, (list(made.intervals), list(fixed.intervals)))
-        assert windows[epoch] == (made.intervals, fixed.intervals)
+        dataset.begin_epoch(epoch)
+        fixed.begin_epoch(epoch)
+        windows.setdefault(epoch, (list(dataset.intervals), list(fixed.intervals)))
+        assert windows[epoch] == (dataset.intervals, fixed.intervals)
 
     assert windows[0][0] != windows[1][0]
     assert windows[0][1] == windows[1][1]
-    starts = {each.start for each in windows[0][0] if each.record.endswith("_40")}
+    starts = {part.start for part in windows[0][0] if part.record.endswith("_40")}
     assert starts == set(range(21))
 
 
-def test_some_examples_stay_as_short_as_an_earlier_stage_in_training_only() -> None:
-    made = dataset(curriculum(2, mix=0.5), copies=400)
-    longest = made.lengths[3::4]
+def test_examples_of_earlier_stages_are_mixed_in_for_training_only() -> None:
+    dataset = make_dataset(make_curriculum(2, mix=0.5), copies=400)
+    longest = dataset.lengths[3::4]
 
-    assert {each: round(longest.count(each) / 400, 1) for each in set(longest)} == {
+    assert {bp: round(longest.count(bp) / 400, 1) for bp in set(longest)} == {
         20: pytest.approx(0.25, abs=0.1),
         40: pytest.approx(0.25, abs=0.1),
         60: 0.5,
     }
-    validation = dataset(curriculum(2, mix=0.5), copies=9, is_training=False)
+    validation = make_dataset(make_curriculum(2, mix=0.5), copies=9, is_training=False)
     assert validation.lengths == [10, 25, 40, 60] * 9
 
 
-def test_batches_follow_the_stage_and_hold_every_example_once() -> None:
-    made = dataset(curriculum(), copies=3)
-    buckets = StagedBuckets(made, 4, shuffle=True, seed=1)
+def test_batches_follow_the_stage_and_contain_every_example_once() -> None:
+    dataset = make_dataset(make_curriculum(), copies=3)
+    buckets = StagedBuckets(dataset, 4, shuffle=True, seed=1)
     for _ in range(3):
         for epoch in (0, 1):
             buckets.set_epoch(epoch)
             batches = list(buckets)
             assert sorted(index for batch in batches for index in batch) == list(range(12))
             assert batches == list(buckets)
-        if not made.curriculum.is_in_last_stage:
-            made.curriculum.advance(1)
+        if not dataset.curriculum.is_in_last_stage:
+            dataset.curriculum.advance(1)
 
 
 @given(st.integers(0, 500), st.integers(1, 60), st.sampled_from("+-."), st.data())
-def test_a_part_is_a_slice_of_what_is_read(
+def test_a_part_is_a_slice_of_the_example(
     start: int, length: int, strand: str, data: st.DataObject
 ) -> None:
     store = MemoryStore({"r": dna(600, 1)})
@@ -156,58 +159,58 @@ def test_a_stage_fills_its_segments_with_tokens(
     assert tokenizer.num_tokens(length_bp) == segments * segment_length
 
 
-def test_a_stage_ends_when_it_is_learned_or_when_patience_ends() -> None:
-    made = curriculum(metric="mcc", advance_at=0.8, patience=3)
+def test_a_stage_ends_when_it_is_learned_or_after_patience() -> None:
+    curriculum = make_curriculum(metric="mcc", advance_at=0.8, patience=3)
 
-    assert made.has_learned({"val_mcc": 0.8, "val_accuracy": 0}, 0)
-    assert made.has_learned({"val_mcc": 0.0}, 3)
-    assert not made.has_learned({"val_mcc": 0.79, "val_accuracy": 1}, 2)
-    assert not made.has_learned({"val_mcc": None}, 2)
-    assert not curriculum(2).has_learned({"val_accuracy": 1.0}, 99)
-    assert not Curriculum().has_learned({}, 99)
+    assert curriculum.is_stage_finished({"val_mcc": 0.8, "val_accuracy": 0}, 0)
+    assert curriculum.is_stage_finished({"val_mcc": 0.0}, 3)
+    assert not curriculum.is_stage_finished({"val_mcc": 0.79, "val_accuracy": 1}, 2)
+    assert not curriculum.is_stage_finished({"val_mcc": None}, 2)
+    assert not make_curriculum(2).is_stage_finished({"val_accuracy": 1.0}, 99)
+    assert not Curriculum().is_stage_finished({}, 99)
 
 
 def test_the_learning_rate_falls_in_the_last_stage_only() -> None:
-    def at(step: int, falls_from: int | None) -> float:
-        return share(step, num_warmup=10, num_steps=100, falls_from=falls_from)
+    def at(step: int, decay_start: int | None) -> float:
+        return lr_fraction(step, num_warmup=10, num_steps=100, decay_start=decay_start)
 
     assert [at(step, None) for step in (0, 9, 50, 99)] == [0.1, 1, 1, 1]
     assert at(60, 60) == 1
     assert at(99, 60) == pytest.approx(0.1)
     assert at(80, 60) == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi * 20 / 39)))
     assert at(5, 3) == 0.6
-    assert at(50, 0) == share(50, num_warmup=10, num_steps=100)
-    assert [curriculum(stage).last_began_at for stage in range(3)] == [None, None, 100]
+    assert at(50, 0) == lr_fraction(50, num_warmup=10, num_steps=100)
+    assert [make_curriculum(stage).last_began_at for stage in range(3)] == [None, None, 100]
     assert Curriculum().last_began_at == 0
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
-        ({"segments": (2, 2)}, r"segments is \[2, 2\], but must rise from stage to stage"),
-        ({"segments": (0,)}, r"segments is \[0\], but must be a list, each of it a whole number"),
+        ({"segments": (2, 2)}, r"segments is \[2, 2\], but must increase from stage to stage"),
+        ({"segments": (0,)}, r"segments is \[0\], but must be a list, each element a whole num"),
         ({"segments": (1, 2), "shorten": ""}, "shorten is not set, but must say which part"),
         ({"segments": (), "mix": 0.2}, "shorten is 'prefix', but has no effect"),
         ({"segments": (), "shorten": "", "mix": 0.5}, "mix is 0.5, but has no effect"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        curriculum(**settings)
+def test_contradicting_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_curriculum(**settings)
 
 
 def test_a_metric_of_another_task_is_refused() -> None:
     with pytest.raises(ConfigError, match="metric is 'r2', but must be one of accuracy, mcc"):
-        curriculum(metric="r2").check("binary", 90)
-    curriculum(metric="r2").check("regression", 90)
+        make_curriculum(metric="r2").check("binary", 90)
+    make_curriculum(metric="r2").check("regression", 90)
     Curriculum().check("regression", 90)
 
 
-def test_stages_that_shorten_nothing_are_told() -> None:
-    curriculum().check("binary", 61)
-    curriculum().check("binary", 50)  # the last stage may hold everything
-    with pytest.warns(RMTGenomicsWarning, match="has 40 bp, so that the stages of .* from 2 on"):
-        curriculum().check("binary", 40)
+def test_stages_that_shorten_nothing_are_warned_of() -> None:
+    make_curriculum().check("binary", 61)
+    make_curriculum().check("binary", 50)  # the last stage may hold everything
+    with pytest.warns(RMTGenomicsWarning, match="has 40 bp, so the stages of .* from 2 on"):
+        make_curriculum().check("binary", 40)
 
 
 @pytest.fixture
@@ -217,19 +220,20 @@ def data(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def lengths_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str, int]]]:
-    """Note (epoch, step, longest row) of every batch."""
-    noted: list[tuple[int, str, int]] = []
+    """Record (epoch, step, longest example) of every batch."""
+    records: list[tuple[int, str, int]] = []
 
-    def noting(name: str, plain: Any) -> Any:
+    def recording(name: str, plain: Any) -> Any:
         def step(self: Any, batch: Any, index: int) -> Any:
-            noted.append((self.current_epoch, name, int(batch.lengths.max())))
+            records.append((self.current_epoch, name, int(batch.lengths.max())))
             return plain(self, batch, index)
 
         return step
 
     for name in ("training_step", "validation_step"):
-        monkeypatch.setattr(ClassifierModule, name, noting(name, getattr(ClassifierModule, name)))
-    return noted
+        plain = getattr(ClassifierModule, name)
+        monkeypatch.setattr(ClassifierModule, name, recording(name, plain))
+    return records
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -241,8 +245,9 @@ def test_a_run_goes_through_its_stages(
     data: tuple[Path, Path],
     tmp_path: Path,
     lengths_read: list[tuple[int, str, int]],
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "rmt_genomics")
     result = run(
         data,
         tmp_path / "run",
@@ -254,7 +259,7 @@ def test_a_run_goes_through_its_stages(
 
     rows = rows_of(tmp_path / "run")
     assert [row["stage"] for row in rows] == [1, 2, 3, 3]
-    assert capsys.readouterr().err.splitlines()[1].startswith("epoch 2/4  stage 2  train_loss ")
+    assert caplog.messages[1].startswith("epoch 2/4  stage 2  train_loss ")
     for name in ("training_step", "validation_step"):
         longest = [
             max(bp for e, n, bp in lengths_read if (e, n) == (epoch, name)) for epoch in range(4)
@@ -268,16 +273,16 @@ def test_a_run_goes_through_its_stages(
     assert top[3] < 0.005
 
 
-def test_the_best_model_is_one_of_the_last_stage(
+def test_the_best_model_is_from_the_last_stage(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def worse_and_worse(self: ClassifierModule) -> None:
+    def rising_loss(self: ClassifierModule) -> None:
         self.outputs.clear()
         loss = 1.0 + self.current_epoch
         scores = {"val_mcc": 0.0, "val_accuracy": 1.0, "val_auroc": 1.0}
         self.validation = {"val_loss": loss, **scores}
 
-    monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", worse_and_worse)
+    monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", rising_loss)
     result = run(data, tmp_path / "run", training__max_epochs=9, training__patience=2, **STAGES)
 
     assert [row["stage"] for row in rows_of(tmp_path / "run")] == [1, 2, 3, 3, 3]
@@ -286,25 +291,24 @@ def test_the_best_model_is_one_of_the_last_stage(
     assert best["epoch"] == 2
 
 
-def test_a_curriculum_that_was_not_finished_is_told(
-    data: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_an_unfinished_curriculum_is_warned_of(data: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.warns(
-        RMTGenomicsWarning, match="training ended in stage 1 of 3: nothing longer than 1 seg"
+        RMTGenomicsWarning,
+        match="training ended in stage 1 of 3: no example longer than 1 segment was",
     ):
         run(data, tmp_path / "run", training__max_epochs=1, curriculum__advance_at=2.0, **STAGES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 0), (4, 1)])
-def test_a_resumed_curriculum_is_the_one_that_never_stopped(
+def test_a_resumed_curriculum_equals_one_without_interruption(
     data: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     epoch: int,
     batch: int,
 ) -> None:
-    """Stages change after epochs 2, 4: one stop is within the first, one at a change, one later."""
+    """Stages change after epochs 2 and 4: interrupted within the first, at a change, and later."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     options: dict[str, Any] = {
         "training__max_epochs": 6,
@@ -317,11 +321,11 @@ def test_a_resumed_curriculum_is_the_one_that_never_stopped(
     }
     plain = ClassifierModule.on_validation_epoch_end
 
-    def never_better(self: ClassifierModule) -> None:
+    def constant_loss(self: ClassifierModule) -> None:
         plain(self)
         self.validation["val_loss"] = 1.0
 
-    monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", never_better)
+    monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", constant_loss)
     finished = run(data, whole, **options)
     step = ClassifierModule.training_step
 

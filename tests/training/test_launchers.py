@@ -1,4 +1,4 @@
-"""Processes that ``torchrun`` or ``srun`` has started train what one process trains."""
+"""Processes that ``torchrun`` or ``srun`` has started train the same model as one process."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_distributed import CHANGES, STARTED, assert_same_run
+from tests.training.test_distributed import CHANGES, LAUNCHER_VARIABLES, assert_same_run
 from tests.training.toys import TINY, run, write_data
 
 ROOT = Path(__file__).parents[2]
@@ -17,19 +17,21 @@ Start = Callable[[int, list[str]], "subprocess.Popen[str]"]
 
 
 def settings() -> list[str]:
-    """Return the options of the command for what ``run`` trains."""
+    """Return the command-line options for the settings of ``run``."""
     changes = {**TINY, **{name.replace("__", "."): value for name, value in CHANGES.items()}}
     return [*[f"--set={key}={value}" for key, value in changes.items()], "--device", "cpu"]
 
 
-def started(command: list[str], **variables: object) -> "subprocess.Popen[str]":
+def start_process(command: list[str], **variables: object) -> "subprocess.Popen[str]":
     """Start a command with one thread, our programs on its path, and these variables."""
-    plain = {name: value for name, value in os.environ.items() if name not in STARTED}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in LAUNCHER_VARIABLES
+    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     added = {"OMP_NUM_THREADS": 1, "PATH": path, "MASTER_ADDR": "127.0.0.1", **variables}
     return subprocess.Popen(
         command,
-        env={**plain, **{name: str(value) for name, value in added.items()}},
+        env={**inherited, **{name: str(value) for name, value in added.items()}},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -37,24 +39,24 @@ def started(command: list[str], **variables: object) -> "subprocess.Popen[str]":
 
 
 def by_torchrun(port: int) -> Start:
-    """The script in ``docs/`` on two machines of one processor each; both are this one."""
+    """Start the script in ``docs/`` as on two machines with one CPU each; both are this machine."""
 
-    def start(node: int, places: list[str]) -> "subprocess.Popen[str]":
-        command = ["bash", str(ROOT / "docs/torchrun.sh"), *places, *settings()]
-        return started(command, HEAD="127.0.0.1", PORT=port, NODE=node, NODES=2, GPUS=1)
+    def start(node: int, paths: list[str]) -> "subprocess.Popen[str]":
+        command = ["bash", str(ROOT / "docs/torchrun.sh"), *paths, *settings()]
+        return start_process(command, HEAD="127.0.0.1", PORT=port, NODE=node, NODES=2, GPUS=1)
 
     return start
 
 
 def by_srun(port: int) -> Start:
-    """What ``docs/slurm.sh`` has run, with the variables that ``srun`` sets; there is no SLURM."""
+    """Start the command of ``docs/slurm.sh`` with the variables of ``srun``, without SLURM."""
 
-    def start(node: int, places: list[str]) -> "subprocess.Popen[str]":
-        fasta, labels, out = places
+    def start(node: int, paths: list[str]) -> "subprocess.Popen[str]":
+        fasta, labels, out = paths
         train = [sys.executable, "-m", "rmt_genomics.cli", "train", fasta, "--labels", labels]
         slurm = {"JOB_ID": 7, "JOB_NAME": "toy", "NTASKS": 2, "STEP_NUM_TASKS": 2, "NNODES": 2}
         slurm |= {"NTASKS_PER_NODE": 1, "PROCID": node, "LOCALID": 0, "NODEID": node}
-        return started(
+        return start_process(
             [*train, "--out", out, *settings(), "--devices", "1", "--num-nodes", "2"],
             MASTER_PORT=port,
             SLURM_NODELIST="127.0.0.1",
@@ -68,7 +70,7 @@ def by_srun(port: int) -> Start:
 @pytest.mark.distributed
 @pytest.mark.skipif(os.name == "nt", reason="the scripts are for bash")
 @pytest.mark.parametrize("launcher", [by_torchrun, by_srun])
-def test_two_machines_train_as_one_process(
+def test_two_machines_train_the_same_as_one_process(
     tmp_path: Path, launcher: Callable[[int], Start]
 ) -> None:
     fasta, labels = write_data(tmp_path, num_records=28)
@@ -77,10 +79,10 @@ def test_two_machines_train_as_one_process(
         start = launcher(free.getsockname()[1])
 
     nodes = [start(node, [str(fasta), str(labels), str(tmp_path / "two")]) for node in range(2)]
-    said = [node.communicate(timeout=300) for node in nodes]
+    outputs = [node.communicate(timeout=300) for node in nodes]
     run((fasta, labels), tmp_path / "one", **CHANGES)
 
-    assert [node.returncode for node in nodes] == [0, 0], said
-    assert ["epoch 1/3" in stderr for _, stderr in said] == [True, False]
-    assert ["mcc\t" in stdout for stdout, _ in said] == [True, False]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert ["epoch 1/3" in stderr for _, stderr in outputs] == [True, False]
+    assert ["mcc\t" in stdout for stdout, _ in outputs] == [True, False]
     assert_same_run(tmp_path / "one", tmp_path / "two")

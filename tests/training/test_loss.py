@@ -10,7 +10,7 @@ THREE = LabelScheme(("a", "b", "c"), "multiclass")
 ANY = LabelScheme(("a", "b"), "multilabel")
 
 
-def test_balanced_classes_weigh_the_same_in_total_and_one_an_example_on_average() -> None:
+def test_balanced_classes_have_equal_total_weights_and_a_mean_of_one_per_example() -> None:
     targets = np.array([0] * 6 + [1] * 3 + [2])
 
     weights = class_weights(targets, THREE, "balanced")
@@ -19,22 +19,22 @@ def test_balanced_classes_weigh_the_same_in_total_and_one_an_example_on_average(
     assert float(weights[torch.from_numpy(targets)].mean()) == pytest.approx(1)
 
 
-def test_balanced_labels_weigh_positive_answers_as_much_as_negative_ones() -> None:
+def test_balanced_labels_weigh_positive_and_negative_examples_the_same() -> None:
     targets = np.array([[1, 1], [0, 1], [0, 1], [0, 1]], dtype=np.float32)
 
     weights = class_weights(targets, ANY, "balanced")
 
-    assert weights.tolist() == [3, 0.25]  # a label that all have still counts a little
+    assert weights.tolist() == [3, 0.25]  # a label of all examples still has a small weight
 
 
-def test_without_weights_the_loss_is_that_of_pytorch() -> None:
+def test_without_weights_the_loss_equals_pytorch() -> None:
     logits, targets = torch.randn(4, 3), torch.tensor([0, 2, 2, 1])
     loss = WeightedLoss(class_weights(targets.numpy(), THREE, "none"), is_multilabel=False)
 
     torch.testing.assert_close(loss(logits, targets), F.cross_entropy(logits, targets))
 
 
-def test_without_weights_the_multilabel_loss_is_that_of_pytorch() -> None:
+def test_without_weights_the_multilabel_loss_equals_pytorch() -> None:
     logits, targets = torch.randn(3, 2), torch.tensor([[1.0, 0], [1, 1], [0, 0]])
     loss = WeightedLoss(class_weights(targets.numpy(), ANY, "none"), is_multilabel=True)
 

@@ -1,4 +1,4 @@
-"""A batch that does not fit is computed in parts; the step stays that of the whole batch."""
+"""A batch that does not fit is computed in micro-batches; the step is that of the whole batch."""
 
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ from rmt_genomics.datasets import Batch
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.training.checkpoints import read_checkpoint
-from rmt_genomics.training.micro_batches import MicroBatches, cut, is_out_of_memory
+from rmt_genomics.training.micro_batches import MicroBatches, is_out_of_memory, split_batch
 from tests.model.toys import toy
 from tests.training.toys import run, write_data
 
-CPU_WORDS = (
+CPU_MESSAGE = (
     "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you "
     "tried to allocate 8 bytes. Error code 12 (Cannot allocate memory)"
 )
-ERRORS = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CPU_WORDS), MemoryError()]
+ERRORS = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CPU_MESSAGE), MemoryError()]
 
 
 def batch(lengths: list[int]) -> Batch:
@@ -31,7 +31,7 @@ def batch(lengths: list[int]) -> Batch:
 
 
 class Step:
-    """A model's loss of some examples, in a machine that holds only so many."""
+    """A model's loss of some examples, on a machine with memory for ``fitting`` examples."""
 
     def __init__(self, fitting: int, error: BaseException, **model: Any) -> None:
         self.model = toy(**model)
@@ -54,17 +54,17 @@ class Step:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["gpu", "cpu", "python"])
-def test_when_memory_runs_out_half_the_examples_give_the_same_gradients(
+def test_half_the_examples_at_a_time_give_the_same_gradients(
     error: BaseException,
 ) -> None:
     whole, micro, small = batch([40, 9, 33, 4, 20, 6, 1]), MicroBatches(), Step(2, error)
     loss, gradients = Step(99, error).gradients(whole, MicroBatches())
 
-    with pytest.warns(RMTGenomicsWarning, match="memory ran out") as told:
+    with pytest.warns(RMTGenomicsWarning, match="memory ran out") as caught:
         less, by_parts = small.gradients(whole, micro)
 
-    assert str(told[0].message).startswith(
-        "memory ran out with 7 of 7 examples at a time; going on with 3 at a time, and adding"
+    assert str(caught[0].message).startswith(
+        "memory ran out with 7 of 7 examples at a time; continuing with 3 at a time, and sum"
     )
     assert small.sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     assert micro.rows == 1
@@ -72,18 +72,18 @@ def test_when_memory_runs_out_half_the_examples_give_the_same_gradients(
     torch.testing.assert_close(by_parts, gradients, rtol=1e-9, atol=1e-12)
 
 
-def test_gradients_are_those_of_plain_autograd() -> None:
+def test_gradients_equal_plain_autograd() -> None:
     whole, step = batch([20, 7, 13]), Step(99, MemoryError())
     _, gradients = step.gradients(whole, MicroBatches())
 
     step.model.zero_grad()
     (step(whole) / 3).backward()
 
-    plain = [each.grad for each in step.model.parameters()]
+    plain = [weight.grad for weight in step.model.parameters()]
     torch.testing.assert_close(gradients, plain, rtol=1e-10, atol=1e-14)
 
 
-def test_a_parameter_that_is_not_used_gets_a_gradient_of_zero() -> None:
+def test_an_unused_parameter_has_a_gradient_of_zero() -> None:
     step, other = Step(99, MemoryError()), torch.nn.Parameter(torch.ones(3))
 
     micro = MicroBatches()
@@ -92,8 +92,8 @@ def test_a_parameter_that_is_not_used_gets_a_gradient_of_zero() -> None:
     assert torch.equal(other.grad, torch.zeros(3))  # type: ignore[arg-type]
 
 
-def test_gradients_of_earlier_batches_stay_when_memory_runs_out() -> None:
-    """The batch that failed leaves nothing of itself behind."""
+def test_gradients_of_earlier_batches_remain_when_memory_runs_out() -> None:
+    """The failed attempt adds nothing to the gradients."""
     whole, step, micro = batch([20, 7, 13, 5]), Step(2, MemoryError()), MicroBatches()
     with pytest.warns(RMTGenomicsWarning):
         _, once = step.gradients(whole, micro)
@@ -102,23 +102,25 @@ def test_gradients_of_earlier_batches_stay_when_memory_runs_out() -> None:
     with pytest.warns(RMTGenomicsWarning):
         (micro.total(step, whole, step.model.parameters()) / 4).backward()
 
-    twice = [each.grad for each in step.model.parameters()]
-    torch.testing.assert_close(twice, [2 * each for each in once], rtol=1e-9, atol=1e-12)
+    twice = [weight.grad for weight in step.model.parameters()]
+    torch.testing.assert_close(twice, [2 * gradient for gradient in once], rtol=1e-9, atol=1e-12)
 
 
-def test_one_example_is_replayed_before_it_is_too_long() -> None:
+def test_a_single_example_is_replayed_before_it_is_refused() -> None:
     step, micro, whole = Step(0, MemoryError()), MicroBatches(), batch([20, 1200])
 
     with (
-        pytest.warns(RMTGenomicsWarning, match=r"going on with replay \(training\.replay = true\)"),
+        pytest.warns(
+            RMTGenomicsWarning, match=r"continuing with replay \(training\.replay = true\)"
+        ),
         pytest.raises(ConfigError, match=r"r1: a step needs more memory .* of 1,200 bp\. Set"),
     ):
-        micro.total(step, Batch(*(each[1:] for each in whole)), step.model.parameters())
+        micro.total(step, Batch(*(field[1:] for field in whole)), step.model.parameters())
 
     assert micro.must_replay
 
 
-def test_other_errors_are_no_lack_of_memory() -> None:
+def test_other_errors_are_not_retried() -> None:
     step = Step(0, RuntimeError("a shape does not fit"))
 
     with pytest.raises(RuntimeError, match="a shape"):
@@ -128,64 +130,64 @@ def test_other_errors_are_no_lack_of_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["CUDA out of memory. Tried", "cublasCreate: CUBLAS_STATUS_ALLOC_FAILED"]
+    "message", ["CUDA out of memory. Tried", "cublasCreate: CUBLAS_STATUS_ALLOC_FAILED"]
 )
-def test_a_gpu_says_in_two_ways_that_memory_ran_out(words: str) -> None:
-    assert is_out_of_memory(RuntimeError(words))
+def test_both_gpu_messages_for_exhausted_memory_are_recognised(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))
 
 
-def test_a_batch_without_rows_has_no_loss_and_gradients_of_zero() -> None:
+def test_an_empty_batch_has_loss_and_gradients_of_zero() -> None:
     step, whole = Step(9, MemoryError()), batch([3])
-    nothing = Batch(whole.codes[:0], whole.lengths[:0], whole.targets[:0], [])
+    empty = Batch(whole.codes[:0], whole.lengths[:0], whole.targets[:0], [])
 
-    total = MicroBatches().total(step, nothing, step.model.parameters())
+    total = MicroBatches().total(step, empty, step.model.parameters())
     total.backward()
 
     assert total.item() == 0
     assert step.sizes == []
-    assert all(not each.grad.any() for each in step.model.parameters())  # type: ignore[union-attr]
+    assert all(not weight.grad.any() for weight in step.model.parameters())  # type: ignore[union-attr]
 
 
-def test_parts_are_no_wider_than_their_longest() -> None:
+def test_micro_batches_are_padded_to_their_own_longest_example() -> None:
     whole = batch([40, 9, 33])
 
-    parts = list(cut(whole, 2))
+    parts = list(split_batch(whole, 2))
 
     assert [part.codes.shape for part in parts] == [(2, 40), (1, 33)]
     assert [part.names for part in parts] == [["r0", "r1"], ["r2"]]
-    assert [part.codes.shape for part in cut(whole, None)] == [(3, 40)]
+    assert [part.codes.shape for part in split_batch(whole, None)] == [(3, 40)]
 
 
-def test_cast_weights_serve_one_part_only() -> None:
-    """In bf16 the copies of weights belong to the graph of the part that made them."""
+def test_cast_weights_are_not_reused_in_the_next_micro_batch() -> None:
+    """In bf16 the copies of weights belong to the graph of the micro-batch that made them."""
     whole, step = batch([40, 9, 33, 4]), Step(9, MemoryError())
     step.model.float()
-    found = []
+    results = []
     for rows in (None, 1):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             total = MicroBatches(rows).total(step, whole, step.model.parameters())
         step.model.zero_grad()
         total.backward()
-        found.append([each.grad for each in step.model.parameters()])
+        results.append([weight.grad for weight in step.model.parameters()])
 
-    torch.testing.assert_close(*found, rtol=0.1, atol=0.05)
+    torch.testing.assert_close(*results, rtol=0.1, atol=0.05)
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_less_and_remembers_it(
+def test_a_run_continues_with_smaller_micro_batches_and_saves_their_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, forward = write_data(tmp_path), RMTClassifier.forward
     run(data, tmp_path / "large")
 
-    def of_a_small_machine(self: RMTClassifier, codes: Tensor, *rest: Any, **more: Any) -> Tensor:
-        logits = forward(self, codes, *rest, **more)
+    def little_memory(self: RMTClassifier, codes: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        logits = forward(self, codes, *args, **kwargs)
         if len(codes) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return logits
 
-    monkeypatch.setattr(RMTClassifier, "forward", of_a_small_machine)
-    with pytest.warns(RMTGenomicsWarning, match="The steps stay the same"):
+    monkeypatch.setattr(RMTClassifier, "forward", little_memory)
+    with pytest.warns(RMTGenomicsWarning, match="The optimiser steps do not change"):
         run(data, tmp_path / "small")
 
     large, small = (

@@ -14,13 +14,13 @@ from rmt_genomics.training.module import ClassifierModule, batch_seed
 from tests.model.toys import toy
 
 
-def module(**settings: Any) -> ClassifierModule:
+def make_module(**settings: Any) -> ClassifierModule:
     loss = WeightedLoss(torch.ones(3), is_multilabel=False)
-    made = ClassifierModule(
-        toy().float(), loss, TrainingSettings(**settings), seed=0, record={"seed": 0}
+    module = ClassifierModule(
+        toy().float(), loss, TrainingSettings(**settings), seed=0, run_record={"seed": 0}
     )
-    made._trainer = SimpleNamespace(current_epoch=2, global_step=7)  # type: ignore[assignment]
-    return made
+    module._trainer = SimpleNamespace(current_epoch=2, global_step=7)  # type: ignore[assignment]
+    return module
 
 
 def batch(size: int = 3, *, length_bp: int = 20) -> Batch:
@@ -29,18 +29,17 @@ def batch(size: int = 3, *, length_bp: int = 20) -> Batch:
     return Batch(codes, torch.full((size,), length_bp), targets, [f"r{i}" for i in range(size)])
 
 
-def spoil(made: ClassifierModule) -> None:
-    """Let every logit be no number."""
+def make_logits_nan(module: ClassifierModule) -> None:
     with torch.no_grad():
-        made.model.head.bias.fill_(float("nan"))
+        module.model.head.bias.fill_(float("nan"))
 
 
-def test_a_loss_that_is_no_number_is_named_with_its_examples_and_the_remedy() -> None:
-    made = module(learning_rate=0.5, precision="bf16")
-    spoil(made)
+def test_a_loss_that_is_not_finite_is_reported_with_its_examples_and_a_remedy() -> None:
+    module = make_module(learning_rate=0.5, precision="bf16")
+    make_logits_nan(module)
 
     with pytest.raises(ConfigError) as error:
-        made.training_step(batch(7), 0)
+        module.training_step(batch(7), 0)
 
     assert str(error.value) == (
         "epoch 3, step 7 (r0, r1, r2, r3, r4, ...): the loss is nan, but must be a finite number. "
@@ -48,49 +47,51 @@ def test_a_loss_that_is_no_number_is_named_with_its_examples_and_the_remedy() ->
     )
 
 
-def test_with_fp32_only_the_learning_rate_can_be_to_blame() -> None:
-    made = module()
-    spoil(made)
+def test_with_fp32_the_remedy_is_only_the_learning_rate() -> None:
+    module = make_module()
+    make_logits_nan(module)
 
     with pytest.raises(ConfigError, match=r"training\.learning_rate \(now 0\.0005\)\.$"):
-        made.training_step(batch(), 0)
+        module.training_step(batch(), 0)
 
 
-def test_outputs_that_are_no_numbers_are_noticed_in_validation() -> None:
-    made = module()
-    spoil(made)
-    made.validation_step(batch(2), 0)
+def test_validation_outputs_that_are_not_finite_are_reported() -> None:
+    module = make_module()
+    make_logits_nan(module)
+    module.validation_step(batch(2), 0)
 
     with pytest.raises(ConfigError, match=r"\(r0, r1\): the validation output is nan"):
-        made.on_validation_epoch_end()
+        module.on_validation_epoch_end()
 
 
-def test_the_training_loss_is_a_mean_over_examples_not_batches() -> None:
-    made = module()
+def test_the_training_loss_is_a_mean_over_examples_not_over_batches() -> None:
+    module = make_module()
     small, large = batch(1), batch(5)
 
-    losses = [made.training_step(each, 0).item() for each in (small, large)]
+    losses = [module.training_step(part, 0).item() for part in (small, large)]
 
-    assert made.train_loss == pytest.approx((losses[0] + 5 * losses[1]) / 6)
+    assert module.train_loss == pytest.approx((losses[0] + 5 * losses[1]) / 6)
 
 
-def test_validation_is_of_the_whole_set_whatever_the_batches() -> None:
-    made, whole = module().eval(), batch(9)
+def test_validation_metrics_do_not_depend_on_the_batches() -> None:
+    module, whole = make_module().eval(), batch(9)
     results = []
     for sizes in ([9], [2, 4, 3]):
-        for codes, lengths, targets in zip(*(each.split(sizes) for each in whole[:3]), strict=True):
+        for codes, lengths, targets in zip(
+            *(field.split(sizes) for field in whole[:3]), strict=True
+        ):
             names = ["name"] * len(codes)
             with torch.no_grad():
-                made.validation_step(Batch(codes, lengths, targets, names), 0)
-        made.on_validation_epoch_end()
-        results.append(made.validation)
+                module.validation_step(Batch(codes, lengths, targets, names), 0)
+        module.on_validation_epoch_end()
+        results.append(module.validation)
 
     with torch.no_grad():
-        logits = made.model(whole.codes, whole.lengths)
+        logits = module.model(whole.codes, whole.lengths)
     expected = classification_metrics(
         whole.targets.numpy(),
         logits.softmax(dim=-1).numpy(),
-        classes=made.model.classes_,
+        classes=module.model.classes_,
         task="multiclass",
     )
     assert results[0] == pytest.approx(results[1])
@@ -108,24 +109,24 @@ def test_validation_is_of_the_whole_set_whatever_the_batches() -> None:
         ({"replay": False}, {"replay": False, "bptt_depth": None}),
     ],
 )
-def test_replay_and_depth_reach_the_model(
+def test_replay_and_bptt_depth_reach_the_model(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], passed: dict[str, Any]
 ) -> None:
-    made, seen = module(**settings), {}
-    forward = made.model.forward
+    module, seen = make_module(**settings), {}
+    forward = module.model.forward
 
     def spy(*inputs: Any, **options: Any) -> Any:
         seen.update(options)
         return forward(*inputs, **options)
 
-    monkeypatch.setattr(made.model, "forward", spy)
-    made.training_step(batch(), 0)
+    monkeypatch.setattr(module.model, "forward", spy)
+    module.training_step(batch(), 0)
 
     assert seen == passed
 
 
-def test_every_batch_seed_and_process_has_random_numbers_of_its_own() -> None:
-    places = list(product(range(4), repeat=4))
+def test_seeds_of_batches_and_processes_differ() -> None:
+    arguments = list(product(range(4), repeat=4))
 
-    assert len({batch_seed(*place) for place in places}) == len(places)
+    assert len({batch_seed(*each) for each in arguments}) == len(arguments)
     assert batch_seed(3, 4, 5, 0) == batch_seed(3, 4, 5, 0)

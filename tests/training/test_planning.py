@@ -1,5 +1,6 @@
-"""A plan tells what training then needs: memory within 15 %, time within a factor of two."""
+"""Estimates of a plan: memory within 15%, time within a factor of two of the training."""
 
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,7 @@ import pytest
 import torch
 
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
-from rmt_genomics.training import planning as batch_choice
-from rmt_genomics.training import planning as plans
-from rmt_genomics.training import profiling as costs
+from rmt_genomics.training import planning, profiling
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config
@@ -31,7 +30,7 @@ LARGER = {
 
 
 def write_long(folder: Path, longest_bp: int) -> tuple[Path, Path]:
-    """Write 16 records up to so long."""
+    """Write 16 records with lengths up to ``longest_bp``."""
     random = np.random.default_rng(0)
     lengths = [longest_bp, *random.integers(longest_bp // 2, longest_bp, size=15).tolist()]
     records = [f">r{n}\n{sequence(random, 0.5, length)}\n" for n, length in enumerate(lengths)]
@@ -41,7 +40,7 @@ def write_long(folder: Path, longest_bp: int) -> tuple[Path, Path]:
     return folder / "long.fasta", folder / "labels.tsv"
 
 
-def made(data: tuple[Path, Path], **changes: Any) -> Plan:
+def make_plan(data: tuple[Path, Path], **changes: Any) -> Plan:
     return plan(data[0], settings(**LARGER, **changes), labels=data[1], device="cpu")
 
 
@@ -55,15 +54,15 @@ def made(data: tuple[Path, Path], **changes: Any) -> Plan:
         (400, {"training__bptt_depth": 2}),
     ],
 )
-def test_the_peak_of_memory_is_foretold(
+def test_the_peak_memory_is_estimated(
     tmp_path: Path, longest_bp: int, changes: dict[str, Any]
 ) -> None:
     data = write_long(tmp_path, longest_bp)
 
-    foretold = made(data, **changes).choice.peak
+    estimate = make_plan(data, **changes).choice.peak
     measured = peak_bytes(lambda: run(data, tmp_path / "run", **LARGER, **changes), CPU)
 
-    assert foretold == pytest.approx(measured, rel=0.15)
+    assert estimate == pytest.approx(measured, rel=0.15)
 
 
 @pytest.mark.slow
@@ -71,23 +70,23 @@ def test_the_peak_of_memory_is_foretold(
     ("longest_bp", "changes"),
     [(400, {"training__replay": "true"}), (60, {})],
 )
-def test_the_time_of_an_epoch_is_foretold(
+def test_the_time_of_an_epoch_is_estimated(
     tmp_path: Path, longest_bp: int, changes: dict[str, Any]
 ) -> None:
-    """Clocks of a machine in use are noisy: one of three tries must be near."""
+    """Times on a busy machine are noisy: one of three attempts must be close."""
     data = write_long(tmp_path, longest_bp)
     ratios = []
     for attempt in range(3):
-        more = {**changes, "training__max_epochs": 3}
-        foretold = made(data, **changes).epoch_seconds
-        row = run(data, tmp_path / f"run{attempt}", **{**LARGER, **more}).metrics
-        ratios.append(foretold / float(row["seconds"] or 0))
+        options = {**LARGER, **changes, "training__max_epochs": 3}
+        estimate = make_plan(data, **changes).epoch_seconds
+        row = run(data, tmp_path / f"run{attempt}", **options).metrics
+        ratios.append(estimate / float(row["seconds"] or 0))
         if 0.5 < ratios[-1] < 2:
             return
     raise AssertionError(ratios)
 
 
-def test_the_peak_is_the_most_at_one_time() -> None:
+def test_peak_bytes_counts_tensors_that_exist_at_the_same_time() -> None:
     kept = torch.zeros(500)
 
     def compute() -> torch.Tensor:
@@ -105,7 +104,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return plan(write_data(folder)[0], settings(), device="cpu")
 
 
-def test_the_table_has_lengths_memory_speed_and_a_choice(small: Plan) -> None:
+def test_the_table_has_lengths_memory_speed_and_recommendations(small: Plan) -> None:
     table = {key: value for key, value, _ in small.rows()}
 
     assert table["examples"] == "16"
@@ -124,46 +123,44 @@ def test_the_table_has_lengths_memory_speed_and_a_choice(small: Plan) -> None:
     assert sorted([*small.train_bp, *small.validation_bp]) == sorted(small.all_bp)
 
 
-def test_the_summary_names_the_settings_to_change(
-    small: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plans, "speed", lambda choice, _: float(choice.batch_size))
-    words = summary(small)
-    monkeypatch.setattr(plans, "speed", lambda *_: 1.0)
+def test_the_summary_recommends_settings(small: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "speed", lambda choice, _: float(choice.batch_size))
+    text = summary(small)
+    monkeypatch.setattr(planning, "speed", lambda *_: 1.0)
 
-    assert "an epoch takes about" in words
-    assert "--set training.batch_size=8" in words
-    assert "too much" not in words
+    assert "an epoch takes about" in text
+    assert "--set training.batch_size=8" in text
+    assert "too much" not in text
     assert "training.batch_size" not in summary(small)
 
 
-def test_numbers_are_planned_with_as_they_are_trained_on(tmp_path: Path) -> None:
-    """28 different numbers: as classes, none could be divided."""
+def test_labels_of_a_regression_are_split_as_in_training(tmp_path: Path) -> None:
+    """28 different numbers: as classes, they could not be split."""
     fasta, labels = write_data(tmp_path, num_records=28)
-    rows = "".join(f"r{place}\t{place}\n" for place in range(28))
+    rows = "".join(f"r{index}\t{index}\n" for index in range(28))
     labels.write_text(f"record\tlabel\n{rows}")
 
-    found = plan(fasta, settings(data__task="'regression'"), labels=labels, device="cpu")
+    result = plan(fasta, settings(data__task="'regression'"), labels=labels, device="cpu")
 
-    assert len(found.train_bp) + len(found.validation_bp) == 28
-    assert len(found.validation_bp) >= 5
-    assert "curriculum" not in summary(found)
+    assert len(result.train_bp) + len(result.validation_bp) == 28
+    assert len(result.validation_bp) >= 5
+    assert "curriculum" not in summary(result)
 
 
-def test_the_summary_says_that_stages_are_left_out(small: Plan) -> None:
+def test_the_summary_mentions_earlier_stages(small: Plan) -> None:
     staged = settings(curriculum__segments="[1, 2]", curriculum__shorten="'prefix'")
-    assert "shorter stages of the curriculum" in summary(replace(small, config=staged.resolved()))
+    assert "earlier stages of the curriculum" in summary(replace(small, config=staged.resolved()))
 
 
-def test_one_record_cannot_be_planned_with(tmp_path: Path) -> None:
+def test_one_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.fasta").write_text(">r\nACGT\n")
 
     with pytest.raises(DataError, match="has 1 record, but a training part and a validation part"):
         plan(tmp_path / "one.fasta", settings(), device="cpu")
 
 
-def of_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr(costs, "free_bytes", lambda _: free)
+def set_free_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(profiling, "free_bytes", lambda _: free)
 
 
 def auto() -> ExperimentConfig:
@@ -171,93 +168,96 @@ def auto() -> ExperimentConfig:
 
 
 @pytest.mark.slow
-def test_where_a_batch_does_not_fit_fewer_examples_are_taken_at_a_time(
+def test_fewer_examples_at_a_time_where_a_batch_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lengths = [16] * 40
     plenty = choose_batch(auto(), lengths, CPU)
-    of_memory(monkeypatch, int(0.5 * plenty.peak / costs.WITHIN))
+    set_free_memory(monkeypatch, int(0.5 * plenty.peak / profiling.USABLE_FRACTION))
     little = choose_batch(auto(), lengths, CPU)
-    of_memory(monkeypatch, 1)
+    set_free_memory(monkeypatch, 1)
     nothing = choose_batch(auto(), lengths, CPU)
 
-    assert (plenty.batch_size, plenty.rows, plenty.is_enough) == (8, 8, True)
+    assert (plenty.batch_size, plenty.rows, plenty.fits) == (8, 8, True)
     assert little.batch_size == 8
     assert little.rows in (1, 2, 4)
     assert little.peak <= 0.5 * plenty.peak
-    assert (nothing.rows, nothing.is_enough) == (1, False)
+    assert (nothing.rows, nothing.fits) == (1, False)
 
 
 @pytest.mark.slow
-def test_a_batch_grows_while_that_is_faster_and_an_epoch_keeps_its_steps(
+def test_a_batch_grows_while_it_is_faster_and_an_epoch_has_enough_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batch_choice, "speed", lambda choice, _: float(choice.batch_size))
+    monkeypatch.setattr(planning, "speed", lambda choice, _: float(choice.batch_size))
     sizes = [choose_batch(auto(), [10] * number, CPU).batch_size for number in (5, 799, 800)]
-    monkeypatch.setattr(batch_choice, "speed", lambda *_: 1.0)
+    monkeypatch.setattr(planning, "speed", lambda *_: 1.0)
 
     assert sizes == [5, 8, 16]
     assert choose_batch(auto(), [10] * 800, CPU).batch_size == 8
 
 
 @pytest.mark.slow
-def test_a_run_settles_its_batch_and_keeps_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_chooses_its_batch_size_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "rmt_genomics")
     data = write_data(tmp_path)
     run(data, tmp_path / "run", training__batch_size="auto")
 
     assert read_config(tmp_path / "run/config.toml").training.batch_size == 8
-    assert "training.batch_size auto: 8 examples; a step needs about" in capsys.readouterr().err
+    assert "training.batch_size auto: 8 examples; a step needs about" in caplog.text
+    caplog.clear()
     run(data, tmp_path / "run", training__batch_size="auto", resume=True)
-    assert "auto" not in capsys.readouterr().err  # what the run began with is known
+    assert "auto" not in caplog.text  # the batch size is read from the run folder
 
 
 @pytest.mark.slow
-def test_a_run_on_a_small_machine_takes_fewer_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_run_with_little_memory_computes_fewer_examples_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    of_memory(monkeypatch, 1)
+    caplog.set_level(logging.INFO, "rmt_genomics")
+    set_free_memory(monkeypatch, 1)
     with pytest.warns(RMTGenomicsWarning, match="one example at a time needs about"):
         run(write_data(tmp_path), tmp_path / "run", training__batch_size="auto")
 
-    assert "auto: 8 examples, 1 at a time" in capsys.readouterr().err
-    kept = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["micro_batches"]
-    assert kept == {"rows": 1, "must_replay": False}
+    assert "auto: 8 examples, 1 at a time" in caplog.text
+    state = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["micro_batches"]
+    assert state == {"rows": 1, "must_replay": False}
 
 
-def test_a_size_that_is_given_is_kept() -> None:
+def test_a_given_batch_size_is_kept() -> None:
     assert choose_batch(settings(training__batch_size=3), [10] * 20, CPU).batch_size == 3
 
 
-def some_costs(**changes: Any) -> Costs:
+def make_costs(**changes: Any) -> Costs:
     return Costs(
         config=settings(**changes),
         rows=2,
         segment_bp=10,
         overhead=1.0,
-        a_segment=0.5,
-        a_bp=0.01,
-        forward_bp=0.002,
+        per_segment=0.5,
+        per_bp=0.01,
+        forward_per_bp=0.002,
         replay_ratio=1.5,
         unrolled=Line(1000.0, 100.0),
         replayed=Line(700.0, 10.0),
         fitting=6,
         fixed_bytes=400,
-        memory_share=0.0,
+        memory_fraction=0.0,
     )
 
 
-def test_costs_by_hand() -> None:
-    full = some_costs(training__replay="false")
+def test_costs_equal_those_calculated_by_hand() -> None:
+    full = make_costs(training__replay="false")
     assert full.seconds([100, 20]) == pytest.approx(1 + 10 * 0.5 + 120 * 0.01)
     assert full.peak([100, 20]) == 1000 + 100 * (6 - 3)
-    replayed = some_costs(training__replay="true")
+    replayed = make_costs(training__replay="true")
     assert replayed.seconds([100]) == pytest.approx(1 + 6.0 * (1 + 0.5 * 9 / 10))
     assert replayed.peak([100, 20]) == 700 + 10 * (10 - 3)
-    auto = some_costs()
-    assert [auto.kept(segments) for segments in (1, 4, 5, 20)] == [1, 4, 5, 6]
+    auto = make_costs()
+    assert [auto.stored_graphs(segments) for segments in (1, 4, 5, 20)] == [1, 4, 5, 6]
     assert auto.peak([100, 100]) == 700 + 10 * 7 + 90 * (6 - 1)
-    cut = some_costs(training__bptt_depth=2, training__replay="true")
+    cut = make_costs(training__bptt_depth=2, training__replay="true")
     assert cut.seconds([100]) == pytest.approx(1 + 6 * 0.2 * 1.25 + 100 * 0.002 * 0.8)
     assert full.peak_of_rows(1000.0, 1) == 400 + 300

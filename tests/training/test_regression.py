@@ -1,4 +1,4 @@
-"""Labels that are numbers: trained on, judged and predicted in their own unit."""
+"""Regression: training, evaluation and prediction in the unit of the labels."""
 
 import json
 from pathlib import Path
@@ -12,27 +12,27 @@ from rmt_genomics import RMTClassifier
 from rmt_genomics.datasets import LabelScheme
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model.metrics import regression_metrics
-from rmt_genomics.training.loss import RegressionLoss, loss_of, target_scale
+from rmt_genomics.training.loss import RegressionLoss, make_loss, target_scale
 from tests.cli.toys import fail, succeed
 from tests.cli.toys import run as run_command
-from tests.training.toys import run, sequence, settings
+from tests.training.toys import no_log_handlers, run, sequence, settings
 
 TINY = [f"--set={key}" for key in (
     *("model.dim=8", "model.depth=1", "model.heads=2", "model.segment_length=16"),
     *("model.num_memory_tokens=2", "model.stem_width=3", "model.pooling=mean"),
     *("training.batch_size=4", "training.learning_rate=0.01", "training.max_epochs=4"),
 )]  # fmt: skip
-UNIT = (300.0, 50.0)  # labels are 300 + 50 x the share of GC, as a temperature might be
+UNIT = (300.0, 50.0)  # labels are 300 + 50 x GC content, as a temperature might be
 
 
 def write_csv(path: Path, *, count: int = 80, seed: int = 0) -> Path:
-    """Write sequences of 30 to 60 bp, and a number that follows from their GC share."""
+    """Write sequences of 30 to 60 bp, and a number that is linear in their GC content."""
     random = np.random.default_rng(seed)
     rows = ["name,sequence,label"]
-    for place in range(count):
+    for index in range(count):
         letters = sequence(random, random.uniform(0.1, 0.9), int(random.integers(30, 60)))
-        gc = sum(letters.count(each) for each in "GC") / len(letters)
-        rows.append(f"r{place},{letters},{UNIT[0] + UNIT[1] * gc:.4f}")
+        gc = sum(letters.count(base) for base in "GC") / len(letters)
+        rows.append(f"r{index},{letters},{UNIT[0] + UNIT[1] * gc:.4f}")
     path.write_text("\n".join(rows) + "\n")
     return path
 
@@ -40,7 +40,7 @@ def write_csv(path: Path, *, count: int = 80, seed: int = 0) -> Path:
 def write_random(path: Path, *, count: int) -> Path:
     """Write records r0, r1 and so on of random letters."""
     random = np.random.default_rng(0)
-    path.write_text("".join(f">r{place}\n{sequence(random, 0.5, 40)}\n" for place in range(count)))
+    path.write_text("".join(f">r{index}\n{sequence(random, 0.5, 40)}\n" for index in range(count)))
     return path
 
 
@@ -50,7 +50,7 @@ def labels_of(table: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with toy.csv, new.csv, and the run that the command line made of the first."""
+    """A folder with toy.csv, new.csv, and a run trained on the first by the command line."""
     folder = tmp_path_factory.mktemp("regression")
     write_csv(folder / "toy.csv")
     write_csv(folder / "new.csv", count=40, seed=1)
@@ -62,7 +62,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_weights_of_classes_are_refused_for_numbers(tmp_path: Path) -> None:
+def test_class_weights_are_refused_for_regression(tmp_path: Path) -> None:
     table = write_csv(tmp_path / "toy.csv")
     message = fail(
         "train", table, "--labels", "column", "--out", tmp_path / "run", *TINY,
@@ -75,7 +75,7 @@ def test_weights_of_classes_are_refused_for_numbers(tmp_path: Path) -> None:
 class TestFromAFileToPredictions:
     """Train, predict and evaluate on the command line."""
 
-    def test_what_was_learned_holds_for_new_sequences(self, trained: Path) -> None:
+    def test_new_sequences_are_predicted(self, trained: Path) -> None:
         result = succeed("predict", trained / "run", trained / "new.csv")
 
         header, *rows = [line.split("\t") for line in result.stdout.splitlines()]
@@ -84,7 +84,7 @@ class TestFromAFileToPredictions:
         assert regression_metrics(truth, values, classes=("label",))["r2"] > 0.3
         assert 250 < values.min() < values.max() < 400  # in the label's unit
 
-    def test_the_loss_fell_and_each_epoch_has_its_scores(self, trained: Path) -> None:
+    def test_the_loss_falls_and_each_epoch_has_regression_metrics(self, trained: Path) -> None:
         rows = [
             json.loads(line)
             for line in (trained / "run/metrics.jsonl").read_text().split("\n")[:-1]
@@ -98,7 +98,7 @@ class TestFromAFileToPredictions:
         assert table[0].split(",") == list(rows[0])
         assert len(table) == 5
 
-    def test_the_model_keeps_the_scale_of_the_training_part(self, trained: Path) -> None:
+    def test_the_model_has_mean_and_deviation_of_the_training_part(self, trained: Path) -> None:
         config = json.loads((trained / "run/config.json").read_text())
         rows = [line.split("\t") for line in (trained / "run/split.tsv").read_text().splitlines()]
         column = rows[0].index("label")
@@ -108,15 +108,17 @@ class TestFromAFileToPredictions:
         assert config["target_mean"] == pytest.approx(train.mean(), rel=1e-12)
         assert config["target_std"] == pytest.approx(train.std(), rel=1e-12)
 
-    def test_metrics_are_those_of_numbers(self, trained: Path) -> None:
+    def test_metrics_are_those_of_a_regression(self, trained: Path) -> None:
         metrics = json.loads((trained / "run/metrics.json").read_text())
         assert metrics["task"] == "regression"
         assert {"n", "pearson", "spearman", "r2", "mae", "rmse"} <= metrics.keys()
         assert metrics["baselines"]["mean"]["r2"] <= 0
-        assert metrics["baselines"]["kmer_ridge"]["r2"] > 0.9  # GC is what k-mers see best
+        assert metrics["baselines"]["kmer_ridge"]["r2"] > 0.9  # k-mers measure GC content directly
         assert "confusion" not in metrics
 
-    def test_evaluate_judges_by_the_numbers_of_a_table(self, trained: Path, tmp_path: Path) -> None:
+    def test_evaluate_compares_with_the_numbers_of_a_table(
+        self, trained: Path, tmp_path: Path
+    ) -> None:
         succeed(
             *("evaluate", trained / "run", trained / "new.csv", "--labels", "column"),
             *("--out", tmp_path / "out"),
@@ -129,7 +131,9 @@ class TestFromAFileToPredictions:
         truth, prediction = map(float, first.split("\t")[2:])
         assert abs(truth - prediction) < 100
 
-    def test_evaluate_refuses_what_is_no_number(self, trained: Path, tmp_path: Path) -> None:
+    def test_evaluate_refuses_labels_that_are_not_numbers(
+        self, trained: Path, tmp_path: Path
+    ) -> None:
         bad = tmp_path / "bad.csv"
         bad.write_text("name,sequence,label\na,ACGT,1.5\nb,GGCC,high\n")
         message = fail(
@@ -138,16 +142,17 @@ class TestFromAFileToPredictions:
         assert "1 of 2 labels cannot be read as numbers ('high' at record 'b')" in message
         assert not (tmp_path / "out").exists()
 
-    def test_a_stopped_run_goes_on(self, trained: Path, tmp_path: Path) -> None:
-        """The scale comes from the same training part, so nothing of it need be remembered."""
+    def test_a_run_is_resumed(self, trained: Path, tmp_path: Path) -> None:
+        """Mean and deviation follow from the training part, so no checkpoint contains them."""
         arguments = ("train", trained / "toy.csv", "--labels", "column", "--out", tmp_path / "run")
         result = succeed(*arguments, *TINY)
-        assert result.stdout  # ends as a run that was resumed at its end
-        resumed = succeed(*arguments, "--resume")
-        assert "Nothing was left to do" in resumed.stderr
+        assert result.stdout
+        with no_log_handlers():
+            resumed = succeed(*arguments, "--resume")
+        assert "Nothing to resume" in resumed.stderr
         assert resumed.stdout == result.stdout
 
-    def test_split_counts_numbers_in_bins(self, trained: Path, tmp_path: Path) -> None:
+    def test_split_counts_labels_in_bins(self, trained: Path, tmp_path: Path) -> None:
         result = succeed(
             *("split", trained / "toy.csv", "--labels", "column", "--out", tmp_path / "s.tsv"),
             *("--by", "stratified"),
@@ -158,7 +163,7 @@ class TestFromAFileToPredictions:
         assert len(rows) == 7
         assert all(" to " in row[0] and int(row[1]) > 9 for row in rows[1:-1])
 
-    def test_inspect_says_the_range_not_each_number(self, trained: Path) -> None:
+    def test_inspect_reports_the_range_of_labels(self, trained: Path) -> None:
         result = succeed("inspect", trained / "toy.csv", "--labels", "column")
         lowest, highest = labels_of(trained / "toy.csv").min(), labels_of(trained / "toy.csv").max()
         (line,) = [each for each in result.stderr.splitlines() if "labelled examples" in each]
@@ -167,7 +172,7 @@ class TestFromAFileToPredictions:
         assert line.endswith(f"highest {highest:g}")
         assert "  task: regression" in result.stderr.splitlines()
 
-    def test_split_takes_whole_numbers_for_numbers_if_asked_to(self, tmp_path: Path) -> None:
+    def test_split_with_task_regression_accepts_whole_numbers(self, tmp_path: Path) -> None:
         fasta, labels = write_random(tmp_path / "toy.fa", count=40), tmp_path / "l.tsv"
         labels.write_text("record\tlabel\n" + "".join(f"r{n}\t{n}\n" for n in range(40)))
         arguments = ("split", fasta, "--labels", labels, "--out", tmp_path / "s.tsv")
@@ -181,9 +186,9 @@ class TestFromAFileToPredictions:
 
 
 class TestSettings:
-    """A user may say what the labels are."""
+    """The setting ``data.task``."""
 
-    def test_whole_numbers_are_predicted_if_asked_for(self, tmp_path: Path) -> None:
+    def test_task_regression_accepts_whole_numbers(self, tmp_path: Path) -> None:
         fasta = write_random(tmp_path / "toy.fa", count=10)
         labels = tmp_path / "l.tsv"
         labels.write_text("record\tlabel\n" + "".join(f"r{n}\t{n % 3}\n" for n in range(10)))
@@ -195,33 +200,33 @@ class TestSettings:
         assert all(isinstance(value, float) for value in model.predict(["ACGT", "GG"]))
 
     @pytest.mark.parametrize("task", ["rank", 1])
-    def test_another_word_is_refused(self, task: object) -> None:
+    def test_another_task_is_refused(self, task: object) -> None:
         with pytest.raises(
             ConfigError, match=r"data.task is .*, but must be 'auto' or 'classifica"
         ):
             settings(data__task=repr(task))
 
-    def test_numbers_that_are_all_alike_in_train_are_refused(self, tmp_path: Path) -> None:
+    def test_equal_labels_in_the_training_part_are_refused(self, tmp_path: Path) -> None:
         fasta, labels = write_random(tmp_path / "toy.fa", count=4), tmp_path / "l.tsv"
         parts = ["1.5\ttrain", "1.5\ttrain", "1.5\ttrain", "2.5\tvalidation"]
-        rows = "".join(f"r{place}\t{part}\n" for place, part in enumerate(parts))
+        rows = "".join(f"r{index}\t{part}\n" for index, part in enumerate(parts))
         labels.write_text("record\tlabel\tsplit\n" + rows)
         with pytest.raises(DataError, match=r"all 3 labels of the training part are 1.5, but"):
             run((fasta, labels), tmp_path / "run", data__task="'regression'")
 
 
 class TestTheScale:
-    """Loss and model use one scale, in opposite directions."""
+    """The loss standardises labels, the model reverses it."""
 
-    def test_knowing_only_the_mean_costs_one(self) -> None:
+    def test_predicting_the_mean_has_a_loss_of_one(self) -> None:
         targets = np.array([300.0, 310, 320, 390])
         scale = target_scale(targets)
         scheme = LabelScheme(("label",), "regression")
-        loss = loss_of(scheme, targets, "balanced", scale)
+        loss = make_loss(scheme, targets, "balanced", scale)
         assert isinstance(loss, RegressionLoss)
         assert loss(torch.zeros(4, 1), torch.from_numpy(targets).float()).item() == pytest.approx(1)
 
-    def test_a_perfect_answer_costs_nothing_and_is_the_label(self) -> None:
+    def test_a_perfect_prediction_has_no_loss_and_equals_the_label(self) -> None:
         from tests.model.toys import toy
 
         targets = np.array([-3.0, 4, 12.5])
@@ -241,7 +246,7 @@ class TestTheScale:
             ([2.0, 2.0], "all 2 labels of the training part are 2"),
         ],
     )
-    def test_numbers_that_float32_cannot_tell_apart_are_refused(
+    def test_labels_that_float32_does_not_resolve_are_refused(
         self, numbers: list[float], message: str
     ) -> None:
         with pytest.raises(DataError, match=message):
@@ -249,7 +254,7 @@ class TestTheScale:
 
 
 class TestTheModel:
-    """What a notebook meets."""
+    """A regression model in Python."""
 
     def regression(self, **changes: Any) -> RMTClassifier:
         from tests.model.toys import toy
@@ -266,21 +271,21 @@ class TestTheModel:
         assert model.predict([]) == []
         assert model.label_of(np.array([61.25])) == "61.25"
 
-    def test_probabilities_are_refused_in_words(self) -> None:
+    def test_predict_proba_is_refused(self) -> None:
         model = self.regression()
         with pytest.raises(ConfigError, match="predict_proba: the model is a regression of 'tm',"):
             model.predict_proba(["ACGT"])
 
-    def test_one_string_is_refused_by_the_name_of_what_was_called(self) -> None:
+    def test_a_single_string_is_refused(self) -> None:
         with pytest.raises(DataError, match="predict: got one string, but needs a list"):
             self.regression().predict("ACGT")
 
-    def test_a_saved_regression_answers_as_before(self, tmp_path: Path) -> None:
+    def test_a_saved_regression_predicts_the_same(self, tmp_path: Path) -> None:
         model = self.regression(target_mean=1 / 3, target_std=1e-7)
         model.save_pretrained(tmp_path)
-        again = RMTClassifier.from_pretrained(tmp_path)
-        assert again.config == model.config
-        assert again.predict(["ACGT", "GG"]) == model.predict(["ACGT", "GG"])
+        loaded = RMTClassifier.from_pretrained(tmp_path)
+        assert loaded.config == model.config
+        assert loaded.predict(["ACGT", "GG"]) == model.predict(["ACGT", "GG"])
 
     def test_both_strands_have_one_value_with_the_symmetric_head(self) -> None:
         one, other = self.regression(strand_head="symmetric").predict(["AACGTTG", "CAACGTT"])
@@ -298,13 +303,11 @@ class TestTheModel:
             ),
         ],
     )
-    def test_settings_that_cannot_work_are_refused(
-        self, changes: dict[str, Any], message: str
-    ) -> None:
+    def test_wrong_settings_are_refused(self, changes: dict[str, Any], message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             self.regression(**changes)
 
-    def test_a_config_file_with_a_broken_scale_is_named(self, tmp_path: Path) -> None:
+    def test_a_config_file_with_a_wrong_deviation_is_reported(self, tmp_path: Path) -> None:
         self.regression().save_pretrained(tmp_path)
         config = json.loads((tmp_path / "config.json").read_text())
         (tmp_path / "config.json").write_text(json.dumps({**config, "target_std": -1}))

@@ -28,7 +28,7 @@ def test_a_folder_in_use_is_refused_with_the_remedies(tmp_path: Path) -> None:
     check(tmp_path, overwrite=True)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(DataError, match="file: is a file, but --out must name a folder"):
@@ -40,28 +40,28 @@ def test_resuming_needs_a_run(tmp_path: Path) -> None:
         check(tmp_path, resume=True)
 
 
-def test_resuming_and_overwriting_exclude_each_other(tmp_path: Path) -> None:
+def test_resume_and_overwrite_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="resume keeps what overwrite removes"):
         check(tmp_path, resume=True, overwrite=True)
 
 
-def test_what_is_read_is_never_what_is_removed(tmp_path: Path) -> None:
+def test_an_input_that_the_run_would_overwrite_is_refused(tmp_path: Path) -> None:
     (tmp_path / "split.tsv").touch()
 
-    with pytest.raises(DataError, match=r"split\.tsv: is to be read, but a run in .* Copy it"):
+    with pytest.raises(DataError, match=r"split\.tsv: is an input, but a run in .* Copy it"):
         check(tmp_path, overwrite=True, reads=tmp_path / "." / "split.tsv")
 
 
-def test_clearing_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
+def test_clear_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.last.parent.mkdir()
-    theirs = {tmp_path / "notes.txt", tmp_path / "README.md", folder.last.parent / "mine.ckpt"}
-    for file in {*theirs, folder.last, folder.best, folder.config, tmp_path / "metrics.json"}:
+    other_files = {tmp_path / "notes.txt", tmp_path / "README.md", folder.last.parent / "mine.ckpt"}
+    for file in {*other_files, folder.last, folder.best, folder.config, tmp_path / "metrics.json"}:
         file.touch()
 
     folder.clear()
 
-    assert {file for file in tmp_path.rglob("*") if file.is_file()} == theirs
+    assert {file for file in tmp_path.rglob("*") if file.is_file()} == other_files
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_clearing_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
         SafetensorError("Error while serializing: I/O error: No space left (os error 28)"),
     ],
 )
-def test_a_full_disk_is_named_with_a_remedy(tmp_path: Path, failure: Exception) -> None:
+def test_a_full_disk_is_reported_with_a_remedy(tmp_path: Path, failure: Exception) -> None:
     with (
         pytest.raises(DataError, match=r"no space is left on the disk, but .* Free some space"),
         RunFolder(tmp_path).writing(),
@@ -79,7 +79,7 @@ def test_a_full_disk_is_named_with_a_remedy(tmp_path: Path, failure: Exception) 
         raise failure
 
 
-def test_missing_rights_are_named_with_the_file(tmp_path: Path) -> None:
+def test_missing_permissions_are_reported_with_the_file(tmp_path: Path) -> None:
     failure = PermissionError(errno.EACCES, "Permission denied", "runs/a")
 
     with (
@@ -90,6 +90,6 @@ def test_missing_rights_are_named_with_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [OSError(errno.EIO, "broken"), SafetensorError("broken")])
-def test_other_failures_are_not_hidden(tmp_path: Path, failure: Exception) -> None:
+def test_other_errors_are_raised_unchanged(tmp_path: Path, failure: Exception) -> None:
     with pytest.raises(type(failure), match="broken"), RunFolder(tmp_path).writing():
         raise failure

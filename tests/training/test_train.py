@@ -1,5 +1,6 @@
 import errno
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rmt_genomics.training.callbacks import COLUMNS
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config_file import read_config
 from rmt_genomics.training.module import ClassifierModule
-from tests.training.toys import run, settings, weights_of, write_data
+from tests.training.toys import no_log_handlers, run, settings, weights_of, write_data
 
 Data = tuple[Path, Path]
 
@@ -27,7 +28,7 @@ def data(tmp_path: Path) -> Data:
 
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Press Ctrl-C in front of a batch; afterwards, let training be as before."""
+    """Simulate Ctrl-C before a batch; training is unchanged afterwards."""
 
     def stop(epoch: int, batch: int, action: Any) -> None:
         plain = ClassifierModule.training_step
@@ -50,12 +51,12 @@ def are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> b
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows, without what a clock says."""
+    """Return the rows without times."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in ("bp_per_second", "seconds")} for row in rows]
 
 
-def test_a_run_leaves_a_model_folder_and_its_own_story(data: Data, tmp_path: Path) -> None:
+def test_the_run_folder_contains_model_settings_and_metrics(data: Data, tmp_path: Path) -> None:
     out = tmp_path / "run"
 
     result = run(data, out)
@@ -75,13 +76,13 @@ def test_a_run_leaves_a_model_folder_and_its_own_story(data: Data, tmp_path: Pat
 def test_the_saved_model_has_the_best_weights(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def worse_and_worse(self: ClassifierModule) -> None:
+    def rising_loss(self: ClassifierModule) -> None:
         self.outputs.clear()
         epoch = self.current_epoch
         scores = {"val_mcc": 0.0, "val_accuracy": 0.5, "val_auroc": 0.5}
         self.validation = {"val_loss": 1.0 + epoch, **scores}
 
-    monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", worse_and_worse)
+    monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", rising_loss)
     result = run(data, tmp_path / "run")
 
     best = read_checkpoint(tmp_path / "run/checkpoints/best.ckpt")["state_dict"]
@@ -89,6 +90,33 @@ def test_the_saved_model_has_the_best_weights(
     assert are_equal({f"model.{name}": value for name, value in saved.items()}, best)
     assert not are_equal(best, weights_of(tmp_path / "run"))
     assert result.metrics["epoch"] == 1
+
+
+def test_the_result_has_store_split_scheme_and_the_model_as_saved(
+    data: Data, tmp_path: Path
+) -> None:
+    result = run(data, tmp_path / "run", training__weight_average=0.5, model__dropout=0.3)
+
+    assert result.is_rank_zero
+    assert result.store is not None
+    assert result.split is not None
+    assert result.scheme is not None
+    assert result.model is not None
+    assert result.store.sha256 == EncodedStore.open(data[0]).sha256
+    assert result.scheme.classes == ("poor", "rich")
+    written = read_labels(tmp_path / "run/split.tsv", result.store.lengths)
+    for part in ("train", "validation", "test"):
+        examples = [(e.interval, e.labels) for e in written if e.split == part]
+        assert [(e.interval, e.labels) for e in getattr(result.split, part)] == examples
+    saved = RMTClassifier.from_pretrained(tmp_path / "run")
+    assert result.model.config == saved.config
+    assert are_equal(dict(result.model.state_dict()), dict(saved.state_dict()))
+    assert [p.requires_grad for p in result.model.parameters()] == [
+        p.requires_grad for p in saved.parameters()
+    ]
+    assert not any(module.training for module in result.model.modules())
+    sequences = ["ACGTTGCA" * 9, "GGGC"]
+    assert (result.model.predict_proba(sequences) == saved.predict_proba(sequences)).all()
 
 
 @pytest.mark.slow
@@ -110,14 +138,14 @@ def test_the_split_is_written_as_a_labels_file(data: Data, tmp_path: Path) -> No
 
     lengths = EncodedStore.open(data[0]).lengths
     used = read_labels(tmp_path / "run/split.tsv", lengths)
-    asked = read_labels(data[1], lengths)
-    assert {(each.interval, each.labels) for each in used} == {
-        (each.interval, each.labels) for each in asked
+    given = read_labels(data[1], lengths)
+    assert {(example.interval, example.labels) for example in used} == {
+        (example.interval, example.labels) for example in given
     }
-    assert {each.split for each in used} == {"train", "validation"}
+    assert {example.split for example in used} == {"train", "validation"}
 
 
-def test_a_column_of_any_name_can_be_the_group(data: Data, tmp_path: Path) -> None:
+def test_any_column_can_be_the_group(data: Data, tmp_path: Path) -> None:
     lines = data[1].read_text().splitlines()
     genus = [f"{line}\tg{number // 2}" for number, line in enumerate(lines[1:])]
     data[1].write_text("\n".join([f"{lines[0]}\tgenus", *genus]) + "\n")
@@ -132,7 +160,7 @@ def test_a_column_of_any_name_can_be_the_group(data: Data, tmp_path: Path) -> No
     assert all(len(splits) == 1 for splits in parts.values())
 
 
-def test_a_group_column_that_is_not_there_is_named(data: Data, tmp_path: Path) -> None:
+def test_a_missing_group_column_is_reported(data: Data, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"labels\.tsv:1: the header lacks 'genus', but data\.group"
     ):
@@ -141,7 +169,7 @@ def test_a_group_column_that_is_not_there_is_named(data: Data, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
-def test_several_labels_a_record_are_learned(data: Data, tmp_path: Path) -> None:
+def test_several_labels_per_record_are_learned(data: Data, tmp_path: Path) -> None:
     text = (
         data[1].read_text().replace("r3\trich", "r3\trich;odd").replace("r5\trich", "r5\trich;odd")
     )
@@ -173,17 +201,17 @@ def test_settings_work_together(data: Data, tmp_path: Path, changes: dict[str, A
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     data: Data, tmp_path: Path
 ) -> None:
-    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         run(data, tmp_path / name, seed=seed, training__max_epochs=1, model__dropout=0.2)
 
-    assert are_equal(weights_of(tmp_path / "one"), weights_of(tmp_path / "again"))
+    assert are_equal(weights_of(tmp_path / "one"), weights_of(tmp_path / "same"))
     assert not are_equal(weights_of(tmp_path / "one"), weights_of(tmp_path / "other"))
 
 
 @pytest.fixture(scope="module")
-def lopsided(tmp_path_factory: pytest.TempPathFactory) -> Data:
+def unbalanced(tmp_path_factory: pytest.TempPathFactory) -> Data:
     """Four examples of one class, twelve of the other."""
-    fasta, labels = write_data(tmp_path_factory.mktemp("lopsided"))
+    fasta, labels = write_data(tmp_path_factory.mktemp("unbalanced"))
     lines = labels.read_text().splitlines()
     poor = [
         line.replace("rich", "poor") if int(line.split()[0][1:]) > 7 else line for line in lines[1:]
@@ -194,10 +222,10 @@ def lopsided(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 @pytest.fixture(scope="module")
 def plain_weights(
-    lopsided: Data, tmp_path_factory: pytest.TempPathFactory
+    unbalanced: Data, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, torch.Tensor]:
     out = tmp_path_factory.mktemp("plain") / "run"
-    run(lopsided, out, training__max_epochs=1)
+    run(unbalanced, out, training__max_epochs=1)
     return weights_of(out)
 
 
@@ -224,7 +252,7 @@ def plain_weights(
     ],
 )
 def test_no_setting_is_ignored(
-    lopsided: Data,
+    unbalanced: Data,
     plain_weights: dict[str, torch.Tensor],
     tmp_path: Path,
     key: str,
@@ -232,21 +260,21 @@ def test_no_setting_is_ignored(
 ) -> None:
     changes = {"training__max_epochs": 1, key.replace(".", "__"): value}
 
-    run(lopsided, tmp_path / "run", **changes)
+    run(unbalanced, tmp_path / "run", **changes)
 
     assert not are_equal(weights_of(tmp_path / "run"), plain_weights)
 
 
 @pytest.mark.parametrize("replay", ["true", "false"])
-def test_replay_changes_memory_and_not_the_weights(
-    lopsided: Data, plain_weights: dict[str, torch.Tensor], tmp_path: Path, replay: str
+def test_replay_does_not_change_the_weights(
+    unbalanced: Data, plain_weights: dict[str, torch.Tensor], tmp_path: Path, replay: str
 ) -> None:
-    run(lopsided, tmp_path / "run", training__max_epochs=1, training__replay=replay)
+    run(unbalanced, tmp_path / "run", training__max_epochs=1, training__replay=replay)
 
     torch.testing.assert_close(weights_of(tmp_path / "run"), plain_weights, rtol=1e-3, atol=1e-5)
 
 
-def test_each_epoch_reads_every_example_once_in_an_order_of_its_own(
+def test_each_epoch_reads_every_example_once_in_a_new_order(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     orders: dict[int, list[str]] = {}
@@ -267,7 +295,7 @@ def test_each_epoch_reads_every_example_once_in_an_order_of_its_own(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "batch"), [(2, 0), (2, 1), (0, 1)])
-def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_never_stopped(
+def test_a_resumed_run_equals_one_without_interruption(
     data: Data, tmp_path: Path, stop_at: Any, epoch: int, batch: int
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -289,15 +317,15 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_had_never_stopped(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("accumulate", "stop", "goes_on"), [(1, 2, 2), (2, 3, 2), (2, 1, 0)])
-def test_with_checkpoints_within_an_epoch_no_step_is_made_twice(
+@pytest.mark.parametrize(("accumulate", "stop", "resumes_at"), [(1, 2, 2), (2, 3, 2), (2, 1, 0)])
+def test_checkpoints_within_an_epoch_are_resumed_at_their_batch(
     data: Data,
     tmp_path: Path,
     stop_at: Any,
     monkeypatch: pytest.MonkeyPatch,
     accumulate: int,
     stop: int,
-    goes_on: int,
+    resumes_at: int,
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     options: dict[str, Any] = {"training__max_epochs": 3, "model__dropout": 0.3, "seed": 5}
@@ -316,7 +344,7 @@ def test_with_checkpoints_within_an_epoch_no_step_is_made_twice(
     run(data, stopped, training__checkpoint_minutes=0, resume=True, **options)
 
     num_batches = max(batch for _, batch in steps) + 1
-    rest = [(1, batch) for batch in range(goes_on, num_batches)]
+    rest = [(1, batch) for batch in range(resumes_at, num_batches)]
     assert steps == rest + [(2, batch) for batch in range(num_batches)]
     assert num_batches > 4
     assert are_equal(weights_of(stopped), weights_of(whole))
@@ -327,7 +355,7 @@ def test_with_checkpoints_within_an_epoch_no_step_is_made_twice(
 
 
 @pytest.mark.slow
-def test_a_resumed_run_with_other_random_numbers_would_be_noticed(
+def test_a_resumed_run_with_other_random_numbers_differs(
     data: Data, tmp_path: Path, stop_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"training__max_epochs": 2, "model__dropout": 0.3}
@@ -351,7 +379,7 @@ def test_resuming_a_finished_run_changes_nothing(data: Data, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_half_a_line_and_an_unfinished_epoch_leave_the_files_on_resuming(
+def test_resuming_removes_half_a_line_and_an_unfinished_epoch(
     data: Data, tmp_path: Path, stop_at: Any
 ) -> None:
     out = tmp_path / "run"
@@ -366,7 +394,9 @@ def test_half_a_line_and_an_unfinished_epoch_leave_the_files_on_resuming(
     assert len((out / "metrics.csv").read_text().splitlines()) == 3
 
 
-def test_what_differs_on_resuming_is_named(data: Data, tmp_path: Path) -> None:
+def test_resuming_with_other_settings_seed_or_sequences_is_refused(
+    data: Data, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     run(data, out, training__max_epochs=1)
 
@@ -383,7 +413,7 @@ def test_what_differs_on_resuming_is_named(data: Data, tmp_path: Path) -> None:
         run(data, out, training__max_epochs=1, resume=True)
 
 
-def test_other_labels_on_resuming_are_named(data: Data, tmp_path: Path) -> None:
+def test_resuming_with_other_labels_is_refused(data: Data, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(data, out, training__max_epochs=1)
     data[1].write_text(data[1].read_text().replace("r0\tpoor", "r0\trich"))
@@ -392,12 +422,12 @@ def test_other_labels_on_resuming_are_named(data: Data, tmp_path: Path) -> None:
         run(data, out, training__max_epochs=1, resume=True)
 
 
-def test_a_checkpoint_of_another_program_is_named(data: Data, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_program_is_refused(data: Data, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(data, out, training__max_epochs=1)
     torch.save({"state_dict": {}}, out / "checkpoints/last.ckpt")
 
-    with pytest.raises(CheckpointError, match=r"last\.ckpt: does not say which run it is of"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: does not say which run it is from"):
         run(data, out, training__max_epochs=1, resume=True)
 
 
@@ -416,7 +446,7 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(
     assert rows_of(tmp_path / "run") == stopped_after
 
 
-def test_a_loss_that_is_no_number_stops_the_run(data: Data, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(data: Data, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"epoch 1, step \d+ \(r\d+, .*must be a finite number"):
         run(data, tmp_path / "run", training__learning_rate=1e30, training__gradient_clip=0)
 
@@ -424,12 +454,12 @@ def test_a_loss_that_is_no_number_stops_the_run(data: Data, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("times", [0, 1])
-def test_a_full_disk_is_one_message_and_the_last_checkpoint_stays(
+def test_a_full_disk_is_reported_and_the_last_checkpoint_remains(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     out, sync, synced = tmp_path / "run", os.fsync, []
 
-    def fill(file: int) -> None:
+    def disk_full(file: int) -> None:
         where = Path(f"/proc/self/fd/{file}").resolve().name if Path("/proc").exists() else ""
         if "last.ckpt" in where:
             synced.append(where)
@@ -437,7 +467,7 @@ def test_a_full_disk_is_one_message_and_the_last_checkpoint_stays(
                 raise OSError(errno.ENOSPC, "No space left on device")
         sync(file)
 
-    monkeypatch.setattr("rmt_genomics.training.checkpoints.os.fsync", fill)
+    monkeypatch.setattr("rmt_genomics.atomic_io.os.fsync", disk_full)
     with pytest.raises(DataError, match=r"run: no space is left on the disk, but .* --resume"):
         run(data, out)
 
@@ -445,17 +475,33 @@ def test_a_full_disk_is_one_message_and_the_last_checkpoint_stays(
     assert not list(out.rglob(".*"))
 
 
-def test_nothing_is_printed_to_stdout_and_one_line_an_epoch_to_stderr(
+def test_without_log_handlers_epochs_go_to_stderr_and_nothing_to_stdout(
     data: Data, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run(data, tmp_path / "run")
+    logger = logging.getLogger("rmt_genomics")
+    with no_log_handlers():
+        run(data, tmp_path / "run")
 
     printed = capfd.readouterr()
     assert printed.out == ""
     assert [line.split("  ")[0] for line in printed.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert (logger.handlers, logger.level) == ([], logging.NOTSET)
 
 
-def test_a_folder_in_use_stays_as_it_is(data: Data, tmp_path: Path) -> None:
+def test_a_program_that_configures_logging_gets_the_epochs_only_there(
+    data: Data,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with caplog.at_level(logging.INFO, "rmt_genomics"):
+        run(data, tmp_path / "run")
+
+    assert [line.split("  ")[0] for line in caplog.messages] == ["epoch 1/2", "epoch 2/2"]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_folder_in_use_is_not_changed(data: Data, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.toml").write_text("mine")
 
@@ -465,7 +511,7 @@ def test_a_folder_in_use_stays_as_it_is(data: Data, tmp_path: Path) -> None:
     assert [file.read_text() for file in (tmp_path / "run").iterdir()] == ["mine"]
 
 
-def test_overwriting_replaces_an_earlier_run_and_keeps_other_files(
+def test_overwrite_replaces_an_earlier_run_and_keeps_other_files(
     data: Data, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
@@ -497,11 +543,13 @@ def test_wrong_labels_fail_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_labels_are_looked_for_before_a_long_fasta_is_encoded(
+def test_missing_labels_are_reported_before_the_fasta_is_encoded(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data[1].unlink()
-    monkeypatch.setattr(EncodedStore, "open", lambda *_, **__: pytest.fail("was encoded first"))
+    monkeypatch.setattr(
+        EncodedStore, "open", lambda *_, **__: pytest.fail("the FASTA file was encoded")
+    )
 
     with pytest.raises(DataError, match=r"labels\.tsv: there is no such file"):
         run(data, tmp_path / "run")

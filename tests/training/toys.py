@@ -1,5 +1,8 @@
 """A data set that a tiny model learns in seconds: GC-rich records against AT-rich ones."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,9 @@ def settings(**changes: Any) -> ExperimentConfig:
 
 
 def sequence(random: np.random.Generator, gc: float, length_bp: int) -> str:
-    """Random DNA with a share of G and C."""
-    shares = [(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2]
-    return "".join(random.choice(list("ACGT"), p=shares, size=length_bp))
+    """Return random DNA with a given GC content."""
+    frequencies = [(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2]
+    return "".join(random.choice(list("ACGT"), p=frequencies, size=length_bp))
 
 
 def write_data(folder: Path, *, num_records: int = 16, seed: int = 0) -> tuple[Path, Path]:
@@ -40,18 +43,19 @@ def write_data(folder: Path, *, num_records: int = 16, seed: int = 0) -> tuple[P
     fasta, labels = folder / "toy.fasta", folder / "labels.tsv"
     names = [f"r{index}" for index in range(num_records)]
     classes = ["rich" if index % 2 else "poor" for index in range(num_records)]
+    gc_contents = {"rich": 0.9, "poor": 0.1}
     records = [
-        f">{name}\n{sequence(random, 0.9 if each == 'rich' else 0.1, int(random.integers(20, 60)))}"
-        for name, each in zip(names, classes, strict=True)
+        f">{name}\n{sequence(random, gc_contents[label], int(random.integers(20, 60)))}"
+        for name, label in zip(names, classes, strict=True)
     ]
     fasta.write_text("\n".join(records) + "\n")
-    rows = [f"{name}\t{each}" for name, each in zip(names, classes, strict=True)]
+    rows = [f"{name}\t{label}" for name, label in zip(names, classes, strict=True)]
     labels.write_text("\n".join(["record\tlabel", *rows]) + "\n")
     return fasta, labels
 
 
 def run(data: tuple[Path, Path], out: Path, **options: Any) -> TrainingResult:
-    """Train on the CPU; what is no option of ``train`` is a setting, as ``settings`` takes it."""
+    """Train on the CPU; options with ``__`` are settings, as ``settings`` takes them."""
     changes = {name: options.pop(name) for name in list(options) if "__" in name}
     return train(*data, out, settings(**changes), device="cpu", **options)
 
@@ -62,3 +66,14 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
         "state_dict"
     ]
     return weights
+
+
+@contextmanager
+def no_log_handlers() -> Iterator[None]:
+    """Remove pytest's log handlers, as in a program that has not configured logging."""
+    handlers = logging.root.handlers[:]
+    logging.root.handlers.clear()
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers

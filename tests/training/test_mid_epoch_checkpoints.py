@@ -1,4 +1,4 @@
-"""Checkpoints within an epoch: when they are written, and which ones can be gone on from."""
+"""Checkpoints within an epoch: when they are written, and which of them can be resumed."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pytorch_lightning import Trainer
 
 from rmt_genomics.errors import CheckpointError
 from rmt_genomics.training import checkpoints
-from rmt_genomics.training.checkpoints import KeepCheckpoints, read_checkpoint
+from rmt_genomics.training.checkpoints import CheckpointCallback, read_checkpoint
 from rmt_genomics.training.module import ClassifierModule
 from tests.training.toys import run, write_data
 
@@ -26,20 +26,20 @@ def data(tmp_path: Path) -> Data:
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Note the epoch and the optimiser step of each checkpoint that is saved."""
-    found: list[tuple[int, int]] = []
-    plain = KeepCheckpoints._save
+    """Record the epoch and the optimiser step of each saved checkpoint."""
+    records: list[tuple[int, int]] = []
+    plain = CheckpointCallback._save
 
-    def save(self: KeepCheckpoints, trainer: Trainer) -> None:
-        found.append((trainer.current_epoch, trainer.global_step))
+    def save(self: CheckpointCallback, trainer: Trainer) -> None:
+        records.append((trainer.current_epoch, trainer.global_step))
         plain(self, trainer)
 
-    monkeypatch.setattr(KeepCheckpoints, "_save", save)
-    return found
+    monkeypatch.setattr(CheckpointCallback, "_save", save)
+    return records
 
 
 @pytest.mark.parametrize(("minutes", "steps"), [(1, [3, 6]), (10, [6])])
-def test_a_checkpoint_is_written_when_so_many_minutes_have_passed(
+def test_a_checkpoint_is_written_after_the_minutes_in_the_settings(
     data: Data,
     tmp_path: Path,
     saved: list[tuple[int, int]],
@@ -66,37 +66,35 @@ def test_a_checkpoint_is_written_when_so_many_minutes_have_passed(
 def test_sigterm_loses_no_step(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     run(data, whole, **OPTIONS)
-    plain, told = ClassifierModule.training_step, []
+    plain, sent = ClassifierModule.training_step, []
 
     def step(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
-        if (self.current_epoch, batch_idx) == (1, 2) and not told:
-            told.append(batch_idx)
+        if (self.current_epoch, batch_idx) == (1, 2) and not sent:
+            sent.append(batch_idx)
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(self, batch, batch_idx)
 
     monkeypatch.setattr(ClassifierModule, "training_step", step)
     with pytest.raises(SystemExit) as ended:
         run(data, stopped, **OPTIONS)
-    held = read_checkpoint(stopped / "checkpoints/last.ckpt")
+    saved = read_checkpoint(stopped / "checkpoints/last.ckpt")
     run(data, stopped, resume=True, **OPTIONS, training__checkpoint_minutes=3)
 
     steps_an_epoch = read_checkpoint(whole / "checkpoints/last.ckpt")["global_step"] // 2
     assert ended.value.code == 128 + signal.SIGTERM
-    assert (held["epoch"], held["global_step"]) == (1, steps_an_epoch + 3)
+    assert (saved["epoch"], saved["global_step"]) == (1, steps_an_epoch + 3)
     assert (whole / "model.safetensors").read_bytes() == (
         stopped / "model.safetensors"
     ).read_bytes()
 
 
-def test_a_checkpoint_that_cannot_be_gone_on_from_exactly_is_refused(
-    data: Data, tmp_path: Path
-) -> None:
+def test_a_checkpoint_that_cannot_be_resumed_exactly_is_refused(data: Data, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(data, out, **OPTIONS)
     last = out / "checkpoints/last.ckpt"
-    held = read_checkpoint(last)
-    del held["epoch_loss"]
-    torch.save(held, last)
+    checkpoint = read_checkpoint(last)
+    del checkpoint["epoch_loss"]
+    torch.save(checkpoint, last)
 
     with pytest.raises(CheckpointError, match=r"last\.ckpt: was written by an earlier version"):
         run(data, out, resume=True, **OPTIONS)

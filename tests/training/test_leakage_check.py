@@ -1,4 +1,4 @@
-"""Training begins with the leakage audit: it warns and writes it down; strict, it refuses."""
+"""Training begins with the leakage check: a warning and ``leakage.json``, an error if strict."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ Data = tuple[Path, Path]
 
 @pytest.fixture
 def leaky(tmp_path: Path) -> Data:
-    """Eight records, the last of which is the other strand of the first, across the split."""
+    """Eight records; the last is the reverse complement of the first, in the other part."""
     fasta, labels = tmp_path / "leaky.fa", tmp_path / "labels.tsv"
     sequences = [dna(80, seed) for seed in range(7)]
     sequences.append(reverse_complement(sequences[0]))
@@ -26,30 +26,30 @@ def leaky(tmp_path: Path) -> Data:
     return fasta, labels
 
 
-def test_a_leak_is_warned_of_and_written_into_the_run_folder(leaky: Data, tmp_path: Path) -> None:
+def test_leakage_is_warned_of_and_written_to_the_run_folder(leaky: Data, tmp_path: Path) -> None:
     with pytest.warns(RMTGenomicsWarning, match=r"25.0% of validation are near-duplicates of exam"):
         run(leaky, tmp_path / "run", training__max_epochs=1)
 
-    found = json.loads((tmp_path / "run/leakage.json").read_text())
-    assert found["near_duplicate_pairs"] == 1
-    assert found["near_duplicates"][0]["second"] == "r7"
-    assert len(found["warnings"]) == 1
+    leakage = json.loads((tmp_path / "run/leakage.json").read_text())
+    assert leakage["near_duplicate_pairs"] == 1
+    assert leakage["near_duplicates"][0]["second"] == "r7"
+    assert len(leakage["warnings"]) == 1
 
 
-def test_a_clean_split_is_not_warned_of(tmp_path: Path) -> None:
+def test_a_split_without_leakage_gives_no_warning(tmp_path: Path) -> None:
     run(write_data(tmp_path), tmp_path / "run", training__max_epochs=1, strict=True)
 
     assert json.loads((tmp_path / "run/leakage.json").read_text())["warnings"] == []
 
 
-def test_strict_refuses_before_anything_is_written(leaky: Data, tmp_path: Path) -> None:
+def test_strict_refuses_leakage_before_anything_is_written(leaky: Data, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the split leaks, but --strict refuses such splits"):
         run(leaky, tmp_path / "run", strict=True)
 
     assert not (tmp_path / "run").exists()
 
 
-def test_strict_can_be_asked_for_on_the_command_line(leaky: Data, tmp_path: Path) -> None:
+def test_strict_works_on_the_command_line(leaky: Data, tmp_path: Path) -> None:
     fasta, labels = leaky
 
     message = fail(

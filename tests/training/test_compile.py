@@ -1,4 +1,4 @@
-"""``training.compile``: the same weights but for rounding, and a word where it cannot work."""
+"""``training.compile``: the same weights but for rounding, and errors where it cannot work."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from tests.training.toys import TINY, run, weights_of, write_data
 ROOT = Path(__file__).parents[2]
 
 
-def test_without_a_compiler_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     for variable in ("CC", "CXX"):
         monkeypatch.delenv(variable, raising=False)
@@ -29,12 +29,12 @@ def test_without_a_compiler_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     check_compiler(wanted=False, device="cpu")
 
 
-def test_where_pytorch_has_no_compiler_it_is_refused_too() -> None:
+def test_compiling_on_mps_is_refused() -> None:
     with pytest.raises(ConfigError, match="the device is mps, and must be cpu or cuda"):
         check_compiler(wanted=True, device="mps")
 
 
-def test_a_compiler_named_by_the_environment_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_in_an_environment_variable_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: name if name == "mine" else None)
     monkeypatch.setenv("CXX", "mine")
 
@@ -42,8 +42,8 @@ def test_a_compiler_named_by_the_environment_will_do(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # PyTorch's own use
-def test_a_copy_of_a_compiled_model_is_a_plain_one() -> None:
-    """The average of the weights is such a copy: it is judged as it will be saved."""
+def test_a_copy_of_a_compiled_model_is_not_compiled() -> None:
+    """The averaged model is such a copy: it is validated as it will be saved."""
     model = toy()
     names = list(model.state_dict())
 
@@ -56,17 +56,19 @@ def test_a_copy_of_a_compiled_model_is_a_plain_one() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler, here g++")
-def test_a_compiled_training_ends_with_the_weights_of_a_plain_one(tmp_path: Path) -> None:
+def test_a_compiled_training_has_the_weights_of_an_uncompiled_one(tmp_path: Path) -> None:
     """In a process without the shape checker of the tests, which the compiler cannot trace."""
     fasta, labels = write_data(tmp_path)
     run((fasta, labels), tmp_path / "plain")
-    given = [f"--set={key}={value}" for key, value in {**TINY, "training.compile": "true"}.items()]
-    command = [sys.executable, str(ROOT / "cli.py"), "train", str(fasta), *given]
-    command += ["--labels", str(labels), "--out", str(tmp_path / "fused"), "--device", "cpu"]
+    options = [
+        f"--set={key}={value}" for key, value in {**TINY, "training.compile": "true"}.items()
+    ]
+    command = [sys.executable, str(ROOT / "cli.py"), "train", str(fasta), *options]
+    command += ["--labels", str(labels), "--out", str(tmp_path / "compiled"), "--device", "cpu"]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     torch.testing.assert_close(
-        weights_of(tmp_path / "fused"), weights_of(tmp_path / "plain"), rtol=1e-3, atol=1e-4
+        weights_of(tmp_path / "compiled"), weights_of(tmp_path / "plain"), rtol=1e-3, atol=1e-4
     )
