@@ -19,7 +19,7 @@ from rmt_genomics.datasets import EncodedStore, Example, IntervalDataset, Length
 from rmt_genomics.datasets.batches import Item
 from rmt_genomics.datasets.examples import Targets
 from rmt_genomics.dna import Interval, Tokenizer
-from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, counted
 from rmt_genomics.training.config import CurriculumSettings, ExperimentConfig
 
 Numbers = npt.NDArray[np.int64]
@@ -123,11 +123,10 @@ class Curriculum:
     def warn_if_unfinished(self) -> None:
         """Warn if training ended before the last stage."""
         if not self.is_in_last_stage:
-            segments = self.settings.segments[self.stage]
-            noun = "segment" if segments == 1 else "segments"
+            longest = counted(self.settings.segments[self.stage], "segment")
             warnings.warn(
                 f"training ended in stage {self.stage + 1} of {self.num_stages}: no example longer "
-                f"than {segments} {noun} was trained on. Raise training.max_epochs, or lower "
+                f"than {longest} was trained on. Raise training.max_epochs, or lower "
                 "curriculum.advance_at or curriculum.patience.",
                 RMTGenomicsWarning,
                 stacklevel=3,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from rmt_genomics.datasets import EncodedStore, LabelSource, LengthBuckets
-from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, SEGMENTS_AT_ONCE
 from rmt_genomics.model.pretrained import choose_device
@@ -201,7 +201,7 @@ def _lengths(
     lengths = [record.length for record in store.records()]
     if len(lengths) < 2:
         raise DataError(
-            f"{fasta}: has {len(lengths)} record, but a training part and a validation part "
+            f"{fasta}: has {counted(len(lengths), 'record')}, but a training part and a validation part "
             "need one each. Pass --labels with intervals, or more records."
         )
     order = np.random.default_rng(seed).permutation(len(lengths)).tolist()
@@ -296,10 +296,9 @@ def resolve_batch_size(
         )
     rows = choice.rows if choice.rows < choice.batch_size else None
     at_a_time = f", {rows} at a time" if rows else ""
-    noun = "example" if choice.batch_size == 1 else "examples"
     logger.info(
-        f"training.batch_size auto: {choice.batch_size} {noun}{at_a_time}; a step needs about "
-        f"{choice.peak / 2**20:,.1f} MiB."
+        f"training.batch_size auto: {counted(choice.batch_size, 'example')}{at_a_time}; a step "
+        f"needs about {choice.peak / 2**20:,.1f} MiB."
     )
     if not choice.fits:
         warnings.warn(
