@@ -88,6 +88,7 @@ AFTER_TRAINING: dict[str, dict[str, str]] = {  # name: output (a file gets stdou
         "predict_calibrated.tsv": f"{PREDICT} --calibrated --coverage 0.9 --abstain-below 0.6",
         "shard_1": f"{PREDICT} --shard 1/2 --out {{out}}/predict_1.tsv",
         "shard_2": f"{PREDICT} --shard 2/2 --out {{out}}/predict_2.tsv",
+        "processes": f"{PREDICT} --processes 2 --out {{out}}/predict_processes.tsv",
         "joined.tsv": "join {out}/predict_1.tsv {out}/predict_2.tsv",
         "embed.tsv": EMBED,
         "npy": f"{EMBED} --window 700 --out {{out}}/embed_windows.npy",
