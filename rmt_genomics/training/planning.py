@@ -201,8 +201,8 @@ def _lengths(
     lengths = [record.length for record in store.records()]
     if len(lengths) < 2:
         raise DataError(
-            f"{fasta}: has {counted(len(lengths), 'record')}, but a training part and a validation part "
-            "need one each. Pass --labels with intervals, or more records."
+            f"{fasta}: has {counted(len(lengths), 'record')}, but a training part and a "
+            "validation part need one each. Pass --labels with intervals, or more records."
         )
     order = np.random.default_rng(seed).permutation(len(lengths)).tolist()
     held_out = max(1, round(config.data.validation_fraction * len(lengths)))
