@@ -1,31 +1,32 @@
-"""The command line: parse, call one library function, print. No logic lives here.
+"""The command line: each command parses its options, calls one library function and prints.
 
 A command is imported when it is used, so that ``--help`` answers at once.
 """
 
+import logging
+
 import click
 
-from rmt_genomics.cli.group import LazyGroup
+from rmt_genomics.cli.group import LazyGroup, messages_on_stderr
 
-COMMANDS = {  # in the order of a first visit
-    "demo": "Train on the real DNA that comes with this package, and see how it goes.",
-    "inspect": "Look at FASTA and labels before they are used.",
-    "split": "Divide labelled DNA into train, validation and test.",
-    "plan": "Foretell memory and time of a training, and choose a batch.",
+COMMANDS = {  # in the order in which a new user needs them
+    "demo": "Train, evaluate and predict on the real DNA that comes with this package.",
+    "inspect": "Summarise and check sequence files and labels before training.",
+    "split": "Split labelled DNA into train, validation and test sets.",
+    "plan": "Estimate memory and time of a training, and choose a batch size.",
     "train": "Train a classifier on FASTA and labels.",
     "evaluate": "Compare a model's predictions with true labels.",
-    "compare": "Put the metrics of several runs side by side.",
+    "compare": "Compare the metrics of several runs.",
     "predict": "Predict the label of each FASTA record.",
     "join": "Merge the files of predict --shard, in input order.",
-    "embed": "Turn each FASTA record into a vector, for clustering, search or another classifier.",
-    "simulate": "Make sequences with planted motifs, to test what a model can remember.",
+    "embed": "Compute an embedding of each FASTA record.",
+    "simulate": "Simulate sequences with planted motifs, to test a model's memory.",
 }
-"""Every command with the first line of its help; module and function have its name."""
+"""Every command with the first line of its help; module and function have the command's name."""
 
 
-def _version(context: click.Context, _option: click.Parameter, is_asked: bool) -> None:  # noqa: FBT001 (click passes it so)
-    """Print the version and stop."""
-    if is_asked and not context.resilient_parsing:
+def _print_version(context: click.Context, _option: click.Parameter, is_set: bool) -> None:  # noqa: FBT001 (click's signature)
+    if is_set and not context.resilient_parsing:
         from rmt_genomics import __version__
 
         click.echo(f"rmt-genomics {__version__}")
@@ -37,17 +38,24 @@ def _version(context: click.Context, _option: click.Parameter, is_asked: bool) -
     lazy=COMMANDS,
     context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
 )
+@click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Show debug messages too.")
 @click.option(
     "--version",
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=_version,
+    callback=_print_version,
     help="Show the version and exit.",
 )
-def main() -> None:
+@click.pass_context
+def main(context: click.Context, *, quiet: bool, verbose: bool) -> None:
     """Classify long DNA sequences with a bidirectional Recurrent Memory Transformer.
 
-    Data goes to stdout, talk and progress to stderr. Exit codes: 0 fine, 1 an error that is
-    explained in one message, 2 a mistyped command, 130 stopped by Ctrl-C.
+    Results go to stdout, messages and progress to stderr. Exit codes: 0 success, 1 an error that
+    is explained in one message, 2 wrong usage, 130 stopped by Ctrl-C.
     """
+    if quiet and verbose:
+        raise click.UsageError("-q and -v exclude each other.")
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    context.with_resource(messages_on_stderr(level))

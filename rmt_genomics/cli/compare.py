@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 def compare(runs: tuple[Path, ...]) -> None:
-    """Put the metrics of several runs side by side.
+    """Compare the metrics of several runs.
 
     RUN is the --out folder of train or evaluate. Meant for runs that differ in their seed: a gain
     smaller than the standard deviation between seeds is no gain.

@@ -25,7 +25,7 @@ _LINE_BP = 80
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier demo in --out.")
 def demo(out: Path, *, overwrite: bool) -> None:
-    """Train on the real DNA that comes with this package, and see how it goes.
+    """Train, evaluate and predict on the real DNA that comes with this package.
 
     The question: which of two bacteria is a stretch of 16 to 66 kb of DNA from? Trains a model on
     stretches of two genomes, judges it on stretches it has not seen (those of E. coli from a

@@ -26,7 +26,7 @@ def embed(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Turn each FASTA record into a vector, for clustering, search or another classifier.
+    """Compute an embedding of each FASTA record.
 
     MODEL_DIR, FASTA, --window, --step and --intervals are those of predict. The vector is what
     the model's head reads: the pooled memory of the forward strand, then that of the reverse

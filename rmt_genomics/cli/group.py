@@ -1,7 +1,9 @@
-"""A command group that imports its commands late, and tells errors and warnings in one line."""
+"""A command group that imports its commands late, and shows errors, warnings and log messages."""
 
 import errno
 import importlib
+import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +14,11 @@ import click
 from rmt_genomics.atomic_io import is_disk_full
 from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning
 
-INTERRUPTED = 130  # what a shell reports for a process stopped by Ctrl-C
+INTERRUPTED = 130  # the exit code that shells use for a process stopped by Ctrl-C
 
 
 class LazyGroup(click.Group):
-    """Commands by name; each is imported when it is run or asked for help.
+    """Commands by name; each is imported when it runs or shows its help.
 
     Args:
         lazy: The one-line help of each command, shown without importing it.
@@ -35,9 +37,8 @@ class LazyGroup(click.Group):
         """Import a command: module and function have its name."""
         if cmd_name not in self.lazy:
             return None
-        command: click.Command = getattr(
-            importlib.import_module(f"rmt_genomics.cli.{cmd_name}"), cmd_name
-        )
+        module = importlib.import_module(f"rmt_genomics.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -46,13 +47,12 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(self.lazy.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; our own errors and a full disk become one plain line.
+        """Run a command; our own errors and those of the system become one plain line.
 
         Real bugs keep their traceback.
         """
         try:
-            with _plain_warnings():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except RMTGenomicsError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt as stop:
@@ -61,35 +61,67 @@ class LazyGroup(click.Group):
         except OSError as error:
             if error.errno is None or error.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of a pipe has gone
-            raise click.ClickException(_in_one_line(error)) from error
+            where = f"{error.filename}: " if error.filename else ""
+            if is_disk_full(error):
+                reason = (
+                    "no space is left on the disk, but the output needs some. "
+                    "Free some space, or give an --out on another disk."
+                )
+            else:
+                reason = str(error.strerror)
+            raise click.ClickException(f"{where}{reason}") from error
 
 
-def _in_one_line(error: OSError) -> str:
-    """Say what the system refused, and what to do if the disk is full."""
-    where = f"{error.filename}: " if error.filename else ""
-    if is_disk_full(error):
-        return (
-            f"{where}no space is left on the disk, but the output needs some. "
-            "Free some space, or give an --out on another disk."
-        )
-    return f"{where}{error.strerror}"
+class _StderrHandler(logging.Handler):
+    """Write messages to stderr: one line each, or soft-wrapped with colour on a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message, prefix, style = self.format(record), "", ""
+        if record.levelno >= logging.ERROR:
+            prefix, style = "Error: ", "bold red"
+        elif record.levelno >= logging.WARNING:
+            prefix, style = "Warning: ", "bold yellow"
+        text = f"{prefix}{message}\n"
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.text import Text
+
+            console = Console(stderr=True)
+            with console.capture() as captured:
+                console.print(Text.assemble((prefix, style), message), soft_wrap=True)
+            text = captured.get()
+        # click writes to what sys.stderr is now: a live progress bar of rich replaces it
+        click.echo(text, nl=False, err=True)
 
 
 @contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Show our own warnings as one line on stderr, each once; others stay as they are."""
-    told: set[str] = set()
+def messages_on_stderr(level: int) -> Iterator[None]:
+    """Show log messages of this package, and its warnings (each once), on stderr.
+
+    Args:
+        level: The least level that is shown, such as ``logging.INFO``.
+    """
+    logger = logging.getLogger("rmt_genomics")
+    handler, old_level, old_propagate = _StderrHandler(), logger.level, logger.propagate
+    shown: set[str] = set()
     with warnings.catch_warnings():
         show_others = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, RMTGenomicsWarning):
-                if str(message) not in told:
-                    click.echo(f"Warning: {message}", err=True)
-                told.add(str(message))
-            else:
-                show_others(message, category, *place, **more)
+        def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+            if not issubclass(category, RMTGenomicsWarning):
+                show_others(message, category, *args, **kwargs)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                logger.warning("%s", message)
 
         warnings.showwarning = show
         warnings.simplefilter("always", RMTGenomicsWarning)
-        yield
+        logger.addHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = False  # a handler of another library would show each message again
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(old_level)
+            logger.propagate = old_propagate

@@ -42,7 +42,7 @@ def inspect(
     *,
     overwrite: bool,
 ) -> None:
-    """Look at FASTA and labels before they are used.
+    """Summarise and check sequence files and labels before training.
 
     FASTA is one file or several, or a folder of them: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV
     with a sequence column, plain or packed by gzip or bgzip; - reads stdin.

@@ -1,24 +1,34 @@
 """What all commands share: a light start, plain errors, exit codes."""
 
 import errno
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from rmt_genomics.cli import COMMANDS, main
-from rmt_genomics.cli.group import LazyGroup
+from rmt_genomics.cli.group import LazyGroup, messages_on_stderr
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from tests.cli.toys import run
 
 ROOT = Path(__file__).parents[2]
+
+
+class TerminalText(StringIO):
+    """What a terminal received."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def python(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -41,7 +51,7 @@ def group_that_raises(error: BaseException) -> LazyGroup:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+def test_the_list_of_commands_has_the_first_line_of_each_help(name: str) -> None:
     command = main.get_command(click.Context(main), name)
 
     assert command is not None
@@ -59,7 +69,7 @@ def test_help_answers_in_a_second() -> None:
     assert min(seconds) < 1
 
 
-def test_looking_at_data_loads_no_torch(tmp_path: Path) -> None:
+def test_inspect_loads_no_torch(tmp_path: Path) -> None:
     (tmp_path / "toy.fa").write_text(">r\nACGT\n")
     (tmp_path / "labels.tsv").write_text("record\tlabel\nr\tx\n")
     code = (
@@ -79,7 +89,7 @@ def test_the_version_is_that_of_the_package(arguments: list[str]) -> None:
     assert python(*arguments, "--version").stdout == f"rmt-genomics {__version__}\n"
 
 
-def test_the_classifier_is_at_hand_and_a_wrong_name_is_not() -> None:
+def test_the_package_exports_the_classifier_and_refuses_a_wrong_name() -> None:
     import rmt_genomics
     from rmt_genomics.model import RMTClassifier
 
@@ -89,7 +99,7 @@ def test_the_classifier_is_at_hand_and_a_wrong_name_is_not() -> None:
         rmt_genomics.Classifier  # noqa: B018
 
 
-def test_a_clone_that_is_not_installed_knows_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clone_that_is_not_installed_has_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.metadata
 
     import rmt_genomics
@@ -121,7 +131,7 @@ def test_a_clone_that_is_not_installed_knows_its_version(monkeypatch: pytest.Mon
     ],
     ids=["ours", "Ctrl-C", "no rights", "full disk", "closed pipe"],
 )
-def test_an_end_has_its_exit_code_and_one_line(
+def test_an_error_has_its_exit_code_and_one_line(
     error: BaseException, code: int, stderr: str
 ) -> None:
     result = CliRunner().invoke(group_that_raises(error), ["go"])
@@ -135,37 +145,101 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-def test_a_warning_of_ours_is_one_line_on_stderr_each_told_once() -> None:
-    @click.command()
-    def go() -> None:
-        for number in (2, 3, 2):
-            warnings.warn(f"{number} are odd.", RMTGenomicsWarning, stacklevel=1)
-        click.echo("data")
+def invoke_main(
+    command: Callable[[], None], *options: str, patch: pytest.MonkeyPatch
+) -> Result:
+    """Run ``rmt-genomics OPTIONS demo`` with another function in the place of ``demo``."""
+    patch.setattr(main, "get_command", lambda *_: click.command()(command))
+    result = CliRunner().invoke(main, [*options, "demo"])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
 
-    group = group_that_raises(AssertionError())
-    group.get_command = lambda *_: go  # type: ignore[method-assign]
-    result = CliRunner().invoke(group, ["go"])
 
-    assert result.stderr == "Warning: 2 are odd.\nWarning: 3 are odd.\n"
+def log_at_every_level() -> None:
+    logger = logging.getLogger("rmt_genomics.training.train")
+    logger.debug("loss %g", 0.5)
+    logger.info("[b]x[/b] %s", "word " * 40 + "end")
+    warnings.warn("it is odd.", RMTGenomicsWarning, stacklevel=1)
+    logger.error("it failed.")
+    click.echo("data")
+
+
+@pytest.mark.parametrize(
+    ("options", "levels"), [([], "IWE"), (["-q"], "WE"), (["--verbose"], "DIWE")]
+)
+def test_each_message_is_one_line_on_stderr_of_the_chosen_level(
+    options: list[str], levels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = {
+        "D": "loss 0.5",
+        "I": "[b]x[/b] " + "word " * 40 + "end",
+        "W": "Warning: it is odd.",
+        "E": "Error: it failed.",
+    }
+
+    result = invoke_main(log_at_every_level, *options, patch=monkeypatch)
+
+    assert result.stderr.splitlines() == [lines[level] for level in levels]
     assert result.stdout == "data\n"
 
 
-def test_warnings_of_others_stay_as_they_are() -> None:
-    @click.command()
+def test_on_a_terminal_messages_are_coloured_and_keep_their_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = TerminalText()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    with messages_on_stderr(logging.INFO):
+        log_at_every_level()
+
+    first, second, third = terminal.getvalue().splitlines()
+    assert first == "[b]x[/b] " + "word " * 40 + "end"
+    assert second.endswith("it is odd.")
+    assert "\x1b[1;33mWarning: " in second
+    assert "\x1b[1;31mError: " in third
+
+
+def test_quiet_and_verbose_exclude_each_other() -> None:
+    result = run("-q", "-v", "demo")
+
+    assert result.exit_code == 2
+    assert "-q and -v exclude each other" in result.stderr
+
+
+def test_the_logger_is_as_before_once_a_command_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("rmt_genomics")
+    before = logger.level, logger.propagate, list(logger.handlers)
+
+    invoke_main(log_at_every_level, patch=monkeypatch)
+
+    assert (logger.level, logger.propagate, list(logger.handlers)) == before
+
+
+def test_a_warning_of_ours_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def go() -> None:
+        for number in (2, 3, 2):
+            warnings.warn(f"{number} are odd.", RMTGenomicsWarning, stacklevel=1)
+
+    result = invoke_main(go, patch=monkeypatch)
+
+    assert result.stderr == "Warning: 2 are odd.\nWarning: 3 are odd.\n"
+
+
+def test_warnings_of_others_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     def go() -> None:
         warnings.warn("theirs", UserWarning, stacklevel=1)
 
-    group = group_that_raises(AssertionError())
-    group.get_command = lambda *_: go  # type: ignore[method-assign]
-
     with pytest.warns(UserWarning, match="theirs"):
-        CliRunner().invoke(group, ["go"])
+        invoke_main(go, patch=monkeypatch)
 
 
 @pytest.mark.parametrize(
     "arguments", [["predikt"], ["predict"], ["predict", "m", "a.fa", "--speed", "9"]]
 )
-def test_a_mistyped_command_ends_with_2(arguments: list[str]) -> None:
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     result = run(*arguments)
 
     assert result.exit_code == 2
@@ -174,7 +248,7 @@ def test_a_mistyped_command_ends_with_2(arguments: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     path = tmp_path / "many.fa"
     path.write_text("".join(f">record_{number}\nACGT\n" for number in range(50_000)))
     with subprocess.Popen(
@@ -195,8 +269,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="needs named pipes, which this system has not")
-def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes, which this system does not have")
+def test_ctrl_c_exits_with_130(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "never_ends.fa")
     command = [sys.executable, "cli.py", "inspect", str(tmp_path / "never_ends.fa")]
     with (
