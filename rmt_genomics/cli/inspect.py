@@ -1,5 +1,6 @@
-"""``rmt-genomics inspect``: look at the data before a night is spent on it."""
+"""``rmt-genomics inspect``: summarise and check data before training."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,25 +13,25 @@ from rmt_genomics.dna.sequence_files import RecordNames
 
 if TYPE_CHECKING:
     from rmt_genomics.datasets import Example
-    from rmt_genomics.reports.data_summary import Inspection
-    from rmt_genomics.training import ExperimentConfig
+    from rmt_genomics.reports.data_summary import DataSummary
+
+logger = logging.getLogger(__name__)
 
 _PATH = click.Path(path_type=Path)
 _STDIN = Path("-")
-_PICTURES = (".svg", ".png")
 
 
 @click.command()
 @click.argument("fasta", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--labels", type=_PATH, help="Check these labels too, and count them (see train).")
+@click.option("--labels", type=_PATH, help="Check and count these labels too (see train).")
 @click.option(
     "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
 )
-@click.option("--config", type=_PATH, help="Settings of the training to come (see train).")
+@click.option("--config", type=_PATH, help="Settings of the planned training (see train).")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one of them; repeatable."
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
 )
-@click.option("--plot", type=_PATH, help="Draw lengths, GC and unknown bases (.svg or .png).")
+@click.option("--plot", type=_PATH, help="Plot lengths, GC and unknown bases (.svg or .png).")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --plot.")
 def inspect(
     fasta: tuple[Path, ...],
@@ -44,93 +45,91 @@ def inspect(
 ) -> None:
     """Summarise and check sequence files and labels before training.
 
-    FASTA is one file or several, or a folder of them: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV
-    with a sequence column, plain or packed by gzip or bgzip; - reads stdin.
+    FASTA is one or several files or folders of files: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV
+    with a sequence column, plain or compressed by gzip or bgzip; - reads stdin.
 
-    Prints a tab-separated table, one row a record: record, length (bp), gc (share of G and C in
-    the known bases), n (share of N), ambiguous (number of other letters that stand for several
-    bases; the model reads them as N), lower_case (share of soft-masked bases), duplicate_of (the
-    first record of the same sequence) and duplicate_strand (- if that is its reverse complement).
-    A summary follows on stderr.
+    Prints a tab-separated table, one row per record: record, length (bp), gc (fraction of G and C
+    in the known bases), n (fraction of N), ambiguous (number of other IUPAC codes that stand for
+    several bases; the model reads them as N), lower_case (fraction of soft-masked bases),
+    duplicate_of (the first record with the same sequence) and duplicate_strand (- if it is its
+    reverse complement). A summary follows on stderr.
 
-    With --labels, it also says what training would do: the task, the parts and their classes, and
-    what the leakage audit finds; with --config or --set, also how much it reads at once.
+    With --labels, the summary also says what training would do: the task, the split and its
+    classes, and what the leakage audit finds; with --config or --set, also the size of an epoch.
     """
-    _check_options(labels, label_pattern, config, settings, plot)
+    if labels is None and label_pattern is not None:
+        raise click.UsageError("--label-pattern needs --labels header.")
+    if labels is None and (config is not None or settings):
+        raise click.UsageError("--config and --set are settings of a training, so need --labels.")
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise click.UsageError(
+            f"--plot {plot}: its name must end in .svg or .png."
+        )
     if plot is not None:
         from rmt_genomics.atomic_io import check_new_file
 
         inputs = [*fasta, labels] if labels else fasta
         check_new_file(plot, inputs=inputs, overwrite=overwrite)
     if labels is None:
-        found, _ = _look(fasta)
+        summary, _ = _summarise_records(fasta)
         examples: Sequence[Example] = ()
     else:
-        found, examples = _look_with_labels(fasta, labels, label_pattern, config, settings)
+        summary, examples = _summarise_with_labels(fasta, labels, label_pattern, config, settings)
     if plot is not None:
         from rmt_genomics.reports.plot_files import write_composition_plot
 
-        write_composition_plot(found, examples, plot)
-        click.echo(f"Drawn: {plot}", err=True)
+        write_composition_plot(summary, examples, plot)
+        logger.info("Plot written to %s.", plot)
 
 
-def _check_options(
-    labels: Path | None,
-    label_pattern: str | None,
-    config: Path | None,
-    settings: tuple[str, ...],
-    plot: Path | None,
-) -> None:
-    if labels is None and label_pattern is not None:
-        raise click.UsageError("--label-pattern needs --labels header.")
-    if labels is None and (config is not None or settings):
-        raise click.UsageError("--config and --set are of a training, which needs --labels.")
-    if plot is not None and plot.suffix not in _PICTURES:
-        raise click.UsageError(f"--plot {plot}: the name must end in {' or '.join(_PICTURES)}.")
+def _summarise_records(fasta: Sequence[Path]) -> "tuple[DataSummary, list[RecordInfo]]":
+    """Print one row per record, then log the summary; return it and what labels may refer to."""
+    from rmt_genomics.reports.data_summary import COLUMNS, DataSummary
 
-
-def _look(fasta: Sequence[Path]) -> "tuple[Inspection, list[RecordInfo]]":
-    """Print a row a record and then the summary; return what training knows of each record."""
-    from rmt_genomics.reports.data_summary import COLUMNS, Inspection
-
-    found, names = Inspection(), RecordNames()
+    summary, names = DataSummary(), RecordNames()
     infos: list[RecordInfo] = []
     for file in sequence_files(fasta):
         for record in read_records(file):
             names.add(record.name, file)
             if not infos:
                 click.echo("\t".join(COLUMNS))
-            click.echo(found.look_at(record.name, record.sequence).line())
-            place = record.name, record.length, file, record.description, record.columns
-            infos.append(RecordInfo(*place))
-    click.echo(found.summary(), err=True)
-    return found, infos
+            click.echo(summary.add(record.name, record.sequence).row())
+            infos.append(
+                RecordInfo(record.name, record.length, file, record.description, record.columns)
+            )
+    for line in summary.lines():
+        logger.info(line)
+    return summary, infos
 
 
-def _look_with_labels(
+def _summarise_with_labels(
     fasta: Sequence[Path],
     labels: Path,
     label_pattern: str | None,
     config: Path | None,
     settings: tuple[str, ...],
-) -> "tuple[Inspection, Sequence[Example]]":
-    """Count labels too, and say what training would do with it all."""
+) -> "tuple[DataSummary, Sequence[Example]]":
+    """Summarise the labels too, and log what training would do with the data."""
     from rmt_genomics.datasets.label_sources import LabelSource
-    from rmt_genomics.reports.data_summary import outlook
+    from rmt_genomics.reports.data_summary import training_preview
 
-    chosen: ExperimentConfig | None = None
+    experiment = None
     if config is not None or settings:
-        from rmt_genomics.training import read_config
+        from rmt_genomics.training import read_config  # loads torch
 
-        chosen = read_config(config, settings)
+        experiment = read_config(config, settings)
     source = LabelSource(labels, label_pattern)
     source.check()
-    found, infos = _look(fasta)
-    told = {"group_column": chosen.data.group, "task": chosen.data.task} if chosen else {}
-    examples = source.read(infos, **told)
-    click.echo(found.labels_summary(examples), err=True)
+    summary, infos = _summarise_records(fasta)
+    chosen = (
+        {"group_column": experiment.data.group, "task": experiment.data.task} if experiment else {}
+    )
+    examples = source.read(infos, **chosen)
+    for line in summary.label_lines(examples):
+        logger.info(line)
     if len(fasta) == 1 and fasta[0] != _STDIN:
-        click.echo(outlook(fasta[0], source, examples, chosen), err=True)
+        for line in training_preview(fasta[0], source, examples, experiment):
+            logger.info(line)
     else:
-        click.echo("What training would do is told of one file or folder only.", err=True)
-    return found, examples
+        logger.info("What training would do is shown for a single file or folder only.")
+    return summary, examples

@@ -1,4 +1,4 @@
-"""Figures and reports: what data are like, how training went, and how good a model is."""
+"""Figures, the HTML report and the model card, from data, training runs and evaluations."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only for those who judge models, so that looking at data is quick."""
+    """Import a module when it is used, so that ``inspect`` does not load torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_MODULES.get(name, 'plots')}")

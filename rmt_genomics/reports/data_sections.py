@@ -1,4 +1,4 @@
-"""Sections of a report on what was learned from: data, leakage, provenance."""
+"""Sections of the report on the data: split, leakage audit, provenance."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from rmt_genomics.datasets.examples import SPLITS
-from rmt_genomics.reports import plots as data_plots
+from rmt_genomics.reports import plots
 from rmt_genomics.reports.html_page import (
     Cell,
     Html,
@@ -18,141 +18,134 @@ from rmt_genomics.reports.html_page import (
     subheading,
     table,
 )
-from rmt_genomics.reports.run_results import Findings, Row
+from rmt_genomics.reports.run_results import Row, RunResults, length_bp
 
-_PROBES = {"length": "length", "gc": "GC", "n": "share of N", "all": "all three"}
-_RUN = {"train_loss": "training loss", "val_loss": "validation loss"}
+_PROBES = {"length": "length", "gc": "GC", "n": "fraction of N", "all": "all three"}
 
 
-def data(found: Findings) -> Html | None:
-    """Say how many examples there are of each class and part, and how long they are."""
+def data(results: RunResults) -> Html | None:
+    """Show the number and the lengths of examples by class and part of the split."""
     parts: dict[str, Sequence[Row]]
-    if found.split:
-        present = {row.get("split") for row in found.split}
+    if results.split:
+        present = {row.get("split") for row in results.split}
         parts = {
-            name: [row for row in found.split if row.get("split") == name]
+            name: [row for row in results.split if row.get("split") == name]
             for name in SPLITS
             if name in present
         }
         labels, source = "label", "all examples of the run"
-    elif found.predictions:
-        name = str(found.metrics.get("split", "all"))
-        parts, labels, source = {name: found.predictions}, "truth", "the examples judged"
+    elif results.predictions:
+        name = str(results.metrics.get("split", "all"))
+        parts, labels, source = {name: results.predictions}, "truth", "the evaluated examples"
     else:
         return None
-    describe = _values_by_part if found.is_regression else _classes_by_part
-    lengths = {name: [_length_bp(row) for row in rows] for name, rows in parts.items()}
-    shown = lengths if found.is_regression else _by_class(parts, labels)
+    counts = _values_by_part if results.is_regression else _classes_by_part
+    lengths = {name: [length_bp(row) for row in rows] for name, rows in parts.items()}
+    drawn = lengths if results.is_regression else _lengths_by_class(parts, labels)
+    grouping = "part" if results.is_regression else "class"
     return join(
         [
-            paragraph(f"These are {source}."),
-            describe(parts, labels),
+            paragraph(f"Shown: {source}."),
+            counts(parts, labels),
             subheading("Lengths (bp)"),
             _lengths_table(lengths),
-            plot(
-                data_plots.length_histogram(shown),
-                "lengths",
-                f"Lengths of {source}, by {'part' if found.is_regression else 'class'}.",
-            ),
+            plot(plots.length_histogram(drawn), "lengths", f"Lengths of {source}, by {grouping}."),
         ]
     )
 
 
-def leakage(found: Findings) -> Html | None:
-    """Tell what the leakage audit found."""
-    audit = found.leakage
+def leakage(results: RunResults) -> Html | None:
+    """Show the findings of the leakage audit."""
+    audit = results.leakage
     if not audit:
         return None
     warnings = [str(text) for text in audit.get("warnings", ())]
     touched = audit.get("touched", {})
     facts: list[tuple[str, Cell]] = [
-        ("pairs of near-duplicates in different parts", audit.get("near_duplicate_pairs")),
-        *((f"share of {part} with one in another part", share) for part, share in touched.items()),
-        ("examples that overlap one of another part", audit.get("overlapping")),
+        ("near-duplicate pairs in different parts", audit.get("near_duplicate_pairs")),
+        *(
+            (f"fraction of {part} with a near-duplicate in another part", fraction)
+            for part, fraction in touched.items()
+        ),
+        ("examples that overlap an example of another part", audit.get("overlapping")),
         ("examples too short to compare", audit.get("not_compared")),
     ]
     probes = [(_PROBES.get(name, name), auroc) for name, auroc in audit.get("probes", {}).items()]
     return join(
         [
-            bullets(warnings, "warn")
-            or paragraph("The audit found nothing that flatters the scores."),
-            table(["what was looked for", "found"], facts),
-            _duplicates(audit.get("near_duplicates", ())),
-            subheading("What is told without the sequence"),
+            bullets(warnings, "warn") or paragraph("The audit found no leakage."),
+            table(["check", "result"], facts),
+            _near_duplicates(audit.get("near_duplicates", ())),
+            subheading("Prediction without the sequence"),
             paragraph(
-                "A small forest learned the labels from these alone; AUROC on validation: 0.5 "
-                "knows nothing, 1 all.",
+                "Validation AUROC of a small random forest on these features alone: 0.5 is "
+                "uninformative, 1 is perfect.",
                 "faint",
             ),
-            table(["seen", "AUROC"], probes),
+            table(["features", "AUROC"], probes),
         ]
     )
 
 
-def provenance(found: Findings) -> Html | None:
-    """Say what was run, on what, with which settings."""
-    if not (found.environment or found.config or found.epochs):
+def provenance(results: RunResults) -> Html | None:
+    """Show the command, the environment and the settings."""
+    if not (results.environment or results.config or results.epochs):
         return None
-    facts: list[tuple[str, Cell]] = list(found.environment.items())
-    if found.epochs:
-        seconds = sum(row.get("seconds") or 0.0 for row in found.epochs)
-        facts.append(("epochs", str(len(found.epochs))))
-        facts.append(("time of training (s)", f"{seconds:.1f}"))
-    parts = Counter(row.get("split", "") for row in found.split)
+    facts: list[tuple[str, Cell]] = list(results.environment.items())
+    if results.epochs:
+        seconds = sum(row.get("seconds") or 0.0 for row in results.epochs)
+        facts.append(("epochs", str(len(results.epochs))))
+        facts.append(("training time (s)", f"{seconds:.1f}"))
+    parts = Counter(row.get("split", "") for row in results.split)
     facts += [(f"examples in {name}", str(parts[name])) for name in SPLITS if parts[name]]
     return join(
         [
-            table(["what", "value"], facts) if facts else None,
-            folded("config.toml: every setting", found.config) if found.config else None,
+            table(["item", "value"], facts) if facts else None,
+            folded("config.toml: all settings", results.config) if results.config else None,
         ]
     )
 
 
 def _classes_by_part(parts: Mapping[str, Sequence[Row]], column: str) -> Html:
-    """Count examples of each class in each part; of several labels each counts."""
+    """Count the examples of each class in each part; an example may have several labels."""
     counts = {
         name: Counter(label for row in rows for label in row[column].split(";") if label)
         for name, rows in parts.items()
     }
-    classes = sorted({label for each in counts.values() for label in each})
+    classes = sorted({label for counter in counts.values() for label in counter})
     rows: list[list[Cell]] = [[name, *(counts[part][name] for part in parts)] for name in classes]
     return table(["class", *parts], [*rows, ["examples", *map(len, parts.values())]])
 
 
-def _values_by_part(parts: Mapping[str, Sequence[Row]], column: str) -> Html:
-    values = {name: [float(row[column]) for row in rows] for name, rows in parts.items()}
+def _values_by_part(parts: Mapping[str, Sequence[Row]], label: str) -> Html:
+    values = {name: [float(row[label]) for row in rows] for name, rows in parts.items()}
     rows: list[list[Cell]] = [
-        [name, len(each), min(each), median(each), max(each)] for name, each in values.items()
+        [name, len(column), min(column), median(column), max(column)]
+        for name, column in values.items()
     ]
-    return table(["part", "examples", "smallest value", "median", "largest"], rows)
+    return table(["part", "examples", "lowest value", "median", "highest"], rows)
 
 
 def _lengths_table(lengths: dict[str, list[int]]) -> Html:
     rows: list[list[Cell]] = [
-        [name, min(each), int(median(each)), max(each), sum(each)] for name, each in lengths.items()
+        [name, min(part), int(median(part)), max(part), sum(part)] for name, part in lengths.items()
     ]
     return table(["part", "shortest", "median", "longest", "sum"], rows)
 
 
-def _by_class(parts: Mapping[str, Sequence[Row]], column: str) -> dict[str, list[int]]:
+def _lengths_by_class(parts: Mapping[str, Sequence[Row]], column: str) -> dict[str, list[int]]:
     lengths: defaultdict[str, list[int]] = defaultdict(list)
     for rows in parts.values():
         for row in rows:
             for label in row[column].split(";"):
-                lengths[label or "no label"].append(_length_bp(row))
+                lengths[label or "no label"].append(length_bp(row))
     return dict(sorted(lengths.items()))
 
 
-def _length_bp(row: Row) -> int:
-    if "length" in row:
-        return int(row["length"])
-    return int(row["end"]) - int(row["start"])
-
-
-def _duplicates(pairs: Sequence[dict[str, Any]]) -> Html | None:
+def _near_duplicates(pairs: Sequence[dict[str, Any]]) -> Html | None:
     if not pairs:
         return None
     keys = ("first", "first_part", "second", "second_part", "similarity")
     rows = [[pair.get(key) for key in keys] for pair in pairs]
-    header = ["one", "part", "other", "part", "k-mers shared"]
-    return join([subheading("The most alike"), table(header, rows)])
+    header = ["first", "part", "second", "part", "shared k-mers"]
+    return join([subheading("Most similar pairs"), table(header, rows)])

@@ -1,7 +1,7 @@
-"""What is in sequence files: one row a record, and what stands out in all of them. No torch.
+"""A summary of sequence files and labels, and of what a training would do with them. No torch.
 
-Records are looked at one after the other; what is kept of each is a few numbers and 16 bytes, by
-which another record of the same sequence, on either strand, is known.
+Records are read one after the other. Of each, a few numbers are kept, and 16 bytes by which
+another record with the same sequence, on either strand, is recognised.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from rmt_genomics.datasets.splits import Split, split_examples
 from rmt_genomics.dna import Composition, composition_of
 from rmt_genomics.dna.alphabet import encode, reverse_complement_codes
 from rmt_genomics.errors import DataError
+from rmt_genomics.reports.html_page import count_of
 
 if TYPE_CHECKING:
     from rmt_genomics.training import ExperimentConfig
-
 
 COLUMNS = (
     "record",
@@ -36,191 +36,185 @@ COLUMNS = (
     "duplicate_of",
     "duplicate_strand",
 )
-_PIECE_BP = 1 << 20
+
+SPLIT_DEFAULTS: dict[str, Any] = {"split": "auto", "validation_fraction": 0.2, "task": "auto"}
+"""The defaults of ``training.config.DataSettings``, repeated here because that loads torch."""
+
+_CHUNK_BP = 1 << 20
 _DIGEST_BYTES = 16
-_SHOWN = 3
+_MAX_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What one record is like."""
+class RecordSummary:
+    """Composition of one record, and whether its sequence occurred before."""
 
     name: str
-    made_of: Composition
+    composition: Composition
 
     duplicate_of: str | None
-    """The first record of the same sequence, as the model reads it; None if it is the first."""
+    """The first record with the same sequence, as the model reads it; None if it is the first."""
 
     strand: str
-    """``+`` if it is the same as it stands, ``-`` if its reverse complement is; else empty."""
+    """``+`` for a duplicate on the same strand, ``-`` for a reverse complement; else empty."""
 
-    def line(self) -> str:
-        """Return the record as a row of the table."""
-        found = self.made_of
-        gc = "" if found.gc is None else f"{found.gc:.4f}"
-        cells = [self.name, str(found.length), gc, f"{found.n:.4f}", str(found.ambiguous)]
-        return "\t".join([*cells, f"{found.lower_case:.4f}", self.duplicate_of or "", self.strand])
+    def row(self) -> str:
+        """Return the cells of ``COLUMNS``, tab-separated."""
+        made_of = self.composition
+        gc = "" if made_of.gc is None else f"{made_of.gc:.4f}"
+        cells = [self.name, str(made_of.length), gc, f"{made_of.n:.4f}", str(made_of.ambiguous)]
+        return "\t".join(
+            [*cells, f"{made_of.lower_case:.4f}", self.duplicate_of or "", self.strand]
+        )
 
 
 @dataclass(slots=True)
-class Inspection:
-    """All records looked at so far, in file order."""
+class DataSummary:
+    """All records added so far, in file order."""
 
-    records: list[Looked] = field(default_factory=list)
-    _first: dict[bytes, tuple[str, bool]] = field(default_factory=dict)
+    records: list[RecordSummary] = field(default_factory=list)
+    _first_by_digest: dict[bytes, tuple[str, bool]] = field(default_factory=dict)
 
-    def look_at(self, name: str, sequence: str) -> Looked:
-        """Look at the next record.
+    def add(self, name: str, sequence: str) -> RecordSummary:
+        """Add the next record.
 
         Args:
-            name: Its name, given to no other record.
+            name: Its name, which no other record has.
             sequence: DNA letters, 5' to 3'.
         """
-        made_of = composition_of(sequence)
         digest, is_forward = _strandless_digest(sequence)
-        first, was_forward = self._first.setdefault(digest, (name, is_forward))
+        first, first_is_forward = self._first_by_digest.setdefault(digest, (name, is_forward))
         is_new = first == name
-        strand = "" if is_new else "+" if is_forward == was_forward else "-"
-        self.records.append(Looked(name, made_of, None if is_new else first, strand))
-        return self.records[-1]
+        strand = "" if is_new else "+" if is_forward == first_is_forward else "-"
+        duplicate_of = None if is_new else first
+        record = RecordSummary(name, composition_of(sequence), duplicate_of, strand)
+        self.records.append(record)
+        return record
 
-    def summary(self) -> str:
-        """Say in a line a finding what stands out."""
-        return "\n".join(self._findings())
-
-    def _findings(self) -> Iterator[str]:
-        found = [each.made_of for each in self.records]
-        lengths = [each.length for each in found]
+    def lines(self) -> Iterator[str]:
+        """Yield one line per finding: lengths, GC, unknown bases, lower case, duplicates."""
+        compositions = [record.composition for record in self.records]
+        lengths = [composition.length for composition in compositions]
         total = sum(lengths)
         yield (
-            f"{_counted(len(found), 'record')}, {total:,} bp; shortest {min(lengths):,} bp, "
+            f"{count_of(len(lengths), 'record')}, {total:,} bp; shortest {min(lengths):,} bp, "
             f"median {median(lengths):,.0f} bp, longest {max(lengths):,} bp"
         )
-        shares = [each.gc for each in found if each.gc is not None]
-        if shares:
-            yield f"GC {min(shares):.1%} to {max(shares):.1%}, median {median(shares):.1%}"
-        unknown = round(sum(each.n * each.length for each in found))
+        gc = [composition.gc for composition in compositions if composition.gc is not None]
+        if gc:
+            yield f"GC {min(gc):.1%} to {max(gc):.1%}, median {median(gc):.1%}"
+        unknown = round(sum(made_of.n * made_of.length for made_of in compositions))
         if unknown:
             yield f"N: {unknown:,} bp ({unknown / total:.2%})"
-        ambiguous = sum(each.ambiguous for each in found)
+        ambiguous = sum(composition.ambiguous for composition in compositions)
         if ambiguous:
-            yield f"Letters that stand for several bases: {ambiguous:,}, read as N"
-        lower = round(sum(each.lower_case * each.length for each in found))
+            yield f"Ambiguous IUPAC codes: {ambiguous:,}, read as N"
+        lower = round(sum(made_of.lower_case * made_of.length for made_of in compositions))
         if lower:
             yield f"Lower case: {lower:,} bp ({lower / total:.2%}), read as upper case"
-        yield from self._repeats()
-
-    def _repeats(self) -> Iterator[str]:
-        repeats = [each for each in self.records if each.duplicate_of is not None]
-        if repeats:
-            reverse = sum(each.strand == "-" for each in repeats)
-            pairs = ", ".join(f"{each.name} of {each.duplicate_of}" for each in repeats[:_SHOWN])
+        duplicates = [record for record in self.records if record.duplicate_of is not None]
+        if duplicates:
+            reverse = sum(record.strand == "-" for record in duplicates)
+            shown = ", ".join(
+                f"{record.name} of {record.duplicate_of}" for record in duplicates[:_MAX_SHOWN]
+            )
             yield (
-                f"Duplicates of an earlier record: {len(repeats):,}, {reverse:,} of them on the "
-                f"other strand (such as {pairs})"
+                f"Duplicates of an earlier record: {len(duplicates):,}, {reverse:,} of them on the "
+                f"other strand (such as {shown})"
             )
 
-    def labels_summary(self, examples: Sequence[Example], task: str = "auto") -> str:
-        """Count examples by label and, where the labels say so, by part; of numbers say the range.
-
-        Args:
-            examples: Those labelled.
-            task: As in ``LabelScheme.of``.
-        """
-        measured = task == "auto" and are_continuous([example.labels for example in examples])
-        if task == "regression" or measured:
-            return "\n".join([_range_of(examples), *self._contradictions(examples)])
-        counts = Counter(label for example in examples for label in example.labels)
-        lines = [f"{_counted(len(examples), 'labelled example')}, {len(counts):,} classes:"]
-        for name, count in sorted(counts.items()):
-            parts = Counter(each.split for each in examples if name in each.labels and each.split)
-            shown = ", ".join(f"{part} {parts[part]:,}" for part in SPLITS if parts[part])
-            lines.append(f"  {name}: {count:,}" + (f" ({shown})" if shown else ""))
-        return "\n".join([*lines, *self._contradictions(examples)])
+    def label_lines(self, examples: Sequence[Example]) -> Iterator[str]:
+        """Yield the number of examples per label and split, or the range of numeric labels."""
+        header = count_of(len(examples), "labelled example")
+        if are_continuous([example.labels for example in examples]):
+            values = LabelScheme((LABEL,), "regression").numbers(examples).tolist()
+            yield (
+                f"{header}, {count_of(len(set(values)), 'distinct value')}: "
+                f"lowest {min(values):g}, median {median(values):g}, highest {max(values):g}"
+            )
+        else:
+            counts = Counter(label for example in examples for label in example.labels)
+            yield f"{header}, {count_of(len(counts), 'class', 'classes')}:"
+            for label, count in sorted(counts.items()):
+                by_split = Counter(
+                    example.split
+                    for example in examples
+                    if label in example.labels and example.split
+                )
+                shown = ", ".join(f"{part} {by_split[part]:,}" for part in SPLITS if by_split[part])
+                yield f"  {label}: {count:,}" + (f" ({shown})" if shown else "")
+        yield from self._contradictions(examples)
 
     def _contradictions(self, examples: Sequence[Example]) -> Iterator[str]:
-        """Name records of one sequence that have different labels."""
-        labels = {each.interval.record: set(each.labels) for each in examples if each.whole}
+        """Yield a line if records with the same sequence have different labels."""
+        labels = {
+            example.interval.record: set(example.labels) for example in examples if example.whole
+        }
         pairs = [
-            (each.name, each.duplicate_of)
-            for each in self.records
-            if each.duplicate_of is not None
-            and each.name in labels
-            and each.duplicate_of in labels
-            and labels[each.name] != labels[each.duplicate_of]
+            (record.name, record.duplicate_of)
+            for record in self.records
+            if record.duplicate_of is not None
+            and record.name in labels
+            and record.duplicate_of in labels
+            and labels[record.name] != labels[record.duplicate_of]
         ]
         if pairs:
-            shown = ", ".join(f"{one} and {other}" for one, other in pairs[:_SHOWN])
-            yield (
-                f"Duplicates with another label, which nothing can learn: {len(pairs):,} "
-                f"(such as {shown})"
-            )
+            shown = ", ".join(f"{one} and {other}" for one, other in pairs[:_MAX_SHOWN])
+            yield f"Duplicates with contradictory labels: {len(pairs):,} (such as {shown})"
 
-    def by_label(self, examples: Sequence[Example] = ()) -> dict[str, list[Composition]]:
-        """Return what the records of each label are made of; without labels, all as one.
+    def compositions_by_label(
+        self, examples: Sequence[Example] = ()
+    ) -> dict[str, list[Composition]]:
+        """Group the compositions of records by label.
 
-        Where an example is a part of a record, the labels say nothing of whole records: then too.
+        Without labels, and where an example is only part of a record (so that its label does not
+        hold for the whole record), all records are one group.
         """
-        if not examples or not all(each.whole for each in examples):
-            return {"records": [each.made_of for each in self.records]}
-        made_of = {each.name: each.made_of for each in self.records}
-        found: dict[str, list[Composition]] = {}
-        for each in examples:
-            for label in each.labels or ("no label",):
-                found.setdefault(label, []).append(made_of[each.interval.record])
-        return dict(sorted(found.items()))
+        if not examples or not all(example.whole for example in examples):
+            return {"records": [record.composition for record in self.records]}
+        by_name = {record.name: record.composition for record in self.records}
+        by_label: dict[str, list[Composition]] = {}
+        for example in examples:
+            for label in example.labels or ("no label",):
+                by_label.setdefault(label, []).append(by_name[example.interval.record])
+        return dict(sorted(by_label.items()))
 
 
 def _strandless_digest(sequence: str) -> tuple[bytes, bool]:
-    """Return a digest that both strands share, and whether it is the one of this strand."""
+    """Return a digest that both strands share, and whether it is the digest of this strand."""
     forward = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     reverse = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    for start in range(0, len(sequence), _PIECE_BP):
-        forward.update(encode(sequence[start : start + _PIECE_BP]).tobytes())
-    for end in range(len(sequence), 0, -_PIECE_BP):
-        codes = encode(sequence[max(0, end - _PIECE_BP) : end])
+    for start in range(0, len(sequence), _CHUNK_BP):
+        forward.update(encode(sequence[start : start + _CHUNK_BP]).tobytes())
+    for end in range(len(sequence), 0, -_CHUNK_BP):
+        codes = encode(sequence[max(0, end - _CHUNK_BP) : end])
         reverse.update(reverse_complement_codes(codes).tobytes())
     one, other = forward.digest(), reverse.digest()
     return min(one, other), one <= other
 
 
-def _counted(count: int, thing: str) -> str:
-    return f"1 {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
-def _range_of(examples: Sequence[Example]) -> str:
-    values = LabelScheme((LABEL,), "regression").numbers(examples).tolist()
-    return (
-        f"{_counted(len(values), 'labelled example')}, {len(set(values)):,} different numbers: "
-        f"lowest {min(values):g}, median {median(values):g}, highest {max(values):g}"
-    )
-
-
-DEFAULTS: dict[str, Any] = {"split": "auto", "validation_fraction": 0.2, "task": "auto"}
-"""What ``training.config.DataSettings`` says of dividing data; here too, as that loads torch."""
-
-
-def outlook(
+def training_preview(
     fasta: Path,
     labels: LabelSource,
     examples: Sequence[Example],
     config: "ExperimentConfig | None" = None,
-) -> str:
-    """Divide the data as ``train`` does with seed 0, and say what it would work on.
+) -> Iterator[str]:
+    """Split the data as ``train`` does with seed 0, and describe what it would train on.
 
     Args:
         fasta: A file of sequences, or a folder of such files.
-        labels: Where their labels are.
-        examples: What was read there.
-        config: Settings of the training to come; without them, how much a training reads at once
-            is not told, and data are divided as by default.
+        labels: Where their labels come from.
+        examples: The examples read from there.
+        config: Settings of the training; without them the default split is used, and batches
+            and segments are not described.
 
-    Returns:
-        A line a finding; the findings of the leakage audit last. If training would refuse the
-        data, that is the finding.
+    Yields:
+        One line per finding, those of the leakage audit last. If training would refuse the data,
+        the only line says why.
     """
-    chosen = {name: getattr(config.data, name) for name in DEFAULTS} if config else DEFAULTS
-    task: str = chosen["task"]
+    chosen = SPLIT_DEFAULTS
+    if config is not None:
+        chosen = {name: getattr(config.data, name) for name in SPLIT_DEFAULTS}
     try:
         labels.check_classes(examples)
         split = split_examples(
@@ -228,47 +222,45 @@ def outlook(
             how=chosen["split"],
             validation_fraction=chosen["validation_fraction"],
             seed=0,
-            task=task,
+            task=chosen["task"],
         )
-        scheme = LabelScheme.of(examples, task)
+        scheme = LabelScheme.of(examples, chosen["task"])
     except DataError as error:
-        return f"Training would refuse these data: {error}"
-    lines = [*_parts(scheme, split)]
+        yield f"Training would refuse these data: {error}"
+        return
+    yield "What training would do (seed 0):"
+    lines = [*_split_lines(scheme, split)]
     if config is not None:
-        lines += _reading(split.train, config)
+        lines += _epoch_lines(split.train, config)
     lines += audit(EncodedStore.open(fasta), split, scheme).summary().splitlines()
-    return "\n".join(["What training would do (seed 0):", *(f"  {line}" for line in lines)])
+    yield from (f"  {line}" for line in lines)
 
 
-def _parts(scheme: LabelScheme, split: Split) -> Iterator[str]:
+def _split_lines(scheme: LabelScheme, split: Split) -> Iterator[str]:
     parts: dict[str, tuple[Example, ...]] = {name: getattr(split, name) for name in SPLITS}
     yield f"task: {scheme.task}"
-    yield f"parts: {', '.join(f'{name} {len(part):,}' for name, part in parts.items())} examples"
+    yield f"split: {', '.join(f'{name} {len(part):,}' for name, part in parts.items())} examples"
     if scheme.task == "regression":
         return
     for label in scheme.classes:
-        counts = Counter(
-            name for name, part in parts.items() for each in part if label in each.labels
-        )
-        shown = ", ".join(f"{name} {counts[name]:,}" for name, part in parts.items() if part)
-        yield f"  {label}: {shown}"
+        counts = {
+            name: sum(label in example.labels for example in part)
+            for name, part in parts.items()
+            if part
+        }
+        yield f"  {label}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-def _reading(train: tuple[Example, ...], config: "ExperimentConfig") -> Iterator[str]:
-    """Say how much an epoch reads, in how many batches and segments."""
-    lengths = [len(each.interval) for each in train]
+def _epoch_lines(train: tuple[Example, ...], config: "ExperimentConfig") -> Iterator[str]:
+    """Describe an epoch: bases, batches, tokens and segments."""
+    lengths = [len(example.interval) for example in train]
     batch = config.training.batch_size
     steps = "" if isinstance(batch, str) else f" in {-(-len(train) // batch):,} batches of {batch}"
-    yield f"an epoch: {sum(lengths):,} bp{steps}"
+    yield f"one epoch: {sum(lengths):,} bp{steps}"
     model = config.classifier(("any", "other"), "binary")
     tokens = [model.tokenizer.num_tokens(length) for length in (int(median(lengths)), max(lengths))]
-    per_segment = model.rmt().tokens_per_segment
-    segments = [max(1, -(-each // per_segment)) for each in tokens]
+    segments = [max(1, -(-count // model.rmt().tokens_per_segment)) for count in tokens]
     yield (
-        f"an example of median length: {tokens[0]:,} tokens in {_segments(segments[0])}; the "
-        f"longest: {tokens[1]:,} in {_segments(segments[1])}"
+        f"an example of median length: {tokens[0]:,} tokens in {count_of(segments[0], 'segment')}; "
+        f"the longest: {tokens[1]:,} tokens in {count_of(segments[1], 'segment')}"
     )
-
-
-def _segments(count: int) -> str:
-    return "1 segment" if count == 1 else f"{count:,} segments"

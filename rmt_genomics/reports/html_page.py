@@ -1,7 +1,7 @@
-"""One HTML file that needs nothing else: no script, no network, no font of its own.
+"""Building blocks of a self-contained HTML page: no script, no network, no web font.
 
-Text comes in as ``str`` and is escaped here; what has become HTML is ``Html``, so that the type
-checker sees where one is taken for the other.
+Text is ``str`` and is escaped here; markup is ``Html``, so that the type checker finds text that
+was not escaped.
 """
 
 import html
@@ -18,47 +18,53 @@ from xml.etree import ElementTree
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 Html = NewType("Html", str)
 Cell = str | int | float | bool | None
 
-NOTHING = "-"
-"""What stands in a table where there is no value."""
+MISSING = "-"
+"""The table cell of a missing value."""
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_FORBIDDEN_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_MAX_SHRINKING_PX = 500  # a wider figure scrolls: if it shrank, its letters would be too small
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_URL_REFERENCE = re.compile(r"url\(#([^)]*)\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page with a heading that can be linked to."""
+    """A part of the page with a heading that can be linked to.
+
+    Args:
+        anchor: Its id: lower-case letters.
+        title: The heading.
+        body: Everything below the heading.
+    """
 
     anchor: str
-    """Its id: lower-case letters."""
-
     title: str
-
     body: Html
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
     """Return the whole file: a table of contents, then the sections."""
-    links = "".join(f'<a href="#{each.anchor}">{escape(each.title)}</a>' for each in sections)
+    style = files("rmt_genomics.reports").joinpath("report.css").read_text(encoding="utf-8")
+    links = "".join(f'<a href="#{part.anchor}">{escape(part.title)}</a>' for part in sections)
     body = "\n".join(
-        f'<section id="{each.anchor}">\n<h2>{escape(each.title)}</h2>\n{each.body}\n</section>'
-        for each in sections
+        f'<section id="{part.anchor}">\n<h2>{escape(part.title)}</h2>\n{part.body}\n</section>'
+        for part in sections
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{_CONTENT_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <title>{escape(title)}</title>
 <style>
-{_style()}</style>
+{style}</style>
 </head>
 <body>
 <header>
@@ -74,22 +80,22 @@ def page(title: str, sections: Sequence[Section]) -> str:
 
 
 def escape(text: str) -> Html:
-    """Return text as HTML; characters that no HTML file may hold become U+FFFD."""
-    return Html(html.escape(_NO_TEXT.sub("\ufffd", text)))
+    """Return text as HTML; characters that are not allowed in HTML become U+FFFD."""
+    return Html(html.escape(_FORBIDDEN_CHARACTERS.sub("\ufffd", text)))
 
 
 def join(parts: Iterable[Html | None]) -> Html:
-    """Put parts below each other; None is left out."""
+    """Put parts below each other; None is skipped."""
     return Html("\n".join(part for part in parts if part))
 
 
 def paragraph(text: str, kind: str = "") -> Html:
-    """Return a paragraph; ``kind`` is one of the looks in ``report.css``, such as ``note``."""
+    """Return a paragraph; ``kind`` is a class of ``report.css``, such as ``warn``."""
     return Html(f"<p{_class(kind)}>{escape(text)}</p>")
 
 
 def bullets(texts: Sequence[str], kind: str = "") -> Html | None:
-    """Return a list, or nothing if there is nothing to list."""
+    """Return a list; None if there are no items."""
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return Html(f"<ul{_class(kind)}>{items}</ul>") if texts else None
 
@@ -100,7 +106,7 @@ def subheading(text: str) -> Html:
 
 
 def folded(title: str, text: str) -> Html:
-    """Return a text as it stands, hidden until it is asked for."""
+    """Return preformatted text, hidden until its title is clicked."""
     return Html(
         f"<details><summary>{escape(title)}</summary>"
         f'<div class="scroll"><pre>{escape(text)}</pre></div></details>'
@@ -108,16 +114,19 @@ def folded(title: str, text: str) -> Html:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Html:
-    """Return a table in a box that scrolls by itself.
+    """Return a table in a box with its own scroll bar.
 
     Numbers are plain (no thousands separators), so that they copy into a spreadsheet.
 
     Args:
         header: Names of the columns.
-        rows: One sequence a row; its first cell is the name of the row.
+        rows: The cells of each row; the first one is the name of the row.
     """
     rows = [list(row) for row in rows]
-    head = "".join(_head(name, [row[place] for row in rows]) for place, name in enumerate(header))
+    head = ""
+    for index, name in enumerate(header):
+        kind = "" if any(_is_text(row[index]) for row in rows) else "number"
+        head += f'<th scope="col"{_class(kind)}>{escape(name)}</th>'
     body = "\n".join(_row(row) for row in rows)
     return Html(
         '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n'
@@ -129,38 +138,39 @@ def number(value: Cell) -> str:
     """Write a value with about four digits.
 
     Examples:
-        >>> [number(each) for each in (None, 3, 0.123456, 12345.678, 2.5e-05, True, "as it is")]
-        ['-', '3', '0.1235', '12346', '2.5e-05', 'yes', 'as it is']
+        >>> [number(value) for value in (None, 3, 0.123456, 12345.678, 2.5e-05, True, "text")]
+        ['-', '3', '0.1235', '12346', '2.5e-05', 'yes', 'text']
     """
     if value is None or value == "":
-        return NOTHING
+        return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str | int):
         return str(value)
     if not isfinite(value):
-        return NOTHING
+        return MISSING
     size = abs(value)
     if 0 < size < 0.001:
         return f"{value:.3g}"
     return f"{value:.4f}" if size < 10 else f"{value:.2f}" if size < 1000 else f"{value:.0f}"
 
 
-def _head(name: str, column: Sequence[Cell]) -> str:
-    """The name stands over the numbers, or over the beginning of the text."""
-    kind = "" if any(map(_is_text, column)) else "number"
-    return f'<th scope="col"{_class(kind)}>{escape(name)}</th>'
+def count_of(count: int, noun: str, plural: str | None = None) -> str:
+    """Write a count with its noun.
+
+    Examples:
+        >>> count_of(1, "class"), count_of(2, "class", "classes"), count_of(1200, "epoch")
+        ('1 class', '2 classes', '1,200 epochs')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _row(cells: Sequence[Cell]) -> str:
-    first, *others = cells
-    name = f'<th scope="row">{escape(number(first))}</th>'
-    return f"<tr>{name}{''.join(map(_cell, others))}</tr>"
-
-
-def _cell(value: Cell) -> str:
-    kind = "" if _is_text(value) else "number"
-    return f"<td{_class(kind)}>{escape(number(value))}</td>"
+    row = f'<th scope="row">{escape(number(cells[0]))}</th>'
+    for value in cells[1:]:
+        kind = "" if _is_text(value) else "number"
+        row += f"<td{_class(kind)}>{escape(number(value))}</td>"
+    return f"<tr>{row}</tr>"
 
 
 def _is_text(value: Cell) -> bool:
@@ -171,31 +181,22 @@ def _class(kind: str) -> str:
     return f' class="{kind}"' if kind else ""
 
 
-def _style() -> str:
-    return files("rmt_genomics.reports").joinpath("report.css").read_text(encoding="utf-8")
-
-
-_WIDEST_THAT_SHRINKS = 500  # CSS pixels; a wider figure scrolls, as its letters would get too small
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_REFERENCE = re.compile(r"url\(#([^)]*)\)")
-
-
-def plot(drawn: "Figure", name: str, caption: str) -> Html:
-    """Return a figure with its caption.
+def plot(figure: "Figure", name: str, caption: str) -> Html:
+    """Return a figure as inline SVG with its caption.
 
     Args:
-        drawn: The figure.
-        name: Letters and ``-``, used once in the page: ids within the figure begin with it.
-        caption: What is seen; screen readers read it instead of the figure.
+        figure: The figure.
+        name: Letters and ``-``, unique in the page: the prefix of all ids within the figure.
+        caption: What the figure shows; screen readers read it instead of the figure.
     """
-    root = ElementTree.fromstring(_svg(drawn, name))
-    _without_namespaces(root)
-    _with_prefix(root, f"{name}-")
-    _with_ink_of_the_page(root)
-    _sized(root, caption)
-    picture = ElementTree.tostring(root, encoding="unicode")
+    root = ElementTree.fromstring(_svg(figure, name))
+    _remove_namespaces(root)
+    _prefix_ids(root, f"{name}-")
+    _use_page_style(root)
+    _set_size(root, caption)
+    svg = ElementTree.tostring(root, encoding="unicode")
     return Html(
-        f'<figure><div class="scroll">{picture}</div>'
+        f'<figure><div class="scroll">{svg}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
@@ -205,30 +206,29 @@ def side_by_side(*plots: Html | None) -> Html:
     return Html(f'<div class="plots">\n{join(plots)}\n</div>')
 
 
-def _svg(drawn: "Figure", name: str) -> str:
+def _svg(figure: "Figure", name: str) -> str:
     import matplotlib
 
     text = io.StringIO()
     rc_context = matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"})
     with rc_context, warnings.catch_warnings():
-        # the reader's browser draws the letters, so a font that lacks some here is no loss
+        # the browser draws the letters with its own fonts, so glyphs missing here do not matter
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
-        drawn.savefig(text, format="svg", metadata=_NO_METADATA, transparent=True)
+        figure.savefig(text, format="svg", metadata=_NO_METADATA, transparent=True)
     return text.getvalue()
 
 
-def _without_namespaces(root: ElementTree.Element) -> None:
-    """HTML knows SVG by its tag: neither namespaces nor the ``xlink`` prefix are needed."""
+def _remove_namespaces(root: ElementTree.Element) -> None:
+    """Remove namespaces and the ``xlink`` prefix, which inline SVG does not need in HTML."""
     for parent in root.iter():
         parent.tag = parent.tag.partition("}")[2]
-        attributes = {key.rpartition("}")[2]: value for key, value in parent.attrib.items()}
-        parent.attrib = attributes
-        for child in [each for each in parent if each.tag.endswith("}style")]:
-            parent.remove(child)  # it would be the style of the whole page; report.css has it
+        parent.attrib = {key.rpartition("}")[2]: value for key, value in parent.attrib.items()}
+        for child in [child for child in parent if child.tag.endswith("}style")]:
+            parent.remove(child)  # it would apply to the whole page; report.css has the same rule
 
 
-def _with_prefix(root: ElementTree.Element, prefix: str) -> None:
-    """Make ids differ from those of other figures."""
+def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
+    """Make ids, and references to them, unique among all figures of a page."""
     for element in root.iter():
         for key, value in element.attrib.items():
             if key == "id":
@@ -236,21 +236,21 @@ def _with_prefix(root: ElementTree.Element, prefix: str) -> None:
             elif key == "href" and value.startswith("#"):
                 element.set(key, f"#{prefix}{value[1:]}")
             elif "url(#" in value:
-                element.set(key, _REFERENCE.sub(rf"url(#{prefix}\1)", value))
+                element.set(key, _URL_REFERENCE.sub(rf"url(#{prefix}\1)", value))
 
 
-def _with_ink_of_the_page(root: ElementTree.Element) -> None:
-    """Draw black as the colour of text, and letters in the reader's own font."""
+def _use_page_style(root: ElementTree.Element) -> None:
+    """Replace black by the page's text colour, and named fonts by the generic one."""
     for element in root.iter():
         if style := element.get("style"):
-            style = re.sub(r"'[^']*', ", "", style)  # named fonts; a generic one ends the list
+            style = re.sub(r"'[^']*', ", "", style)  # the generic font ends the list
             element.set("style", style.replace("#000000", "currentColor"))
 
 
-def _sized(root: ElementTree.Element, caption: str) -> None:
+def _set_size(root: ElementTree.Element, caption: str) -> None:
     width = round(float(root.attrib.pop("width").removesuffix("pt")) * 4 / 3)
     del root.attrib["height"]
-    if width > _WIDEST_THAT_SHRINKS:
+    if width > _MAX_SHRINKING_PX:
         root.set("style", f"width:{width}px")
     else:
         root.set("style", f"width:{width}px;max-width:100%")

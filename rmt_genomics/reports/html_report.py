@@ -1,4 +1,4 @@
-"""The report: everything about a run or an evaluation on one page, ``report.html``.
+"""The report: ``report.html``, one page on a run or an evaluation.
 
 It needs no network and no other file, so that it can be mailed, archived and opened anywhere.
 """
@@ -8,41 +8,33 @@ from pathlib import Path
 
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError
-from rmt_genomics.reports import (
-    data_sections as sections_of_data,
-)
-from rmt_genomics.reports import (
-    performance_sections as sections_of_results,
-)
-from rmt_genomics.reports import (
-    summary_sections as sections_of_trust,
-)
+from rmt_genomics.reports import data_sections, performance_sections, summary_sections
 from rmt_genomics.reports.html_page import Html, Section, page
-from rmt_genomics.reports.run_results import Findings, read_findings
+from rmt_genomics.reports.run_results import RunResults, read_run_results
 
 REPORT = "report.html"
-_ANY_OF = ("metrics.json", "metrics.jsonl", "leakage.json", "split.tsv", "config.toml")
+_INPUTS = ("metrics.json", "metrics.jsonl", "leakage.json", "split.tsv", "config.toml")
 
-_SECTIONS: tuple[tuple[str, str, Callable[[Findings], Html | None]], ...] = (
-    ("verdict", "Verdict", sections_of_trust.verdict),
-    ("scores", "Scores", sections_of_results.scores),
-    ("classes", "Classes", sections_of_results.classes),
-    ("curves", "Curves", sections_of_results.curves),
-    ("errors", "Prediction and truth", sections_of_results.errors),
-    ("lengths", "By length", sections_of_results.lengths),
-    ("context", "Does context matter?", sections_of_trust.context),
-    ("calibration", "Calibration", sections_of_trust.calibration),
-    ("data", "Data", sections_of_data.data),
-    ("leakage", "Leakage", sections_of_data.leakage),
-    ("training", "Training", sections_of_trust.training),
-    ("provenance", "Provenance", sections_of_data.provenance),
+_SECTIONS: tuple[tuple[str, str, Callable[[RunResults], Html | None]], ...] = (
+    ("summary", "Summary", summary_sections.summary),
+    ("performance", "Performance", performance_sections.performance),
+    ("classes", "Classes", performance_sections.classes),
+    ("curves", "Curves", performance_sections.curves),
+    ("errors", "Predicted and true values", performance_sections.errors),
+    ("lengths", "By length", performance_sections.lengths),
+    ("context", "Use of context", summary_sections.context),
+    ("calibration", "Calibration", summary_sections.calibration),
+    ("data", "Data", data_sections.data),
+    ("leakage", "Leakage", data_sections.leakage),
+    ("training", "Training", summary_sections.training),
+    ("provenance", "Provenance", data_sections.provenance),
 )
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``report.html`` from the files of a run or an evaluation, whole or not at all.
+    """Write ``report.html`` from the files of a run or an evaluation, atomically.
 
-    A section whose files are not there is left out; the same files give the same page.
+    A section whose files do not exist is left out; the same files give the same page.
 
     Args:
         folder: Holds some of ``metrics.json``, ``predictions.tsv``, ``metrics.jsonl``,
@@ -52,16 +44,19 @@ def write_report(folder: Path) -> Path:
         The path of the report.
 
     Raises:
-        DataError: If there is nothing to report on, or a file is damaged.
+        DataError: If the folder has none of these files, or a file is damaged.
     """
-    if not any((folder / name).is_file() for name in _ANY_OF):
+    if not any((folder / name).is_file() for name in _INPUTS):
         raise DataError(
-            f"{folder}: has none of {', '.join(_ANY_OF)}, but a report tells what they say. "
+            f"{folder}: has none of {', '.join(_INPUTS)}, but a report is made from them. "
             "Name the --out folder of a training or an evaluation."
         )
-    found = read_findings(folder)
-    drawn = ((anchor, title, draw(found)) for anchor, title, draw in _SECTIONS)
-    sections = [Section(anchor, title, body) for anchor, title, body in drawn if body]
+    results = read_run_results(folder)
+    sections = [
+        Section(anchor, title, body)
+        for anchor, title, write_section in _SECTIONS
+        if (body := write_section(results))
+    ]
     path = folder / REPORT
-    write_text(path, page(f"Report on {found.name}", sections))
+    write_text(path, page(f"Report on {results.name}", sections))
     return path

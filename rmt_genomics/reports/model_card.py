@@ -1,27 +1,26 @@
 """The model card: ``README.md`` of a model folder, as the Hugging Face hub shows it.
 
-It is written from the files of the run. A card that somebody has edited is never written over:
-the last line of ours holds a checksum of the rest, which an edit breaks.
+It is written from the files of the run. A card that was edited is never replaced: the last line
+of a generated card holds a checksum of the rest, which no longer fits after an edit.
 """
 
 import hashlib
 import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.pretrained import CONFIG, read_config
-from rmt_genomics.reports.html_page import Cell, number
-from rmt_genomics.reports.metric_names import METRICS, baseline_name, baselines_of, metric_name
-from rmt_genomics.reports.run_results import Findings, read_findings
+from rmt_genomics.reports.html_page import Cell, count_of, number
+from rmt_genomics.reports.metric_names import METRICS, metric_name
+from rmt_genomics.reports.run_results import RunResults, length_bp, read_run_results
 from rmt_genomics.reports.summary_sections import headline
 
 CARD = "README.md"
 
-_HUB_METRICS = {  # the names that the hub knows
+_HUB_METRICS = {  # our keys and the names of the hub
     "accuracy": "accuracy",
     "macro_f1": "f1",
     "mcc": "matthews_correlation",
@@ -32,17 +31,17 @@ _HUB_METRICS = {  # the names that the hub knows
     "mae": "mae",
     "rmse": "rmse",
 }
-_MARK = re.compile(r"\n<!-- rmt-genomics wrote this card: ([0-9a-f]{16})[^>]*-->\n\Z")
-_SHOWN = 50  # classes by name
+_SIGNATURE = re.compile(r"\n<!-- rmt-genomics wrote this card: ([0-9a-f]{16})[^>]*-->\n\Z")
+_MAX_NAMED_CLASSES = 50
 
 
 def write_model_card(folder: Path) -> Path:
-    """Write ``README.md`` into a model folder, whole or not at all.
+    """Write ``README.md`` into a model folder, atomically.
 
-    A card that was edited is kept, with a warning; the bare one of ``save_pretrained`` is replaced.
+    A card that was edited is kept, with a warning; that of ``save_pretrained`` is replaced.
 
     Args:
-        folder: A model folder; the more files of its run are in it, the more the card tells.
+        folder: A model folder; files of its run that do not exist are left out of the card.
 
     Returns:
         The path of the card.
@@ -58,141 +57,138 @@ def write_model_card(folder: Path) -> Path:
     path = folder / CARD
     if path.is_file() and not _may_be_replaced(path.read_text(encoding="utf-8")):
         warnings.warn(
-            f"{path}: was edited, so it is kept, and may tell of an earlier model. "
+            f"{path}: was edited, so it is kept, and may describe an earlier model. "
             "Remove it to get a new one.",
             RMTGenomicsWarning,
             stacklevel=2,
         )
         return path
-    found = read_findings(folder)
-    write_text(path, _signed(_card(found, read_config(folder / CONFIG))))
+    card = _card(read_run_results(folder), read_config(folder / CONFIG))
+    signature = f"<!-- rmt-genomics wrote this card: {_checksum(card)}. Edited, it is kept. -->"
+    write_text(path, f"{card}\n{signature}\n")
     return path
 
 
 def _may_be_replaced(card: str) -> bool:
-    """Whether a card is ours as we wrote it, or the bare one that every saved model has."""
+    """Whether a card was generated and not edited, or is the default one of a saved model."""
     from rmt_genomics.model import RMTClassifier
 
-    mark = _MARK.search(card)
-    if mark:
-        return mark[1] == _checksum(card[: mark.start()])
-    bare = str(RMTClassifier.__new__(RMTClassifier).generate_model_card())
-    return card.split() == bare.split()
-
-
-def _signed(card: str) -> str:
-    mark = f"<!-- rmt-genomics wrote this card: {_checksum(card)}. Edited, it is kept. -->"
-    return f"{card}\n{mark}\n"
+    signature = _SIGNATURE.search(card)
+    if signature:
+        return signature[1] == _checksum(card[: signature.start()])
+    default = str(RMTClassifier.__new__(RMTClassifier).generate_model_card())
+    return card.split() == default.split()
 
 
 def _checksum(card: str) -> str:
     return hashlib.sha256(card.encode()).hexdigest()[:16]
 
 
-def _card(found: Findings, config: ClassifierConfig) -> str:
+def _card(results: RunResults, config: ClassifierConfig) -> str:
     parts = [
-        f"---\n{_front_matter(found)}\n---\n",
-        f"# {_plain(found.name)}\n\n{_what(config)}",
-        f"## Results\n\n{_results(found)}" if found.metrics else "",
-        f"## Data\n\n{_data(found)}" if found.split else "",
-        f"## How it was trained\n\n{_training(found)}" if found.config else "",
+        f"---\n{_front_matter(results)}\n---\n",
+        f"# {_plain(results.name)}\n\n{_description(config)}",
+        f"## Results\n\n{_results(results)}" if results.metrics else "",
+        f"## Data\n\n{_data(results)}" if results.split else "",
+        f"## How it was trained\n\n{_training(results)}" if results.config else "",
         f"## How to use it\n\n{_use()}",
-        f"## Limits\n\n{_limits(found, config)}",
+        f"## Limits\n\n{_limits(results, config)}",
     ]
     return "\n".join(f"{part.rstrip()}\n" for part in parts if part)
 
 
-def _front_matter(found: Findings) -> str:
-    """Return YAML; what has no value (the licence is yours to choose) is left out."""
+def _front_matter(results: RunResults) -> str:
+    """Return the YAML header without a licence, which the user chooses."""
     from huggingface_hub import ModelCardData
 
-    metrics = [hub for key, hub in _HUB_METRICS.items() if found.metrics.get(key) is not None]
+    metrics = [hub for key, hub in _HUB_METRICS.items() if results.metrics.get(key) is not None]
     tags = ["dna", "genomics", "recurrent-memory-transformer"]
     front: str = ModelCardData(
         library_name="rmt-genomics",
-        tags=[*tags, f"{found.task}"] if found.task else tags,
+        tags=[*tags, f"{results.task}"] if results.task else tags,
         metrics=metrics or None,
     ).to_yaml(line_break="\n")
     return f"{front.rstrip()}\n# license: yours to choose before you publish this model"
 
 
-def _what(config: ClassifierConfig) -> str:
+def _description(config: ClassifierConfig) -> str:
     names = [_code(name) for name in config.classes]
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    shown = f"{', '.join(names[:_SHOWN])}{more}"
-    answer = {
-        "binary": f"which of two classes a sequence is of: {shown}",
-        "multiclass": f"which of {len(names)} classes a sequence is of: {shown}",
-        "multilabel": f"which of {len(names)} labels a sequence has, none or several: {shown}",
-        "regression": f"a number for a sequence: {shown}",
+    hidden = len(names) - _MAX_NAMED_CLASSES
+    shown = ", ".join(names[:_MAX_NAMED_CLASSES]) + (f" and {hidden:,} more" if hidden > 0 else "")
+    output = {
+        "binary": f"one of two classes: {shown}",
+        "multiclass": f"one of {len(names)} classes: {shown}",
+        "multilabel": f"any number of {len(names)} labels: {shown}",
+        "regression": f"a number: {shown}",
     }[config.task]
     token = "one base" if config.tokenizer_kind == "base" else f"{config.k} bases"
-    read = []
+    frequencies = []
     if config.composition_k:
-        read.append(f"of all {config.composition_k}-mers")
+        frequencies.append(f"{config.composition_k}-mers")
     if config.protein_k:
-        read.append(
-            f"of all words of {config.protein_k} amino acids, in ten classes, in open reading "
-            f"frames of {config.orf_codons} codons and more"
+        frequencies.append(
+            f"{config.protein_k}-mers of amino acids (in ten classes) in open reading frames of at "
+            f"least {config.orf_codons} codons"
         )
-    composition = f", which also reads the shares {' and '.join(read)}" if read else ""
+    features = ""
+    if frequencies:
+        features = f", which also reads the frequencies of {' and of '.join(frequencies)}"
     if config.wide_k:
         lengths = ", ".join(map(str, config.wide_k))
-        composition += f"; to its logits each k-mer of {lengths} bases adds a weight of its own"
+        features += f"; a linear model on k-mers of {lengths} bases is added to its logits"
     return (
-        f"This model reads a whole DNA sequence, both strands, and says {answer}.\n\n"
+        "This model reads a whole DNA sequence, both strands, and predicts "
+        f"{output}.\n\n"
         "It is a bidirectional Recurrent Memory Transformer, made by "
-        f"`rmt-genomics`: width {config.dim}, {_counted(config.depth, 'layer')}, "
-        f"{_counted(config.heads, 'head')}, "
+        f"`rmt-genomics`: width {config.dim}, {count_of(config.depth, 'layer')}, "
+        f"{count_of(config.heads, 'attention head')}, "
         f"segments of {config.segment_length} tokens ({token} each), "
-        f"{_counted(config.num_memory_tokens, 'memory token')}, pooling `{config.pooling}`, "
-        f"head `{config.strand_head}`{composition}."
+        f"{count_of(config.num_memory_tokens, 'memory token')}, pooling `{config.pooling}`, "
+        f"head `{config.strand_head}`{features}."
     )
 
 
-def _results(found: Findings) -> str:
-    metrics: dict[str, Any] = dict(found.metrics)
-    baselines = baselines_of(metrics)
-    columns = {"model": metrics, **{baseline_name(k, v): v for k, v in baselines.items()}}
+def _results(results: RunResults) -> str:
+    metrics, columns = results.metrics, results.metric_columns
     keys = [key for key in METRICS if key in metrics]
-    rows = [[metric_name(key), *(each.get(key) for each in columns.values())] for key in keys]
+    rows = [[metric_name(key), *(values.get(key) for values in columns.values())] for key in keys]
     differences = metrics.get("differences", {}).values()
-    sentences = [each["sentence"] for each in differences if each.get("sentence")]
+    sentences = [row["sentence"] for row in differences if row.get("sentence")]
     context = (metrics.get("context") or {}).get("sentence")
     return "\n\n".join(
         [
-            _plain(headline(found)[0]),
+            _plain(headline(results)[0]),
             _table(["metric", *columns], rows),
             *map(_plain, [*sentences, *([context] if context else [])]),
         ]
     )
 
 
-def _data(found: Findings) -> str:
-    parts = list(dict.fromkeys(row.get("split", "") for row in found.split))
-    counts = {part: [row for row in found.split if row.get("split") == part] for part in parts}
-    lengths = [int(row["end"]) - int(row["start"]) for row in found.split]
+def _data(results: RunResults) -> str:
+    parts = list(dict.fromkeys(row.get("split", "") for row in results.split))
+    counts = {part: [row for row in results.split if row.get("split") == part] for part in parts}
+    lengths = [length_bp(row) for row in results.split]
     shown = ", ".join(f"{len(rows):,} for {part}" for part, rows in counts.items())
-    sha256 = found.environment.get("fasta_sha256")
+    sha256 = results.environment.get("fasta_sha256")
     lines = [
-        f"{len(found.split):,} labelled examples of {min(lengths):,} to {max(lengths):,} bp: "
+        f"{len(results.split):,} labelled examples of {min(lengths):,} to {max(lengths):,} bp: "
         f"{shown}.",
         *([f"Checksum of the sequences (SHA-256): `{sha256}`."] if sha256 else []),
-        *(f"**{_plain(str(text))}**" for text in found.leakage.get("warnings", ())),
+        *(f"**{_plain(str(text))}**" for text in results.leakage.get("warnings", ())),
     ]
     return "\n\n".join(lines)
 
 
-def _training(found: Findings) -> str:
+def _training(results: RunResults) -> str:
     lines = []
-    if found.epochs:
-        seconds = sum(row.get("seconds") or 0.0 for row in found.epochs)
-        lines.append(f"{_counted(len(found.epochs), 'epoch')} in {seconds:,.0f} s.")
-    told = ("seed", "rmt-genomics", "torch", "device", "gpu", "processor")
-    known = [f"{key} {found.environment[key]}" for key in told if found.environment.get(key)]
-    if known:
-        lines.append(_plain(f"Made with: {', '.join(known)}."))
-    return "\n\n".join([*lines, f"```toml\n{found.config.strip()}\n```"])
+    if results.epochs:
+        seconds = sum(row.get("seconds") or 0.0 for row in results.epochs)
+        lines.append(f"{count_of(len(results.epochs), 'epoch')} in {seconds:,.0f} s.")
+    keys = ("seed", "rmt-genomics", "torch", "device", "gpu", "processor")
+    versions = [f"{key} {results.environment[key]}" for key in keys if results.environment.get(key)]
+    if versions:
+        lines.append(_plain(f"Made with: {', '.join(versions)}."))
+    return "\n\n".join([*lines, f"```toml\n{results.config.strip()}\n```"])
 
 
 def _use() -> str:
@@ -209,16 +205,18 @@ rmt-genomics predict FOLDER_OR_HUB_ID sequences.fasta --out predictions.tsv
 ```"""
 
 
-def _limits(found: Findings, config: ClassifierConfig) -> str:
-    lengths = [int(row["end"]) - int(row["start"]) for row in found.split]
-    lines = [str(note) for note in found.metrics.get("notes", ())]
+def _limits(results: RunResults, config: ClassifierConfig) -> str:
+    lengths = [length_bp(row) for row in results.split]
+    lines = [str(note) for note in results.metrics.get("notes", ())]
     if lengths:
         lines.append(
-            f"It has seen sequences of {min(lengths):,} to {max(lengths):,} bp; what it says of "
-            "shorter or longer ones was not measured."
+            f"It was trained and tested on sequences of {min(lengths):,} to {max(lengths):,} bp; "
+            "its performance on shorter or longer ones was not measured."
         )
     if config.task in ("binary", "multiclass"):
-        lines.append("It always names one of its classes, also for DNA that is of none of them.")
+        lines.append(
+            "It always predicts one of its classes, also for DNA that belongs to none of them."
+        )
     lines.append("It is for research, not for clinical decisions.")
     return "\n".join(f"- {_plain(line)}" for line in lines)
 
@@ -228,12 +226,8 @@ def _table(header: list[str], rows: list[list[Cell]]) -> str:
     return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
 
 
-def _counted(count: int, thing: str) -> str:
-    return f"1 {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
 def _code(text: str) -> str:
-    """Return text between as many backticks as it takes."""
+    """Return text as inline code, whatever backticks it contains."""
     line = " ".join(text.split())
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     gap = " " if "`" in line else ""
@@ -241,5 +235,5 @@ def _code(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that Markdown shows as it stands, on one line."""
+    """Return text escaped for Markdown, on one line."""
     return re.sub(r"([\\`*_\[\]<>|#$])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Sections of a report on how good a model is: scores, classes, curves, lengths."""
+"""Sections of the report on performance: metrics, classes, curves, lengths, regression."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.reports import plots
-from rmt_genomics.reports import plots as judgement_plots
 from rmt_genomics.reports.html_page import (
     Cell,
     Html,
@@ -26,98 +25,99 @@ from rmt_genomics.reports.metric_names import (
     baselines_of,
     metric_name,
 )
-from rmt_genomics.reports.run_results import Findings
+from rmt_genomics.reports.run_results import RunResults
 
-_MOST_IN_TABLE = 20  # classes; a wider confusion table is not read by anyone
-_MOST_DRAWN = 60  # classes in the picture of a confusion matrix
-_MOST_CURVES = 10
-_MOST_MISTAKES = 10
+_MAX_TABLE_CLASSES = 20  # a wider confusion table is not readable
+_MAX_PLOT_CLASSES = 60  # in the plot of a confusion matrix
+_MAX_CURVES = 10
+_MAX_MISTAKES = 10
 
 
-def scores(found: Findings) -> Html | None:
-    """Put the metrics of the model beside those of the baselines."""
-    metrics = found.metrics
+def performance(results: RunResults) -> Html | None:
+    """Compare the metrics of the model with those of the baselines."""
+    metrics = results.metrics
     baselines = baselines_of(metrics)
-    columns = {"model": metrics, **{baseline_name(k, v): v for k, v in baselines.items()}}
+    columns = results.metric_columns
     if metrics.get("validation"):
         columns["model, on validation"] = metrics["validation"]
     keys = [key for key in METRICS if key in metrics]
     if not keys:
         return None
-    rows = [[metric_name(key), *(each.get(key) for each in columns.values())] for key in keys]
-    counts = ["examples", *(each.get("n") for each in columns.values())]
+    rows = [[metric_name(key), *(values.get(key) for values in columns.values())] for key in keys]
+    counts = ["examples", *(values.get("n") for values in columns.values())]
     meanings = [f"{metric_name(key)}: {MEANINGS[key]}" for key in keys]
-    others = [
+    meanings += [
         f"{baseline_name(key, baselines[key])}: {BASELINE_MEANINGS[key]}"
         for key in baselines
         if key in BASELINE_MEANINGS
     ]
+    explanations = bullets(meanings, "faint")
     return join(
         [
-            paragraph(f"Judged on {found.judged}."),
+            paragraph(f"Evaluated on {results.examples}."),
             table(["metric", *columns], [*rows, counts]),
-            None if baselines else paragraph("There is no baseline to compare with.", "warn"),
+            None if baselines else paragraph("No baseline was evaluated.", "warn"),
             _differences(metrics.get("differences") or {}, baselines),
-            _explained([*meanings, *others]),
+            Html(f"<details><summary>Definitions</summary>{explanations}</details>"),
         ]
     )
 
 
-def classes(found: Findings) -> Html | None:
-    """Show how well each class is told, and which are taken for which."""
-    metrics, names = found.metrics, found.classes
-    each = metrics.get("per_class", ())
-    confusion = metrics.get("confusion")
-    if not each and not confusion:
+def classes(results: RunResults) -> Html | None:
+    """Show the metrics of each class, and the confusion matrix."""
+    per_class = results.metrics.get("per_class", ())
+    confusion = results.metrics.get("confusion")
+    if not per_class and not confusion:
         return None
     keys = ("class", "n", "precision", "recall", "f1", "auroc", "auprc")
     header = ["class", "examples", "precision", "recall", "F1", "AUROC", "AUPRC"]
     return join(
         [
-            table(header, [[row.get(key) for key in keys] for row in each]) if each else None,
-            subheading("Confusion") if confusion else None,
-            _confusion(confusion, names) if confusion else None,
+            table(header, [[row.get(key) for key in keys] for row in per_class])
+            if per_class
+            else None,
+            subheading("Confusion matrix") if confusion else None,
+            _confusion(confusion, results.classes) if confusion else None,
         ]
     )
 
 
-def curves(found: Findings) -> Html | None:
+def curves(results: RunResults) -> Html | None:
     """Draw ROC and precision-recall curves."""
-    if found.answers is None or not len(found.answers[0]):
+    if results.probabilities is None or not len(results.probabilities[0]):
         return None
-    truth, probabilities = found.answers
-    names, left_out = found.classes, None
-    if len(names) > _MOST_CURVES:
-        chosen = np.sort(np.argsort(-truth.sum(axis=0), kind="stable")[:_MOST_CURVES])
-        left_out = paragraph(f"Of {len(names)} classes the {_MOST_CURVES} most common are drawn.")
+    truth, probabilities = results.probabilities
+    names, note = results.classes, None
+    if len(names) > _MAX_CURVES:
+        chosen = np.sort(np.argsort(-truth.sum(axis=0), kind="stable")[:_MAX_CURVES])
+        note = paragraph(f"The {_MAX_CURVES} most common of {len(names)} classes are drawn.")
         truth, probabilities = truth[:, chosen], probabilities[:, chosen]
-        names = [names[place] for place in chosen]
+        names = [names[index] for index in chosen]
     roc = plots.roc_curves(truth, probabilities, names)
     precision = plots.precision_recall_curves(truth, probabilities, names)
     return join(
         [
-            left_out,
+            note,
             side_by_side(
                 plot(
                     roc,
                     "roc",
-                    "ROC curves: at each threshold, what is found of a class, "
-                    "against what is wrongly taken for it.",
+                    "ROC curves: true positive rate against false positive rate, over all "
+                    "thresholds.",
                 ),
                 plot(
                     precision,
                     "precision-recall",
-                    "Precision-recall curves: of what is called "
-                    "a class, how much is; against how much of it is found.",
+                    "Precision-recall curves: precision against recall, over all thresholds.",
                 ),
             ),
         ]
     )
 
 
-def lengths(found: Findings) -> Html | None:
-    """Show the metrics of short and of long sequences."""
-    bins: Sequence[Mapping[str, Any]] = found.metrics.get("length_bins", ())
+def lengths(results: RunResults) -> Html | None:
+    """Show the metrics by sequence length."""
+    bins: Sequence[Mapping[str, Any]] = results.metrics.get("length_bins", ())
     if not bins:
         return None
     keys = [key for key in METRICS if any(key in row for row in bins)]
@@ -125,13 +125,14 @@ def lengths(found: Findings) -> Html | None:
     return table(["from (bp)", "to (bp)", "examples", *map(metric_name, keys)], rows)
 
 
-def errors(found: Findings) -> Html | None:
-    """Draw what a regression says against the truth."""
-    if found.values is None:
+def errors(results: RunResults) -> Html | None:
+    """Draw the predictions of a regression against the truth."""
+    if results.regression_values is None:
         return None
-    name = found.classes[0] if found.classes else "value"
-    drawn = judgement_plots.predicted_against_true(*found.values, name)
-    return plot(drawn, "errors", "A dot an example; on the grey line, prediction and truth agree.")
+    name = results.classes[0] if results.classes else "value"
+    figure = plots.predicted_against_true(*results.regression_values, name)
+    caption = "One dot per example; on the grey line, prediction and truth are equal."
+    return plot(figure, "errors", caption)
 
 
 def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -> Html | None:
@@ -140,19 +141,19 @@ def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -
     rows: list[list[Cell]] = [
         [
             baseline_name(key, baselines.get(key)),
-            metric_name(each.get("metric", "")),
-            *(each.get(name) for name in ("difference", "low", "high", "level")),
+            metric_name(difference.get("metric", "")),
+            *(difference.get(name) for name in ("difference", "low", "high", "level")),
         ]
-        for key, each in differences.items()
+        for key, difference in differences.items()
     ]
     header = ["model minus", "metric", "difference", "low", "high", "level"]
-    sentences = [each["sentence"] for each in differences.values() if each.get("sentence")]
+    sentences = [row["sentence"] for row in differences.values() if row.get("sentence")]
     return join(
         [
-            subheading("Is the difference real?"),
+            subheading("Differences to the baselines"),
             paragraph(
-                "Both were judged on the same examples, drawn anew many times (paired bootstrap): "
-                "so much would the difference vary. An interval that holds 0 proves nothing.",
+                "Confidence intervals of a paired bootstrap over the examples. If an interval "
+                "contains 0, the difference is not significant.",
                 "faint",
             ),
             table(header, rows),
@@ -161,27 +162,23 @@ def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -
     )
 
 
-def _explained(lines: Sequence[str]) -> Html:
-    items = bullets(lines, "faint")
-    return Html(f"<details><summary>What these words mean</summary>{items}</details>")
-
-
 def _confusion(confusion: Sequence[Any], names: Sequence[str]) -> Html:
-    is_one = isinstance(confusion[0][0], int)
     drawn = None
-    if len(names) <= _MOST_DRAWN:
+    if len(names) <= _MAX_PLOT_CLASSES:
         figure = plots.confusion_matrix(confusion, names)
-        caption = "Rows are the truth, columns what was predicted; shade is the share of the row."
+        caption = "Rows: truth; columns: prediction; shade: fraction of the row."
         drawn = plot(figure, "confusion", caption)
-    if not is_one:
+    is_multilabel = not isinstance(confusion[0][0], int)  # one 2 x 2 matrix per class
+    if is_multilabel:
         rows = [
             [name, tn, fp, fn, tp]
             for name, ((tn, fp), (fn, tp)) in zip(names, confusion, strict=True)
         ]
-        header = ["class", "rightly not", "wrongly", "missed", "rightly"]
+        header = ["class"]
+        header += ["true negatives", "false positives", "false negatives", "true positives"]
         return join([drawn, table(header, rows)])
     counts = None
-    if len(names) <= _MOST_IN_TABLE:
+    if len(names) <= _MAX_TABLE_CLASSES:
         counts = table(
             ["truth \\ predicted", *names],
             [[name, *row] for name, row in zip(names, confusion, strict=True)],
@@ -190,16 +187,15 @@ def _confusion(confusion: Sequence[Any], names: Sequence[str]) -> Html:
 
 
 def _mistakes(counts: np.ndarray, names: Sequence[str]) -> Html | None:
-    """List the most common mistakes, where there are more classes than two."""
+    """List the most common mistakes if there are more than two classes."""
     wrong = counts - np.diag(np.diag(counts))
     if len(names) <= 2 or not wrong.any():
         return None
-    order = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_MISTAKES]
-    places = [divmod(int(place), len(names)) for place in order]
-    rows = [
-        [names[true], names[said], int(wrong[true, said]), wrong[true, said] / counts[true].sum()]
-        for true, said in places
-        if wrong[true, said]
-    ]
-    header = ["truth", "predicted", "examples", "share of the true class"]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_MISTAKES]
+    rows = []
+    for index in order:
+        true, predicted = divmod(int(index), len(names))
+        if count := int(wrong[true, predicted]):
+            rows.append([names[true], names[predicted], count, count / counts[true].sum()])
+    header = ["truth", "predicted", "examples", "fraction of the true class"]
     return join([subheading("Most common mistakes"), table(header, rows)])

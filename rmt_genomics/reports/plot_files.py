@@ -1,4 +1,4 @@
-"""From the files of an evaluation or a run to pictures beside them."""
+"""Draw the results of an evaluation, a run or an inspection into image files."""
 
 import json
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from rmt_genomics.reports.plots import (
     score_over_visible,
     training_curve,
 )
-from rmt_genomics.reports.run_results import Findings, read_findings
+from rmt_genomics.reports.run_results import RunResults, read_run_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rmt_genomics.datasets.examples import Example
-    from rmt_genomics.reports.data_summary import Inspection
+    from rmt_genomics.reports.data_summary import DataSummary
 
 
 FORMATS = ("svg", "png")
@@ -31,47 +31,52 @@ _DPI = 150
 
 
 def write_plots(folder: Path) -> list[Path]:
-    """Draw what ``evaluate`` wrote into a folder, and put the pictures beside it.
+    """Draw the files that ``evaluate`` wrote, into the same folder.
 
     Args:
         folder: Holds ``metrics.json`` and ``predictions.tsv``.
 
     Returns:
-        The files, each picture as SVG and PNG: of a classifier confusion matrix, ROC and
-        precision-recall curves, and its reliability if it was calibrated; of a regression the
-        errors; of both the use of context, if it was measured.
+        The files, each figure as SVG and PNG: for a classifier confusion matrix, ROC and
+        precision-recall curves, and reliability if it was calibrated; for a regression predicted
+        against true values; for both the use of context, if it was measured.
     """
-    figures = _figures(read_findings(folder))
+    figures = _figures(read_run_results(folder))
     return [path for name, figure in figures.items() for path in _save_all(figure, folder / name)]
 
 
-def _figures(found: Findings) -> "dict[str, Figure]":
+def _figures(results: RunResults) -> "dict[str, Figure]":
     figures: dict[str, Figure] = {}
-    if found.values is not None:
-        figures["errors"] = predicted_against_true(*found.values, found.classes[0])
-    if found.answers is not None:
-        figures["confusion"] = confusion_matrix(found.metrics["confusion"], found.classes)
-        figures["roc"] = roc_curves(*found.answers, found.classes)
-        figures["precision_recall"] = precision_recall_curves(*found.answers, found.classes)
-    if bins := (found.metrics.get("calibration") or {}).get("reliability"):
+    if results.regression_values is not None:
+        values, name = results.regression_values, results.classes[0]
+        figures["errors"] = predicted_against_true(*values, name)
+    if results.probabilities is not None:
+        classes = results.classes
+        figures["confusion"] = confusion_matrix(results.metrics["confusion"], classes)
+        figures["roc"] = roc_curves(*results.probabilities, classes)
+        figures["precision_recall"] = precision_recall_curves(*results.probabilities, classes)
+    if bins := (results.metrics.get("calibration") or {}).get("reliability"):
         figures["reliability"] = reliability(bins)
-    if context := found.metrics.get("context"):
+    if context := results.metrics.get("context"):
         metric = context["metric"]
         reset = (context.get("memory_reset") or {}).get(metric)
-        drawn = score_over_visible(context["visible"], reset, metric, metric_name(metric))
-        figures["context"] = drawn
+        figures["context"] = score_over_visible(
+            context["visible"], reset, metric, metric_name(metric)
+        )
     return figures
 
 
-def write_composition_plot(found: "Inspection", examples: "Sequence[Example]", path: Path) -> None:
+def write_composition_plot(
+    summary: "DataSummary", examples: "Sequence[Example]", path: Path
+) -> None:
     """Draw lengths, GC and unknown bases of records; by label where whole records have labels."""
-    kinds = found.by_label(examples)
-    lengths = {name: [each.length for each in every] for name, every in kinds.items()}
-    gc = {name: [each.gc for each in every if each.gc is not None] for name, every in kinds.items()}
-    unknown = {
-        name: [each.n + each.ambiguous / each.length for each in every]
-        for name, every in kinds.items()
-    }
+    lengths: dict[str, list[int]] = {}
+    gc: dict[str, list[float]] = {}
+    unknown: dict[str, list[float]] = {}
+    for label, records in summary.compositions_by_label(examples).items():
+        lengths[label] = [record.length for record in records]
+        gc[label] = [record.gc for record in records if record.gc is not None]
+        unknown[label] = [record.n + record.ambiguous / record.length for record in records]
     save_figure(composition(lengths, gc, unknown), path)
 
 
@@ -83,16 +88,16 @@ def write_training_plot(run: Path) -> list[Path]:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure, whole or not at all; the ending of ``path`` says as what.
+    """Write a figure atomically, in the format of the suffix of ``path``.
 
-    The same figure gives the same bytes: no date, no random names.
+    The same figure gives the same bytes: no date, no random ids.
     """
     import matplotlib
 
     kind = path.suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {}
-    with atomic_file(path) as making, matplotlib.rc_context({"svg.hashsalt": path.name}):
-        figure.savefig(making, format=kind, dpi=_DPI, metadata=metadata)
+    with atomic_file(path) as temporary, matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(temporary, format=kind, dpi=_DPI, metadata=metadata)
 
 
 def _save_all(figure: "Figure", stem: Path) -> list[Path]:

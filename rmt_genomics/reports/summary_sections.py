@@ -1,10 +1,9 @@
-"""Sections of a report on whether to believe a model: verdict, context, calibration, training."""
+"""Sections of the report: summary, context, calibration and training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rmt_genomics.reports import plots as judgement_plots
-from rmt_genomics.reports import plots as training_plots
+from rmt_genomics.reports import plots
 from rmt_genomics.reports.html_page import (
     Cell,
     Html,
@@ -24,9 +23,9 @@ from rmt_genomics.reports.metric_names import (
     baselines_of,
     metric_name,
 )
-from rmt_genomics.reports.run_results import Findings
+from rmt_genomics.reports.run_results import RunResults
 
-_EPOCH = {
+_EPOCH_COLUMNS = {
     "epoch": "epoch",
     "train_loss": "training loss",
     "val_loss": "validation loss",
@@ -37,154 +36,147 @@ _EPOCH = {
 }
 
 
-def verdict(found: Findings) -> Html | None:
-    """Say in one sentence what came out, and below it what makes one doubt it."""
-    if not found.metrics:
-        text = "This model has not been judged yet: there is no metrics.json beside it."
-        return paragraph(text, "verdict")
-    sentence, mood = headline(found)
-    context = (found.metrics.get("context") or {}).get("sentence")
-    doubts = [str(note) for note in found.metrics.get("notes", ())]
-    if found.leakage.get("warnings"):
-        doubts.append("The leakage audit warns: the scores may be too good. See Leakage below.")
+def summary(results: RunResults) -> Html | None:
+    """State the main result in one sentence, and list the reservations below it."""
+    if not results.metrics:
+        text = "This model has not been evaluated yet: there is no metrics.json in its folder."
+        return paragraph(text, "summary")
+    sentence, rating = headline(results)
+    context_sentence = (results.metrics.get("context") or {}).get("sentence")
+    reservations = [str(note) for note in results.metrics.get("notes", ())]
+    if results.leakage.get("warnings"):
+        reservations.append(
+            "The leakage audit has warnings: the metrics may be too good. See section Leakage."
+        )
     return join(
         [
-            paragraph(sentence, f"verdict {mood}"),
-            paragraph(context) if context else None,
-            bullets(doubts, "warn"),
+            paragraph(sentence, f"summary {rating}"),
+            paragraph(context_sentence) if context_sentence else None,
+            bullets(reservations, "warn"),
         ]
     )
 
 
-def headline(found: Findings) -> tuple[str, str]:
-    """Return the verdict, and its mood: good, unsure or bad.
+def headline(results: RunResults) -> tuple[str, str]:
+    """Compare the model with its closest baseline; return a sentence and good, unsure or bad."""
+    metrics = results.metrics
+    differences: dict[str, Mapping[str, Any]] = {
+        key: difference
+        for key, difference in (metrics.get("differences") or {}).items()
+        if difference.get("difference") is not None
+    }
+    if not differences:
+        keys = ("mcc", "auroc", "pearson", "r2", *METRICS)
+        key = next((key for key in keys if metrics.get(key) is not None), None)
+        score = f"{metric_name(key)} {number(metrics[key])}" if key else "no defined metric"
+        return (
+            f"On {results.examples}, the model has {score}; it was compared with no baseline, "
+            "so it is not known how good that is."
+        ), "unsure"
 
-    The baseline that counts is the one that comes closest to the model.
-    """
-    differences: Mapping[str, Any] = found.metrics.get("differences") or {}
-    known = {key: each for key, each in differences.items() if each.get("difference") is not None}
-    if not known:
-        return _without_comparison(found), "unsure"
-    hardest = min(known, key=lambda key: _lead(known[key], "difference") or 0.0)
-    compared, baselines = known[hardest], baselines_of(found.metrics)
-    name, metric = baseline_name(hardest, baselines.get(hardest)), compared.get("metric", "mcc")
-    ends = [each for each in (_lead(compared, "low"), _lead(compared, "high")) if each is not None]
-    if len(ends) < 2:
-        said, mood = "is not shown to beat", "unsure"
-    elif min(ends) > 0:
-        said, mood = "is better than", "good"
-    elif max(ends) < 0:
-        said, mood = "is worse than", "bad"
-    else:
-        said, mood = "is not shown to beat", "unsure"
+    closest = min(differences, key=lambda key: _advantage(differences[key], "difference") or 0.0)
+    difference = differences[closest]
+    metric = difference.get("metric", "mcc")
+    baseline = baselines_of(metrics).get(closest)
+    interval = [_advantage(difference, "low"), _advantage(difference, "high")]
+    ends = [end for end in interval if end is not None]
+    relation, rating = "is not significantly better than", "unsure"
+    if len(ends) == 2 and min(ends) > 0:
+        relation, rating = "is better than", "good"
+    elif len(ends) == 2 and max(ends) < 0:
+        relation, rating = "is worse than", "bad"
     return (
-        f"On {found.judged}, the model ({metric_name(metric)} "
-        f"{number(found.metrics.get(metric))}) {said} the best baseline, {name} "
-        f"({number((baselines.get(hardest) or {}).get(metric))}): the difference is "
-        f"{number(compared['difference'])}, {compared.get('level', 0.95):.0%} interval "
-        f"{number(compared.get('low'))} to {number(compared.get('high'))}."
-    ), mood
+        f"On {results.examples}, the model ({metric_name(metric)} {number(metrics.get(metric))}) "
+        f"{relation} the best baseline, {baseline_name(closest, baseline)} "
+        f"({number((baseline or {}).get(metric))}): the difference is "
+        f"{number(difference['difference'])}, {difference.get('level', 0.95):.0%} interval "
+        f"{number(difference.get('low'))} to {number(difference.get('high'))}."
+    ), rating
 
 
-def context(found: Findings) -> Html | None:
-    """Show what is lost when the model sees less of a sequence, or forgets."""
-    told = found.metrics.get("context")
-    if not told:
+def _advantage(difference: Mapping[str, Any], key: str) -> int | float | None:
+    """Return a number of a difference with the sign that makes positive values better."""
+    value: int | float | None = difference.get(key)
+    lower_is_better = difference.get("metric") in LOWER_IS_BETTER
+    return -value if value is not None and lower_is_better else value
+
+
+def context(results: RunResults) -> Html | None:
+    """Show the metrics with less of each sequence visible, and with the memory reset."""
+    ablation = results.metrics.get("context")
+    if not ablation:
         return None
-    metric, visible, reset = (
-        told.get("metric", "mcc"),
-        told.get("visible", ()),
-        told.get("memory_reset"),
-    )
+    metric, visible = ablation.get("metric", "mcc"), ablation.get("visible", ())
+    reset = ablation.get("memory_reset")
     keys = [key for key in METRICS if any(key in row for row in visible)]
     rows: list[list[Cell]] = [
         [
-            "everything" if row.get("bp") is None else f"{row['bp']} bp",
+            "whole sequence" if row.get("bp") is None else f"{row['bp']} bp",
             row.get("share_shortened"),
             *(row.get(key) for key in keys),
         ]
         for row in visible
     ]
     if reset:
-        row = ["everything, memory emptied", None]
-        rows.append([*row, *(reset.get(key) for key in keys)])
-    drawn = judgement_plots.score_over_visible(
-        visible, (reset or {}).get(metric), metric, metric_name(metric)
-    )
-    caption = f"{metric_name(metric)} against how much of each sequence the model was shown."
+        rows.append(["whole sequence, memory reset", None, *(reset.get(key) for key in keys)])
+    name = metric_name(metric)
+    figure = plots.score_over_visible(visible, (reset or {}).get(metric), metric, name)
+    caption = f"{name} against the length of the visible part of each sequence."
     return join(
         [
-            paragraph(told["sentence"]) if told.get("sentence") else None,
-            plot(drawn, "context", caption) if visible else None,
-            table(["in view", "share of examples cut", *map(metric_name, keys)], rows),
+            paragraph(ablation["sentence"]) if ablation.get("sentence") else None,
+            plot(figure, "context", caption) if visible else None,
+            table(["visible", "fraction of examples shortened", *map(metric_name, keys)], rows),
         ]
     )
 
 
-def calibration(found: Findings) -> Html | None:
-    """Show whether a probability of 0.8 is right eight times of ten."""
-    told = found.metrics.get("calibration")
-    if not told:
+def calibration(results: RunResults) -> Html | None:
+    """Show whether predictions with a probability of 0.8 are right in 80% of cases."""
+    values = results.metrics.get("calibration")
+    if not values:
         return None
     names = {"ece": "expected calibration error", "brier": "Brier score", "log_loss": "log loss"}
     rows: list[list[Cell]] = [
-        [name, told.get(f"{key}_before"), told.get(key)] for key, name in names.items()
+        [name, values.get(f"{key}_before"), values.get(key)] for key, name in names.items()
     ]
-    bins: Sequence[Mapping[str, Any]] = told.get("reliability", ())
+    bins: Sequence[Mapping[str, Any]] = values.get("reliability", ())
     keys = ("low", "high", "n", "confidence", "accuracy")
-    header = ["from", "to", "examples", "mean confidence", "share that is right"]
-    fitted = (
-        f"fitted on the {told.get('fitted_on', 'validation')} part ({told.get('n', '-')} examples)"
+    header = ["from", "to", "examples", "mean confidence", "accuracy"]
+    fitted_on = (
+        f"the {values.get('fitted_on', 'validation')} part ({values.get('n', '-')} examples)"
     )
-    caption = "Where the curve is below the line, the model is too sure of itself."
+    temperature = number(values.get("temperature"))
+    caption = "Where the curve is below the line, the model is overconfident."
     return join(
         [
-            paragraph(f"Temperature {number(told.get('temperature'))}, {fitted}. Lower is better."),
-            table(["metric", "as trained", "with the temperature"], rows),
-            plot(judgement_plots.reliability(bins), "reliability", caption) if bins else None,
+            paragraph(f"Temperature {temperature}, fitted on {fitted_on}. Lower is better."),
+            table(["metric", "uncalibrated", "with temperature"], rows),
+            plot(plots.reliability(bins), "reliability", caption) if bins else None,
             table(header, [[row.get(key) for key in keys] for row in bins]) if bins else None,
         ]
     )
 
 
-def training(found: Findings) -> Html | None:
-    """Draw how training went."""
-    epochs = found.epochs
+def training(results: RunResults) -> Html | None:
+    """Show loss and validation score over epochs."""
+    epochs = results.epochs
     if not epochs:
         return None
-    names = {**_EPOCH, training_plots.score_of(epochs): "score"}
-    keys = [key for key in epochs[0] if key in names or key in training_plots.SCORES]
-    header = [
-        f"validation {metric_name(key.removeprefix('val_'))}"
-        if key in training_plots.SCORES or key == "val_accuracy"
-        else names[key]
-        for key in keys
-    ]
+    header = {
+        key: f"validation {metric_name(key.removeprefix('val_'))}"
+        if key in plots.SCORES or key == "val_accuracy"
+        else _EPOCH_COLUMNS[key]
+        for key in epochs[0]
+        if key in _EPOCH_COLUMNS or key in plots.SCORES
+    }
     return join(
         [
             side_by_side(
-                plot(training_plots.loss_curve(epochs), "loss", "Loss over epochs."),
-                plot(training_plots.score_curve(epochs), "score", "Validation score over epochs."),
+                plot(plots.loss_curve(epochs), "loss", "Loss over epochs."),
+                plot(plots.score_curve(epochs), "score", "Validation score over epochs."),
             ),
-            subheading("Each epoch"),
-            table(header, [[row.get(key) for key in keys] for row in epochs]),
+            subheading("Epochs"),
+            table([*header.values()], [[row.get(key) for key in header] for row in epochs]),
         ]
-    )
-
-
-def _lead(compared: Mapping[str, Any], key: str) -> int | float | None:
-    """Return a number of a difference so that above 0 the model is better."""
-    value: int | float | None = compared.get(key)
-    lower_is_better = compared.get("metric") in LOWER_IS_BETTER
-    return -value if value is not None and lower_is_better else value
-
-
-def _without_comparison(found: Findings) -> str:
-    key = next((key for key in METRICS if found.metrics.get(key) is not None), None)
-    keys = ("mcc", "auroc", "pearson", "r2")
-    key = next((each for each in keys if found.metrics.get(each) is not None), key)
-    score = f"{metric_name(key)} {number(found.metrics[key])}" if key else "no defined score"
-    return (
-        f"On {found.judged}, the model has {score}; it was compared with no baseline, "
-        "so nothing is known of what that is worth."
     )

@@ -145,9 +145,7 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-def invoke_main(
-    command: Callable[[], None], *options: str, patch: pytest.MonkeyPatch
-) -> Result:
+def invoke_main(command: Callable[[], None], *options: str, patch: pytest.MonkeyPatch) -> Result:
     """Run ``rmt-genomics OPTIONS demo`` with another function in the place of ``demo``."""
     patch.setattr(main, "get_command", lambda *_: click.command()(command))
     result = CliRunner().invoke(main, [*options, "demo"])

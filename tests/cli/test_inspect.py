@@ -1,4 +1,4 @@
-"""``inspect``: what is in a FASTA file, and whether labels fit it."""
+"""``inspect``: the table of records, the summary, and checks of labels."""
 
 import json
 import subprocess
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna.alphabet import reverse_complement
-from rmt_genomics.reports import data_summary as inspection
-from rmt_genomics.reports.data_summary import DEFAULTS, Inspection
+from rmt_genomics.reports import data_summary
+from rmt_genomics.reports.data_summary import SPLIT_DEFAULTS, DataSummary
 from rmt_genomics.training import read_config
 from rmt_genomics.training import train as train_model
 from rmt_genomics.training.config import DataSettings
@@ -54,7 +54,7 @@ def test_each_record_has_a_row(tmp_path: Path) -> None:
                 "3 records, 14 bp; shortest 2 bp, median 4 bp, longest 8 bp",
                 "GC 50.0% to 60.0%, median 55.0%",
                 "N: 4 bp (28.57%)",
-                "Letters that stand for several bases: 1, read as N",
+                "Ambiguous IUPAC codes: 1, read as N",
                 "Lower case: 5 bp (35.71%), read as upper case",
             ],
         ),
@@ -70,14 +70,14 @@ def test_each_record_has_a_row(tmp_path: Path) -> None:
 def test_the_summary_is_on_stderr(
     tmp_path: Path, sequences: dict[str, str], lines: list[str]
 ) -> None:
-    told = succeed("inspect", write_fasta(tmp_path / "toy.fa", sequences)).stderr
+    stderr = succeed("inspect", write_fasta(tmp_path / "toy.fa", sequences)).stderr
 
-    assert told.splitlines() == lines
+    assert stderr.splitlines() == lines
 
 
-def test_a_sequence_that_comes_again_is_found_on_either_strand(tmp_path: Path) -> None:
-    again = {"a": "AACGT", "b": "aacgu", "c": "ACGTT", "d": "AACGTA", "e": "ACGT", "f": "acgt"}
-    fasta = write_fasta(tmp_path / "toy.fa", again)
+def test_duplicates_are_found_on_either_strand(tmp_path: Path) -> None:
+    sequences = {"a": "AACGT", "b": "aacgu", "c": "ACGTT", "d": "AACGTA", "e": "ACGT", "f": "acgt"}
+    fasta = write_fasta(tmp_path / "toy.fa", sequences)
 
     result = succeed("inspect", fasta)
 
@@ -95,13 +95,13 @@ def test_a_sequence_that_comes_again_is_found_on_either_strand(tmp_path: Path) -
 
 
 @given(st.text("ACGTNRacgtnr", min_size=1, max_size=40), st.integers(1, 7))
-def test_both_strands_are_one_sequence_whatever_the_pieces(letters: str, piece: int) -> None:
-    found = Inspection()
+def test_both_strands_have_one_digest_for_any_chunk_size(letters: str, chunk: int) -> None:
+    summary = DataSummary()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inspection, "_PIECE_BP", piece)
-        found.look_at("one", letters)
-    other = found.look_at("other", reverse_complement(letters))
-    third = found.look_at("third", letters + "A")
+        patch.setattr(data_summary, "_CHUNK_BP", chunk)
+        summary.add("one", letters)
+    other = summary.add("other", reverse_complement(letters))
+    third = summary.add("third", letters + "A")
 
     assert other.duplicate_of == "one"
     as_read = letters.upper().replace("R", "N")
@@ -113,30 +113,33 @@ def test_both_strands_are_one_sequence_whatever_the_pieces(letters: str, piece: 
 def test_labels_are_counted_by_class_and_split(tmp_path: Path) -> None:
     fasta, labels = two_kinds(tmp_path, per_kind=3, splits="train test")
 
-    told = succeed("inspect", fasta, "--labels", labels).stderr.splitlines()
+    stderr = succeed("inspect", fasta, "--labels", labels).stderr.splitlines()
 
-    start = told.index("6 labelled examples, 2 classes:")
-    assert told[start + 1 : start + 3] == ["  at: 3 (train 2, test 1)", "  gc: 3 (train 2, test 1)"]
+    start = stderr.index("6 labelled examples, 2 classes:")
+    assert stderr[start + 1 : start + 3] == [
+        "  at: 3 (train 2, test 1)",
+        "  gc: 3 (train 2, test 1)",
+    ]
 
 
 def test_labels_without_split_are_counted_too(tmp_path: Path) -> None:
     fasta = write_fasta(tmp_path / "toy.fa", {"r1": "ACGT", "r2": "ACGA"})
     labels = write_table(tmp_path / "l.tsv", "record label", "r1 a;b", "r2 b")
 
-    told = succeed("inspect", fasta, "--labels", labels).stderr.splitlines()
+    stderr = succeed("inspect", fasta, "--labels", labels).stderr.splitlines()
 
-    assert told[2:5] == ["2 labelled examples, 2 classes:", "  a: 1", "  b: 2"]
+    assert stderr[2:5] == ["2 labelled examples, 2 classes:", "  a: 1", "  b: 2"]
 
 
-def test_records_alike_with_different_labels_are_named(tmp_path: Path) -> None:
+def test_duplicates_with_contradictory_labels_are_named(tmp_path: Path) -> None:
     records = {"r1": "AACC", "r2": "GGTT", "r3": "AACC", "r4": "CCCC"}
     fasta = write_fasta(tmp_path / "toy.fa", records)
     labels = write_table(tmp_path / "l.tsv", "record label", "r1 a", "r2 b", "r3 a", "r4 b")
 
-    told = succeed("inspect", fasta, "--labels", labels).stderr
+    stderr = succeed("inspect", fasta, "--labels", labels).stderr
 
-    words = "Duplicates with another label, which nothing can learn: 1 (such as r2 and r1)"
-    assert words in told.splitlines()
+    words = "Duplicates with contradictory labels: 1 (such as r2 and r1)"
+    assert words in stderr.splitlines()
 
 
 def test_what_training_would_do_is_what_it_does(tmp_path: Path) -> None:
@@ -145,28 +148,30 @@ def test_what_training_would_do_is_what_it_does(tmp_path: Path) -> None:
     settings += ["model.segment_length=16", "training.max_epochs=1", "model.depth=1"]
     options = [word for setting in settings for word in ("--set", setting)]
 
-    told = succeed("inspect", fasta, "--labels", labels, *options).stderr
+    stderr = succeed("inspect", fasta, "--labels", labels, *options).stderr
 
     folder = tmp_path / "run"
     train_model(fasta, labels, folder, read_config(None, settings), device="cpu")
     rows = [line.split("\t") for line in (folder / "split.tsv").read_text().splitlines()[1:]]
     train, validation = (sum(row[-1] == part for row in rows) for part in ("train", "validation"))
     longest = max(int(row[2]) for row in rows if row[-1] == "train")
-    assert f"  parts: train {train}, validation {validation}, test 0 examples" in told.splitlines()
-    assert "  task: binary" in told
-    assert f"bp in {-(-train // 4)} batches of 4" in told
-    assert f"the longest: {longest} in 4 segments" in told
+    assert (
+        f"  split: train {train}, validation {validation}, test 0 examples" in stderr.splitlines()
+    )
+    assert "  task: binary" in stderr
+    assert f"bp in {-(-train // 4)} batches of 4" in stderr
+    assert f"the longest: {longest} tokens in 4 segments" in stderr
     audit = json.loads((folder / "leakage.json").read_text())
-    assert f"in different parts: {audit['near_duplicate_pairs']:,} pairs" in told
+    assert f"in different parts: {audit['near_duplicate_pairs']:,} pairs" in stderr
 
 
-def test_by_default_data_are_divided_as_training_does_by_default() -> None:
+def test_the_default_split_is_that_of_training() -> None:
     defaults = DataSettings()
 
-    assert {name: getattr(defaults, name) for name in DEFAULTS} == DEFAULTS
+    assert {name: getattr(defaults, name) for name in SPLIT_DEFAULTS} == SPLIT_DEFAULTS
 
 
-def test_data_that_training_would_refuse_are_shown_all_the_same(tmp_path: Path) -> None:
+def test_data_that_training_would_refuse_are_summarised_too(tmp_path: Path) -> None:
     fasta = write_fasta(tmp_path / "toy.fa", {"r1": "ACGT", "r2": "ACGA"})
     labels = write_table(tmp_path / "l.tsv", "record label", "r1 a", "r2 a")
 
@@ -181,32 +186,32 @@ def test_several_files_are_counted_though_training_takes_one(tmp_path: Path) -> 
     two = write_fasta(tmp_path / "two.fa", {"r2": "ACGA"})
     labels = write_table(tmp_path / "l.tsv", "record label", "r1 a", "r2 b")
 
-    told = succeed("inspect", one, two, "--labels", labels).stderr
+    stderr = succeed("inspect", one, two, "--labels", labels).stderr
 
-    assert "2 labelled examples, 2 classes:" in told
-    assert "What training would do is told of one file or folder only." in told
+    assert "2 labelled examples, 2 classes:" in stderr
+    assert "What training would do is shown for a single file or folder only." in stderr
 
 
 @pytest.mark.parametrize("with_labels", [True, False])
 @pytest.mark.parametrize("ending", ["svg", "png"])
-def test_a_picture_is_drawn(tmp_path: Path, ending: str, *, with_labels: bool) -> None:
+def test_a_plot_is_written(tmp_path: Path, ending: str, *, with_labels: bool) -> None:
     fasta, labels = two_kinds(tmp_path, per_kind=3)
-    picture = tmp_path / f"data.{ending}"
+    plot = tmp_path / f"data.{ending}"
 
-    succeed("inspect", fasta, "--plot", picture, *["--labels", labels] * with_labels)
+    succeed("inspect", fasta, "--plot", plot, *["--labels", labels] * with_labels)
 
-    assert picture.read_bytes().startswith({"svg": b"<?xml", "png": b"\x89PNG"}[ending])
-    assert "the file exists" in fail("inspect", fasta, "--plot", picture)
-    succeed("inspect", fasta, "--plot", picture, "--overwrite")
+    assert plot.read_bytes().startswith({"svg": b"<?xml", "png": b"\x89PNG"}[ending])
+    assert "the file exists" in fail("inspect", fasta, "--plot", plot)
+    succeed("inspect", fasta, "--plot", plot, "--overwrite")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--set", "model.preset=tiny"], "--config and --set are of a training, which needs"),
-        (["--config", "a.toml"], "--config and --set are of a training, which needs --labels"),
+        (["--set", "model.preset=tiny"], "--config and --set are settings of a training, so need"),
+        (["--config", "a.toml"], "--config and --set are settings of a training, so need --labels"),
         (["--label-pattern", "(.)"], "--label-pattern needs --labels header"),
-        (["--plot", "a.jpg"], "--plot a.jpg: the name must end in .svg or .png"),
+        (["--plot", "a.jpg"], "--plot a.jpg: its name must end in .svg or .png"),
     ],
 )
 def test_an_option_without_effect_is_refused(
@@ -221,7 +226,7 @@ def test_an_option_without_effect_is_refused(
 
 def test_without_settings_torch_is_not_loaded() -> None:
     code = "import rmt_genomics.cli.inspect, rmt_genomics.reports.data_summary, sys; "
-    code += "from rmt_genomics.reports.data_summary import Inspection; "
+    code += "from rmt_genomics.reports.data_summary import DataSummary; "
     code += "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over two pipes: what a page does, and what it looks like.
+"""A headless Chromium, controlled over two pipes.
 
 The protocol is JSON with a zero byte after each message, https://chromedevtools.github.io.
 """
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 _FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
@@ -40,29 +40,31 @@ class Page:
         self.reads, self.writes, self.rest = reads, writes, b""
         self.session, self.number = "", 0
         self.events: list[dict[str, Any]] = []
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Network", "Log", "Runtime"):
-            self.ask(f"{domain}.enable")
+            self.call(f"{domain}.enable")
 
-    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and return its answer; events on the way are kept."""
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and return its result; events that arrive before it are stored."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
         if self.session:
             message["sessionId"] = self.session
         os.write(self.writes, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._next()
-            if answer.get("id") == self.number:
-                assert "error" not in answer, answer
-                result: dict[str, Any] = answer["result"]
+            response = self._next()
+            if response.get("id") == self.number:
+                assert "error" not in response, response
+                result: dict[str, Any] = response["result"]
                 return result
-            self.events.append(answer)
+            self.events.append(response)
 
     def open(self, path: Path, *, width: int, scheme: str = "light") -> None:
         """Show a file in a window of this many CSS pixels, light or dark."""
-        self.ask(
+        self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=800,
@@ -70,49 +72,53 @@ class Page:
             mobile=width < 600,
         )
         feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.ask("Emulation.setEmulatedMedia", features=[feature])
+        self.call("Emulation.setEmulatedMedia", features=[feature])
         self.events.clear()
-        self.ask("Page.navigate", url=path.resolve().as_uri())
-        while not any(each.get("method") == "Page.loadEventFired" for each in self.events):
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 
     def value_of(self, expression: str) -> Any:
-        """Evaluate JavaScript, from outside of the page and its policy."""
-        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
-        return answer["result"].get("value")
+        """Evaluate JavaScript, not restricted by the content policy of the page."""
+        response = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return response["result"].get("value")
 
     def requests(self) -> list[str]:
-        """The addresses asked for since the page was opened; what it holds itself is none."""
-        sent = [each for each in self.events if each.get("method") == "Network.requestWillBeSent"]
-        addresses = [each["params"]["request"]["url"] for each in sent]
+        """The addresses requested since the page was opened, without embedded data."""
+        sent = [
+            event for event in self.events if event.get("method") == "Network.requestWillBeSent"
+        ]
+        addresses = [event["params"]["request"]["url"] for event in sent]
         return [address for address in addresses if not address.startswith("data:")]
 
-    def complaints(self) -> list[str]:
-        """What the console shows: errors, warnings, violations of the policy."""
+    def console_messages(self) -> list[str]:
+        """What the console shows: errors, warnings, violations of the content policy."""
         kinds = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
-        return [json.dumps(each["params"]) for each in self.events if each.get("method") in kinds]
+        return [
+            json.dumps(event["params"]) for event in self.events if event.get("method") in kinds
+        ]
 
-    def picture(self, path: Path) -> None:
+    def screenshot(self, path: Path) -> None:
         """Save the whole page as PNG."""
-        answer = self.ask("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(answer["data"]))
+        response = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(response["data"]))
 
     def _next(self) -> dict[str, Any]:
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + TIMEOUT_S
         while b"\0" not in self.rest:
             ready, _, _ = select.select([self.reads], [], [], max(0, end - time.monotonic()))
-            assert ready, f"Chromium has said nothing for {PATIENCE_S} s"
-            piece = os.read(self.reads, 1 << 20)
-            assert piece, "Chromium has ended"
-            self.rest += piece
+            assert ready, f"Chromium did not respond for {TIMEOUT_S} s"
+            chunk = os.read(self.reads, 1 << 20)
+            assert chunk, "Chromium has ended"
+            self.rest += chunk
         message, _, self.rest = self.rest.partition(b"\0")
-        answer: dict[str, Any] = json.loads(message)
-        return answer
+        response: dict[str, Any] = json.loads(message)
+        return response
 
 
 @contextmanager
 def open_browser(program: str, profile: Path) -> Iterator[Page]:
-    """Start Chromium with a profile of its own; it is gone afterwards."""
+    """Start Chromium with its own profile, and stop it afterwards."""
     (its_reads, our_writes), (our_reads, its_writes) = os.pipe(), os.pipe()
     flags = [*_FLAGS, f"--user-data-dir={profile}"]
     if os.geteuid() == 0:
@@ -130,6 +136,6 @@ def open_browser(program: str, profile: Path) -> Iterator[Page]:
         yield Page(our_reads, our_writes)
     finally:
         process.terminate()
-        process.wait(timeout=PATIENCE_S)
+        process.wait(timeout=TIMEOUT_S)
         os.close(our_reads)
         os.close(our_writes)

@@ -1,4 +1,4 @@
-"""A figure in a page: text, in the page's own ink, and in nobody's way."""
+"""Inline figures: text stays text, in the colour of the page, and ids never clash."""
 
 import re
 import warnings
@@ -35,7 +35,7 @@ def a_figure(label: str = "curve") -> Figure:
     return figure
 
 
-def test_text_stays_text_in_the_readers_font_and_black_is_ink() -> None:
+def test_text_stays_text_in_the_page_font_and_black_is_the_text_colour() -> None:
     html = plot(a_figure("<i>&"), "one", "What is seen: <b>")
 
     assert "&lt;i&gt;&amp;</text>" in html
@@ -47,7 +47,7 @@ def test_text_stays_text_in_the_readers_font_and_black_is_ink() -> None:
     assert "xmlns" not in html
 
 
-def test_two_figures_share_no_id_and_each_finds_its_own() -> None:
+def test_two_figures_share_no_id_and_each_refers_to_its_own() -> None:
     ids, uses = [], []
     for name in ("one", "two"):
         html = plot(a_figure(), name, "")
@@ -71,38 +71,41 @@ def test_a_small_figure_shrinks_and_a_wide_one_scrolls() -> None:
 
 
 @pytest.mark.parametrize("name", ["_hidden", "US$ to $", r"$\frac{1}{$", "属"])
-def test_any_name_is_drawn_as_it_stands(name: str) -> None:
-    truth, answers = np.eye(2, dtype=int)[[0, 1, 1]], np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+def test_any_name_is_drawn_unchanged(name: str) -> None:
+    truth, probabilities = (
+        np.eye(2, dtype=int)[[0, 1, 1]],
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]),
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        html = plot(roc_curves(truth, answers, ["x", name]), "roc", "")
+        html = plot(roc_curves(truth, probabilities, ["x", name]), "roc", "")
         html += plot(confusion_matrix([[1, 0], [1, 1]], ["x", name]), "confusion", "")
         html += plot(length_histogram({"x": [5, 6], name: [7]}), "lengths", "")
 
     assert html.replace("\u200b", "").count(name) == 4
 
 
-def test_a_name_is_only_changed_where_matplotlib_would_not_show_it() -> None:
+def test_a_plain_name_is_not_escaped() -> None:
     assert literal("plain name") == "plain name"
 
 
-def test_reliability_shows_full_bins_only_but_counts_all() -> None:
+def test_reliability_omits_empty_bins_but_counts_all() -> None:
     upper, lower = reliability(BINS).axes
 
     assert np.array(upper.lines[1].get_xydata()).tolist() == [[0.8, 0.6]]
     assert [bar.get_height() for bar in lower.patches] == [0, 5]
 
 
-def test_context_is_drawn_on_a_logarithmic_axis_with_everything_at_its_end() -> None:
+def test_context_is_drawn_on_a_logarithmic_axis_with_the_whole_sequence_last() -> None:
     visible = [{"bp": None, "mcc": 0.9}, {"bp": 4096, "mcc": 0.5}, {"bp": 1024, "mcc": 0.1}]
 
     (axes,) = score_over_visible(visible, 0.3, "mcc", "MCC").axes
 
-    curve = next(line for line in axes.lines if line.get_label() == "this many bases in view")
+    curve = next(line for line in axes.lines if line.get_label() == "only these bases visible")
     assert np.array(curve.get_xydata()).tolist() == [[1024, 0.1], [4096, 0.5], [8192, 0.9]]
     assert axes.get_xscale() == "log"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1 kb", "4.1 kb", "all"]
-    reset = next(line for line in axes.lines if "emptied" in str(line.get_label()))
+    reset = next(line for line in axes.lines if "memory reset" in str(line.get_label()))
     assert set(np.array(reset.get_ydata()).tolist()) == {0.3}
 
 
@@ -112,7 +115,7 @@ def test_context_without_a_defined_score_is_drawn_empty() -> None:
     plot(score_over_visible(visible, None, "mcc", "MCC"), "context", "")
 
 
-def test_many_dots_become_one_picture() -> None:
+def test_many_dots_become_a_bitmap() -> None:
     few, many = np.arange(10.0), np.arange(3000.0)
 
     assert "<image" not in plot(predicted_against_true(few, few, "x"), "few", "")
@@ -129,8 +132,8 @@ def test_every_example_is_in_the_histogram(lengths: dict[str, list[int]]) -> Non
     assert sum(drawn.get_data().values) == len(lengths["a"])  # type: ignore[attr-defined]
 
 
-def test_too_many_classes_are_drawn_as_one() -> None:
-    many = {str(place): [place + 1] for place in range(9)}
+def test_too_many_classes_are_merged() -> None:
+    many = {str(index): [index + 1] for index in range(9)}
 
     for axes in composition(many, many, many).axes:
         labels = {patch.get_label() for patch in axes.patches} - {""}
@@ -138,7 +141,9 @@ def test_too_many_classes_are_drawn_as_one() -> None:
 
 
 def test_a_regression_has_its_own_curve() -> None:
-    epochs = [{"epoch": each, "train_loss": 0.5, "val_loss": 0.4, "val_r2": 0.5} for each in (1, 2)]
+    epochs = [
+        {"epoch": epoch, "train_loss": 0.5, "val_loss": 0.4, "val_r2": 0.5} for epoch in (1, 2)
+    ]
 
-    assert score_curve(epochs).axes[0].get_ylabel() == "R2 (1 = all explained)"
-    assert loss_curve(epochs).axes[0].get_ylabel() == "loss (an example)"
+    assert score_curve(epochs).axes[0].get_ylabel() == "R2 (1 = all variance explained)"
+    assert loss_curve(epochs).axes[0].get_ylabel() == "loss (per example)"

@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing is fetched, nothing complains, nothing sticks out."""
+"""The report in a real browser: no requests, no console messages, nothing wider than the page."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,8 @@ from rmt_genomics.reports import write_report
 from tests.reports.browser import Page, find_chromium, open_browser
 from tests.reports.toys import write_regression, write_run
 
-PHONE, DESK = 360, 1200
-STICKING_OUT = """
+PHONE, DESKTOP = 360, 1200
+OVERFLOWING = """
 [...document.querySelectorAll("main *")].filter(e => !e.closest(".scroll *") &&
   e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).length
 """
@@ -35,23 +35,23 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESK])
-def test_it_is_quiet_and_fits(
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_it_fits_the_window_without_requests_or_messages(
     browser: Page, report: Path, width: int, scheme: str, tmp_path: Path
 ) -> None:
     browser.open(report, width=width, scheme=scheme)
 
     assert browser.value_of("document.documentElement.scrollWidth") <= width
-    assert browser.value_of(STICKING_OUT) == 0
+    assert browser.value_of(OVERFLOWING) == 0
     background = browser.value_of("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
     assert browser.requests() == [report.resolve().as_uri()]
-    assert browser.complaints() == []
-    browser.picture(tmp_path / "page.png")
+    assert browser.console_messages() == []
+    browser.screenshot(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 10_000
 
 
-def test_letters_in_pictures_can_be_read_on_a_phone(browser: Page, report: Path) -> None:
+def test_text_in_figures_is_readable_on_a_phone(browser: Page, report: Path) -> None:
     browser.open(report, width=PHONE)
 
     sizes = browser.value_of(
@@ -65,7 +65,7 @@ def test_letters_in_pictures_can_be_read_on_a_phone(browser: Page, report: Path)
     assert min(sizes) >= 7
 
 
-def test_what_is_wrong_with_a_page_would_be_seen(browser: Page, tmp_path: Path) -> None:
+def test_a_faulty_page_is_detected(browser: Page, tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
     page.write_text(
         "<meta name=viewport content='width=device-width'><main><p style='width:900px'>x</p>"
@@ -73,7 +73,7 @@ def test_what_is_wrong_with_a_page_would_be_seen(browser: Page, tmp_path: Path) 
     )
     browser.open(page, width=PHONE)
 
-    assert browser.value_of(STICKING_OUT) == 1
+    assert browser.value_of(OVERFLOWING) == 1
     assert browser.value_of("document.documentElement.scrollWidth") > PHONE
     assert len(browser.requests()) == 2
-    assert len(browser.complaints()) >= 2
+    assert len(browser.console_messages()) >= 2

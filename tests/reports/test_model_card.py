@@ -1,4 +1,4 @@
-"""The model card: true, readable by the hub, and never written over once it is somebody's own."""
+"""The model card: correct, readable by the hub, and never replaced after it was edited."""
 
 import json
 import warnings
@@ -28,7 +28,7 @@ def card_of(folder: Path) -> str:
         return write_model_card(folder).read_text(encoding="utf-8")
 
 
-def test_the_bare_card_of_a_saved_model_is_replaced(run: Path) -> None:
+def test_the_default_card_of_a_saved_model_is_replaced(run: Path) -> None:
     assert "PytorchModelHubMixin" in (run / "README.md").read_text()
 
     text = card_of(run)
@@ -54,7 +54,7 @@ def test_the_hub_can_read_its_front_matter(run: Path) -> None:
     assert "\n# license: yours to choose before you publish this model\n---\n" in text
 
 
-def test_names_are_shown_as_they_are(run: Path) -> None:
+def test_names_are_shown_unchanged(run: Path) -> None:
     text = card_of(run)
 
     assert f"`{NASTY}`" in text
@@ -66,12 +66,12 @@ def test_names_are_shown_as_they_are(run: Path) -> None:
 def test_a_model_alone_gets_a_card_too(tmp_path: Path) -> None:
     text = card_of(saved_model(tmp_path / "model"))
 
-    assert "which of two classes a sequence is of: `at`, `gc`" in text
+    assert "predicts one of two classes: `at`, `gc`" in text
     assert "## Results" not in text
     assert "## Data" not in text
 
 
-def test_our_own_card_is_brought_up_to_date(run: Path) -> None:
+def test_a_generated_card_is_updated(run: Path) -> None:
     card_of(run)
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"mcc": 0.1234}))
@@ -110,16 +110,16 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({}, "head `concat`.\n"),
-        ({"composition_k": 2}, "`concat`, which also reads the shares of all 2-mers.\n"),
+        ({"composition_k": 2}, "`concat`, which also reads the frequencies of 2-mers.\n"),
         (
             {"composition_k": 2, "protein_k": 1, "orf_codons": 7},
-            "the shares of all 2-mers and of all words of 1 amino acids, in ten classes, in open "
-            "reading frames of 7 codons and more.\n",
+            "the frequencies of 2-mers and of 1-mers of amino acids (in ten classes) in open "
+            "reading frames of at least 7 codons.\n",
         ),
-        ({"wide_k": (2, 3)}, "; to its logits each k-mer of 2, 3 bases adds a weight of its own."),
+        ({"wide_k": (2, 3)}, "; a linear model on k-mers of 2, 3 bases is added to its logits."),
     ],
 )
-def test_the_card_tells_what_is_read_beside_the_memory(
+def test_the_card_names_the_features_besides_the_memory(
     tmp_path: Path, changes: dict[str, object], words: str
 ) -> None:
     saved_model(tmp_path / "run", classes=THREE, task="multiclass", **changes)

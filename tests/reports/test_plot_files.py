@@ -1,4 +1,4 @@
-"""Pictures appear beside the results they show."""
+"""Figures are written into the folder of the results they show."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.reports.toys import write_regression, write_run
 
 
 def written(folder: Path) -> set[str]:
-    """Draw what is in a folder; every picture is there as SVG and PNG, and nothing else is."""
+    """Draw the results in a folder: each figure is written as SVG and PNG, and nothing else."""
     before = set(folder.iterdir())
     paths = write_plots(folder)
     assert set(folder.iterdir()) - before == set(paths)
@@ -22,13 +22,13 @@ def written(folder: Path) -> set[str]:
     return names
 
 
-def test_an_evaluation_gets_its_pictures(tmp_path: Path) -> None:
+def test_an_evaluation_gets_its_figures(tmp_path: Path) -> None:
     names = {"confusion", "roc", "precision_recall", "reliability", "context"}
 
     assert written(write_run(tmp_path / "run", classes=("a", "b"))) == names
 
 
-def test_several_labels_an_example_are_drawn_class_by_class(tmp_path: Path) -> None:
+def test_a_multilabel_evaluation_is_drawn_class_by_class(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", classes=("a", "b", "c"))
     metrics = json.loads((folder / "metrics.json").read_text())
     few = {"confusion": [[[5, 1], [2, 4]]] * 3, "task": "multilabel", "classes": ["a", "b", "c"]}
@@ -37,7 +37,7 @@ def test_several_labels_an_example_are_drawn_class_by_class(tmp_path: Path) -> N
     assert written(folder) == {"confusion", "roc", "precision_recall"}
 
 
-def test_a_regression_gets_a_picture_of_its_errors(tmp_path: Path) -> None:
+def test_a_regression_gets_a_figure_of_its_errors(tmp_path: Path) -> None:
     assert written(write_regression(tmp_path / "run")) == {"errors"}
 
 

@@ -1,4 +1,4 @@
-"""Folders as a training or an evaluation leaves them, with names that HTML must not believe."""
+"""Folders as a training or an evaluation writes them, with names that HTML must escape."""
 
 import json
 import random
@@ -10,7 +10,7 @@ THREE = ("mobile", NASTY, "_x $y$")
 
 
 def write_run(folder: Path, *, classes: tuple[str, ...] = THREE, per_class: int = 12) -> Path:
-    """Write every file that a report reads, of a classifier that is rather good."""
+    """Write every file that a report reads, of a classifier that is better than its baselines."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = _predictions(classes, per_class)
     (folder / "metrics.json").write_text(json.dumps(classifier_metrics(classes, rows)))
@@ -25,13 +25,13 @@ def write_run(folder: Path, *, classes: tuple[str, ...] = THREE, per_class: int 
 
 
 def write_regression(folder: Path) -> Path:
-    """Write a judged regression, with its predictions."""
+    """Write an evaluated regression, with its predictions."""
     folder.mkdir(parents=True, exist_ok=True)
-    chance = random.Random(1)
-    truths = [chance.gauss(10, 4) for _ in range(60)]
+    rng = random.Random(1)
+    truths = [rng.gauss(10, 4) for _ in range(60)]
     rows = [
-        f"r{place}\t{500 + 10 * place}\t{truth:.3f}\t{truth + chance.gauss(0, 1):.3f}"
-        for place, truth in enumerate(truths)
+        f"r{index}\t{500 + 10 * index}\t{truth:.3f}\t{truth + rng.gauss(0, 1):.3f}"
+        for index, truth in enumerate(truths)
     ]
     (folder / "predictions.tsv").write_text(
         "\n".join(["record\tlength\ttruth\tprediction", *rows]) + "\n"
@@ -52,10 +52,10 @@ def write_regression(folder: Path) -> Path:
 
 
 def classifier_metrics(classes: tuple[str, ...], rows: list[list[Any]]) -> dict[str, Any]:
-    """Return what ``metrics.json`` holds; numbers are made up, the shape is not."""
+    """Return the contents of ``metrics.json``, with invented numbers."""
     n = len(rows)
     confusion = [
-        [sum(row[2] == true and row[3] == said for row in rows) for said in classes]
+        [sum(row[2] == true and row[3] == predicted for row in rows) for predicted in classes]
         for true in classes
     ]
     return {
@@ -124,17 +124,17 @@ def classifier_metrics(classes: tuple[str, ...], rows: list[list[Any]]) -> dict[
 
 EPOCHS = [
     {
-        "epoch": each,
-        "step": 10 * each,
-        "train_loss": 1.1 / each,
-        "val_loss": 1.0 / each + 0.1,
-        "val_mcc": 1 - 1 / each,
+        "epoch": epoch,
+        "step": 10 * epoch,
+        "train_loss": 1.1 / epoch,
+        "val_loss": 1.0 / epoch + 0.1,
+        "val_mcc": 1 - 1 / epoch,
         "val_accuracy": None,
-        "learning_rate": 5e-4 / each,
+        "learning_rate": 5e-4 / epoch,
         "bp_per_second": 143210,
         "seconds": 12.345,
     }
-    for each in range(1, 7)
+    for epoch in range(1, 7)
 ]
 
 LEAKAGE = {
@@ -190,25 +190,25 @@ def _difference(metric: str, value: float, low: float, high: float) -> dict[str,
 
 
 def _predictions(classes: tuple[str, ...], per_class: int) -> list[list[Any]]:
-    chance = random.Random(0)
+    rng = random.Random(0)
     rows = []
-    for place, name in enumerate(classes):
+    for index, name in enumerate(classes):
         for number in range(per_class):
-            weights = [chance.random() + 0.4 * (each == place) for each in range(len(classes))]
+            weights = [rng.random() + 0.4 * (other == index) for other in range(len(classes))]
             probabilities = [weight / sum(weights) for weight in weights]
-            said = classes[max(range(len(classes)), key=probabilities.__getitem__)]
-            length = int(10 ** chance.uniform(3, 4.8))
+            predicted = classes[max(range(len(classes)), key=probabilities.__getitem__)]
+            length = int(10 ** rng.uniform(3, 4.8))
             score = max(probabilities)
-            rows.append([f"r{place}_{number}", length, name, said, score, *probabilities])
+            rows.append([f"r{index}_{number}", length, name, predicted, score, *probabilities])
     return rows
 
 
 def _split(classes: tuple[str, ...]) -> str:
-    chance = random.Random(2)
+    rng = random.Random(2)
     lines = ["record\tstart\tend\tstrand\tlabel\tsplit"]
     for number in range(86):
         part = "train" if number < 40 else "validation" if number < 50 else "test"
-        end = int(10 ** chance.uniform(3, 4.8))
+        end = int(10 ** rng.uniform(3, 4.8))
         lines.append(f"r{number}\t0\t{end}\t+\t{classes[number % len(classes)]}\t{part}")
     return "\n".join(lines) + "\n"
 
