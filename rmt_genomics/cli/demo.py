@@ -1,4 +1,4 @@
-"""``rmt-genomics demo``: the main job on the real DNA that comes with this package."""
+"""``rmt-genomics demo``: train, evaluate and predict on the DNA that comes with this package."""
 
 import shlex
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rmt_genomics.datasets import EncodedStore, Example
 
 PACKAGE = Path(__file__).parents[1]
-_SHOWN_PER_CLASS = 3
+_PREDICTED_PER_CLASS = 3
 _LINE_BP = 80
 
 
@@ -21,15 +21,16 @@ _LINE_BP = 80
     "--out",
     type=click.Path(path_type=Path),
     default=Path("rmt-genomics-demo"),
-    help="Folder for all that is made.",
+    help="Folder for all output.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier demo in --out.")
 def demo(out: Path, *, overwrite: bool) -> None:
     """Train, evaluate and predict on the real DNA that comes with this package.
 
-    The question: which of two bacteria is a stretch of 16 to 66 kb of DNA from? Trains a model on
-    stretches of two genomes, judges it on stretches it has not seen (those of E. coli from a
-    strain it has not seen), beside a k-mer baseline, and predicts a few. A few minutes on a CPU.
+    The task: from which of two bacteria are 16 to 66 kb of DNA? Trains a model on intervals of
+    two genomes, evaluates it on held-out intervals (those of E. coli are from a strain that is
+    not in the training data) beside a k-mer baseline, and predicts a few of them. Takes a few
+    minutes on a CPU.
     """
     from rmt_genomics.atomic_io import check_new_folder, write_text
     from rmt_genomics.datasets import EncodedStore, read_labels
@@ -40,53 +41,57 @@ def demo(out: Path, *, overwrite: bool) -> None:
     store = EncodedStore.open(fasta)
     examples = read_labels(labels, store.lengths)
     test = [example for example in examples if example.split == "test"]
-    click.echo(_introduction(store, examples, test, genomes))
+    click.echo(_introduction(store, examples, num_test=len(test), folder=genomes))
     out.mkdir(parents=True, exist_ok=True)
-    run, stretches = out / "run", out / "stretches.fasta"
+    run, selected_fasta = out / "run", out / "stretches.fasta"
 
     click.echo("\n1. Train")
     _train(fasta, labels, genomes / "config.toml", run, overwrite=overwrite)
-    click.echo(f"\n2. Evaluate on the {len(test)} test stretches")
+    click.echo(f"\n2. Evaluate on the {len(test)} test intervals")
     click.echo(_evaluate(run, fasta, labels, out / "evaluation", overwrite=overwrite))
-    click.echo("\n3. Predict a few of them from FASTA, as if nobody knew the answer")
-    shown = _few_of_each(test)
-    write_text(stretches, _as_fasta(store, shown))
-    click.echo(_predict(run, stretches, out / "predictions.tsv", shown))
+    click.echo("\n3. Predict a few test intervals from a FASTA file without labels")
+    selected = [
+        example
+        for label in sorted({example.labels for example in test})
+        for example in [each for each in test if each.labels == label][:_PREDICTED_PER_CLASS]
+    ]
+    write_text(selected_fasta, _as_fasta(store, selected))
+    click.echo(_predict(run, selected_fasta, out / "predictions.tsv", selected))
     click.echo(_conclusion(out))
 
 
 def data_folder() -> Path:
-    """Find the shipped data: in the installed package, or beside it in a clone.
+    """Return the folder of the shipped data: in the installed package, or beside it in a clone.
 
     Raises:
-        DataError: If neither is there.
+        DataError: If neither folder exists.
     """
-    places = (PACKAGE / "_data", PACKAGE.parent / "data")
-    for place in places:
-        if (place / "genomes" / "labels.tsv").is_file():
-            return place
+    folders = (PACKAGE / "_data", PACKAGE.parent / "data")
+    for folder in folders:
+        if (folder / "genomes" / "labels.tsv").is_file():
+            return folder
     raise DataError(
-        f"{places[0]}: the data of the demo is not there, nor in {places[1]}, but was shipped with "
+        f"{folders[0]}: the data of the demo is neither here nor in {folders[1]}, but comes with "
         "the package. Install it again: pip install --force-reinstall rmt-genomics."
     )
 
 
 def _introduction(
-    store: "EncodedStore", examples: list["Example"], test: list["Example"], folder: Path
+    store: "EncodedStore", examples: list["Example"], *, num_test: int, folder: Path
 ) -> str:
     lengths = [len(example.interval) / 1000 for example in examples]
     classes = sorted({example.labels[0] for example in examples})
     return (
-        f"Which species is a stretch of {min(lengths):.0f} to {max(lengths):.0f} kb of DNA from: "
+        f"Task: from which species are {min(lengths):.0f} to {max(lengths):.0f} kb of DNA, "
         f"{' or '.join(classes)}?\n"
         f"Data: {len(store.lengths)} genomes, {sum(store.lengths.values()) / 1e6:.1f} Mb; "
-        f"{len(examples)} labelled stretches, {len(test)} of them kept for the test.\n"
-        f"It is in {folder}; README.md beside that folder says where it comes from."
+        f"{len(examples)} labelled intervals, {num_test} of them held out for testing.\n"
+        f"The data are in {folder}; their sources are in {folder.parent / 'README.md'}."
     )
 
 
 def _train(fasta: Path, labels: Path, config: Path, run: Path, *, overwrite: bool) -> None:
-    """Do what ``rmt-genomics train`` does."""
+    """Train, evaluate and report as ``rmt-genomics train`` does."""
     from rmt_genomics.evaluation import evaluate_run
     from rmt_genomics.reports import write_model_card, write_report, write_training_plot
     from rmt_genomics.training import read_config, train
@@ -99,7 +104,7 @@ def _train(fasta: Path, labels: Path, config: Path, run: Path, *, overwrite: boo
 
 
 def _evaluate(run: Path, fasta: Path, labels: Path, out: Path, *, overwrite: bool) -> str:
-    """Do what ``rmt-genomics evaluate`` does; return the main metrics as a table."""
+    """Evaluate as ``rmt-genomics evaluate`` does; return the main metrics as a table."""
     from rmt_genomics.evaluation.evaluate import evaluate
     from rmt_genomics.evaluation.tables import metric_lines
     from rmt_genomics.reports import write_plots, write_report
@@ -110,8 +115,8 @@ def _evaluate(run: Path, fasta: Path, labels: Path, out: Path, *, overwrite: boo
     return _aligned([line.split("\t") for line in metric_lines(metrics)])
 
 
-def _predict(run: Path, fasta: Path, out: Path, shown: list["Example"]) -> str:
-    """Do what ``rmt-genomics predict`` does; return a table with the truth beside it."""
+def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> str:
+    """Predict as ``rmt-genomics predict`` does; return a table with the true labels added."""
     from rmt_genomics.atomic_io import write_text
     from rmt_genomics.model import RMTClassifier
     from rmt_genomics.prediction import InputReader, PredictionInput, predict_records
@@ -121,19 +126,9 @@ def _predict(run: Path, fasta: Path, out: Path, shown: list["Example"]) -> str:
     predictions = predict_records(model, InputReader(PredictionInput(fasta=(fasta,))))
     lines = list(output_lines(predictions, PredictionTable(model.classes_)))
     write_text(out, "".join(f"{line}\n" for line in lines))
-    truths = ["truth", *(example.labels[0] for example in shown)]
+    truths = ["truth", *(example.labels[0] for example in examples)]
     rows = [line.split("\t")[:4] for line in lines]
     return _aligned([[*row, truth] for row, truth in zip(rows, truths, strict=True)])
-
-
-def _few_of_each(examples: list["Example"]) -> list["Example"]:
-    """Return the first few examples of each label, label by label."""
-    labels = sorted({example.labels for example in examples})
-    return [
-        example
-        for label in labels
-        for example in [each for each in examples if each.labels == label][:_SHOWN_PER_CLASS]
-    ]
 
 
 def _as_fasta(store: "EncodedStore", examples: list["Example"]) -> str:
@@ -143,12 +138,12 @@ def _as_fasta(store: "EncodedStore", examples: list["Example"]) -> str:
     for example in examples:
         letters = decode(store.codes(example.interval))
         lines.append(f">{example.name}")
-        lines += [letters[at : at + _LINE_BP] for at in range(0, len(letters), _LINE_BP)]
+        lines += [letters[start : start + _LINE_BP] for start in range(0, len(letters), _LINE_BP)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _aligned(rows: list[list[str]]) -> str:
-    """Return columns of equal width, for eyes."""
+    """Return indented lines with columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -163,13 +158,13 @@ def _conclusion(out: Path) -> str:
 
     return f"""
 Files
-   {out / "run"}: the model and all about its training (report.html, training.png, metrics.json)
+   {out / "run"}: the model and its training (report.html, training.png, metrics.json)
    {out / "evaluation"}: report.html, metrics.json, tables and plots (confusion.png, ...)
-   {out / "stretches.fasta"}, {out / "predictions.tsv"}: what was predicted
+   {out / "stretches.fasta"}, {out / "predictions.tsv"}: the predicted intervals
 
 Next
    rmt-genomics predict {quoted("run")} {quoted("stretches.fasta")}
    rmt-genomics inspect {quoted("stretches.fasta")}
    rmt-genomics train YOUR.fasta --labels YOUR.tsv --out YOUR_RUN
-The question is easy, so that the demo is quick: k-mer counts answer it as well. See
+The task is easy, so that the demo is quick: k-mer counts are as accurate. See
 "What it cannot show" in the README of the data."""

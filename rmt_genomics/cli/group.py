@@ -107,9 +107,7 @@ def messages_on_stderr(level: int) -> Iterator[None]:
     with warnings.catch_warnings():
         show_others = warnings.showwarning
 
-        def show(
-            message: Warning | str, category: type[Warning], *where: Any, **more: Any
-        ) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if not issubclass(category, RMTGenomicsWarning):
                 show_others(message, category, *where, **more)
             elif str(message) not in shown:

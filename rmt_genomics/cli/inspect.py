@@ -62,9 +62,7 @@ def inspect(
     if labels is None and (config is not None or settings):
         raise click.UsageError("--config and --set are settings of a training, so need --labels.")
     if plot is not None and plot.suffix not in (".svg", ".png"):
-        raise click.UsageError(
-            f"--plot {plot}: its name must end in .svg or .png."
-        )
+        raise click.UsageError(f"--plot {plot}: its name must end in .svg or .png.")
     if plot is not None:
         from rmt_genomics.atomic_io import check_new_file
 

@@ -1,4 +1,4 @@
-"""``demo``: the main job from end to end; here on a data set that takes seconds."""
+"""``demo`` from end to end, on a data set that takes seconds."""
 
 import json
 from pathlib import Path
@@ -25,11 +25,11 @@ learning_rate = 1e-2
 
 @pytest.fixture
 def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for data/: one genome rich in AT, one rich in GC, cut into short stretches."""
+    """A stand-in for data/: one genome rich in AT, one rich in GC, cut into short intervals."""
     genomes = tmp_path / "data" / "genomes"
     genomes.mkdir(parents=True)
     letters = {"rich_at": dna(2400, letters="AATTC"), "rich_gc": dna(2400, letters="GGCCA")}
-    write_fasta(genomes / "genomes.fasta.gz", letters)  # packing is told by content
+    write_fasta(genomes / "genomes.fasta.gz", letters)  # compression is detected by content
     words = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
     rows = [
         f"{record} {at * 120} {at * 120 + 120} {record[-2:]} {word}"
@@ -43,10 +43,10 @@ def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_demo_trains_judges_predicts_and_says_where_all_is(small_data: Path) -> None:
+def test_the_demo_trains_evaluates_predicts_and_names_its_files(small_data: Path) -> None:
     out = small_data / "my demo"
 
-    told = succeed("demo", "--out", out).stdout
+    stdout = succeed("demo", "--out", out).stdout
 
     names = {path.name for path in (out / "run").iterdir()}
     metrics = json.loads((out / "evaluation" / "metrics.json").read_text())
@@ -55,21 +55,21 @@ def test_the_demo_trains_judges_predicts_and_says_where_all_is(small_data: Path)
     assert metrics["n"] == 8
     assert (out / "evaluation" / "confusion.png").exists()
     assert len(predicted) == 7
-    assert "40 labelled stretches, 8 of them kept for the test" in told
-    assert f"accuracy           {metrics['accuracy']:.4f}" in told
-    assert f"rmt-genomics predict '{out}/run' '{out}/stretches.fasta'" in told
+    assert "40 labelled intervals, 8 of them held out for testing" in stdout
+    assert f"accuracy           {metrics['accuracy']:.4f}" in stdout
+    assert f"rmt-genomics predict '{out}/run' '{out}/stretches.fasta'" in stdout
     assert fail("demo", "--out", out).startswith(f"{out}: the folder is not empty")
-    assert succeed("demo", "--out", out, "--overwrite").stdout == told
+    assert succeed("demo", "--out", out, "--overwrite").stdout == stdout
 
 
 @pytest.mark.slow
-def test_the_commands_that_the_demo_ends_with_work(small_data: Path) -> None:
+def test_the_commands_that_the_demo_suggests_work(small_data: Path) -> None:
     out = small_data / "demo"
     succeed("demo", "--out", out)
 
-    again = succeed("predict", out / "run", out / "stretches.fasta")
+    repeated = succeed("predict", out / "run", out / "stretches.fasta")
 
-    assert again.stdout == (out / "predictions.tsv").read_text()
+    assert repeated.stdout == (out / "predictions.tsv").read_text()
     assert "6 records, 720 bp" in succeed("inspect", out / "stretches.fasta").stderr
 
 
@@ -105,6 +105,6 @@ def test_missing_data_is_an_error_with_a_remedy(
     monkeypatch.setattr(demo, "PACKAGE", tmp_path / "rmt_genomics")
 
     with pytest.raises(
-        DataError, match=r"_data: the data of the demo is not there.*Install it again"
+        DataError, match=r"_data: the data of the demo is neither here nor in.*Install it again"
     ):
         demo.data_folder()
