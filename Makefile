@@ -11,7 +11,7 @@ help:
 	@echo "make test    every test that CI runs"
 	@echo "make check   lint, types, import layers and the fast tests, in under a minute"
 	@echo "make lint    the same without the tests"
-	@echo "make fix     repair by machine what can be"
+	@echo "make fix     apply automatic fixes"
 	@echo "make clean   remove what these commands made, .venv included"
 
 # Installed anew only when pyproject.toml has changed. A half-made environment leaves no stamp.

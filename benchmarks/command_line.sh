@@ -1,9 +1,9 @@
 #!/bin/sh
-# Does what memory holds last, with nothing but the command line?
+# How long does memory last? The experiment with the command line only.
 #
 #     sh benchmarks/command_line.sh FOLDER [order|two_facts]     (order by default; 20 minutes on one thread)
 #
-# Trains on sequences of 256 to 1,024 bp (at most 8 segments) and judges on sequences of 65,536 bp.
+# Trains on sequences of 256 to 1,024 bp (at most 8 segments) and evaluates on sequences of 65,536 bp.
 set -eu
 out=$1
 task=${2:-order}

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Train on two machines of four GPUs each under SLURM: one task a GPU, started by srun.
+# Train on two machines of four GPUs each under SLURM: one task per GPU, started by srun.
 #   sbatch docs/slurm.sh data.fasta labels.tsv runs/a --set model.preset=base
 # --devices must be ntasks-per-node, --num-nodes must be nodes. The folders must be shared. After a
-# time limit, submit the same again with --resume: it goes on within the epoch.
+# time limit, submit the same command with --resume: it continues within the epoch.
 #SBATCH --job-name=rmt-genomics
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4

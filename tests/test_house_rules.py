@@ -94,6 +94,12 @@ def broken_links(text: str, folder: Path) -> list[str]:
     return [target for target in local if not (folder / target).exists()]
 
 
+def missing_files(text: str) -> list[str]:
+    """Name the Python files of a text, with folder, that are neither in the clone nor the package."""
+    names = re.findall(r"[\w/]+/\w+\.py\b", text)
+    return [name for name in names if not any((root / name).is_file() for root in (ROOT, PACKAGE))]
+
+
 def heavy_imports(code: str) -> list[str]:
     """Run code in a new Python and name the heavy modules that it has loaded by its end."""
     report = f"import sys; print('LOADED', *(m for m in {HEAVY_MODULES} if m in sys.modules))"
@@ -178,6 +184,18 @@ def test_a_broken_link_would_be_seen(tmp_path: Path) -> None:
     text = "[a](here.md#top) [b](gone.md) [c](https://x.org) [d](#x) `[e](code.md)` ![f](no.png)"
 
     assert broken_links(text, tmp_path) == ["gone.md", "no.png"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=ids(DOCUMENTS))
+def test_python_files_named_in_documents_exist(path: Path) -> None:
+    if path.name not in ("CHANGELOG.md", "LOG.md"):  # they describe earlier versions too
+        assert missing_files(path.read_text()) == []
+
+
+def test_a_missing_python_file_would_be_seen() -> None:
+    text = "`rmt/replay.py`, `tests/rmt/`, `tests/gone.py`\n├─ rmt/gone.py   (cli.py)"
+
+    assert missing_files(text) == ["tests/gone.py", "rmt/gone.py"]
 
 
 @pytest.mark.parametrize(
