@@ -95,7 +95,7 @@ def broken_links(text: str, folder: Path) -> list[str]:
 
 
 def missing_files(text: str) -> list[str]:
-    """Name the Python files of a text, with folder, that are neither in the clone nor the package."""
+    """Name the Python files (with a folder) of a text that do not exist in clone or package."""
     names = re.findall(r"[\w/]+/\w+\.py\b", text)
     return [name for name in names if not any((root / name).is_file() for root in (ROOT, PACKAGE))]
 

@@ -20,8 +20,7 @@ from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.datasets.splits import Split, split_examples
 from rmt_genomics.dna import Composition, composition_of
 from rmt_genomics.dna.alphabet import encode, reverse_complement_codes
-from rmt_genomics.errors import DataError
-from rmt_genomics.reports.html_page import count_of
+from rmt_genomics.errors import DataError, counted
 
 if TYPE_CHECKING:
     from rmt_genomics.training import ExperimentConfig
@@ -97,7 +96,7 @@ class DataSummary:
         lengths = [composition.length for composition in compositions]
         total = sum(lengths)
         yield (
-            f"{count_of(len(lengths), 'record')}, {total:,} bp; shortest {min(lengths):,} bp, "
+            f"{counted(len(lengths), 'record')}, {total:,} bp; shortest {min(lengths):,} bp, "
             f"median {median(lengths):,.0f} bp, longest {max(lengths):,} bp"
         )
         gc = [composition.gc for composition in compositions if composition.gc is not None]
@@ -125,16 +124,16 @@ class DataSummary:
 
     def label_lines(self, examples: Sequence[Example]) -> Iterator[str]:
         """Yield the number of examples per label and split, or the range of numeric labels."""
-        header = count_of(len(examples), "labelled example")
+        header = counted(len(examples), "labelled example")
         if are_continuous([example.labels for example in examples]):
             values = LabelScheme((LABEL,), "regression").numbers(examples).tolist()
             yield (
-                f"{header}, {count_of(len(set(values)), 'distinct value')}: "
+                f"{header}, {counted(len(set(values)), 'distinct value')}: "
                 f"lowest {min(values):g}, median {median(values):g}, highest {max(values):g}"
             )
         else:
             counts = Counter(label for example in examples for label in example.labels)
-            yield f"{header}, {count_of(len(counts), 'class', 'classes')}:"
+            yield f"{header}, {len(counts):,} {'class' if len(counts) == 1 else 'classes'}:"
             for label, count in sorted(counts.items()):
                 by_split = Counter(
                     example.split
@@ -261,6 +260,6 @@ def _epoch_lines(train: tuple[Example, ...], config: "ExperimentConfig") -> Iter
     tokens = [model.tokenizer.num_tokens(length) for length in (int(median(lengths)), max(lengths))]
     segments = [max(1, -(-count // model.rmt().tokens_per_segment)) for count in tokens]
     yield (
-        f"an example of median length: {tokens[0]:,} tokens in {count_of(segments[0], 'segment')}; "
-        f"the longest: {tokens[1]:,} tokens in {count_of(segments[1], 'segment')}"
+        f"an example of median length: {tokens[0]:,} tokens in {counted(segments[0], 'segment')}; "
+        f"the longest: {tokens[1]:,} tokens in {counted(segments[1], 'segment')}"
     )

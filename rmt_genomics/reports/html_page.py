@@ -155,16 +155,6 @@ def number(value: Cell) -> str:
     return f"{value:.4f}" if size < 10 else f"{value:.2f}" if size < 1000 else f"{value:.0f}"
 
 
-def count_of(count: int, noun: str, plural: str | None = None) -> str:
-    """Write a count with its noun.
-
-    Examples:
-        >>> count_of(1, "class"), count_of(2, "class", "classes"), count_of(1200, "epoch")
-        ('1 class', '2 classes', '1,200 epochs')
-    """
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
-
-
 def _row(cells: Sequence[Cell]) -> str:
     row = f'<th scope="row">{escape(number(cells[0]))}</th>'
     for value in cells[1:]:

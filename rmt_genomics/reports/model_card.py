@@ -10,10 +10,10 @@ import warnings
 from pathlib import Path
 
 from rmt_genomics.atomic_io import write_text
-from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.pretrained import CONFIG, read_config
-from rmt_genomics.reports.html_page import Cell, count_of, number
+from rmt_genomics.reports.html_page import Cell, number
 from rmt_genomics.reports.metric_names import METRICS, metric_name
 from rmt_genomics.reports.run_results import RunResults, length_bp, read_run_results
 from rmt_genomics.reports.summary_sections import headline
@@ -140,10 +140,10 @@ def _description(config: ClassifierConfig) -> str:
         "This model reads a whole DNA sequence, both strands, and predicts "
         f"{output}.\n\n"
         "It is a bidirectional Recurrent Memory Transformer, made by "
-        f"`rmt-genomics`: width {config.dim}, {count_of(config.depth, 'layer')}, "
-        f"{count_of(config.heads, 'attention head')}, "
+        f"`rmt-genomics`: width {config.dim}, {counted(config.depth, 'layer')}, "
+        f"{counted(config.heads, 'attention head')}, "
         f"segments of {config.segment_length} tokens ({token} each), "
-        f"{count_of(config.num_memory_tokens, 'memory token')}, pooling `{config.pooling}`, "
+        f"{counted(config.num_memory_tokens, 'memory token')}, pooling `{config.pooling}`, "
         f"head `{config.strand_head}`{features}."
     )
 
@@ -183,7 +183,7 @@ def _training(results: RunResults) -> str:
     lines = []
     if results.epochs:
         seconds = sum(row.get("seconds") or 0.0 for row in results.epochs)
-        lines.append(f"{count_of(len(results.epochs), 'epoch')} in {seconds:,.0f} s.")
+        lines.append(f"{counted(len(results.epochs), 'epoch')} in {seconds:,.0f} s.")
     keys = ("seed", "rmt-genomics", "torch", "device", "gpu", "processor")
     versions = [f"{key} {results.environment[key]}" for key in keys if results.environment.get(key)]
     if versions:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.errors import DataError
-from rmt_genomics.reports.html_page import count_of
+from rmt_genomics.errors import DataError, counted
 from rmt_genomics.reports.metric_names import baseline_name, baselines_of
 
 Row = Mapping[str, str]
@@ -59,7 +58,7 @@ class RunResults:
     @property
     def examples(self) -> str:
         """Which examples were evaluated, such as "34 examples of the test part"."""
-        count = count_of(int(self.metrics.get("n") or 0), "example")
+        count = counted(int(self.metrics.get("n") or 0), "example")
         part = self.metrics.get("split", "all")
         return count if part == "all" else f"{count} of the {part} part"
 
