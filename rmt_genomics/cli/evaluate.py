@@ -1,8 +1,13 @@
 """``rmt-genomics evaluate``: metrics of a model on labelled DNA."""
 
+import logging
 from pathlib import Path
 
 import click
+
+from rmt_genomics.errors import counted
+
+logger = logging.getLogger(__name__)
 
 _PATH = click.Path(path_type=Path)
 
@@ -55,7 +60,7 @@ def evaluate(
     for line in metric_lines(metrics):
         click.echo(line)
     rows = "the test rows" if metrics["split"] == "test" else "all rows (none is marked as test)"
-    count = "1 example" if metrics["n"] == 1 else f"{metrics['n']} examples"
-    click.echo(f"Evaluated {rows} of {source}: {count}. Results are in {out}.", err=True)
+    count = counted(metrics["n"], "example")
+    logger.info("Evaluated %s of %s: %s. Results are in %s.", rows, source, count, out)
     for sentence in summary_sentences(metrics):
-        click.echo(sentence, err=True)
+        logger.info(sentence)

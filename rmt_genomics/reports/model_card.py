@@ -11,10 +11,11 @@ from pathlib import Path
 
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
+from rmt_genomics.evaluation.tables import summary_sentences
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.model.pretrained import CONFIG, read_config
 from rmt_genomics.reports.html_page import Cell, number
-from rmt_genomics.reports.metric_names import METRICS, metric_name
 from rmt_genomics.reports.run_results import RunResults, length_bp, read_run_results
 from rmt_genomics.reports.summary_sections import headline
 
@@ -152,15 +153,10 @@ def _results(results: RunResults) -> str:
     metrics, columns = results.metrics, results.metric_columns
     keys = [key for key in METRICS if key in metrics]
     rows = [[metric_name(key), *(values.get(key) for values in columns.values())] for key in keys]
-    differences = metrics.get("differences", {}).values()
-    sentences = [row["sentence"] for row in differences if row.get("sentence")]
-    context = (metrics.get("context") or {}).get("sentence")
+    main_result, _ = headline(results)
+    others = [text for text in summary_sentences(metrics) if text not in main_result]
     return "\n\n".join(
-        [
-            _plain(headline(results)[0]),
-            _table(["metric", *columns], rows),
-            *map(_plain, [*sentences, *([context] if context else [])]),
-        ]
+        [_plain(main_result), _table(["metric", *columns], rows), *map(_plain, others)]
     )
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from rmt_genomics.evaluation.tables import baseline_meaning, baseline_name, shown_baselines
+from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
 from rmt_genomics.reports.html_page import (
     Cell,
@@ -17,14 +19,6 @@ from rmt_genomics.reports.html_page import (
     subheading,
     table,
 )
-from rmt_genomics.reports.metric_names import (
-    BASELINE_MEANINGS,
-    MEANINGS,
-    METRICS,
-    baseline_name,
-    baselines_of,
-    metric_name,
-)
 from rmt_genomics.reports.run_results import RunResults
 
 _MAX_TABLE_CLASSES = 20  # a wider confusion table is not readable
@@ -36,7 +30,7 @@ _MAX_MISTAKES = 10
 def performance(results: RunResults) -> Html | None:
     """Compare the metrics of the model with those of the baselines."""
     metrics = results.metrics
-    baselines = baselines_of(metrics)
+    baselines = shown_baselines(metrics)
     columns = results.metric_columns
     if metrics.get("validation"):
         columns["model, on validation"] = metrics["validation"]
@@ -45,11 +39,11 @@ def performance(results: RunResults) -> Html | None:
         return None
     rows = [[metric_name(key), *(values.get(key) for values in columns.values())] for key in keys]
     counts = ["examples", *(values.get("n") for values in columns.values())]
-    meanings = [f"{metric_name(key)}: {MEANINGS[key]}" for key in keys]
+    meanings = [f"{metric_name(key)}: {METRICS[key].meaning}" for key in keys]
     meanings += [
-        f"{baseline_name(key, baselines[key])}: {BASELINE_MEANINGS[key]}"
-        for key in baselines
-        if key in BASELINE_MEANINGS
+        f"{baseline_name(key, baseline)}: {meaning}"
+        for key, baseline in baselines.items()
+        if (meaning := baseline_meaning(key))
     ]
     explanations = bullets(meanings, "faint")
     return join(

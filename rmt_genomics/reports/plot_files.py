@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmt_genomics.atomic_io import atomic_file
-from rmt_genomics.reports.metric_names import metric_name
 from rmt_genomics.reports.plots import (
     composition,
     confusion_matrix,
@@ -17,14 +16,13 @@ from rmt_genomics.reports.plots import (
     score_over_visible,
     training_curve,
 )
-from rmt_genomics.reports.run_results import RunResults, read_run_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rmt_genomics.datasets.examples import Example
     from rmt_genomics.reports.data_summary import DataSummary
-
+    from rmt_genomics.reports.run_results import RunResults
 
 FORMATS = ("svg", "png")
 _DPI = 150
@@ -41,11 +39,15 @@ def write_plots(folder: Path) -> list[Path]:
         precision-recall curves, and reliability if it was calibrated; for a regression predicted
         against true values; for both the use of context, if it was measured.
     """
+    from rmt_genomics.reports.run_results import read_run_results  # loads torch
+
     figures = _figures(read_run_results(folder))
     return [path for name, figure in figures.items() for path in _save_all(figure, folder / name)]
 
 
-def _figures(results: RunResults) -> "dict[str, Figure]":
+def _figures(results: "RunResults") -> "dict[str, Figure]":
+    from rmt_genomics.model.metrics import metric_name  # loads torch
+
     figures: dict[str, Figure] = {}
     if results.regression_values is not None:
         values, name = results.regression_values, results.classes[0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.errors import DataError, counted
-from rmt_genomics.reports.metric_names import baseline_name, baselines_of
+from rmt_genomics.evaluation.tables import baseline_name, shown_baselines
 
 Row = Mapping[str, str]
 
@@ -66,7 +66,7 @@ class RunResults:
     def metric_columns(self) -> dict[str, Mapping[str, Any]]:
         """The metrics of the model and of each baseline, by the name of their column."""
         columns = {"model": self.metrics}
-        for key, metrics in baselines_of(self.metrics).items():
+        for key, metrics in shown_baselines(self.metrics).items():
             columns[baseline_name(key, metrics)] = metrics
         return columns
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rmt_genomics.evaluation.tables import strongest_baseline
+from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
 from rmt_genomics.reports.html_page import (
     Cell,
@@ -15,13 +17,6 @@ from rmt_genomics.reports.html_page import (
     side_by_side,
     subheading,
     table,
-)
-from rmt_genomics.reports.metric_names import (
-    LOWER_IS_BETTER,
-    METRICS,
-    baseline_name,
-    baselines_of,
-    metric_name,
 )
 from rmt_genomics.reports.run_results import RunResults
 
@@ -58,47 +53,30 @@ def summary(results: RunResults) -> Html | None:
 
 
 def headline(results: RunResults) -> tuple[str, str]:
-    """Compare the model with its closest baseline; return a sentence and good, unsure or bad."""
+    """Return the main result and its rating: good, unsure or bad.
+
+    The rating compares the model with its strongest baseline.
+    """
     metrics = results.metrics
-    differences: dict[str, Mapping[str, Any]] = {
-        key: difference
-        for key, difference in (metrics.get("differences") or {}).items()
-        if difference.get("difference") is not None
-    }
-    if not differences:
-        keys = ("mcc", "auroc", "pearson", "r2", *METRICS)
-        key = next((key for key in keys if metrics.get(key) is not None), None)
-        score = f"{metric_name(key)} {number(metrics[key])}" if key else "no defined metric"
-        return (
-            f"On {results.examples}, the model has {score}; it was compared with no baseline, "
-            "so it is not known how good that is."
-        ), "unsure"
-
-    closest = min(differences, key=lambda key: _advantage(differences[key], "difference") or 0.0)
-    difference = differences[closest]
-    metric = difference.get("metric", "mcc")
-    baseline = baselines_of(metrics).get(closest)
-    interval = [_advantage(difference, "low"), _advantage(difference, "high")]
-    ends = [end for end in interval if end is not None]
-    relation, rating = "is not significantly better than", "unsure"
+    strongest = strongest_baseline(metrics)
+    difference = {} if strongest is None else metrics["differences"][strongest]
+    keys = (difference.get("metric", "mcc"), "mcc", "auroc", "pearson", "r2", *METRICS)
+    key = next((key for key in keys if metrics.get(key) is not None), None)
+    score = f"{metric_name(key)} {number(metrics[key])}" if key else "no defined metric"
+    sentence = f"On {results.examples}, the model has {score}"
+    if strongest is None:
+        reservation = "it was compared with no baseline, so it is not known how good that is."
+        return f"{sentence}; {reservation}", "unsure"
+    ends = [end for end in (difference.get("low"), difference.get("high")) if end is not None]
+    metric = METRICS.get(difference.get("metric", ""))
+    if metric is not None and metric.lower_is_better:
+        ends = [-end for end in ends]
+    rating = "unsure"
     if len(ends) == 2 and min(ends) > 0:
-        relation, rating = "is better than", "good"
+        rating = "good"
     elif len(ends) == 2 and max(ends) < 0:
-        relation, rating = "is worse than", "bad"
-    return (
-        f"On {results.examples}, the model ({metric_name(metric)} {number(metrics.get(metric))}) "
-        f"{relation} the best baseline, {baseline_name(closest, baseline)} "
-        f"({number((baseline or {}).get(metric))}): the difference is "
-        f"{number(difference['difference'])}, {difference.get('level', 0.95):.0%} interval "
-        f"{number(difference.get('low'))} to {number(difference.get('high'))}."
-    ), rating
-
-
-def _advantage(difference: Mapping[str, Any], key: str) -> int | float | None:
-    """Return a number of a difference with the sign that makes positive values better."""
-    value: int | float | None = difference.get(key)
-    lower_is_better = difference.get("metric") in LOWER_IS_BETTER
-    return -value if value is not None and lower_is_better else value
+        rating = "bad"
+    return f"{sentence}. {difference.get('sentence', '')}".strip(), rating
 
 
 def context(results: RunResults) -> Html | None:

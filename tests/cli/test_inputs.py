@@ -17,7 +17,7 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
 
 
-def answers(model: Path, sequences: list[str]) -> list[float]:
+def first_probabilities(model: Path, sequences: list[str]) -> list[float]:
     return [
         float(each) for each in RMTClassifier.from_pretrained(model).predict_proba(sequences)[:, 0]
     ]
@@ -53,10 +53,10 @@ def test_windows_are_predicted_each_with_its_place(tmp_path: Path) -> None:
 
     table = rows(result.stdout)
     assert list(table[0])[:6] == ["record", "start", "end", "length", "label", "score"]
-    places = [(row["record"], int(row["start"]), int(row["end"])) for row in table]
-    assert places == [("long", 0, 10), ("long", 8, 18), ("long", 15, 25), ("short", 0, 3)]
+    intervals = [(row["record"], int(row["start"]), int(row["end"])) for row in table]
+    assert intervals == [("long", 0, 10), ("long", 8, 18), ("long", 15, 25), ("short", 0, 3)]
     assert [row["length"] for row in table] == ["10", "10", "10", "3"]
-    expected = answers(model, [letters[:10], letters[8:18], letters[15:], "ACG"])
+    expected = first_probabilities(model, [letters[:10], letters[8:18], letters[15:], "ACG"])
     assert [float(row["prob_at"]) for row in table] == pytest.approx(expected, abs=1e-5)
     assert result.stderr == (
         "Warning: 1 of 2 records are shorter than a window of 10 bp; each of them is read as one "
@@ -85,7 +85,7 @@ def test_intervals_are_read_on_their_strands(tmp_path: Path) -> None:
         ("20", "32", "-"),
         ("5", "15", "+"),
     ]
-    expected = answers(model, [reverse_complement(letters[20:32]), letters[5:15]])
+    expected = first_probabilities(model, [reverse_complement(letters[20:32]), letters[5:15]])
     assert [float(row["prob_at"]) for row in table] == pytest.approx(expected, abs=1e-5)
 
 
@@ -114,7 +114,9 @@ def test_options_that_contradict_are_a_mistyped_command(
         (["--intervals", "none.bed"], "there is no such file, but it must be a file of intervals"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(tmp_path: Path, options: list[object], words: str) -> None:
+def test_wrong_windows_and_missing_intervals_are_refused(
+    tmp_path: Path, options: list[object], words: str
+) -> None:
     fasta = write_fasta(tmp_path / "toy.fa", {"r": "ACGT"})
     assert words in fail("predict", saved_model(tmp_path / "model"), fasta, *options)
 
@@ -166,7 +168,7 @@ def test_evaluate_reads_a_table_of_sequences_with_labels(tmp_path: Path) -> None
     result = run("evaluate", model, table, "--labels", "column", "--out", tmp_path / "out")
 
     assert result.exit_code == 0, result.output
-    assert "Judged the test rows of --labels column: 2 examples." in result.stderr
+    assert "Evaluated the test rows of --labels column: 2 examples." in result.stderr
 
 
 @pytest.mark.slow
@@ -182,7 +184,7 @@ def test_train_reads_a_folder_of_tables(tmp_path: Path) -> None:
         "train", tmp_path / "in", "--labels", "column", "--out", tmp_path / "run", *options
     )
 
-    assert "Judged on the test part." in result.stderr
+    assert "on the test part." in result.stderr
     split = rows((tmp_path / "run" / "split.tsv").read_text())
     assert {row["record"].split(":")[0]: row["split"] for row in split} == {
         "train": "train",

@@ -13,7 +13,13 @@ from rmt_genomics.reports import write_report
 from rmt_genomics.reports.html_page import escape, number, table
 from rmt_genomics.reports.run_results import RunResults, read_run_results
 from rmt_genomics.reports.summary_sections import headline
-from tests.reports.toys import NASTY, classifier_metrics, write_regression, write_run
+from tests.reports.toys import (
+    NASTY,
+    classifier_metrics,
+    difference,
+    write_regression,
+    write_run,
+)
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 SECTIONS = ["Summary", "Performance", "Classes", "Curves", "By length", "Use of context"]
@@ -199,7 +205,9 @@ def test_a_regression_has_its_own_sections(tmp_path: Path) -> None:
 
     assert page.headings == ["Summary", "Performance", "Predicted and true values", "Data"]
     assert "predicted copies" in page.shown
-    assert "is better than the best baseline, k-mer counts (k = 6) (0.4000)" in page.shown
+    assert "On 60 examples of the test part, the model has Pearson r 0.9400." in page.shown
+    assert "The model is ahead of the baseline by 0.54 Pearson r" in page.shown
+    assert "k-mer counts (k = 6)" in page.shown
 
 
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
@@ -218,35 +226,44 @@ def test_the_output_of_evaluate_can_be_reported(tmp_path: Path, task: str) -> No
 @pytest.mark.parametrize(
     ("low", "high", "words", "rating"),
     [
-        (0.01, 0.2, "is better than", "good"),
-        (-0.1, 0.2, "is not significantly better than", "unsure"),
-        (-0.3, -0.1, "is worse than", "bad"),
-        (0.0, 0.2, "is not significantly better than", "unsure"),
+        (0.01, 0.2, "is ahead of the baseline", "good"),
+        (-0.1, 0.2, "show no significant difference", "unsure"),
+        (-0.3, -0.1, "is behind the baseline", "bad"),
+        (0.0, 0.2, "show no significant difference", "unsure"),
     ],
 )
-@pytest.mark.parametrize("metric", ["mcc", "rmse"])
 def test_the_summary_follows_the_confidence_interval(
-    low: float, high: float, words: str, rating: str, metric: str
+    low: float, high: float, words: str, rating: str
 ) -> None:
-    if metric == "rmse":  # lower is better
-        low, high = -high, -low
-    near = {"metric": metric, "difference": (low + high) / 2, "low": low, "high": high}
-    results = evaluated(n=9, split="all", differences={"chunk_average": near})
+    compared = difference("mcc", (low + high) / 2, low, high)
+    results = evaluated(n=9, mcc=0.5, split="all", differences={"chunk_average": compared})
 
     sentence, actual_rating = headline(results)
 
     assert words in sentence
-    assert sentence.startswith("On 9 examples, the model")
+    assert sentence.startswith("On 9 examples, the model has MCC 0.5000. The model ")
     assert actual_rating == rating
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "rating"), [(-0.2, -0.01, "good"), (-0.2, 0.1, "unsure"), (0.1, 0.3, "bad")]
+)
+def test_a_lower_error_is_better(low: float, high: float, rating: str) -> None:
+    compared = difference("rmse", (low + high) / 2, low, high)
+
+    assert headline(evaluated(n=9, differences={"mean": compared}))[1] == rating
+
+
 def test_the_summary_compares_with_the_closest_baseline() -> None:
-    far = {"metric": "mcc", "difference": 0.5, "low": 0.4, "high": 0.6}
-    close = {"metric": "mcc", "difference": -0.1, "low": -0.2, "high": -0.01}
+    differences = {
+        "majority": difference("mcc", 0.5, 0.4, 0.6),
+        "kmer_logistic": difference("mcc", -0.1, -0.2, -0.01),
+    }
 
-    sentence, _ = headline(evaluated(n=9, differences={"majority": far, "kmer_logistic": close}))
+    sentence, rating = headline(evaluated(n=9, differences=differences))
 
-    assert "is worse than the best baseline, k-mer counts" in sentence
+    assert differences["kmer_logistic"]["sentence"] in sentence
+    assert rating == "bad"
 
 
 def test_without_a_baseline_the_summary_says_so() -> None:

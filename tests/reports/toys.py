@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from rmt_genomics.evaluation.bootstrap import difference_sentence
+
 NASTY = "<b>&\"'</b>"
 THREE = ("mobile", NASTY, "_x $y$")
 
@@ -45,7 +47,7 @@ def write_regression(folder: Path) -> Path:
         "task": "regression",
         "split": "test",
         "baselines": {"mean": mean, "kmer_ridge": ridge},
-        "differences": {"kmer_ridge": _difference("pearson", 0.54, 0.31, 0.72)},
+        "differences": {"kmer_ridge": difference("pearson", 0.54, 0.31, 0.72)},
     }
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
@@ -85,8 +87,8 @@ def classifier_metrics(classes: tuple[str, ...], rows: list[list[Any]]) -> dict[
             "chunk_average": _scores(n, 0.7),
         },
         "differences": {
-            "kmer_logistic": _difference("mcc", 0.2, 0.05, 0.35),
-            "chunk_average": _difference("mcc", 0.1, 0.02, 0.18),
+            "kmer_logistic": difference("mcc", 0.2, 0.05, 0.35),
+            "chunk_average": difference("mcc", 0.1, 0.02, 0.18),
         },
         "context": {
             "metric": "mcc",
@@ -177,16 +179,9 @@ def _scores(n: int, mcc: float) -> dict[str, Any]:
     }
 
 
-def _difference(metric: str, value: float, low: float, high: float) -> dict[str, Any]:
-    sentence = f"The model is better by {value} ({low} to {high})."
-    return {
-        "metric": metric,
-        "difference": value,
-        "low": low,
-        "high": high,
-        "level": 0.95,
-        "sentence": sentence,
-    }
+def difference(metric: str, value: float, low: float, high: float) -> dict[str, Any]:
+    numbers = {"metric": metric, "difference": value, "low": low, "high": high, "level": 0.95}
+    return {**numbers, "sentence": difference_sentence(numbers, "the baseline", "36 examples")}
 
 
 def _predictions(classes: tuple[str, ...], per_class: int) -> list[list[Any]]:
