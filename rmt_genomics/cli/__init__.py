@@ -13,7 +13,7 @@ COMMANDS = {  # in the order in which a new user needs them
     "demo": "Train, evaluate and predict on the real DNA that comes with this package.",
     "inspect": "Summarise and check sequence files and labels before training.",
     "split": "Split labelled DNA into train, validation and test sets.",
-    "plan": "Estimate memory and time of a training, and choose a batch size.",
+    "plan": "Estimate memory and time of a training, and choose a batch.",
     "train": "Train a classifier on FASTA and labels.",
     "evaluate": "Compare a model's predictions with true labels.",
     "compare": "Compare the metrics of several runs.",

@@ -31,7 +31,7 @@ def plan(
     settings: tuple[str, ...],
     device: str,
 ) -> None:
-    """Estimate memory and time of a training, and choose a batch size.
+    """Estimate memory and time of a training, and choose a batch.
 
     FASTA, labels and settings are those of train. A few short steps on made-up sequences are
     measured on this machine; run it when nothing else does.

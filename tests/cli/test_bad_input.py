@@ -46,8 +46,8 @@ BAD_LABELS = [  # name of the case, rows after the header, words
     ("record without labels", ["r1 at test"], ["1 of 2 records", "('r2')", "Add their lines"]),
     ("unknown split", ["r1 at test", "r2 gc tset"], [":3:", "'tset'", "Did you mean 'test'?"]),
     ("twice", ["r1 at test", "r2 gc test", "r1 at test"], [":4:", "line 2", "Remove one"]),
-    ("a cell too few", ["r1 at"], [":2:", "2 tab-separated fields", "must have 3"]),
-    ("nothing below the header", [], ["no line after the header"]),
+    ("a cell too few", ["r1 at"], [":2:", "2 tab-separated cells", "must have 3"]),
+    ("nothing below the header", [], ["there is no line below the header"]),
 ]
 
 
