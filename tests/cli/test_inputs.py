@@ -184,7 +184,7 @@ def test_train_reads_a_folder_of_tables(tmp_path: Path) -> None:
         "train", tmp_path / "in", "--labels", "column", "--out", tmp_path / "run", *options
     )
 
-    assert "Evaluated on the test part." in result.stderr
+    assert "on the test part." in result.stderr
     split = rows((tmp_path / "run" / "split.tsv").read_text())
     assert {row["record"].split(":")[0]: row["split"] for row in split} == {
         "train": "train",
