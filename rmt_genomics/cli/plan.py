@@ -1,8 +1,11 @@
 """``rmt-genomics plan``: memory and time of a training, estimated before it starts."""
 
+import logging
 from pathlib import Path
 
 import click
+
+logger = logging.getLogger(__name__)
 
 _PATH = click.Path(path_type=Path)
 
@@ -53,4 +56,5 @@ def plan(
     click.echo("key\tvalue\tunit")
     for row in result.rows():
         click.echo("\t".join(row))
-    click.echo(summary(result), err=True)
+    for line in summary(result).splitlines():
+        logger.info(line)
