@@ -1,5 +1,6 @@
 """``rmt-genomics predict``: DNA in, a table of labels and probabilities out."""
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import click
 if TYPE_CHECKING:
     from rmt_genomics.prediction.inputs import PredictionInput
     from rmt_genomics.prediction.run import PredictionConfig
+
+logger = logging.getLogger(__name__)
 
 PATH = click.Path(path_type=Path)
 BP = click.IntRange(min=1)
@@ -169,4 +172,4 @@ def _report_abstained(config: "PredictionConfig", lines: Iterable[str]) -> None:
         deque(lines, maxlen=0)
         return
     num_abstained, num_rows = count_abstained(config, lines)
-    click.echo(f"{num_abstained} of {num_rows} rows abstain.", err=True)
+    logger.info("%s of %s rows abstain.", num_abstained, num_rows)
