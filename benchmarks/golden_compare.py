@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 WORDS: dict[str, str] = {}
 
 TOLERANCE = 1.001e-6  # tables print six decimals: the last may differ by one
-FREE_TEXT = re.compile(r"(^|\.)(sentence|notes\.\d+)$")  # items of JSON files that are prose
+FREE_TEXT = re.compile(r"(^|\.)(sentence|(notes|warnings)\.\d+)$")  # prose in JSON files
 TIMES = ("seconds", "bp_per_second")  # columns and keys that hold times
 MEASURED = re.compile(r"^(chosen_|free_|segments_kept)|_(memory|speed|time|time_at_most)$")
 NOT_COMPARED = ("report.html", "README.md", "environment.txt", "*.svg", "*.png")
