@@ -116,4 +116,3 @@ def _lengths_by_class(parts: Mapping[str, Sequence[Row]], column: str) -> dict[s
             for label in row[column].split(";"):
                 lengths[label or "no label"].append(length_bp(row))
     return dict(sorted(lengths.items()))
-

@@ -1,8 +1,9 @@
 """The report: ``report.html``, one page on a run or an evaluation.
 
 It needs no network and no other file, so that it can be mailed, archived and opened anywhere. The
-functions of ``*_sections.py`` return what a section shows as plain values; ``templates/report.html``
-says how it looks. Every value in it is formatted and escaped in one place, ``_displayed``.
+functions of ``*_sections.py`` return what a section shows as plain values, and
+``templates/report.html`` says how it looks. jinja2 passes every value of it through ``_displayed``,
+and then escapes it.
 """
 
 from collections.abc import Callable, Mapping

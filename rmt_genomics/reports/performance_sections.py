@@ -8,7 +8,7 @@ import numpy as np
 from rmt_genomics.evaluation.tables import baseline_meaning, baseline_name, shown_baselines
 from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
-from rmt_genomics.reports.formatting import Estimate, Table, estimate
+from rmt_genomics.reports.formatting import Cell, Estimate, Table, estimate
 from rmt_genomics.reports.inline_svg import plot
 from rmt_genomics.reports.run_results import RunResults
 
@@ -91,7 +91,7 @@ def classes(results: RunResults) -> dict[str, Any] | None:
     }
 
 
-def _confusion(confusion: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+def _confusion(confusion: Sequence[Any] | None, names: Sequence[str]) -> dict[str, Any]:
     if not confusion:
         return {"plot": None, "confusion": None, "mistakes": None}
     drawn, mistakes = None, None
@@ -116,7 +116,7 @@ def _mistakes(counts: np.ndarray, names: Sequence[str]) -> Table | None:
     if len(names) <= 2 or not wrong.any():
         return None
     order = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_MISTAKES]
-    rows = []
+    rows: list[list[Cell]] = []
     for index in order:
         true, predicted = divmod(int(index), len(names))
         if count := int(wrong[true, predicted]):

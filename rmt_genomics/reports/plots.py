@@ -177,7 +177,9 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None
         return
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if fractions[row, column] > 0.6 else "black"
-        axes.text(column, row, number(int(count)), ha="center", va="center", color=colour, fontsize=9)
+        axes.text(
+            column, row, number(int(count)), ha="center", va="center", color=colour, fontsize=9
+        )
 
 
 def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> "Figure":

@@ -58,7 +58,9 @@ def _score(metrics: Mapping[str, Any], key: str) -> tuple[str, float, str]:
 
 def has_intervals(columns: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a metric of these columns is shown with an interval."""
-    return any(isinstance(estimate(metrics, key), Estimate) for metrics in columns for key in METRICS)
+    return any(
+        isinstance(estimate(metrics, key), Estimate) for metrics in columns for key in METRICS
+    )
 
 
 def _headline_metric(metrics: Mapping[str, Any]) -> str | None:
@@ -120,7 +122,9 @@ def context(results: RunResults) -> dict[str, Any] | None:
     return {
         "sentence": ablation.get("sentence"),
         "plot": plot(figure, "context", caption) if visible else None,
-        "table": Table(["visible", "fraction of examples shortened", *map(metric_name, keys)], rows),
+        "table": Table(
+            ["visible", "fraction of examples shortened", *map(metric_name, keys)], rows
+        ),
     }
 
 
