@@ -151,7 +151,7 @@ def test_metrics_are_shown_with_their_intervals(text: str) -> None:
     assert "0.800 (0.691 to 0.887)" in page.cells
     assert "0.900 (0.812 to 0.960)" in page.cells
     assert "the model has MCC 0.800 (0.691 to 0.887)." in page.shown
-    assert "95% confidence intervals, from a bootstrap" in page.shown
+    assert "In brackets: 95% confidence intervals." in page.shown
 
 
 @pytest.mark.parametrize("intervals", [None, {}, {"mcc": None}, {"mcc": [None, None]}])
