@@ -91,10 +91,9 @@ def explain(error: ValidationError, settings: type[Settings], values: Mapping[st
 
 def nearest(key: str, known: Sequence[str]) -> str:
     """Suggest the nearest known key, even if the section of the unknown one is missing or wrong."""
-    by_name = {each.rpartition(".")[2]: each for each in known}
-    matches = get_close_matches(key, known, n=1) or [
-        by_name[match] for match in get_close_matches(key.rpartition(".")[2], by_name, n=1)
-    ]
+    name, by_name = key.rpartition(".")[2], {each.rpartition(".")[2]: each for each in known}
+    matches = [by_name[name]] if name in by_name else get_close_matches(key, known, n=1)
+    matches = matches or [by_name[match] for match in get_close_matches(name, by_name, n=1)]
     return f"Did you mean {matches[0]!r}?" if matches else f"Known keys: {', '.join(known)}."
 
 
@@ -149,4 +148,4 @@ def as_toml(value: object) -> str:
         >>> print(as_toml((6, 8)), as_toml(True), as_toml("all"), as_toml(10**5000))
         [6, 8] true 'all' a whole number of about 5001 digits
     """
-    return _Toml().repr(value)
+    return _Toml().repr(value.item() if isinstance(value, np.generic) else value)

@@ -169,7 +169,7 @@ _AT_LEAST_ONE = (
 _DROPOUTS = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
 _CHOICES = {"memory_gate": (False, True, "hard"), "memory_reset": ("never", "segment")}
 _RULES = {int: "a whole number", float: "a finite number", bool: "True or False"}
-_MOST_WEIGHTS = 10**11
+_MOST_WEIGHTS = 10**12
 _MOST_BITS = 63  # of a whole number
 
 
