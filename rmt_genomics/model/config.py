@@ -1,28 +1,25 @@
 """The settings of a saved classifier: what ``config.json`` holds."""
 
-import math
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings
 from rmt_genomics.rmt import RMTConfig
 
-CHOICES = {
-    "task": ("binary", "multiclass", "multilabel", "regression"),
-    "strand_head": ("concat", "symmetric"),
-    "pooling": ("last", "mean", "max", "attention"),
-}
-"""Allowed values."""
-
-LONGEST_KMER = 8  # in the composition: 65,536 k-mers
-LONGEST_PROTEIN_KMER = 5  # in ten classes of amino acids: 100,000 k-mers
-LONGEST_HASHED_KMER = 16
+TokenizerKind = Literal["base", "kmer"]
+StrandHead = Literal["concat", "symmetric"]
+Pooling = Literal["last", "mean", "max", "attention"]
+CompositionK = Annotated[int, Field(ge=0, lt=9)]  # 8 = 65,536 k-mers
+ProteinK = Annotated[int, Field(ge=0, lt=6)]  # 5 in ten classes of amino acids = 100,000 k-mers
+HashedK = Annotated[int, Field(ge=1, lt=17)]
 ORF_CODONS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassifierConfig:
+class ClassifierConfig(Settings):
     """Labels, tokens, sizes and switches of one classifier; checks itself.
 
     Raises:
@@ -32,87 +29,85 @@ class ClassifierConfig:
     classes: tuple[str, ...]
     """Label names, in the order of the logits; for a regression the name of its number."""
 
-    task: str
+    task: Literal["binary", "multiclass", "multilabel", "regression"]
     """``binary`` and ``multiclass``: one label per sequence; ``multilabel``: any number of labels;
     ``regression``: a number."""
 
     target_mean: float = 0.0
     """For a regression: the mean of the training labels, in their unit."""
 
-    target_std: float = 1.0
+    target_std: Annotated[float, Field(gt=0)] = 1.0
     """For a regression: their standard deviation. The model's output is in multiples of it."""
 
-    tokenizer_kind: str = "base"
+    tokenizer_kind: TokenizerKind = "base"
     """``base``: one token per base; ``kmer``: one per k-mer."""
 
-    k: int = 1
+    k: Count = 1
     """Bases in a k-mer."""
 
-    stride: int = 1
+    stride: Count = 1
     """Bases from the start of one k-mer to the start of the next."""
 
-    dim: int = 64
+    dim: Count = 64
     """Model width: features per token."""
 
-    depth: int = 3
+    depth: Count = 3
     """Transformer layers."""
 
-    heads: int = 4
+    heads: Count = 4
     """Attention heads; must divide ``dim``."""
 
-    segment_length: int = 512
+    segment_length: Count = 512
     """Tokens in a segment, memory not counted."""
 
-    num_memory_tokens: int = 8
+    num_memory_tokens: Count = 8
     """Memory tokens carried from one segment to the next."""
 
-    stem_width: int = 11
+    stem_width: CountOrZero = 11
     """Tokens seen by the convolution stem; odd, 0 = no stem."""
 
-    stem_pool: int = 1
+    stem_pool: Count = 1
     """Neighbouring tokens that the stem merges into one position of a segment."""
 
-    dropout: float = 0.0
+    dropout: Fraction = 0.0
     """Fraction of features dropped in training: of feed-forward layers, of the stem and of the
     encoding that the head reads. (Attention weights are not dropped: the fused attention kernel
     could not be used, and training on a CPU would be much slower.)"""
 
-    memory_gate: bool | str = False
+    memory_gate: bool | Literal["hard"] = False
     """A gate, biased to keep the old memory, between the memory read and the memory written;
     ``hard``: the gate can be exactly closed, so that a segment leaves the memory bit for bit."""
 
-    strand_head: str = "concat"
+    strand_head: StrandHead = "concat"
     """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same logits."""
 
-    pooling: str = "last"
+    pooling: Pooling = "last"
     """Read the memory of the last segment, or the mean, maximum or attention over all."""
 
-    composition_k: int = 0
+    composition_k: CompositionK = 0
     """The head also reads the fraction of each k-mer of this length in the sequence; 0 = none."""
 
-    protein_k: int = 0
+    protein_k: ProteinK = 0
     """The head also reads the fraction of each k-mer of so many amino acids, in ten classes, in
     the open reading frames of the whole sequence; 0 = none."""
 
-    orf_codons: int = ORF_CODONS
+    orf_codons: Count = ORF_CODONS
     """Codons without a stop that make an open reading frame count."""
 
-    wide_k: tuple[int, ...] = ()
+    wide_k: tuple[HashedK, ...] = ()
     """Lengths of the k-mers of the hashed k-mer linear model, which is added to the logits."""
 
-    def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) not in choices:
-                raise ConfigError(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
+    @model_validator(mode="after")
+    def _check_combinations(self) -> "ClassifierConfig":
         self._check_scale()
         self._check_classes()
-        self._check_composition()
-        if self.heads < 1 or self.dim % self.heads:
-            raise ConfigError(f"dim ({self.dim}) must be a multiple of heads ({self.heads})")
+        self._check_sequence_features()
+        self._check_heads()
         try:
             self.rmt()
         except ValueError as error:
-            raise ConfigError(str(error).replace("seq_len", "segment_length")) from error
+            raise ConfigError(f"{error}.".replace("seq_len", "segment_length")) from error
+        return self
 
     @property
     def encoding_width(self) -> int:
@@ -132,64 +127,54 @@ class ClassifierConfig:
         parts += ["protein"] * bool(self.protein_k)
         return f"the {' and '.join(parts)} composition" if parts else ""
 
-    def _check_composition(self) -> None:
-        """Raise ConfigError unless the k-mer settings are in range, and each has an effect."""
-        for name, what, largest in (
-            ("composition_k", "composition", LONGEST_KMER),
-            ("protein_k", "protein composition", LONGEST_PROTEIN_KMER),
-        ):
-            value = getattr(self, name)
-            if type(value) is not int or not 0 <= value <= largest:
-                raise ConfigError(
-                    f"{name} is {value!r}, but must be a whole number from 0 (no {what}) to "
-                    f"{largest}"
-                )
-        if not all(type(k) is int and 1 <= k <= LONGEST_HASHED_KMER for k in self.wide_k) or any(
-            first >= second for first, second in pairwise(self.wide_k)
-        ):
+    def _check_sequence_features(self) -> None:
+        """Raise ConfigError unless the k-mer settings fit each other."""
+        if any(first >= second for first, second in pairwise(self.wide_k)):
             raise ConfigError(
-                f"wide_k is {list(self.wide_k)}, but must be whole numbers from 1 to "
-                f"{LONGEST_HASHED_KMER}, each above the one before"
-            )
-        if type(self.orf_codons) is not int or self.orf_codons < 1:
-            raise ConfigError(
-                f"orf_codons is {self.orf_codons!r}, but must be a whole number of at least 1"
+                f"wide_k is {list(self.wide_k)}, but must increase: each length above the one "
+                "before."
             )
         if not self.protein_k and self.orf_codons != ORF_CODONS:
             raise ConfigError(
                 f"orf_codons is {self.orf_codons}, but has no effect: protein_k is 0, so no "
-                "reading frame is read"
+                "reading frame is read."
             )
 
     def _check_classes(self) -> None:
         """Raise ConfigError unless the names are distinct, and as many as the task needs."""
-        if not all(isinstance(name, str) for name in self.classes):
-            raise ConfigError(f"classes is {self.classes}, but must hold names: text")
         if self.task == "regression":
             if len(self.classes) != 1:
                 raise ConfigError(
-                    f"classes is {self.classes}, but a regression has one name: that of its number"
+                    f"classes is {self.classes}, but a regression has one name: that of its number."
                 )
         elif len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
-            raise ConfigError(f"classes is {self.classes}, but must be two or more distinct names")
+            raise ConfigError(f"classes is {self.classes}, but must be two or more distinct names.")
         if self.task == "binary" and len(self.classes) != 2:
             raise ConfigError(
                 f"task is 'binary' with {len(self.classes)} classes, but must have 2. "
                 "Use 'multiclass'."
             )
 
+    def _check_heads(self) -> None:
+        """Raise ConfigError unless the heads divide the width into even parts."""
+        dim, heads = self.dim, self.heads
+        if dim % heads:
+            raise ConfigError(
+                f"dim ({dim}) must be a multiple of heads ({heads}). Change one of them."
+            )
+        if dim // heads % 2:
+            raise ConfigError(
+                f"dim ({dim}) divided by heads ({heads}) is {dim // heads}, but must be even: "
+                "rotary positions rotate pairs of features. Change one of them."
+            )
+
     def _check_scale(self) -> None:
-        """Raise ConfigError unless mean and standard deviation are usable and have an effect."""
+        """Raise ConfigError if mean and standard deviation have no effect."""
         mean, std = self.target_mean, self.target_std
         if self.task != "regression" and (mean, std) != (0.0, 1.0):
             raise ConfigError(
                 f"target_mean is {mean} and target_std {std}, but they have no effect: the task "
-                f"is {self.task!r}, not regression"
-            )
-        if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-            raise ConfigError(
-                f"target_mean is {mean} and target_std {std}, but both must be finite, and the "
-                "standard deviation above 0"
+                f"is {self.task!r}, not regression."
             )
 
     @property

@@ -6,10 +6,8 @@ Pickles are never read. Also here: the choice of the device a model runs on.
 import json
 import re
 import tempfile
-from dataclasses import asdict, fields
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.settings import as_toml, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -49,7 +48,6 @@ def choose_device(name: str) -> torch.device:
 
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_LISTS = ("classes", "wide_k")  # tuples, which JSON does not have
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)  # no leading dot
 
 
@@ -104,44 +102,36 @@ def read_config(path: Path) -> ClassifierConfig:
         CheckpointError: If it is not JSON, or has a unknown key or value.
     """
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        text = path.read_text(encoding="utf-8")
+        settings = json.loads(text, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is not readable as JSON ({error})") from error
-    known = [field.name for field in fields(ClassifierConfig)]
     if not isinstance(settings, dict) or not {"classes", "task"} <= settings.keys():
         raise CheckpointError(
             f"{path}: lacks 'classes' or 'task', but every rmt-genomics model has them. "
             "Is this the folder of another program?"
         )
+    known = ClassifierConfig.dotted_keys()
     for name in settings:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
             raise CheckpointError(
-                f"{path}: unknown key {name!r}.{hint} A newer version may have written it: "
-                "pip install --upgrade rmt-genomics."
+                f"{path}: unknown key {as_toml(name)}. {nearest(name, known)} A newer version "
+                "may have written it: pip install --upgrade rmt-genomics."
             )
-    _check_types(settings, path)
     try:
-        lists = {name: tuple(settings[name]) for name in _LISTS if name in settings}
-        return ClassifierConfig(**{**settings, **lists})
+        return ClassifierConfig(**settings)
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _check_types(settings: dict[str, Any], path: Path) -> None:
-    """Raise CheckpointError at the first value of the wrong type; 1 becomes 1.0 where needed."""
-    for field in fields(ClassifierConfig):
-        if field.name not in settings:
-            continue
-        annotation: Any = list if field.name in _LISTS else field.type
-        types = get_args(annotation) or (annotation,)
-        value = settings[field.name]
-        if type(value) is int and float in types:
-            settings[field.name] = float(value)
-        elif type(value) not in types:
-            names = " or ".join(allowed.__name__ for allowed in types)
-            raise CheckpointError(f"{path}: {field.name} is {value!r}, but must be of type {names}")
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object; of a key that is there twice, Python would take the last."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return table
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -217,7 +207,7 @@ class Pretrained(
 
         folder = Path(save_directory)
         with staged_files(folder) as stage:
-            config = json.dumps(asdict(self.config), indent=2)
+            config = json.dumps(self.config.model_dump(), indent=2)
             (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
             save_file(contiguous(self.state_dict()), stage / WEIGHTS)
             if not (folder / "README.md").exists():

@@ -4,8 +4,11 @@ The names are those of the constructor that users of the published PyTorch RMT k
 (``seq_len`` is the segment length in tokens). Everything needed to rebuild a saved model is here.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any, get_args
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,9 @@ class RMTConfig:
     """A label that is left out of the loss."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = _as_declared(field.name, field.type, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         for error in _errors(self):
             raise ValueError(error)
 
@@ -161,6 +167,49 @@ _AT_LEAST_ONE = (
     *("num_residual_streams", "stem_pool"),
 )
 _DROPOUTS = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
+_CHOICES = {"memory_gate": (False, True, "hard"), "memory_reset": ("never", "segment")}
+_RULES = {int: "a whole number", float: "a finite number", bool: "True or False"}
+_MOST_WEIGHTS = 10**12
+_MOST_BITS = 63  # of a whole number
+
+
+def _as_declared(name: str, annotation: Any, value: object) -> object:
+    """Return a value in the type of its field: NumPy's numbers become Python's.
+
+    Raises:
+        ValueError: If it is of another type, is not finite, or needs more than 64 bits.
+    """
+    kinds = get_args(annotation) or (annotation,)
+    rule = _RULES.get(kinds[0], "")
+    if name in _CHOICES:
+        if any(type(value) is type(choice) and value == choice for choice in _CHOICES[name]):
+            return value
+        *others, last = map(repr, _CHOICES[name])
+        rule = f"{', '.join(others)} or {last}"
+    elif type(value) is bool or not isinstance(value, Real):  # a bool is a Real in Python
+        if type(value) in kinds:
+            return value
+    elif int in kinds and isinstance(value, Integral):
+        if int(value).bit_length() <= _MOST_BITS:
+            return int(value)
+        rule += f" of at most {_MOST_BITS} bits"
+    elif float in kinds and (number := _as_float(value)) is not None:
+        return number
+    raise ValueError(f"{name} is {_shown(value)}, but must be {rule}")
+
+
+def _as_float(value: Real) -> float | None:
+    """Return a number as a float; None if it is not finite."""
+    try:
+        return number if math.isfinite(number := float(value)) else None
+    except OverflowError:
+        return None
+
+
+def _shown(value: object) -> str:
+    """Format a value for a message; Python refuses to format whole numbers of 4,300 digits."""
+    is_long = isinstance(value, int) and value.bit_length() > _MOST_BITS
+    return "a larger number" if is_long else repr(value)
 
 
 def _errors(config: RMTConfig) -> Iterator[str]:
@@ -172,9 +221,6 @@ def _errors(config: RMTConfig) -> Iterator[str]:
 
 
 def _count_errors(config: RMTConfig) -> Iterator[str]:
-    for name in (*_AT_LEAST_ONE, "stem_width"):
-        if type(value := getattr(config, name)) is not int:
-            yield f"{name} is {value!r}, but must be a whole number"
     for name in _AT_LEAST_ONE:
         if (value := getattr(config, name)) < 1:
             yield f"{name} is {value}, but must be at least 1"
@@ -188,14 +234,24 @@ def _range_errors(config: RMTConfig) -> Iterator[str]:
         yield f"emb_gradient_frac is {config.emb_gradient_frac}, but must be above 0 and at most 1"
     if config.stem_width < 0 or (config.stem_width and config.stem_width % 2 == 0):
         yield f"stem_width is {config.stem_width}, but must be odd, or 0 for no stem"
+    if not config.ff_mult <= 1000:
+        yield f"ff_mult is {config.ff_mult}, but must be at most 1000"
     if config.ff_inner < 1:
         yield f"ff_mult is {config.ff_mult}, but must give dim * ff_mult * 2 / 3 >= 1 feature"
-    if config.memory_reset not in ("never", "segment"):
-        yield f"memory_reset is {config.memory_reset!r}, but must be 'never' or 'segment'"
-    if config.memory_gate not in (False, True, "hard"):
-        yield f"memory_gate is {config.memory_gate!r}, but must be False, True or 'hard'"
+    if (weights := _num_weights(config)) > _MOST_WEIGHTS:
+        yield (
+            f"dim is {config.dim} and depth is {config.depth}: about {weights:.0e} weights, but "
+            f"there must be at most {_MOST_WEIGHTS:.0e}"
+        )
     if config.xl_mem_len is not None and config.xl_mem_len < 1:
         yield f"xl_mem_len is {config.xl_mem_len}, but must be at least 1"
+
+
+def _num_weights(config: RMTConfig) -> int:
+    """Return about how many weights a model has, without those of its stem and output."""
+    per_layer = 4 * config.heads * config.dim_head + 3 * config.ff_inner
+    num_vectors = config.num_tokens + config.num_memory_tokens
+    return config.dim * (config.depth * per_layer + num_vectors)
 
 
 def _position_errors(config: RMTConfig) -> Iterator[str]:

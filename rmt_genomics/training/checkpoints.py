@@ -12,7 +12,6 @@ import io
 import math
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,7 +23,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.errors import CheckpointError, ConfigError
-from rmt_genomics.training.config import ExperimentConfig, as_toml
+from rmt_genomics.model.settings import as_toml
+from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import parse_toml, to_toml
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import PreparedData
@@ -185,7 +185,7 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     stored = parse_toml(text, str(folder.config)).resolved()
     if config.training.batch_size == "auto":
         batch_size = stored.training.batch_size
-        config = replace(config, training=replace(config.training, batch_size=batch_size))
+        config = config.replace(training=config.training.replace(batch_size=batch_size))
     for key, value in config.flat().items():
         if value != (old := stored.flat()[key]) and key != "training.checkpoint_minutes":
             raise ConfigError(

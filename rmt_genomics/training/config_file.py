@@ -3,44 +3,22 @@
 ``parse_toml(to_toml(config)) == config`` for all settings.
 """
 
-import ast
-import inspect
 import textwrap
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.training import config
-from rmt_genomics.training.config import (
-    PRESETS,
-    CurriculumSettings,
-    DataSettings,
-    ExperimentConfig,
-    ModelSettings,
-    TokenizerSettings,
-    TrainingSettings,
-    allowed_values,
-    check_table,
-)
+from rmt_genomics.model.settings import Settings, as_toml, nearest, rule
+from rmt_genomics.training.config import ExperimentConfig
 
-SECTIONS: dict[str, Any] = {
-    "model": ModelSettings,
-    "tokenizer": TokenizerSettings,
-    "training": TrainingSettings,
-    "data": DataSettings,
-    "curriculum": CurriculumSettings,
-}
+SECTIONS: dict[str, type[Settings]] = {name: type(section) for name, section in ExperimentConfig()}
 """The tables of a file, by name."""
 
-KEYS = tuple(
-    f"{name}.{setting.name}" for name, section in SECTIONS.items() for setting in fields(section)
-)
+KEYS = tuple(key for section in SECTIONS.values() for key in section.dotted_keys())
 """All dotted keys."""
 
 _TEMPLATE_WIDTH = 90
@@ -103,7 +81,7 @@ def parse_setting(setting: str) -> tuple[str, object]:
     _check_known([key], "--set")
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, text
     return key, table["value"] if len(table) == 1 else text
 
@@ -124,45 +102,36 @@ def _flatten(text: str, where: str) -> dict[str, object]:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: is not valid TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # more than 4,300 digits, or 1,000 brackets
+        raise ConfigError(
+            f"{where}: holds a number or a list that is too long to read, but settings are short."
+        ) from error
     flat: dict[str, object] = {}
     for name, table in tables.items():
         if not isinstance(table, dict) or not (table or name in SECTIONS):
             raise ConfigError(
-                f"{where}: {name!r} is {table!r}, but settings must be in the tables "
-                f"{', '.join(f'[{section}]' for section in SECTIONS)}. {_suggestion(name)}"
+                f"{where}: {as_toml(name)} is {as_toml(table)}, but settings must be in the "
+                f"tables {', '.join(f'[{section}]' for section in SECTIONS)}. "
+                f"{nearest(name, KEYS)}"
             )
         flat |= {f"{name}.{key}": value for key, value in table.items()}
     _check_known(flat, where)
     return flat
 
 
-def _check_known(keys: Sequence[str] | Mapping[str, object], where: str) -> None:
-    """Raise ConfigError at the first unknown key, with the nearest known one."""
+def _check_known(keys: Iterable[str], where: str) -> None:
+    """Raise ConfigError at the first unknown key, with the nearest known one of any table."""
     for key in keys:
         if key not in KEYS:
-            raise ConfigError(f"{where}: unknown key {key!r}. {_suggestion(key)}")
-
-
-def _suggestion(key: str) -> str:
-    """Suggest the nearest key, even if the section is missing or wrong."""
-    name = key.rpartition(".")[2]
-    by_name = {known.partition(".")[2]: known for known in KEYS}
-    matches = get_close_matches(key, KEYS, n=1) or [
-        by_name[match] for match in get_close_matches(name, by_name, n=1)
-    ]
-    return f"Did you mean {matches[0]!r}?" if matches else f"Known keys: {', '.join(KEYS)}."
+            raise ConfigError(f"{where}: unknown key {as_toml(key)}. {nearest(key, KEYS)}")
 
 
 def _build(flat: Mapping[str, object]) -> ExperimentConfig:
-    tables: dict[str, dict[str, object]] = {name: {} for name in SECTIONS}
+    tables: dict[str, Any] = {name: {} for name in SECTIONS}
     for key, value in flat.items():
         section, _, name = key.partition(".")
         tables[section][name] = value
-    sections = {
-        name: section(**check_table(section, name, tables[name]))
-        for name, section in SECTIONS.items()
-    }
-    return ExperimentConfig(**sections)
+    return ExperimentConfig(**tables)
 
 
 def _wrong_source(
@@ -179,19 +148,17 @@ def _wrong_source(
 
 def template() -> str:
     """Return a TOML file with every setting, its default, meaning and allowed values."""
-    preset = asdict(PRESETS[ModelSettings().preset])
-    docstrings = _field_docstrings()
+    values = ExperimentConfig().resolved().flat()
     lines: list[str] = []
     for name, section in SECTIONS.items():
         lines.append(f"[{name}]")
-        rules = allowed_values(section)
-        for field in fields(section):
-            is_preset = field.default is None
-            value = preset[field.name] if is_preset else field.default
-            rule = rules[field.name] + (" (left out: by the preset)" if is_preset else "")
-            lines += _comment(docstrings[section.__name__, field.name])
-            lines += _comment(f"May be {rule}.")
-            lines.append(("# " if is_preset else "") + tomli_w.dumps({field.name: value}))
+        for key, schema in section.model_json_schema()["properties"].items():
+            is_preset = schema["default"] is None
+            allowed = rule(schema) + (" (left out: by the preset)" if is_preset else "")
+            lines += _comment(schema["description"])
+            lines += _comment(f"May be {allowed}.")
+            value = tomli_w.dumps({key: values[f"{name}.{key}"]})
+            lines.append("# " + value if is_preset else value)
     return "\n".join(lines)
 
 
@@ -200,15 +167,3 @@ def _comment(text: str) -> list[str]:
     return textwrap.wrap(
         plain, _TEMPLATE_WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
     )
-
-
-def _field_docstrings() -> dict[tuple[str, str], str]:
-    """Return the string below each field, by class and field; Python does not keep them."""
-    docstrings: dict[tuple[str, str], str] = {}
-    for node in ast.parse(inspect.getsource(config)).body:
-        if isinstance(node, ast.ClassDef):
-            for field, below in zip(node.body, node.body[1:], strict=False):
-                if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-                    text = ast.literal_eval(below.value)
-                    docstrings[node.name, ast.unparse(field.target)] = text
-    return docstrings

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -472,7 +472,7 @@ def _may_grow(choice: BatchChoice, lengths_bp: Sequence[int], device: torch.devi
 def _with_batch_size(
     config: ExperimentConfig, batch_size: int | Literal["auto"]
 ) -> ExperimentConfig:
-    return replace(config, training=replace(config.training, batch_size=batch_size))
+    return config.replace(training=config.training.replace(batch_size=batch_size))
 
 
 def _length_rows(lengths_bp: Sequence[int]) -> Iterator[Row]:

@@ -157,9 +157,12 @@ def test_lengths_are_one_whole_number_a_row(
         ({"classes": ("a",)}, "must be two or more distinct names"),
         ({"task": "binary"}, "task is 'binary' with 3 classes, but must have 2"),
         ({"heads": 3}, r"dim \(8\) must be a multiple of heads \(3\)"),
-        ({"pooling": "sum"}, "pooling is 'sum', but must be one of last, mean, max, attention"),
+        (
+            {"pooling": "sum"},
+            "pooling is 'sum', but must be 'last' or 'mean' or 'max' or 'attention'",
+        ),
         ({"stem_width": 4}, "stem_width is 4, but must be odd"),
-        ({"segment_length": 0}, "segment_length is 0, but must be at least 1"),
+        ({"segment_length": 0}, "segment_length is 0, but must be a whole number of at least 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -283,7 +286,7 @@ def broken(tmp_path: Path, name: str, content: bytes | None) -> Path:
         (
             "config.json",
             b'{"classes": ["a", "b"], "task": "binary", "dim": "x"}',
-            "dim is 'x', but must be of type int",
+            "dim is 'x', but must be a whole number of at least 1",
         ),
         ("model.safetensors", b"\x80\x04.", "is not a complete safetensors file"),
         (

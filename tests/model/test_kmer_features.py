@@ -134,5 +134,5 @@ def test_the_head_reads_it() -> None:
 
 @pytest.mark.parametrize("k", [-1, 9, True])
 def test_other_lengths_are_refused(k: object) -> None:
-    with pytest.raises(ConfigError, match="whole number from 0"):
+    with pytest.raises(ConfigError, match="but must be a whole number of at least 0 and below 9"):
         ClassifierConfig(**{**TINY, "composition_k": k})

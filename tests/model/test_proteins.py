@@ -147,9 +147,9 @@ def test_the_head_reads_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"protein_k": -1}, "protein_k is -1, but must be a whole number from 0"),
-        ({"protein_k": 6}, r"from 0 \(no protein composition\) to 5"),
-        ({"protein_k": True}, "protein_k is True"),
+        ({"protein_k": -1}, "protein_k is -1, but must be a whole number of at least 0"),
+        ({"protein_k": 6}, "protein_k is 6, but must be a whole number of at least 0 and below 6"),
+        ({"protein_k": True}, "protein_k is true, but must be a whole number"),
         ({"protein_k": 2, "orf_codons": 0}, "orf_codons is 0, but must be a whole number of at"),
         ({"orf_codons": 300}, "orf_codons is 300, but has no effect: protein_k is 0"),
     ],

@@ -221,6 +221,75 @@ def test_the_source_of_a_wrong_value_is_reported_and_not_the_other(tmp_path: Pat
         read_config(bad, ["model.dim=8"])
 
 
+BROKEN = [
+    ("model = 3", "'model' is 3, but settings must be in the tables [model], [tokenizer], "),
+    ("model = []", "'model' is [], but settings must be in the tables "),
+    ("[[model]]\ndim = 8", "'model' is [{'dim': 8}], but settings must be in the tables "),
+    ("[x.y.z]\na = 1", "unknown key 'x.y'. Known keys: model.preset, "),
+    ("[model.size]\ndim = 8", "unknown key 'model.size'. Did you mean "),
+    ("[training]\ndim = 8", "unknown key 'training.dim'. Did you mean 'model.dim'?"),
+    ('[""]\n"model.dim" = 8', "unknown key '.model.dim'. Did you mean 'model.dim'?"),
+    ('[model]\n"di\\nm" = 8', "unknown key 'model.di\\nm'. Did you mean 'model.dim'?"),
+    ("[model]\ndim = [8]", "model.dim is [8], but must be a whole number of at least 1."),
+    ("[model]\ndim = 8.0", "model.dim is 8.0, but must be a whole number of at least 1."),
+    ("[model]\ndim = 1e400", "model.dim is inf, but must be a whole number of at least 1."),
+    ("[model]\ndim = true", "model.dim is true, but must be a whole number of at least 1."),
+    ("[model]\ndim = '8'", "model.dim is '8', but must be a whole number of at least 1."),
+    ("[model]\ndim = 2020-01-02", "model.dim is datetime.date(2020, 1, 2), but must be a whole"),
+    ("[model]\ndim = 10_000_000_000", "model.dim is 10000000000, but must be at most 1,000,000,0"),
+    ("[model]\ndim = 0x" + "f" * 5000, "model.dim is a whole number of about 6021 digits, but mu"),
+    ("[model]\ndim = " + "9" * 5000, "holds a number or a list that is too long to read, but "),
+    ("[model]\ndim = 100_000_000", "model.dim is 100000000 and depth is 4: about "),
+    ("[model]\nwide_k = " + "[" * 9999, "holds a number or a list that is too long to read, but "),
+    ("[model]\nwide_k = [6, [8]]", "model.wide_k is [6, [8]], but must be a list, each element "),
+    ("[model]\nwide_k = [8, 6]", "model.wide_k is [8, 6], but must increase: each length above"),
+    ("[model]\nstem_width = 4", "model.stem_width is 4, but must be odd, or 0 for no stem."),
+    ("[model]\nstem_width = 0\nstem_pool = 2", "model.stem_pool is 2, but must be 1 where stem_wi"),
+    (
+        "[model]\ncomposition_k = 9",
+        "model.composition_k is 9, but must be a whole number of at least 0 and b",
+    ),
+    (
+        "[model]\npreset = 'huge'",
+        "model.preset is 'huge', but must be 'tiny' or 'small' or 'base'.",
+    ),
+    ("[tokenizer]\nkind = 'kmer'\nk = 99", "tokenizer.k is 99, but must be 1 to 12: the vocabula"),
+    ("[tokenizer]\nkind = 'kmer'\nk = 3\nstride = 4", "tokenizer.stride is 4, but must be 1 to 3 "),
+    ("[training]\nlearning_rate = nan", "training.learning_rate is nan, but must be a number abov"),
+    ("[training]\nlearning_rate = 1e400", "training.learning_rate is inf, but must be a number ab"),
+    ("[training]\ncompile = 'False'", "training.compile is 'False', but must be true or false."),
+    ("[training]\nreplay = 1", "training.replay is 1, but must be true or false or 'auto'."),
+    ("[data]\ngroup = 1", "data.group is 1, but must be text."),
+    ("[curriculum]\nadvance_at = -inf", "curriculum.advance_at is -inf, but must be a number."),
+    ("[curriculum]\nmix = 0.5", "curriculum.mix is 0.5, but has no effect: curriculum.segments "),
+    ("[model]\ndim = 8\ndim = 9", "is not valid TOML: Cannot overwrite a value (at end of "),
+    ("[model]\ndim = 8\n[model]", "is not valid TOML: Cannot declare ('model',) twice (at line 3"),
+    ("[model\ndim = 8", "is not valid TOML: Expected ']' at the end of a table declaration"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN, ids=[text[:40] for text, _ in BROKEN])
+def test_broken_settings_give_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError) as error:
+        read_config(file)
+
+    assert str(error.value).startswith(f"{file}: {message}")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1500
+    assert str(error.value)[-1] in ".?"
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "[" * 9999])
+def test_what_toml_cannot_read_on_the_command_line_is_text(digits: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--set: model\.dim is '.*', but must be a whole number"
+    ):
+        read_config(None, [f"model.dim={digits}"])
+
+
 def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")

@@ -295,8 +295,8 @@ class TestTheModel:
         ("changes", "message"),
         [
             ({"classes": ("a", "b")}, "but a regression has one name: that of its number"),
-            ({"target_std": 0.0}, "target_std 0.0, but both must be finite, and the standard"),
-            ({"target_mean": float("nan")}, "target_mean is nan"),
+            ({"target_std": 0.0}, "target_std is 0.0, but must be a number above 0"),
+            ({"target_mean": float("nan")}, "target_mean is nan, but must be a number"),
             (
                 {"task": "binary", "classes": ("a", "b")},
                 "have no effect: the task is 'binary'",
@@ -311,5 +311,5 @@ class TestTheModel:
         self.regression().save_pretrained(tmp_path)
         config = json.loads((tmp_path / "config.json").read_text())
         (tmp_path / "config.json").write_text(json.dumps({**config, "target_std": -1}))
-        with pytest.raises(CheckpointError, match=r"config.json: target_mean is 60.0 and target_"):
+        with pytest.raises(CheckpointError, match=r"config.json: target_std is -1, but must be "):
             RMTClassifier.from_pretrained(tmp_path)
