@@ -29,6 +29,11 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     return _GENERATED.sub(lambda found: generated(found[1]), markdown)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Leave empty what mkdocs-click 0.9 shows as the default of an option without one."""
+    return html.replace("<code>Sentinel.UNSET</code>", "")
+
+
 def included(name: str, page: str) -> str:
     """Return a file of the top folder as it must read in a page such as development/a.md."""
     return with_links(ROOT.joinpath(name).read_text(encoding="utf-8"), page)
@@ -63,7 +68,9 @@ def generated(name: str) -> str:
     if name == "metrics":
         from rmt_genomics.model.metrics import METRICS
 
-        rows = [f"| `{key}` | {metric.name} | {metric.meaning} |" for key, metric in METRICS.items()]
+        rows = [
+            f"| `{key}` | {metric.name} | {metric.meaning} |" for key, metric in METRICS.items()
+        ]
         return "\n".join(["| key | name | meaning |", "| --- | --- | --- |", *rows])
     raise ValueError(f"generated: {name}: is not known, but must be settings or metrics.")
 
