@@ -29,9 +29,12 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     return _GENERATED.sub(lambda found: generated(found[1]), markdown)
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Leave empty what mkdocs-click 0.9 shows as the default of an option without one."""
-    return html.replace("<code>Sentinel.UNSET</code>", "")
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """Mend what mkdocs-click 0.9 writes; called by MkDocs."""
+    if page.file.src_uri != "reference/cli.md":
+        return html
+    html = html.replace("<code>Sentinel.UNSET</code>", "")  # the default of an option without one
+    return re.sub(r"(?<=[\s(])--[a-z][a-z-]+", r"<code>\g<0></code>", html)
 
 
 def included(name: str, page: str) -> str:

@@ -153,7 +153,7 @@ def test_a_page_fits_its_window_and_loads_only_files_of_the_site(
     assert browser.value_of("document.documentElement.scrollWidth") <= width
     assert browser.requests()
     assert all(address.startswith(site.resolve().as_uri()) for address in browser.requests())
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 @pytest.mark.slow
