@@ -34,7 +34,9 @@ def on_page_content(html: str, *, page: Any, **_: Any) -> str:
     if page.file.src_uri != "reference/cli.md":
         return html
     html = html.replace("<code>Sentinel.UNSET</code>", "")  # the default of an option without one
-    return re.sub(r"(?<=[\s(])--[a-z][a-z-]+", r"<code>\g<0></code>", html)
+    return re.sub(
+        r"(?<=[\s(])--[a-z][a-z-]+", r'<code style="white-space: nowrap">\g<0></code>', html
+    )
 
 
 def included(name: str, page: str) -> str:
