@@ -108,7 +108,9 @@ def test_a_wrong_configuration_is_refused_before_the_first_job(
     assert not (folder / "predictions").exists()
 
 
-def test_a_file_that_cannot_be_read_fails_alone_until_it_is_repaired(folder: Path) -> None:
+def test_a_file_that_cannot_be_read_fails_alone_and_starts_anew_with_other_options(
+    folder: Path,
+) -> None:
     broken = folder / "genomes/more/second.fa"
     broken.write_text(">r\nACGT!\n")
 
@@ -118,9 +120,10 @@ def test_a_file_that_cannot_be_read_fails_alone_until_it_is_repaired(folder: Pat
     assert "record 'r'" in output
     assert (folder / "predictions/first.tsv").is_file()
     assert not (folder / "predictions/second.tsv").exists()
+    assert list(folder.glob("predictions/shards/second/*/*.part")), "would be continued"
 
     write_fasta(broken, {"r": "ACGT"})
-    code, output = snakemake(folder, "shards=1")
+    code, output = snakemake(folder, "shards=1", "options=--device cpu --window 20")
 
     assert code == 0, output
-    assert (folder / "predictions/second.tsv").read_text().splitlines()[1].startswith("r\t4\t")
+    assert (folder / "predictions/second.tsv").read_text().splitlines()[1].startswith("r\t0\t4\t")
