@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test check lint fix clean
+.PHONY: help demo test check lint fix docs clean
 
 help:
 	@echo "make demo    train and test on the real DNA in data/, on a CPU, in minutes"
@@ -12,13 +12,14 @@ help:
 	@echo "make check   lint, types, import layers and the fast tests, in under a minute"
 	@echo "make lint    the same without the tests"
 	@echo "make fix     apply automatic fixes"
+	@echo "make docs    write the documentation site into site/; open site/index.html"
 	@echo "make clean   remove what these commands made, .venv included"
 
 # Installed anew only when pyproject.toml has changed. A half-made environment leaves no stamp.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is Python " + sys.version.split()[0] + ", but rmt_genomics needs 3.11 or later. Try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev,workflow,docs]'
 	@touch $@
 
 demo: $(STAMP)
@@ -40,7 +41,10 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) runs build dist .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) runs build dist site .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find rmt_genomics tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
