@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 WORDS: dict[str, str] = {}
 
 TOLERANCE = 1.001e-6  # tables print six decimals: the last may differ by one
-FREE_TEXT = re.compile(r"(^|\.)(sentence|notes\.\d+)$")  # items of JSON files that are prose
+FREE_TEXT = re.compile(r"(^|\.)(sentence|(notes|warnings)\.\d+)$")  # prose in JSON files
 TIMES = ("seconds", "bp_per_second")  # columns and keys that hold times
 MEASURED = re.compile(r"^(chosen_|free_|segments_kept)|_(memory|speed|time|time_at_most)$")
 NOT_COMPARED = ("report.html", "README.md", "environment.txt", "*.svg", "*.png")
@@ -48,11 +48,16 @@ def read_values(path: Path) -> Items:
     return {key: value for key, value in _flatten(values) if key.split(".")[-1] not in TIMES}
 
 
+SHARD_LINES = ("#rmt-genomics shard", "#end")
+
+
 def read_table(path: Path) -> Items:
     """Read the cells of a table as text, without what was measured on this machine."""
     delimiter = "," if path.suffix == ".csv" else "\t"
     with path.open(newline="") as file:
         rows = list(csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE))
+    # The first and last line of a shard hold checksums; the last gained that of the input.
+    rows = [row for row in rows if not row or not row[0].startswith(SHARD_LINES)]
     if path.name == "plan.tsv":
         rows = [row for row in rows if not MEASURED.search(row[0])]
     columns = [name in TIMES for name in rows[0]] if rows else []

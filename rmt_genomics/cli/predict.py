@@ -172,4 +172,4 @@ def _report_abstained(config: "PredictionConfig", lines: Iterable[str]) -> None:
         deque(lines, maxlen=0)
         return
     num_abstained, num_rows = count_abstained(config, lines)
-    logger.info("%d of %d rows abstain.", num_abstained, num_rows)
+    logger.info("%s of %s rows abstain.", num_abstained, num_rows)

@@ -33,6 +33,7 @@ from rmt_genomics.prediction.predictor import Prediction, Shard
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 from rmt_genomics.prediction.run import PredictionConfig, PredictionRun
 
+_NOTE = "job.json"  # the settings of predict --processes; it shows that a folder is ours
 _MARK, _HEADER, _END = "#rmt-genomics shard", "#header", "#end"
 
 
@@ -258,9 +259,6 @@ def check_shards_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-_NOTE = "job.json"  # holds the settings of the run; its presence shows that a folder is ours
-
-
 def predict_in_processes(
     config: PredictionConfig, out: Path, num_processes: int, *, resume: bool
 ) -> None:
@@ -276,6 +274,7 @@ def predict_in_processes(
         RMTGenomicsError: If a process fails: its error, and how the run is continued.
     """
     config.input.check_rereadable()
+    check_shards_folder(out, resume=resume, overwrite=True)
     folder = shards_folder(out)
     key = {**config.key(), "processes": num_processes}
     if resume and folder.exists():

@@ -1,6 +1,8 @@
 """Memory and time of a training, estimated before it starts; and the choice of the batch size.
 
 ``plan`` is the command of the same name; ``resolve_batch_size`` replaces ``batch_size = "auto"``.
+Both run real steps on random sequences (``profiling``) with the lengths of the largest batch and
+of the median batch. Time is then linear in the base pairs of a batch, peak memory in its length.
 """
 
 import logging
@@ -19,13 +21,14 @@ import torch
 from rmt_genomics.datasets import EncodedStore, LabelSource, LengthBuckets
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.model.batching import batches_of_similar_length
-from rmt_genomics.model.bidirectional_encoder import LONG_BP, SEGMENTS_AT_ONCE
+from rmt_genomics.model.bidirectional_encoder import REPLAY_BEYOND, SEGMENTS_AT_ONCE, Replay
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.rmt.replay import FRACTION_FOR_GRAPHS
 from rmt_genomics.rmt.runtime import free_bytes
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
-from rmt_genomics.training.profiling import PROBED, USABLE_FRACTION, Costs, Probe, fits, measure
+from rmt_genomics.training.profiling import MAX_SEGMENTS, Probe
 from rmt_genomics.training.runtime import tf32_matmul
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,9 @@ Row = tuple[str, str, str]
 
 DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE = 8, 64
 MIN_SPEEDUP = 1.15  # of a larger batch
+USABLE_FRACTION = 0.8
+"""Fraction of the free memory that a plan may use; the rest is for what is not measured."""
+
 _MIN_STEPS = 50  # per epoch
 _MAX_EPOCHS = 3  # in which the batch with the highest peak is searched
 
@@ -49,14 +55,25 @@ class BatchChoice:
     rows: int
     """Examples computed at a time; a power of two, or the whole batch."""
 
-    costs: Costs
-    """Costs of steps with such batches."""
+    seconds_per_step: float
+    """Time of a step whatever its base pairs: mostly the optimiser."""
+
+    seconds_per_bp: float
+    """Time of a step for each base pair of its examples."""
 
     peak: float
     """Peak bytes of any step of the run."""
 
+    fixed_bytes: int
+    """Part of the peak that does not depend on the batch."""
+
     fits: bool
-    """Whether that fits into the free memory."""
+    """Whether the peak fits into the free memory."""
+
+    def epoch_seconds(self, lengths_bp: Sequence[int]) -> float:
+        """Return the training time of an epoch over examples of these lengths."""
+        steps = len(batches_of(lengths_bp, self.rows, 1))
+        return self.seconds_per_step * steps + self.seconds_per_bp * sum(lengths_bp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +92,12 @@ class Plan:
     """Lengths of all examples, or of all records if there are no labels."""
 
     num_parameters: int
+    segment_bp: int
+    """Base pairs in one segment."""
+
+    graphs_that_fit: int
+    """Segments whose graphs replay = "auto" would store for a full batch."""
+
     choice: BatchChoice
     """For the given settings."""
 
@@ -88,9 +111,8 @@ class Plan:
     @property
     def epoch_seconds(self) -> float:
         """Time of an epoch: training and validation."""
-        return epoch_seconds(self.choice, self.train_bp) + (
-            sum(self.validation_bp) / self.predict_bp_per_second
-        )
+        validation = sum(self.validation_bp) / self.predict_bp_per_second
+        return self.choice.epoch_seconds(self.train_bp) + validation
 
     @property
     def precision(self) -> str:
@@ -103,15 +125,23 @@ class Plan:
     @property
     def replay(self) -> str:
         """``false`` if a quarter of the free memory holds the graphs of the longest batch."""
-        segments = self.choice.costs.segments(max(self.train_bp))
-        return "false" if segments <= min(self.choice.costs.fitting, PROBED + 1) else "auto"
+        segments = -(-max(self.train_bp) // self.segment_bp)
+        return "false" if segments <= min(self.graphs_that_fit, REPLAY_BEYOND) else "auto"
+
+    @property
+    def stored_graphs(self) -> int:
+        """Segments of the longest batch whose graphs are stored."""
+        segments, training = -(-max(self.train_bp) // self.segment_bp), self.config.training
+        is_short = segments <= REPLAY_BEYOND and training.bptt_depth == "all"
+        if training.replay is False or (training.replay == "auto" and is_short):
+            return segments
+        return 1 if training.replay is True else min(segments, self.graphs_that_fit)
 
     def rows(self) -> Iterator[Row]:
         """Yield key, value, unit."""
-        costs, epochs = self.choice.costs, self.config.training.max_epochs
-        counts = sorted(costs.segments(length) for length in self.all_bp)
+        counts = sorted(-(-length // self.segment_bp) for length in self.all_bp)
         yield from _length_rows(self.all_bp)
-        yield "segment_length", f"{costs.segment_bp}", "bp"
+        yield "segment_length", f"{self.segment_bp}", "bp"
         yield "segments_median", f"{median(counts):.0f}", "segments"
         yield "segments_most", f"{counts[-1]}", "segments"
         yield "parameters", f"{self.num_parameters}", "numbers"
@@ -119,16 +149,16 @@ class Plan:
         yield "free_memory", f"{self.free_bytes}", "bytes"
         yield "batch_size", f"{self.choice.batch_size}", "examples"
         yield "examples_at_a_time", f"{self.choice.rows}", "examples"
-        yield (
-            "segments_kept",
-            f"{costs.stored_graphs(costs.segments(max(self.train_bp)))}",
-            "segments",
-        )
-        yield "train_fixed_memory", f"{costs.fixed_bytes}", "bytes"
+        yield "segments_kept", f"{self.stored_graphs}", "segments"
+        yield "train_fixed_memory", f"{self.choice.fixed_bytes}", "bytes"
         yield "train_peak_memory", f"{self.choice.peak:.0f}", "bytes"
         yield "train_speed", f"{speed(self.choice, self.train_bp):.0f}", "bp/s"
         yield "epoch_time", f"{self.epoch_seconds:.1f}", "s"
-        yield "training_time_at_most", f"{self.epoch_seconds * epochs:.0f}", "s"
+        yield (
+            "training_time_at_most",
+            f"{self.epoch_seconds * self.config.training.max_epochs:.0f}",
+            "s",
+        )
         yield "predict_peak_memory", f"{self.predict_peak:.0f}", "bytes"
         yield "predict_speed", f"{self.predict_bp_per_second:.0f}", "bp/s"
         yield "predict_time", f"{sum(self.all_bp) / self.predict_bp_per_second:.1f}", "s"
@@ -170,7 +200,8 @@ def plan(
         if config.training.batch_size != "auto":
             auto_choice = choose_batch(_with_batch_size(config, "auto"), train_bp, torch_device)
         probe = Probe(config, torch_device)
-        peak, bp_per_second = _prediction(probe, choice, all_bp)
+        peak, bp_per_second = _prediction(probe, all_bp)
+        graph = max(1, probe.graph_bytes(choice.rows))
     return Plan(
         config=config,
         device=torch_device,
@@ -178,6 +209,8 @@ def plan(
         validation_bp=validation_bp,
         all_bp=all_bp,
         num_parameters=sum(weight.numel() for weight in probe.module.model.parameters()),
+        segment_bp=probe.segment_bp,
+        graphs_that_fit=max(1, int(FRACTION_FOR_GRAPHS * free_bytes(torch_device) / graph)),
         choice=choice,
         auto_choice=auto_choice,
         predict_peak=peak,
@@ -210,28 +243,20 @@ def _lengths(
     return shuffled[held_out:] or shuffled[-1:], shuffled[:held_out], lengths
 
 
-def _prediction(
-    probe: Probe, choice: BatchChoice, lengths_bp: Sequence[int]
-) -> tuple[float, float]:
+def _prediction(probe: Probe, lengths_bp: Sequence[int]) -> tuple[float, float]:
     """Return the peak bytes and the base pairs per second of a prediction."""
-    segment_bp = choice.costs.segment_bp
     batches = [[lengths_bp[i] for i in batch] for batch in batches_of_similar_length(lengths_bp)]
-    worst = max(batches, key=lambda batch: sum(min(length, segment_bp) for length in batch))
-    longest = max(worst)
-    counts = [PROBED - 1, PROBED] if longest > PROBED * segment_bp else []
-    peaks = [probe.predict_peak([segment_bp * count] * len(worst)) for count in counts]
-    if not peaks:
-        peaks = [probe.predict_peak(worst)]
-    probed = [min(length, 2 * segment_bp) for length in worst]
-    bp_per_second = sum(probed) / probe.predict_seconds(probed)
-    if len(peaks) == 1:
-        return float(peaks[0]), bp_per_second
-    segments = choice.costs.segments(longest)
-    model = probe.module.model.config
-    memory = 2 * len(worst) * model.num_memory_tokens * model.dim * 4
-    codes = max(0, peaks[1] - peaks[0] - memory) if longest <= LONG_BP else 0
-    num_memories = min(segments, SEGMENTS_AT_ONCE) - PROBED
-    return float(peaks[1]) + codes * (segments - PROBED) + memory * num_memories, bp_per_second
+    largest = max(batches, key=lambda batch: max(batch) * len(batch))
+    measured, longest = _shortened(probe, largest), max(largest)
+    bp_per_second = sum(measured) / probe.predict_seconds(measured)
+    peak = float(probe.predict_peak(measured))
+    if (longest_measured := max(measured)) < longest:
+        half = probe.predict_peak([max(1, length // 2) for length in measured])
+        per_bp = max(0.0, peak - half) / (longest_measured / 2)
+        # Beyond that length the memories of earlier segments are pooled, and only bases remain.
+        pooled_bp = max(longest_measured, min(longest, SEGMENTS_AT_ONCE * probe.segment_bp))
+        peak += per_bp * (pooled_bp - longest_measured) + 2 * (longest - pooled_bp)
+    return peak, bp_per_second
 
 
 def summary(plan: Plan) -> str:
@@ -346,19 +371,79 @@ def choose_batch(
 def assess(
     probe: Probe, lengths_bp: Sequence[int], batch_size: int, *, processes: int = 1
 ) -> BatchChoice:
-    """Estimate the costs of one batch size, and how many of its examples fit at a time."""
-    largest = min(batch_size, len(lengths_bp))
-    rows = max(1, -(-largest // processes))
+    """Measure the costs of one batch size, and how many of its examples fit at a time."""
+    num_examples = min(batch_size, len(lengths_bp))
+    rows = max(1, -(-num_examples // processes))
     epochs = min(_MAX_EPOCHS, probe.config.training.max_epochs)
     while True:
-        costs = measure(probe, rows, max(lengths_bp))
-        peak = _peak(probe, costs, batches_of(lengths_bp, rows, epochs))
+        batches = batches_of(lengths_bp, rows, epochs)
+        largest = max(batches, key=lambda batch: (max(batch) * len(batch), sum(batch)))
+        peak = _train_peak(probe, largest)
         is_enough = fits(peak, probe.device, processes=processes)
         if rows == 1 or is_enough:
             break
         rows = 1 << ((rows - 1).bit_length() - 1)  # the next lower power of two
-    is_whole = rows * processes >= largest
-    return BatchChoice(batch_size, batch_size if is_whole else rows, costs, peak, is_enough)
+    median_batch = sorted(batches, key=sum)[len(batches) // 2]
+    per_step, per_bp = _train_seconds(probe, largest, median_batch)
+    is_whole = rows * processes >= num_examples
+    return BatchChoice(
+        batch_size=batch_size,
+        rows=batch_size if is_whole else rows,
+        seconds_per_step=per_step,
+        seconds_per_bp=per_bp,
+        peak=peak,
+        fixed_bytes=probe.fixed_bytes,
+        fits=is_enough,
+    )
+
+
+def _train_seconds(
+    probe: Probe, largest: list[int], median_batch: list[int]
+) -> tuple[float, float]:
+    """Return seconds per step and per base pair, from two measured steps."""
+    long, short = _shortened(probe, largest), _shortened(probe, median_batch)
+    if 4 * sum(short) > 3 * sum(long):  # too similar for a line through both
+        short = [max(1, length // 2) for length in long]
+    seconds, short_seconds = probe.train_seconds(long), probe.train_seconds(short)
+    per_bp = (seconds - short_seconds) / max(1, sum(long) - sum(short))
+    if not 0 < per_bp * sum(long) <= seconds:  # clocks are noisy
+        per_bp = seconds / sum(long)
+    return seconds - per_bp * sum(long), per_bp
+
+
+def _train_peak(probe: Probe, lengths_bp: list[int]) -> float:
+    """Return the peak bytes of a training step, extrapolated if it is a long one."""
+    replay = probe.config.training.replay
+    peak = _peak_at(probe, lengths_bp, replay)
+    if replay == "auto" and max(lengths_bp) > MAX_SEGMENTS * probe.segment_bp:
+        # Beyond a few segments, graphs take at most a fixed fraction of the free memory.
+        limit = FRACTION_FOR_GRAPHS * free_bytes(probe.device)
+        peak = min(peak, _peak_at(probe, lengths_bp, True) + limit)  # noqa: FBT003 (a setting)
+    return peak
+
+
+def _peak_at(probe: Probe, lengths_bp: list[int], replay: Replay) -> float:
+    measured = sorted(_shortened(probe, lengths_bp))
+    peak = float(probe.train_peak(measured, replay))
+    if (factor := max(lengths_bp) / max(measured)) > 1:
+        half = probe.train_peak([max(1, length // 2) for length in measured], replay)
+        peak += 2 * max(0.0, peak - half) * (factor - 1)
+    return peak
+
+
+def _shortened(probe: Probe, lengths_bp: list[int]) -> list[int]:
+    """Scale lengths so that the longest has at most ``MAX_SEGMENTS`` segments."""
+    limit, longest = MAX_SEGMENTS * probe.segment_bp, max(lengths_bp)
+    if longest <= limit:
+        return lengths_bp
+    return [max(1, length * limit // longest) for length in lengths_bp]
+
+
+def fits(num_bytes: int | float, device: torch.device, *, processes: int = 1) -> bool:
+    """Whether the free memory is sufficient; True on devices that do not report it (mps)."""
+    free = free_bytes(device)
+    sharing = processes if device.type == "cpu" else 1
+    return free == 0 or num_bytes <= USABLE_FRACTION * free / sharing
 
 
 def batches_of(lengths_bp: Sequence[int], batch_size: int, epochs: int) -> list[list[int]]:
@@ -373,27 +458,13 @@ def batches_of(lengths_bp: Sequence[int], batch_size: int, epochs: int) -> list[
 
 def speed(choice: BatchChoice, lengths_bp: Sequence[int]) -> float:
     """Return the base pairs per second of the training."""
-    return sum(lengths_bp) / epoch_seconds(choice, lengths_bp)
-
-
-def epoch_seconds(choice: BatchChoice, lengths_bp: Sequence[int]) -> float:
-    """Return the training time of an epoch, without validation."""
-    batches = batches_of(lengths_bp, choice.costs.rows, 1)
-    return sum(choice.costs.seconds(batch) for batch in batches)
-
-
-def _peak(probe: Probe, costs: Costs, batches: Sequence[list[int]]) -> float:
-    """Return the highest peak of all batches: measured if they are short, else extrapolated."""
-    if costs.segments(max(map(max, batches))) > PROBED:
-        return max(costs.peak(batch) for batch in batches)
-    worst = max(batches, key=lambda batch: (max(batch) * len(batch), sum(batch)))
-    return float(probe.train_peak(sorted(worst), replay=costs.stored_graphs(PROBED) < PROBED))
+    return sum(lengths_bp) / choice.epoch_seconds(lengths_bp)
 
 
 def _may_grow(choice: BatchChoice, lengths_bp: Sequence[int], device: torch.device) -> bool:
     """Whether twice the batch size leaves enough steps per epoch, and probably fits."""
     double = 2 * choice.batch_size
-    peak = choice.costs.peak_of_rows(choice.peak, 2 * choice.costs.rows)
+    peak = choice.fixed_bytes + 2 * (choice.peak - choice.fixed_bytes)
     has_steps = double <= MAX_BATCH_SIZE and len(lengths_bp) >= _MIN_STEPS * double
     return has_steps and fits(peak, device)
 

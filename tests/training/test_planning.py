@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
-from rmt_genomics.training import planning, profiling
+from rmt_genomics.training import planning
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config
 from rmt_genomics.training.planning import Plan, choose_batch, plan, summary
-from rmt_genomics.training.profiling import Costs, Line, peak_bytes
+from rmt_genomics.training.profiling import Probe, peak_bytes
 from tests.training.toys import run, sequence, settings, write_data
 
 CPU = torch.device("cpu")
@@ -160,7 +160,7 @@ def test_one_record_is_refused(tmp_path: Path) -> None:
 
 
 def set_free_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr(profiling, "free_bytes", lambda _: free)
+    monkeypatch.setattr(planning, "free_bytes", lambda _: free)
 
 
 def auto() -> ExperimentConfig:
@@ -173,7 +173,7 @@ def test_fewer_examples_at_a_time_where_a_batch_does_not_fit(
 ) -> None:
     lengths = [16] * 40
     plenty = choose_batch(auto(), lengths, CPU)
-    set_free_memory(monkeypatch, int(0.5 * plenty.peak / profiling.USABLE_FRACTION))
+    set_free_memory(monkeypatch, int(0.5 * plenty.peak / planning.USABLE_FRACTION))
     little = choose_batch(auto(), lengths, CPU)
     set_free_memory(monkeypatch, 1)
     nothing = choose_batch(auto(), lengths, CPU)
@@ -230,34 +230,35 @@ def test_a_given_batch_size_is_kept() -> None:
     assert choose_batch(settings(training__batch_size=3), [10] * 20, CPU).batch_size == 3
 
 
-def make_costs(**changes: Any) -> Costs:
-    return Costs(
-        config=settings(**changes),
-        rows=2,
-        segment_bp=10,
-        overhead=1.0,
-        per_segment=0.5,
-        per_bp=0.01,
-        forward_per_bp=0.002,
-        replay_ratio=1.5,
-        unrolled=Line(1000.0, 100.0),
-        replayed=Line(700.0, 10.0),
-        fitting=6,
-        fixed_bytes=400,
-        memory_fraction=0.0,
-    )
+class FakeProbe(Probe):
+    """Steps that take 1 s and 0.01 s per bp; 400 fixed bytes, 10 per bp, a tenth of it replayed."""
+
+    def __init__(self, **changes: Any) -> None:  # no model is built
+        self.config, self.segment_bp, self.device = settings(**changes), 10, CPU
+
+    def train_seconds(self, lengths_bp: list[int]) -> float:
+        return 1 + 0.01 * sum(lengths_bp)
+
+    def train_peak(self, lengths_bp: list[int], replay: object) -> int:
+        return 400 + (1 if replay is True else 10) * sum(lengths_bp)
 
 
-def test_costs_equal_those_calculated_by_hand() -> None:
-    full = make_costs(training__replay="false")
-    assert full.seconds([100, 20]) == pytest.approx(1 + 10 * 0.5 + 120 * 0.01)
-    assert full.peak([100, 20]) == 1000 + 100 * (6 - 3)
-    replayed = make_costs(training__replay="true")
-    assert replayed.seconds([100]) == pytest.approx(1 + 6.0 * (1 + 0.5 * 9 / 10))
-    assert replayed.peak([100, 20]) == 700 + 10 * (10 - 3)
-    auto = make_costs()
-    assert [auto.stored_graphs(segments) for segments in (1, 4, 5, 20)] == [1, 4, 5, 6]
-    assert auto.peak([100, 100]) == 700 + 10 * 7 + 90 * (6 - 1)
-    cut = make_costs(training__bptt_depth=2, training__replay="true")
-    assert cut.seconds([100]) == pytest.approx(1 + 6 * 0.2 * 1.25 + 100 * 0.002 * 0.8)
-    assert full.peak_of_rows(1000.0, 1) == 400 + 300
+def test_times_are_those_of_a_line_through_two_steps() -> None:
+    probe: Any = FakeProbe()
+
+    assert planning._train_seconds(probe, [400, 200], [50, 30]) == pytest.approx((1.0, 0.01))
+    assert planning._train_seconds(probe, [40, 40], [40, 40]) == pytest.approx((1.0, 0.01))
+
+
+def test_peaks_of_long_batches_are_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    full: Any = FakeProbe(training__replay="false")
+    replayed: Any = FakeProbe(training__replay="true")
+    auto: Any = FakeProbe()
+
+    assert planning._train_peak(full, [80, 40]) == 400 + 10 * 120  # measured: eight segments
+    assert planning._train_peak(full, [800, 400]) == pytest.approx(400 + 10 * 1200)
+    assert planning._train_peak(replayed, [800, 400]) == pytest.approx(400 + 1200)
+    set_free_memory(monkeypatch, 4000)
+    assert planning._train_peak(auto, [800, 400]) == pytest.approx(400 + 1200 + 1000)
+    set_free_memory(monkeypatch, 10**9)
+    assert planning._train_peak(auto, [800, 400]) == pytest.approx(400 + 10 * 1200)

@@ -168,7 +168,7 @@ class TestFromAFileToPredictions:
         lowest, highest = labels_of(trained / "toy.csv").min(), labels_of(trained / "toy.csv").max()
         (line,) = [each for each in result.stderr.splitlines() if "labelled examples" in each]
         assert line.startswith("80 labelled examples, ")
-        assert f"different numbers: lowest {lowest:g}, median " in line
+        assert f"77 distinct values: lowest {lowest:g}, median " in line
         assert line.endswith(f"highest {highest:g}")
         assert "  task: regression" in result.stderr.splitlines()
 

@@ -528,7 +528,7 @@ def test_overwrite_replaces_an_earlier_run_and_keeps_other_files(
     ("labels", "message"),
     [
         ("record\tlabel\nr0\tpoor\n", "records"),
-        ("record\tlabel\n" + "".join(f"r{i}\tpoor\n" for i in range(16)), "one class"),
+        ("record\tlabel\n" + "".join(f"r{i}\tpoor\n" for i in range(16)), "at least two classes"),
         ("record\tlabel\tsplit\n" + "".join(f"r{i}\tc{i % 2}\ttest\n" for i in range(16)), "train"),
     ],
 )
