@@ -10,7 +10,8 @@ import sys
 from typing import TYPE_CHECKING
 
 # OpenMP threads that wait for work spin by default. On cores that other programs use, that stops
-# a training almost completely (docs/SCALING.md). The variable is read once, when torch is loaded.
+# a training almost completely (docs/benchmarks/scaling.md). The variable is read once, when torch
+# is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     if "torch" in sys.modules:

@@ -8,6 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,9 +20,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PYTHON_FILES = sorted([*MODULES, *(ROOT / "tests").rglob("*.py"), *ROOT.glob("*/*.py")])
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "data/**/*.md", "benchmarks/**/*.md", "notebooks/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "data/**/*.md", "benchmarks/**/*.md", "notebooks/*.md")
     for path in ROOT.glob(pattern)
 )
+EXPERIMENTS = ROOT / "docs/development/experiments"
+INDEX = EXPERIMENTS / "index.md"
+PAGES = sorted(path for path in EXPERIMENTS.glob("*.md") if path != INDEX)
 MOST_FILE_LINES, MOST_FUNCTION_LINES, MOST_FILES = 600, 50, 130
 FORBIDDEN_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 HEAVY_MODULES = ("torch", "pytorch_lightning", "sklearn", "matplotlib", "scipy")
@@ -99,6 +103,33 @@ def missing_files(text: str) -> list[str]:
     """Name the Python files (with a folder) of a text that do not exist in clone or package."""
     names = re.findall(r"[\w/]+/\w+\.py\b", text)
     return [name for name in names if not any((root / name).is_file() for root in (ROOT, PACKAGE))]
+
+
+def missing_places(text: str) -> list[str]:
+    """Name the folders (quoted, with a slash) and the Python files without one that are nowhere."""
+    folders = re.findall(r"`([\w/]+/)`", text)
+    files = re.findall(r"(?<![\w/])\w+\.py\b", text)
+    known = {path.name for path in (*PYTHON_FILES, *ROOT.glob("*.py"))}
+    lost = [name for name in folders if not any((root / name).is_dir() for root in (ROOT, PACKAGE))]
+    return lost + [name for name in files if name not in known]
+
+
+def layers_of(text: str) -> list[str]:
+    """Return the names in the block of code below the heading "Layers", top layer first."""
+    block = text.split("\n## Layers\n")[1].split("```")[1]
+    return [re.split(r"\s{2,}", line)[0] for line in block.strip().splitlines()]
+
+
+def misshapen(page: str) -> list[str]:
+    """Say what a page about an experiment lacks of its form."""
+    wanted = {
+        "a question as title": r"\A# .+\?\n\n",
+        "an answer of at most three lines": r"\n\n\*\*Answer\.\*\* (?:.+\n){1,3}\n",
+        "a date": r"\n\*20\d\d-\d\d-\d\d\b.*\*\n",
+        "what was run": r"\n## What was run\n\n(?!##)\S",
+        "what came out": r"\n## What came out\n\n(?!##)\S",
+    }
+    return [part for part, pattern in wanted.items() if not re.search(pattern, page)]
 
 
 def heavy_imports(code: str) -> list[str]:
@@ -189,7 +220,7 @@ def test_a_broken_link_would_be_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids(DOCUMENTS))
 def test_python_files_named_in_documents_exist(path: Path) -> None:
-    if path.name not in ("CHANGELOG.md", "LOG.md"):  # they describe earlier versions too
+    if path.name != "CHANGELOG.md" and path.parent != EXPERIMENTS:  # they tell of the past too
         assert missing_files(path.read_text()) == []
 
 
@@ -197,6 +228,48 @@ def test_a_missing_python_file_would_be_seen() -> None:
     text = "`rmt/replay.py`, `tests/rmt/`, `tests/gone.py`\n├─ rmt/gone.py   (cli.py)"
 
     assert missing_files(text) == ["tests/gone.py", "rmt/gone.py"]
+
+
+def test_folders_and_bare_files_of_the_architecture_exist() -> None:
+    assert missing_places((ROOT / "ARCHITECTURE.md").read_text()) == []
+
+
+def test_a_missing_folder_or_bare_file_would_be_seen() -> None:
+    text = "`tests/rmt/`, `rmt/`, `gone/`\n└─ rmt/replay.py, model_card.py, gone.py  (cli.py)"
+
+    assert missing_places(text) == ["gone/", "gone.py"]
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    checked = contracts["contracts"][0]["layers"]
+
+    assert layers_of((ROOT / "ARCHITECTURE.md").read_text()) == checked
+
+
+@pytest.mark.parametrize("path", PAGES, ids=ids(PAGES))
+def test_an_experiment_has_a_question_an_answer_and_its_results(path: Path) -> None:
+    assert misshapen(path.read_text()) == []
+
+
+def test_what_an_experiment_lacks_would_be_seen() -> None:
+    page = (
+        "# Does it help?\n\n**Answer.** No.\nNot at all.\nSee below.\n\n*2026-01-01*\n\n"
+        "## What was run\n\nThis.\n\n## What came out\n\n| a |\n"
+    )
+
+    assert misshapen(page) == []
+    assert misshapen(page.replace("help?", "help.")) == ["a question as title"]
+    assert misshapen(page.replace("No.\n", "No.\nNo.\n")) == ["an answer of at most three lines"]
+    assert misshapen(page.replace("This.", "")) == ["what was run"]
+
+
+def test_every_experiment_is_in_the_index_with_its_question() -> None:
+    listed = re.findall(r"^\| \[(.+)\]\((.+)\) \| .+ \|$", INDEX.read_text(), re.MULTILINE)
+
+    assert sorted(listed) == sorted(
+        (path.read_text().splitlines()[0].removeprefix("# "), path.name) for path in PAGES
+    )
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ def add_reverse_complement(counts: Int[Tensor, "b kmers"], k: int) -> Int[Tensor
     return counts + other.reshape(counts.shape)
 
 
-_NORM = 30.0  # of the features of a sequence with chance composition: see docs/LOG.md
+# The norm of the features of a sequence with chance composition
+# (docs/development/experiments/plasmid-genes.md).
+_NORM = 30.0
 _FRAMES_AT_ONCE = 256  # reading frames: some 100,000 codons
 
 

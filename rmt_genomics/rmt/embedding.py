@@ -1,9 +1,9 @@
 """Token embeddings, and a convolution stem that sees a few neighbouring tokens.
 
 A convolution learns a motif of a dozen bases far faster than attention over single-base embeddings
-does (``docs/LOG.md``). The stem reads raw tokens only, so a *halo* of neighbouring tokens on each
-side of a segment makes it exact across segment borders: cutting a sequence into segments never
-changes what the stem computes. Beyond the ends of a sequence its input is zero.
+does. The stem reads raw tokens only, so a *halo* of neighbouring tokens on each side of a segment
+makes it exact across segment borders: cutting a sequence into segments never changes what the stem
+computes. Beyond the ends of a sequence its input is zero.
 
 With ``stem_pool`` p above 1 each p neighbouring tokens become one pooled token: the maximum of each
 filter among them, and the mean of their embeddings. The transformer then reads 1/p of the
