@@ -1,4 +1,4 @@
-"""Sections of the report on the data: split, leakage audit, provenance."""
+"""What the report shows on the data: split, leakage audit, provenance."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,23 +7,14 @@ from typing import Any
 
 from rmt_genomics.datasets.examples import SPLITS
 from rmt_genomics.reports import plots
-from rmt_genomics.reports.html_page import (
-    Cell,
-    Html,
-    bullets,
-    folded,
-    join,
-    paragraph,
-    plot,
-    subheading,
-    table,
-)
+from rmt_genomics.reports.formatting import Cell, Table, number
+from rmt_genomics.reports.inline_svg import plot
 from rmt_genomics.reports.run_results import Row, RunResults, length_bp
 
 _PROBES = {"length": "length", "gc": "GC", "n": "fraction of N", "all": "all three"}
 
 
-def data(results: RunResults) -> Html | None:
+def data(results: RunResults) -> dict[str, Any] | None:
     """Show the number and the lengths of examples by class and part of the split."""
     parts: dict[str, Sequence[Row]]
     if results.split:
@@ -43,70 +34,55 @@ def data(results: RunResults) -> Html | None:
     lengths = {name: [length_bp(row) for row in rows] for name, rows in parts.items()}
     drawn = lengths if results.is_regression else _lengths_by_class(parts, labels)
     grouping = "part" if results.is_regression else "class"
-    return join(
-        [
-            paragraph(f"Shown: {source}."),
-            counts(parts, labels),
-            subheading("Lengths (bp)"),
-            _lengths_table(lengths),
-            plot(plots.length_histogram(drawn), "lengths", f"Lengths of {source}, by {grouping}."),
-        ]
-    )
+    caption = f"Lengths of {source}, by {grouping}."
+    return {
+        "source": source,
+        "counts": counts(parts, labels),
+        "lengths": _lengths_table(lengths),
+        "plot": plot(plots.length_histogram(drawn), "lengths", caption),
+    }
 
 
-def leakage(results: RunResults) -> Html | None:
+def leakage(results: RunResults) -> dict[str, Any] | None:
     """Show the findings of the leakage audit."""
     audit = results.leakage
     if not audit:
         return None
-    warnings = [str(text) for text in audit.get("warnings", ())]
-    touched = audit.get("touched", {})
-    facts: list[tuple[str, Cell]] = [
+    checks: list[tuple[str, Cell]] = [
         ("near-duplicate pairs in different parts", audit.get("near_duplicate_pairs")),
         *(
             (f"fraction of {part} with a near-duplicate in another part", fraction)
-            for part, fraction in touched.items()
+            for part, fraction in audit.get("touched", {}).items()
         ),
         ("examples that overlap an example of another part", audit.get("overlapping")),
         ("examples too short to compare", audit.get("not_compared")),
     ]
+    keys = ("first", "first_part", "second", "second_part", "similarity")
+    pairs = [[pair.get(key) for key in keys] for pair in audit.get("near_duplicates", ())]
     probes = [(_PROBES.get(name, name), auroc) for name, auroc in audit.get("probes", {}).items()]
-    return join(
-        [
-            bullets(warnings, "warn") or paragraph("The audit found no leakage."),
-            table(["check", "result"], facts),
-            _near_duplicates(audit.get("near_duplicates", ())),
-            subheading("Prediction without the sequence"),
-            paragraph(
-                "Validation AUROC of a small random forest on these features alone: 0.5 is "
-                "uninformative, 1 is perfect.",
-                "faint",
-            ),
-            table(["features", "AUROC"], probes),
-        ]
-    )
+    return {
+        "warnings": [str(text) for text in audit.get("warnings", ())],
+        "checks": Table(["check", "result"], checks),
+        "near_duplicates": Table(["first", "part", "second", "part", "shared k-mers"], pairs),
+        "probes": Table(["features", "AUROC"], probes),
+    }
 
 
-def provenance(results: RunResults) -> Html | None:
+def provenance(results: RunResults) -> dict[str, Any] | None:
     """Show the command, the environment and the settings."""
     if not (results.environment or results.config or results.epochs):
         return None
     facts: list[tuple[str, Cell]] = list(results.environment.items())
     if results.epochs:
         seconds = sum(row.get("seconds") or 0.0 for row in results.epochs)
-        facts.append(("epochs", str(len(results.epochs))))
-        facts.append(("training time (s)", f"{seconds:.1f}"))
+        facts.append(("epochs", number(len(results.epochs))))
+        facts.append(("training time (s)", number(seconds)))
     parts = Counter(row.get("split", "") for row in results.split)
-    facts += [(f"examples in {name}", str(parts[name])) for name in SPLITS if parts[name]]
-    return join(
-        [
-            table(["item", "value"], facts) if facts else None,
-            folded("config.toml: all settings", results.config) if results.config else None,
-        ]
-    )
+    facts += [(f"examples in {name}", number(parts[name])) for name in SPLITS if parts[name]]
+    return {"facts": Table(["item", "value"], facts), "config": results.config}
 
 
-def _classes_by_part(parts: Mapping[str, Sequence[Row]], column: str) -> Html:
+def _classes_by_part(parts: Mapping[str, Sequence[Row]], column: str) -> Table:
     """Count the examples of each class in each part; an example may have several labels."""
     counts = {
         name: Counter(label for row in rows for label in row[column].split(";") if label)
@@ -114,23 +90,23 @@ def _classes_by_part(parts: Mapping[str, Sequence[Row]], column: str) -> Html:
     }
     classes = sorted({label for counter in counts.values() for label in counter})
     rows: list[list[Cell]] = [[name, *(counts[part][name] for part in parts)] for name in classes]
-    return table(["class", *parts], [*rows, ["examples", *map(len, parts.values())]])
+    return Table(["class", *parts], [*rows, ["examples", *map(len, parts.values())]])
 
 
-def _values_by_part(parts: Mapping[str, Sequence[Row]], label: str) -> Html:
+def _values_by_part(parts: Mapping[str, Sequence[Row]], label: str) -> Table:
     values = {name: [float(row[label]) for row in rows] for name, rows in parts.items()}
     rows: list[list[Cell]] = [
         [name, len(column), min(column), median(column), max(column)]
         for name, column in values.items()
     ]
-    return table(["part", "examples", "lowest value", "median", "highest"], rows)
+    return Table(["part", "examples", "lowest value", "median", "highest"], rows)
 
 
-def _lengths_table(lengths: dict[str, list[int]]) -> Html:
+def _lengths_table(lengths: dict[str, list[int]]) -> Table:
     rows: list[list[Cell]] = [
         [name, min(part), int(median(part)), max(part), sum(part)] for name, part in lengths.items()
     ]
-    return table(["part", "shortest", "median", "longest", "sum"], rows)
+    return Table(["part", "shortest", "median", "longest", "sum"], rows)
 
 
 def _lengths_by_class(parts: Mapping[str, Sequence[Row]], column: str) -> dict[str, list[int]]:
@@ -140,12 +116,3 @@ def _lengths_by_class(parts: Mapping[str, Sequence[Row]], column: str) -> dict[s
             for label in row[column].split(";"):
                 lengths[label or "no label"].append(length_bp(row))
     return dict(sorted(lengths.items()))
-
-
-def _near_duplicates(pairs: Sequence[dict[str, Any]]) -> Html | None:
-    if not pairs:
-        return None
-    keys = ("first", "first_part", "second", "second_part", "similarity")
-    rows = [[pair.get(key) for key in keys] for pair in pairs]
-    header = ["first", "part", "second", "part", "shared k-mers"]
-    return join([subheading("Most similar pairs"), table(header, rows)])

@@ -1,34 +1,42 @@
 """The report: ``report.html``, one page on a run or an evaluation.
 
-It needs no network and no other file, so that it can be mailed, archived and opened anywhere.
+It needs no network and no other file, so that it can be mailed, archived and opened anywhere. The
+functions of ``*_sections.py`` return what a section shows as plain values, and
+``templates/report.html`` says how it looks. jinja2 passes every value of it through ``_displayed``,
+and then escapes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError
 from rmt_genomics.reports import data_sections, performance_sections, summary_sections
-from rmt_genomics.reports.html_page import Html, Section, page
+from rmt_genomics.reports.formatting import number, readable
 from rmt_genomics.reports.run_results import RunResults, read_run_results
 
 REPORT = "report.html"
 _INPUTS = ("metrics.json", "metrics.jsonl", "leakage.json", "split.tsv", "config.toml")
 
-_SECTIONS: tuple[tuple[str, str, Callable[[RunResults], Html | None]], ...] = (
-    ("summary", "Summary", summary_sections.summary),
-    ("performance", "Performance", performance_sections.performance),
-    ("classes", "Classes", performance_sections.classes),
-    ("curves", "Curves", performance_sections.curves),
-    ("errors", "Predicted and true values", performance_sections.errors),
-    ("lengths", "By length", performance_sections.lengths),
-    ("context", "Use of context", summary_sections.context),
-    ("calibration", "Calibration", summary_sections.calibration),
-    ("data", "Data", data_sections.data),
-    ("leakage", "Leakage", data_sections.leakage),
-    ("training", "Training", summary_sections.training),
-    ("provenance", "Provenance", data_sections.provenance),
-)
+_SECTIONS: Mapping[str, tuple[str, Callable[[RunResults], Mapping[str, Any] | None]]] = {
+    "summary": ("Summary", summary_sections.summary),
+    "performance": ("Performance", performance_sections.performance),
+    "classes": ("Classes", performance_sections.classes),
+    "curves": ("Curves", performance_sections.curves),
+    "errors": ("Predicted and true values", performance_sections.errors),
+    "lengths": ("By length", performance_sections.lengths),
+    "context": ("Use of context", summary_sections.context),
+    "calibration": ("Calibration", summary_sections.calibration),
+    "data": ("Data", data_sections.data),
+    "leakage": ("Leakage", data_sections.leakage),
+    "training": ("Training", summary_sections.training),
+    "provenance": ("Provenance", data_sections.provenance),
+}
+"""Title and contents by anchor, in the order of the page; each has its part in the template."""
 
 
 def write_report(folder: Path) -> Path:
@@ -52,11 +60,29 @@ def write_report(folder: Path) -> Path:
             "Name the --out folder of a training or an evaluation."
         )
     results = read_run_results(folder)
-    sections = [
-        Section(anchor, title, body)
-        for anchor, title, write_section in _SECTIONS
-        if (body := write_section(results))
-    ]
+    contents = {anchor: describe(results) for anchor, (_, describe) in _SECTIONS.items()}
+    titles = {anchor: _SECTIONS[anchor][0] for anchor, content in contents.items() if content}
+    template = environment().get_template("report.html")
     path = folder / REPORT
-    write_text(path, page(f"Report on {results.name}", sections))
+    write_text(path, template.render(name=results.name, titles=titles, contents=contents))
     return path
+
+
+def environment() -> jinja2.Environment:
+    """Return the settings of the HTML templates; a name that a template misspells is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("rmt_genomics.reports"),
+        autoescape=True,
+        finalize=_displayed,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _displayed(value: Any) -> Any:
+    """Return a value as it is shown; jinja2 escapes all but ``Markup`` afterwards."""
+    if isinstance(value, Markup | jinja2.Undefined):
+        return value
+    return readable(number(value))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rmt_genomics.reports.formatting import number, readable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -50,7 +52,7 @@ def literal(name: str) -> str:
         >>> literal("US$ to $")
         'US\\$ to \\$'
     """
-    escaped = name.replace("$", r"\$")
+    escaped = readable(name).replace("$", r"\$")
     return f"\u200b{escaped}" if escaped.startswith("_") else escaped
 
 
@@ -175,7 +177,9 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None
         return
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if fractions[row, column] > 0.6 else "black"
-        axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
+        axes.text(
+            column, row, number(int(count)), ha="center", va="center", color=colour, fontsize=9
+        )
 
 
 def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> "Figure":
@@ -195,7 +199,7 @@ def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
     for index in drawn:
         false_rate, true_rate, _ = roc_curve(truth[:, index], probabilities[:, index])
         area = roc_auc_score(truth[:, index], probabilities[:, index])
-        label = f"{literal(classes[index])} (area {area:.3f})"
+        label = f"{literal(classes[index])} (area {number(area)})"
         axes.plot(false_rate, true_rate, label=label, **_curve_style(index))
     axes.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
     _finish_curves(figure, axes, is_defined=bool(drawn))
@@ -214,7 +218,7 @@ def precision_recall_curves(
     for index in drawn:
         precision, recall, _ = precision_recall_curve(truth[:, index], probabilities[:, index])
         average = average_precision_score(truth[:, index], probabilities[:, index])
-        label = f"{literal(classes[index])} (average precision {average:.3f})"
+        label = f"{literal(classes[index])} (average precision {number(average)})"
         # steps: straight lines between two thresholds would be too optimistic
         axes.plot(recall, precision, label=label, drawstyle="steps-post", **_curve_style(index))
     axes.set(xlabel="recall", ylabel="precision")

@@ -1,25 +1,17 @@
-"""Sections of the report: summary, context, calibration and training."""
+"""What the report shows as summary, use of context, calibration and training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rmt_genomics.evaluation.tables import strongest_baseline
 from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
-from rmt_genomics.reports.html_page import (
-    Cell,
-    Html,
-    bullets,
-    join,
-    number,
-    paragraph,
-    plot,
-    side_by_side,
-    subheading,
-    table,
-)
+from rmt_genomics.reports.formatting import Estimate, Table, estimate, number
+from rmt_genomics.reports.inline_svg import plot
 from rmt_genomics.reports.run_results import RunResults
 
+_MAX_SCORES = 4
+_SCORES = ("mcc", "auroc", "auprc", "accuracy", "pearson", "r2", "rmse")
 _EPOCH_COLUMNS = {
     "epoch": "epoch",
     "train_loss": "training loss",
@@ -31,25 +23,52 @@ _EPOCH_COLUMNS = {
 }
 
 
-def summary(results: RunResults) -> Html | None:
-    """State the main result in one sentence, and list the reservations below it."""
-    if not results.metrics:
-        text = "This model has not been evaluated yet: there is no metrics.json in its folder."
-        return paragraph(text, "summary")
-    sentence, rating = headline(results)
-    context_sentence = (results.metrics.get("context") or {}).get("sentence")
-    reservations = [str(note) for note in results.metrics.get("notes", ())]
-    if results.leakage.get("warnings"):
+def summary(results: RunResults) -> dict[str, Any]:
+    """State the main result in one sentence, with the main metrics and the reservations."""
+    metrics = results.metrics
+    sentence = "This model has not been evaluated yet: there is no metrics.json in its folder."
+    rating = "unrated"
+    if metrics:
+        sentence, rating = headline(results)
+    reservations = [str(note) for note in metrics.get("notes", ())]
+    if metrics and results.leakage.get("warnings"):
         reservations.append(
             "The leakage audit has warnings: the metrics may be too good. See section Leakage."
         )
-    return join(
-        [
-            paragraph(sentence, f"summary {rating}"),
-            paragraph(context_sentence) if context_sentence else None,
-            bullets(reservations, "warn"),
-        ]
+    keys = dict.fromkeys([_headline_metric(metrics), *_SCORES])
+    keys_with_value = [key for key in keys if key and metrics.get(key) is not None]
+    return {
+        "sentence": sentence,
+        "rating": rating,
+        "scores": [_score(metrics, key) for key in keys_with_value[:_MAX_SCORES]],
+        "has_intervals": has_intervals([metrics]),
+        "context": (metrics.get("context") or {}).get("sentence"),
+        "reservations": reservations,
+    }
+
+
+def _score(metrics: Mapping[str, Any], key: str) -> tuple[str, float, str]:
+    """Return the name of a metric, its value and its interval (empty if there is none)."""
+    value = estimate(metrics, key)
+    interval = ""
+    if isinstance(value, Estimate):
+        interval = f"({number(value.low)} to {number(value.high)})"
+    return metric_name(key), metrics[key], interval
+
+
+def has_intervals(columns: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a metric of these columns is shown with an interval."""
+    return any(
+        isinstance(estimate(metrics, key), Estimate) for metrics in columns for key in METRICS
     )
+
+
+def _headline_metric(metrics: Mapping[str, Any]) -> str | None:
+    """Return the metric on which the baselines were compared, or else the best known one."""
+    strongest = strongest_baseline(metrics)
+    compared = "mcc" if strongest is None else metrics["differences"][strongest].get("metric")
+    keys = (compared, "mcc", "auroc", "pearson", "r2", *METRICS)
+    return next((key for key in keys if metrics.get(key) is not None), None)
 
 
 def headline(results: RunResults) -> tuple[str, str]:
@@ -59,14 +78,13 @@ def headline(results: RunResults) -> tuple[str, str]:
     """
     metrics = results.metrics
     strongest = strongest_baseline(metrics)
-    difference = {} if strongest is None else metrics["differences"][strongest]
-    keys = (difference.get("metric", "mcc"), "mcc", "auroc", "pearson", "r2", *METRICS)
-    key = next((key for key in keys if metrics.get(key) is not None), None)
-    score = f"{metric_name(key)} {number(metrics[key])}" if key else "no defined metric"
+    key = _headline_metric(metrics)
+    score = f"{metric_name(key)} {number(estimate(metrics, key))}" if key else "no defined metric"
     sentence = f"On {results.examples}, the model has {score}"
     if strongest is None:
         reservation = "it was compared with no baseline, so it is not known how good that is."
         return f"{sentence}; {reservation}", "unsure"
+    difference = metrics["differences"][strongest]
     ends = [end for end in (difference.get("low"), difference.get("high")) if end is not None]
     metric = METRICS.get(difference.get("metric", ""))
     if metric is not None and metric.lower_is_better:
@@ -79,7 +97,7 @@ def headline(results: RunResults) -> tuple[str, str]:
     return f"{sentence}. {difference.get('sentence', '')}".strip(), rating
 
 
-def context(results: RunResults) -> Html | None:
+def context(results: RunResults) -> dict[str, Any] | None:
     """Show the metrics with less of each sequence visible, and with the memory reset."""
     ablation = results.metrics.get("context")
     if not ablation:
@@ -87,56 +105,55 @@ def context(results: RunResults) -> Html | None:
     metric, visible = ablation.get("metric", "mcc"), ablation.get("visible", ())
     reset = ablation.get("memory_reset")
     keys = [key for key in METRICS if any(key in row for row in visible)]
-    rows: list[list[Cell]] = [
+    rows = [
         [
-            "whole sequence" if row.get("bp") is None else f"{row['bp']} bp",
+            "whole sequence" if row.get("bp") is None else f"{number(row['bp'])} bp",
             row.get("share_shortened"),
-            *(row.get(key) for key in keys),
+            *(estimate(row, key) for key in keys),
         ]
         for row in visible
     ]
     if reset:
-        rows.append(["whole sequence, memory reset", None, *(reset.get(key) for key in keys)])
+        values = (estimate(reset, key) for key in keys)
+        rows.append(["whole sequence, memory reset", None, *values])
     name = metric_name(metric)
     figure = plots.score_over_visible(visible, (reset or {}).get(metric), metric, name)
     caption = f"{name} against the length of the visible part of each sequence."
-    return join(
-        [
-            paragraph(ablation["sentence"]) if ablation.get("sentence") else None,
-            plot(figure, "context", caption) if visible else None,
-            table(["visible", "fraction of examples shortened", *map(metric_name, keys)], rows),
-        ]
-    )
+    return {
+        "sentence": ablation.get("sentence"),
+        "plot": plot(figure, "context", caption) if visible else None,
+        "table": Table(
+            ["visible", "fraction of examples shortened", *map(metric_name, keys)], rows
+        ),
+    }
 
 
-def calibration(results: RunResults) -> Html | None:
+def calibration(results: RunResults) -> dict[str, Any] | None:
     """Show whether predictions with a probability of 0.8 are right in 80% of cases."""
     values = results.metrics.get("calibration")
     if not values:
         return None
     names = {"ece": "expected calibration error", "brier": "Brier score", "log_loss": "log loss"}
-    rows: list[list[Cell]] = [
-        [name, values.get(f"{key}_before"), values.get(key)] for key, name in names.items()
-    ]
     bins: Sequence[Mapping[str, Any]] = values.get("reliability", ())
     keys = ("low", "high", "n", "confidence", "accuracy")
-    header = ["from", "to", "examples", "mean confidence", "accuracy"]
-    fitted_on = (
-        f"the {values.get('fitted_on', 'validation')} part ({values.get('n', '-')} examples)"
-    )
-    temperature = number(values.get("temperature"))
     caption = "Where the curve is below the line, the model is overconfident."
-    return join(
-        [
-            paragraph(f"Temperature {temperature}, fitted on {fitted_on}. Lower is better."),
-            table(["metric", "uncalibrated", "with temperature"], rows),
-            plot(plots.reliability(bins), "reliability", caption) if bins else None,
-            table(header, [[row.get(key) for key in keys] for row in bins]) if bins else None,
-        ]
-    )
+    return {
+        "temperature": values.get("temperature"),
+        "fitted_on": values.get("fitted_on", "validation"),
+        "n": values.get("n"),
+        "table": Table(
+            ["metric", "uncalibrated", "with temperature"],
+            [[name, values.get(f"{key}_before"), values.get(key)] for key, name in names.items()],
+        ),
+        "plot": plot(plots.reliability(bins), "reliability", caption) if bins else None,
+        "bins": Table(
+            ["from", "to", "examples", "mean confidence", "accuracy"],
+            [[row.get(key) for key in keys] for row in bins],
+        ),
+    }
 
 
-def training(results: RunResults) -> Html | None:
+def training(results: RunResults) -> dict[str, Any] | None:
     """Show loss and validation score over epochs."""
     epochs = results.epochs
     if not epochs:
@@ -148,13 +165,8 @@ def training(results: RunResults) -> Html | None:
         for key in epochs[0]
         if key in _EPOCH_COLUMNS or key in plots.SCORES
     }
-    return join(
-        [
-            side_by_side(
-                plot(plots.loss_curve(epochs), "loss", "Loss over epochs."),
-                plot(plots.score_curve(epochs), "score", "Validation score over epochs."),
-            ),
-            subheading("Epochs"),
-            table([*header.values()], [[row.get(key) for key in header] for row in epochs]),
-        ]
-    )
+    return {
+        "loss": plot(plots.loss_curve(epochs), "loss", "Loss over epochs."),
+        "score": plot(plots.score_curve(epochs), "score", "Validation score over epochs."),
+        "epochs": Table([*header.values()], [[row.get(key) for key in header] for row in epochs]),
+    }

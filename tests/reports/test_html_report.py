@@ -1,16 +1,18 @@
 """The report: one self-contained file, correct for any names of classes and records."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.errors import DataError
 from rmt_genomics.reports import write_report
-from rmt_genomics.reports.html_page import escape, number, table
+from rmt_genomics.reports.html_report import environment
 from rmt_genomics.reports.run_results import RunResults, read_run_results
 from rmt_genomics.reports.summary_sections import headline
 from tests.reports.toys import (
@@ -127,27 +129,75 @@ def test_names_are_text_never_markup(text: str) -> None:
 
 @given(st.text())
 def test_escaped_text_is_shown_unchanged(text: str) -> None:
-    page = StrictParser(f"<p>{escape(text)}</p>")
+    page = StrictParser(environment().from_string("<p>{{ text }}</p>").render(text=text or "-"))
 
     readable = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]", "\ufffd", text)
-    assert page.shown == readable
+    assert page.shown == (readable or "-")
     assert page.tags == ["p"]
 
 
-def test_numbers_are_plain_and_missing_values_are_a_dash(text: str) -> None:
+def test_numbers_have_three_digits_and_missing_values_are_a_dash(text: str) -> None:
     cells = StrictParser(text).cells
 
-    assert "0.8123" in cells
-    assert "143210" in cells
+    assert "0.812" in cells
+    assert "143,210" in cells
     assert "-" in cells
-    assert not {"None", "nan", "", "143,210"} & set(cells)
-    row = StrictParser(table(["a", "b"], [["x", None], ["y", float("nan")], ["z", 0.0]])).cells
-    assert row == ["a", "b", "x", "-", "y", "-", "z", "0.0000"]
+    assert not {"None", "nan", "", "143210", "0.8123", "0.8123456"} & set(cells)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_rounded_number_is_close(value: float) -> None:
-    assert float(number(value)) == pytest.approx(value, rel=5e-3, abs=5e-5)
+def test_metrics_are_shown_with_their_intervals(text: str) -> None:
+    page = StrictParser(text)
+
+    assert "0.800 (0.691 to 0.887)" in page.cells
+    assert "0.900 (0.812 to 0.960)" in page.cells
+    assert "the model has MCC 0.800 (0.691 to 0.887)." in page.shown
+    assert "In brackets: 95% confidence intervals." in page.shown
+
+
+@pytest.mark.parametrize("intervals", [None, {}, {"mcc": None}, {"mcc": [None, None]}])
+def test_without_an_interval_a_metric_is_shown_alone(tmp_path: Path, intervals: object) -> None:
+    folder = write_run(tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["intervals"]
+    if intervals is not None:
+        metrics["intervals"] = intervals
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+    page = report_of(folder)
+
+    assert "the model has MCC 0.800. " in page.shown
+    assert "In brackets" not in page.shown
+    assert "0.800" in page.cells
+
+
+LABELS = ["a|b", "---", "# x", "{{7*7}}", "{% raw %}", "<script>alert(1)</script>", '"', ": "]
+LABELS += ["&lt;", "a\x01b", "]]>", "<!--", "</style>"]
+
+
+def test_any_label_is_shown_as_text(tmp_path: Path) -> None:
+    page = report_of(write_run(tmp_path / "run", classes=tuple(LABELS)))
+
+    assert set(page.tags).isdisjoint({"script", "hr"})
+    assert page.tags.count("style") == 1
+    rows = set(page.cells)
+    assert {label.replace("\x01", "\ufffd") for label in LABELS} <= rows
+    assert "49" not in page.shown
+
+
+def test_a_name_with_a_line_break_is_shown(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["per_class"][0]["class"] = "two\nlines"
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+    assert "two\nlines" in report_of(folder).cells
+
+
+def test_a_misspelt_name_in_a_template_is_an_error() -> None:
+    template = environment().from_string("{{ part.tabel }}")
+
+    with pytest.raises(jinja2.UndefinedError, match="tabel"):
+        template.render(part={"table": 1})
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
@@ -205,7 +255,10 @@ def test_a_regression_has_its_own_sections(tmp_path: Path) -> None:
 
     assert page.headings == ["Summary", "Performance", "Predicted and true values", "Data"]
     assert "predicted copies" in page.shown
-    assert "On 60 examples of the test part, the model has Pearson r 0.9400." in page.shown
+    assert (
+        "On 60 examples of the test part, the model has Pearson r 0.940 (0.901 to 0.964)."
+        in page.shown
+    )
     assert "The model is ahead of the baseline by 0.54 Pearson r" in page.shown
     assert "k-mer counts (k = 6)" in page.shown
 
@@ -241,7 +294,7 @@ def test_the_summary_follows_the_confidence_interval(
     sentence, actual_rating = headline(results)
 
     assert words in sentence
-    assert sentence.startswith("On 9 examples, the model has MCC 0.5000. The model ")
+    assert sentence.startswith("On 9 examples, the model has MCC 0.500. The model ")
     assert actual_rating == rating
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
 from rmt_genomics import RMTClassifier
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.reports import write_model_card
-from rmt_genomics.reports.model_card import _code, _plain
 from tests.prediction.toys import saved_model
 from tests.reports.toys import NASTY, THREE, write_run
 
@@ -36,7 +36,7 @@ def test_the_default_card_of_a_saved_model_is_replaced(run: Path) -> None:
     assert "PytorchModelHubMixin" not in text
     assert text.count("The model is ahead of the baseline by 0.10 MCC") == 1
     assert text.count("The model is ahead of the baseline by 0.20 MCC") == 1
-    assert "| MCC | 0.8000 | 0.0000 | 0.6000 | 0.7000 |" in text
+    assert "| MCC | 0.800 (0.691 to 0.887) | 0.00 | 0.600 | 0.700 |" in text
     assert "86 labelled examples of" in text
     assert "11.1% of test are near-duplicates" in text
     assert 'preset = "tiny"' in text
@@ -60,8 +60,6 @@ def test_names_are_shown_unchanged(run: Path) -> None:
 
     assert f"`{NASTY}`" in text
     assert "Of the class \\<b\\>&\"'\\</b\\> there are few examples." in text
-    assert _code("a`b") == "`` a`b ``"
-    assert _plain("a_b\n*c* |") == r"a\_b \*c\* \|"
 
 
 def test_a_model_alone_gets_a_card_too(tmp_path: Path) -> None:
@@ -77,7 +75,7 @@ def test_a_generated_card_is_updated(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"mcc": 0.1234}))
 
-    assert "| MCC | 0.1234 |" in card_of(run)
+    assert "| MCC | 0.123 (0.691 to 0.887) |" in card_of(run)
     assert card_of(run) == card_of(run)
 
 
@@ -126,3 +124,46 @@ def test_the_card_names_the_features_besides_the_memory(
     saved_model(tmp_path / "run", classes=THREE, task="multiclass", **changes)
 
     assert words in card_of(write_run(tmp_path / "run"))
+
+
+HOSTILE = ("a|b", "---", "# x", "{{7*7}}", "<script>alert(1)</script>", '"', ": ", "1. x", "`a`")
+
+
+def test_hostile_names_are_text_in_the_card_and_its_yaml_head_parses(tmp_path: Path) -> None:
+    folder = tmp_path / "--- {{7*7}} # <b>"
+    saved_model(folder, classes=HOSTILE, task="multiclass")
+    write_run(folder, classes=HOSTILE)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics |= {"notes": [*HOSTILE, "two\nlines"], "task": "x\n---\n# y: {"}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "leakage.json").write_text(json.dumps({"warnings": list(HOSTILE)}))
+    (folder / "config.toml").write_text('a = "```"\n```\n# not a heading\n')
+
+    text = card_of(folder)
+
+    assert "x\n---\n# y: {" in (ModelCard(text).data.tags or [])
+    tokens = MarkdownIt().parse(text[text.index("\n---\n\n# ") + 4 :])
+    html = [token.content for token in tokens if token.type == "html_block"]
+    assert [comment[:22] for comment in html] == ["<!-- rmt-genomics wrote"[:22]]
+    inline = [token.children or [] for token in tokens if token.type == "inline"]
+    shown = ["".join(child.content for child in children) for children in inline]
+    assert shown[0] == folder.name
+    assert {*map(str.strip, HOSTILE), "two lines"} <= set(shown)
+    children = [child for children in inline for child in children]
+    codes = [child.content for child in children if child.type == "code_inline"]
+    assert [*map(str.strip, HOSTILE)] == codes[: len(HOSTILE)]
+    headings = [tokens[i + 1].content for i, token in enumerate(tokens) if token.tag[:1] == "h"]
+    assert "not a heading" not in headings
+    fences = [token.content for token in tokens if token.type == "fence"]
+    assert fences[0] == 'a = "```"\n```\n# not a heading\n'
+
+
+def test_metrics_without_intervals_are_shown_alone(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["intervals"]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+
+    text = card_of(run)
+
+    assert "| MCC | 0.800 | 0.00 |" in text
+    assert "In brackets" not in text

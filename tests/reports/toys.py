@@ -43,6 +43,7 @@ def write_regression(folder: Path) -> Path:
     mean = {"n": 60, "pearson": None, "spearman": None, "r2": 0.0, "mae": 3.3, "rmse": 4.0}
     metrics = {
         **scores,
+        "intervals": {"pearson": [0.9012, 0.9641], "r2": [None, None]},
         "classes": ["copies"],
         "task": "regression",
         "split": "test",
@@ -62,6 +63,7 @@ def classifier_metrics(classes: tuple[str, ...], rows: list[list[Any]]) -> dict[
     ]
     return {
         **_scores(n, 0.8),
+        "intervals": {"mcc": [0.6912, 0.8871], "auroc": [0.8123, 0.96], "auprc": None},
         "classes": list(classes),
         "task": "binary" if len(classes) == 2 else "multiclass",
         "split": "test",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from rmt_genomics.reports.html_page import plot
+from rmt_genomics.reports.inline_svg import plot
 from rmt_genomics.reports.plots import (
     composition,
     confusion_matrix,
@@ -36,10 +36,10 @@ def a_figure(label: str = "curve") -> Figure:
 
 
 def test_text_stays_text_in_the_page_font_and_black_is_the_text_colour() -> None:
-    html = plot(a_figure("<i>&"), "one", "What is seen: <b>")
+    html = plot(a_figure("<i>&"), "one", "What is seen: <b>").svg
 
     assert "&lt;i&gt;&amp;</text>" in html
-    assert "<figcaption>What is seen: &lt;b&gt;</figcaption>" in html
+    assert 'aria-label="What is seen: &lt;b&gt;"' in html
     assert "DejaVu" not in html
     assert "#000000" not in html
     assert "stroke: currentColor" in html
@@ -50,7 +50,7 @@ def test_text_stays_text_in_the_page_font_and_black_is_the_text_colour() -> None
 def test_two_figures_share_no_id_and_each_refers_to_its_own() -> None:
     ids, uses = [], []
     for name in ("one", "two"):
-        html = plot(a_figure(), name, "")
+        html = plot(a_figure(), name, "").svg
         ids += re.findall(r' id="([^"]*)"', html)
         uses += re.findall(r'(?:href="#|url\(#)([^")]*)', html)
 
@@ -66,11 +66,11 @@ def test_the_same_figure_gives_the_same_text() -> None:
 def test_a_small_figure_shrinks_and_a_wide_one_scrolls() -> None:
     wide = Figure(figsize=(8, 3))
 
-    assert "width:384px;max-width:100%" in plot(a_figure(), "one", "")
-    assert 'style="width:768px"' in plot(wide, "two", "")
+    assert "width:384px;max-width:100%" in plot(a_figure(), "one", "").svg
+    assert 'style="width:768px"' in plot(wide, "two", "").svg
 
 
-@pytest.mark.parametrize("name", ["_hidden", "US$ to $", r"$\frac{1}{$", "属"])
+@pytest.mark.parametrize("name", ["_hidden", "US$ to $", r"$\frac{1}{$", "属", "a\x01b"])
 def test_any_name_is_drawn_unchanged(name: str) -> None:
     truth, probabilities = (
         np.eye(2, dtype=int)[[0, 1, 1]],
@@ -78,11 +78,11 @@ def test_any_name_is_drawn_unchanged(name: str) -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        html = plot(roc_curves(truth, probabilities, ["x", name]), "roc", "")
-        html += plot(confusion_matrix([[1, 0], [1, 1]], ["x", name]), "confusion", "")
-        html += plot(length_histogram({"x": [5, 6], name: [7]}), "lengths", "")
+        html = plot(roc_curves(truth, probabilities, ["x", name]), "roc", "").svg
+        html += plot(confusion_matrix([[1, 0], [1, 1]], ["x", name]), "confusion", "").svg
+        html += plot(length_histogram({"x": [5, 6], name: [7]}), "lengths", "").svg
 
-    assert html.replace("\u200b", "").count(name) == 4
+    assert html.replace("\u200b", "").count(name.replace("\x01", "\ufffd")) == 4
 
 
 def test_a_plain_name_is_not_escaped() -> None:
@@ -118,8 +118,8 @@ def test_context_without_a_defined_score_is_drawn_empty() -> None:
 def test_many_dots_become_a_bitmap() -> None:
     few, many = np.arange(10.0), np.arange(3000.0)
 
-    assert "<image" not in plot(predicted_against_true(few, few, "x"), "few", "")
-    html = plot(predicted_against_true(many, many, "x"), "many", "")
+    assert "<image" not in plot(predicted_against_true(few, few, "x"), "few", "").svg
+    html = plot(predicted_against_true(many, many, "x"), "many", "").svg
     assert "data:image/png;base64" in html
     assert len(html) < 200_000
 
