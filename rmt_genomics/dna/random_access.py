@@ -2,7 +2,9 @@
 
 pyfaidx makes and reads the index. What it leaves to its caller is done here. An index beside the
 file may be old or another file's, and then wrong bases would be read silently: so every index is
-compared with the file before it is used. pyfaidx writes in place and beside the file; ours is in
+compared with the file before it is used, for a plain file at every line. (Of a bgzip file that has
+an index beside it only the borders of records and the lines that are read are compared: all lines
+would take as long as making the index.) pyfaidx writes in place and beside the file; ours is in
 the cache folder, by path, size and modification time of the file, and appears complete. A file
 handle that is shared after a fork reads wrong bases, so each process opens its own. A start at the
 border of two bgzip blocks is an error in pyfaidx, so the bytes are read here.
@@ -41,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = 2
 _PIECE_BP = 1 << 20
+_LARGE_BYTES = 1 << 20  # smaller files are indexed at once
 _BLOCK_BYTES = 1 << 20
 _MOST_HEADER_BYTES = 1 << 20
 _HEADER = re.compile(rb"[\r\n]*>([^\r\n]*)\r?\n")
@@ -144,7 +147,7 @@ class IndexedFasta:
             for base in (start, end - 1)
         )
         lines = _read_bytes(reader, first, last + 1 - first)
-        letters = lines.translate(None, b"\r\n")
+        letters = lines.translate(None, _WHITE_SPACE)
         line_ends = lines[entry.lenc - start % entry.lenc :: entry.lenb]
         if len(letters) != end - start or line_ends.strip(b"\r\n"):
             raise DataError(
@@ -204,7 +207,8 @@ class IndexedFasta:
                 remove_cache_folder(folder)
             else:
                 return index
-        logger.info("%s: building the index for random access (once).", self.path)
+        level = logging.INFO if self._version[0] > _LARGE_BYTES else logging.DEBUG
+        logger.log(level, "%s: building an index for random access, once.", self.path)
         with cache_folder(folder) as temporary:
             new = _IndexFiles.in_folder(temporary)
             try:
