@@ -252,7 +252,7 @@ class IndexedFasta:
                 with open_decompressed(self.path) as source:
                     _check_white_space(source, reader, size, (before for *_, before in records))
             self.descriptions = {
-                name: split_header(header.decode(errors="surrogateescape"), ">", name)[1]
+                name: split_header(header.decode(errors="surrogateescape").rstrip(), ">", name)[1]
                 for name, header, _ in records[:-1]
             }
         except (_WrongIndexError, DataError) as error:
