@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import struct
+import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,7 @@ from rmt_genomics.dna.compression import (
     check_bgzip_end,
     check_is_file,
     compression_of,
+    explain_read_errors,
     open_decompressed,
 )
 from rmt_genomics.dna.fasta import split_header
@@ -50,6 +52,10 @@ _HEADER = re.compile(rb"[\r\n]*>([^\r\n]*)\r?\n")
 _SPACES = (b"\n", b"\r", b" ", b"\t")
 _WHITE_SPACE = b"".join(_SPACES)
 _BGZIP_HEADER_BYTES = 18
+
+
+_ERRORS_OF_READING = (ValueError, OverflowError, RuntimeError, EOFError, struct.error, zlib.error)
+"""What pyfaidx and Biopython raise at damaged indexes and bgzip blocks, besides OSError."""
 
 
 class NotIndexableError(DataError):
@@ -108,6 +114,7 @@ class IndexedFasta:
         folder = default_cache() if cache is None else cache.absolute()
         key = cache_key(_FORMAT, self.path, self._version)
         self._index = self._index_beside() or self._index_in_cache(folder / "indexes" / key)
+        self._checked = self._index_versions()
 
     def sequence(self, interval: Interval) -> str:
         """Return the letters of an interval, as in the file; reverse-complemented for strand -.
@@ -163,8 +170,19 @@ class IndexedFasta:
     def _reader(self) -> "pyfaidx.Faidx":
         """Open the file once per process: after a fork the parent's reader is never used."""
         if (pid := os.getpid()) not in self._readers:
+            if self._index_versions() != self._checked:  # else pyfaidx would write it again
+                raise DataError(
+                    f"{self._index.records}: has changed since this index was read, but must not "
+                    "change while it is used. Start again."
+                )
             self._readers[pid] = self._open(self._index)
         return self._readers[pid]
+
+    def _index_versions(self) -> list[tuple[int, int]]:
+        return [_size_and_mtime(file) for file in self._files_of(self._index)]
+
+    def _files_of(self, index: _IndexFiles) -> list[Path]:
+        return [index.records, *([index.blocks] if self._is_bgzip else [])]
 
     def _open(self, index: _IndexFiles) -> "pyfaidx.Faidx":
         """Open the file with an index, which pyfaidx makes if it is missing."""
@@ -180,7 +198,7 @@ class IndexedFasta:
         if not index.records.exists():
             return None
         try:
-            for file in (index.records, index.blocks)[: 1 + self._is_bgzip]:
+            for file in self._files_of(index):
                 if not file.is_file():
                     raise _WrongIndexError(f"{file.name} is missing")
                 if file.stat().st_mtime_ns < self.path.stat().st_mtime_ns:
@@ -218,7 +236,8 @@ class IndexedFasta:
                     f"{self.path}: cannot be indexed ({error}), but random access needs an index. "
                     "Repair the file, or rewrap it with: seqkit seq -w 60."
                 ) from error
-        self._readers.clear()  # it has the names of the temporary files
+            for file in self._files_of(new):  # the clock of another machine may be ahead
+                os.utime(file, ns=(self._version[1], self._version[1]))
         return index
 
     def _check(self, index: _IndexFiles, *, is_new: bool = False) -> None:
@@ -229,13 +248,11 @@ class IndexedFasta:
         """
         import pyfaidx
 
-        if not is_new and not all(
-            file.is_file() for file in (index.records, index.blocks)[: 1 + self._is_bgzip]
-        ):
+        if not is_new and not all(file.is_file() for file in self._files_of(index)):
             raise _WrongIndexError("a file is missing")
         try:
             reader = self._open(index)
-        except (pyfaidx.FastaIndexingError, ValueError, OverflowError, struct.error) as error:
+        except (pyfaidx.FastaIndexingError, *_ERRORS_OF_READING) as error:
             raise _WrongIndexError(str(error).rstrip(".")) from error
         except OSError as error:
             if is_new:
@@ -289,14 +306,17 @@ def _size_and_mtime(path: Path) -> tuple[int, int]:
 
 def _read_bytes(reader: "pyfaidx.Faidx", start: int, num_bytes: int) -> bytes:
     """Read bytes of the (decompressed) file."""
-    with reader.lock:
+    with reader.lock, explain_read_errors(Path(reader.filename)):
         offset = start
         if reader._bgzf:
             index = bisect_right(reader.gzi_index, start, key=lambda block: block.ustart) - 1
             block = reader.gzi_index[index]
             offset = block.cstart << 16 | start - block.ustart
-        reader.file.seek(offset)
-        content: bytes = reader.file.read(num_bytes)
+        try:
+            reader.file.seek(offset)
+            content: bytes = reader.file.read(num_bytes)
+        except _ERRORS_OF_READING as error:
+            raise zlib.error(str(error)) from error
     return content
 
 

@@ -340,6 +340,49 @@ def test_building_the_index_of_a_large_file_is_reported(
     assert caplog.messages == [f"{path}: building an index for random access, once."]
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_damaged_bgzip_block_is_named(tmp_path: Path, *, beside: bool) -> None:
+    path = write_fasta(tmp_path / "toy.fa.gz")
+    if beside:
+        with_pyfaidx_index(path)
+    content = bytearray(path.read_bytes())
+    stat = path.stat()
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    with pytest.raises(DataError, match=r"toy\.fa\.gz: "):
+        IndexedFasta(path, tmp_path / "cache").sequence(Interval("chr1", 0, 150_000))
+
+
+@pytest.mark.parametrize("name", ["toy.fa", "toy.fa.gz"])
+def test_an_index_that_changes_while_it_is_used_is_not_written_again(
+    tmp_path: Path, name: str
+) -> None:
+    path = with_pyfaidx_index(write_fasta(tmp_path / name))
+    fasta = IndexedFasta(path, tmp_path / "cache")
+    index = tmp_path / (f"{name}.gzi" if name.endswith("gz") else f"{name}.fai")
+    index.unlink()
+
+    assert _read_many(fasta, seed=0)  # by the reader that is open
+    with pytest.raises(DataError, match=r"\.fai: has changed since this index was read, but must"):
+        pickle.loads(pickle.dumps(fasta)).sequence(Interval("chr2", 0, 7))
+    assert not index.exists()
+
+
+def test_a_file_of_a_clock_that_is_ahead_is_indexed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_fasta(tmp_path / "toy.fa.gz")
+    os.utime(path, (4_000_000_000, 4_000_000_000))
+    IndexedFasta(path, tmp_path / "cache")
+
+    monkeypatch.setattr("pyfaidx.Faidx.build_index", lambda _: pytest.fail("built again"))
+    monkeypatch.setattr("pyfaidx.Faidx.build_gzi", lambda _: pytest.fail("built again"))
+
+    assert _read_many(IndexedFasta(path, tmp_path / "cache"), seed=0)
+
+
 def test_an_interval_may_begin_where_a_bgzip_block_begins(tmp_path: Path) -> None:
     fasta = IndexedFasta(write_fasta(tmp_path / "toy.fa.gz"), tmp_path / "cache")
     entry = fasta._reader().index["chr1"]
