@@ -306,16 +306,20 @@ def _size_and_mtime(path: Path) -> tuple[int, int]:
 
 def _read_bytes(reader: "pyfaidx.Faidx", start: int, num_bytes: int) -> bytes:
     """Read bytes of the (decompressed) file."""
-    with reader.lock, explain_read_errors(Path(reader.filename)):
-        offset = start
-        if reader._bgzf:
-            index = bisect_right(reader.gzi_index, start, key=lambda block: block.ustart) - 1
-            block = reader.gzi_index[index]
-            offset = block.cstart << 16 | start - block.ustart
-        try:
+    try:
+        with reader.lock:
+            offset = start
+            if reader._bgzf:
+                index = bisect_right(reader.gzi_index, start, key=lambda block: block.ustart) - 1
+                block = reader.gzi_index[index]
+                offset = block.cstart << 16 | start - block.ustart
             reader.file.seek(offset)
             content: bytes = reader.file.read(num_bytes)
-        except _ERRORS_OF_READING as error:
+    except OSError:
+        with explain_read_errors(Path(reader.filename)):
+            raise
+    except _ERRORS_OF_READING as error:
+        with explain_read_errors(Path(reader.filename)):
             raise zlib.error(str(error)) from error
     return content
 

@@ -97,6 +97,23 @@ def test_every_result_is_the_same_with_an_index_and_with_encoded_sequences(
     assert str(indexed["predictions"]).count("\n") == NUM_INTERVALS + 1
 
 
+def test_a_stale_index_is_named_on_stderr_and_changes_nothing(
+    genome: Path, labels: Path, tmp_path: Path
+) -> None:
+    run((genome, labels), tmp_path / "run")
+    fresh = succeed("predict", tmp_path / "run", genome, "--intervals", labels)
+    fai = tmp_path / "genome.fa.fai"
+    fai.write_text("chr1\t1200\t10\t60\t61\n")
+
+    with_stale = succeed("predict", tmp_path / "run", genome, "--intervals", labels)
+
+    assert with_stale.stdout == fresh.stdout
+    assert with_stale.stderr.splitlines() == [
+        f"Warning: {fai}: this index is not used (record 'chr1' does not end where it should). "
+        "Make it again: samtools faidx genome.fa"
+    ]
+
+
 def test_a_gzip_file_gives_the_predictions_of_its_plain_file(
     genome: Path, labels: Path, tmp_path: Path
 ) -> None:
