@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_intervals, read_labels
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import EncodedStore, SequenceStore, open_sequences
 from rmt_genomics.datasets.splits import Split, split_examples
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ __all__ = [
     "LabelScheme",
     "LabelSource",
     "LengthBuckets",
+    "SequenceStore",
     "Split",
     "collate",
+    "open_sequences",
     "read_intervals",
     "read_labels",
     "split_examples",

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rmt_genomics.datasets.examples import Example, Targets
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.errors import ConfigError
 
@@ -54,7 +54,7 @@ class IntervalDataset(Dataset[Item]):
         targets: One row per example, as ``LabelScheme.targets`` returns them.
     """
 
-    def __init__(self, store: EncodedStore, examples: Sequence[Example], targets: Targets) -> None:
+    def __init__(self, store: SequenceStore, examples: Sequence[Example], targets: Targets) -> None:
         assert len(examples) == len(targets), "one target per example"
         self.store = store
         self.examples = tuple(examples)

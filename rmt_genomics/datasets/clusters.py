@@ -14,7 +14,7 @@ import numpy as np
 
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.label_checks import quoted
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.datasets.similarity import Indices, similar_pairs, sketch
 from rmt_genomics.dna.compression import check_is_file, explain_read_errors
 from rmt_genomics.dna.record_types import Interval
@@ -33,7 +33,7 @@ _Line = tuple[int, str, str]
 """Line number, name of the cluster, member."""
 
 
-def homology_groups(store: EncodedStore, examples: Sequence[Example]) -> list[str]:
+def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[str]:
     """Return the group of each example, named after its alphabetically first member."""
     intervals = [example.interval for example in examples]
     sketches = sketch(store, intervals)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.label_checks import check_label_kinds, quoted, warn_of_unused_columns
+from rmt_genomics.datasets.label_table import read_table
 from rmt_genomics.datasets.labels import COLUMNS, SPLIT_NAMES, parse_example, read_labels
 from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.dna.record_types import RecordInfo
@@ -93,6 +94,18 @@ class LabelSource:
         """Raise DataError if the table does not exist, before long work is done in vain."""
         if self.table is not None:
             check_is_file(self.table, f"a labels file (or one of {', '.join(_REMEDIES)})")
+
+    def has_intervals(self) -> bool:
+        """Whether examples are intervals, by the header of the table.
+
+        Raises:
+            DataError: If the table cannot be read.
+        """
+        if self.table is None:
+            return False
+        with warnings.catch_warnings(action="ignore"):  # they come when the labels are read
+            header, _ = read_table(self.table, "a labels file")
+        return "start" in header.cells
 
     def read(
         self, records: Sequence[RecordInfo], *, group_column: str = "group", task: str = "auto"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rmt_genomics.datasets.clusters import overlaps_across
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.datasets.similarity import similar_pairs, sketch
 from rmt_genomics.datasets.splits import Split
 from rmt_genomics.dna.alphabet import LETTERS, UNKNOWN
@@ -159,7 +159,7 @@ class Audit:
         return " and ".join(f"{fraction:.1%} of {part}" for part, fraction in self.touched.items())
 
 
-def audit(store: EncodedStore, split: Split, scheme: LabelScheme) -> Audit:
+def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
     """Compare the parts of a split with each other.
 
     Args:
@@ -221,7 +221,9 @@ def check_leakage(result: Audit, *, strict: bool) -> None:
         warnings.warn(text, RMTGenomicsWarning, stacklevel=2)
 
 
-def probe_labels(store: EncodedStore, split: Split, scheme: LabelScheme) -> dict[str, float | None]:
+def probe_labels(
+    store: SequenceStore, split: Split, scheme: LabelScheme
+) -> dict[str, float | None]:
     """Train baseline probes: random forests on one feature each, and on all of them.
 
     If a part is very large, evenly spaced examples are used.
@@ -252,7 +254,7 @@ def probe_labels(store: EncodedStore, split: Split, scheme: LabelScheme) -> dict
     }
 
 
-def _features(store: EncodedStore, examples: Sequence[Example]) -> _Floats:
+def _features(store: SequenceStore, examples: Sequence[Example]) -> _Floats:
     """Return length (bp), GC content of the known bases and N content, one row per example."""
     rows = []
     for example in examples:

@@ -16,7 +16,7 @@ from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.label_table import quote_cell, read_rows
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.datasets.splits import (
     Split,
     bin_edges,
@@ -75,7 +75,7 @@ class SplitResult:
 
 
 def make_split(
-    store: EncodedStore,
+    store: SequenceStore,
     labels: LabelSource,
     fractions: Mapping[str, float],
     *,
@@ -133,7 +133,7 @@ def default_method(examples: Sequence[Example]) -> str:
 
 
 def assign_groups(
-    store: EncodedStore, examples: Sequence[Example], method: str, clusters: Path | None = None
+    store: SequenceStore, examples: Sequence[Example], method: str, clusters: Path | None = None
 ) -> list[Example]:
     """Give the examples the groups that a method of splitting needs.
 

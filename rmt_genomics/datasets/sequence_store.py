@@ -1,19 +1,24 @@
-"""Encoded sequences on disk: base codes in a memory-mapped file, for fast random access.
+"""The sequences of some files, by interval: ``open_sequences`` chooses one of two ways.
 
-Sequence files are encoded once. The codes of all records are concatenated in one file; an index
-says where each record begins. The entry in the cache folder is named after the names of the files
-and the SHA-256 of their content, so a changed file is always encoded again.
+``EncodedStore`` encodes all records once, into one memory-mapped file; an index says where each
+record begins. The entry in the cache folder is named after the names of the files and the SHA-256
+of their content, so a changed file is always encoded again. It reads files of all formats.
+
+``IndexedStore`` reads intervals of FASTA files where they are (see ``dna.random_access``), so that
+a few intervals of a genome need not wait until the whole genome is encoded. Both return the same
+codes; letters that are not DNA are found where they are read, so by the second in intervals only.
 """
 
 import hashlib
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,13 +30,87 @@ from rmt_genomics.atomic_io import (
     sha256_of_file,
 )
 from rmt_genomics.datasets.label_checks import did_you_mean
-from rmt_genomics.dna.alphabet import Codes, reverse_complement_codes
-from rmt_genomics.dna.compression import explain_read_errors
+from rmt_genomics.dna.alphabet import Codes, encode_pieces, reverse_complement_codes
+from rmt_genomics.dna.compression import explain_read_errors, open_decompressed
+from rmt_genomics.dna.random_access import IndexedFasta, NotIndexableError
 from rmt_genomics.dna.record_types import EncodedRecord, Interval, RecordInfo
-from rmt_genomics.dna.sequence_files import RecordNames, read_encoded, sequence_files
+from rmt_genomics.dna.sequence_files import (
+    FASTA,
+    PEEK_BYTES,
+    RecordNames,
+    format_of,
+    read_encoded,
+    sequence_files,
+)
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
+logger = logging.getLogger(__name__)
+
 FORMAT_VERSION = 2
+_MOST_INDEXED_FILES = 100  # each stays open
+
+
+@runtime_checkable
+class SequenceStore(Protocol):
+    """The sequences of some files, by interval. Can be pickled, and used in forked processes."""
+
+    files: tuple[Path, ...]
+    """The sequence files, those in folders included."""
+
+    sha256: str
+    """SHA-256 of the file's content; if there are several files, of a list of their SHA-256 and
+    names."""
+
+    lengths: dict[str, int]
+    """Length of every record in bp, by name, in file order."""
+
+    def codes(self, interval: Interval) -> Codes:
+        """Return the base codes of an interval; reverse-complemented for strand ``-``.
+
+        Returns:
+            A new array, 5' to 3' of the interval's strand.
+
+        Raises:
+            DataError: If the record is unknown, or the interval runs past its end.
+        """
+        ...
+
+    def records(self) -> list[RecordInfo]:
+        """Return name, length, file, description and columns of each record, in file order."""
+        ...
+
+
+def open_sequences(
+    paths: Path | Sequence[Path],
+    cache: Path | None = None,
+    *,
+    intervals_only: bool,
+    progress: bool = False,
+) -> SequenceStore:
+    """Open sequence files in the way that is ready first.
+
+    Args:
+        paths: A file of any kind that ``read_records`` reads, a folder of such files, or
+            several of both. Record names must be unique.
+        cache: The cache folder; by default ``$RMT_GENOMICS_CACHE`` or
+            ``~/.cache/rmt_genomics``.
+        intervals_only: Whether parts of records are read. FASTA files (plain or bgzip) are then
+            read by their index, unless they have been encoded before; if that is not possible,
+            this is logged. Else all files are encoded.
+        progress: Whether to show a progress bar on stderr while encoding.
+
+    Raises:
+        DataError: If a file breaks a rule (see ``read_records``) or the cache cannot be written.
+    """
+    files = sequence_files([paths] if isinstance(paths, Path) else paths)
+    sha256 = _sha256_of(files)
+    folder = _cache_entry(files, sha256, cache)
+    if intervals_only and not folder.is_dir() and all(map(_is_fasta, files)):
+        try:
+            return IndexedStore(files, sha256, cache)
+        except NotIndexableError as error:
+            logger.info("%s Now all sequences are read and encoded first.", error)
+    return EncodedStore.in_folder(folder, files, sha256, progress=progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +140,8 @@ class _Index:
             self.columns[record.name] = record.columns
 
 
-class EncodedStore:
+class EncodedStore(SequenceStore):
     """Base codes of all records of some sequence files. Made by ``open``; can be pickled."""
-
-    files: tuple[Path, ...]
-    """The sequence files, those in folders included."""
-
-    sha256: str
-    """SHA-256 of the file's content; if there are several files, of a list of their SHA-256 and
-    names."""
-
-    lengths: dict[str, int]
-    """Length of every record in bp, by name, in file order."""
 
     def __init__(self, folder: Path, files: Sequence[Path], index: _Index) -> None:
         self.files = tuple(files)
@@ -101,10 +170,13 @@ class EncodedStore:
         """
         files = sequence_files([fasta] if isinstance(fasta, Path) else fasta)
         sha256 = _sha256_of(files)
-        root = default_cache() if cache is None else cache.absolute()
-        # File names are part of the key: the names of a table's records come from them.
-        key = cache_key(FORMAT_VERSION, sha256, *(file.name for file in files))
-        folder = root / "encoded" / key
+        return cls.in_folder(_cache_entry(files, sha256, cache), files, sha256, progress=progress)
+
+    @classmethod
+    def in_folder(
+        cls, folder: Path, files: Sequence[Path], sha256: str, *, progress: bool
+    ) -> "EncodedStore":
+        """Do as ``open``, for files whose checksum is known, with an entry of the cache."""
         if folder.is_dir():
             if (index := _read_index(folder, sha256)) is not None:
                 return cls(folder, files, index)
@@ -121,21 +193,8 @@ class EncodedStore:
         return cls(folder, files, index)
 
     def codes(self, interval: Interval) -> Codes:
-        """Return the base codes of an interval; reverse-complemented for strand ``-``.
-
-        Returns:
-            A new array, 5' to 3' of the interval's strand.
-
-        Raises:
-            DataError: If the record is unknown, or the interval runs past its end.
-        """
-        if interval.record not in self.lengths:
-            raise DataError(
-                f"{interval}: there is no record {interval.record!r}, but it must be one of "
-                f"{', '.join(list(self.lengths)[:5])}, ..."
-                f"{did_you_mean(interval.record, self.lengths)}"
-            )
-        interval.check_within(self.lengths[interval.record])
+        """Return the base codes of an interval: see ``SequenceStore``."""
+        _check_interval(interval, self.lengths)
         offset = self._offsets[interval.record]
         forward = self._map()[offset + interval.start : offset + interval.end]
         return reverse_complement_codes(forward) if interval.strand == "-" else np.array(forward)
@@ -167,6 +226,89 @@ class EncodedStore:
         if self._mapped is None:
             self._mapped = np.memmap(self._folder / "codes.bin", dtype=np.uint8, mode="r")
         return self._mapped
+
+
+class IndexedStore(SequenceStore):
+    """Intervals of FASTA files, read where they are. Can be pickled.
+
+    Args:
+        files: FASTA files, plain or bgzip.
+        sha256: Their checksum.
+        cache: The cache folder, for indexes that are not beside the files.
+
+    Raises:
+        NotIndexableError: If one of the files must be encoded instead.
+        DataError: If a record name is in two files, or the cache cannot be written.
+    """
+
+    def __init__(self, files: Sequence[Path], sha256: str, cache: Path | None = None) -> None:
+        if len(files) > _MOST_INDEXED_FILES:
+            raise NotIndexableError(
+                f"{files[0]}: is one of {len(files)} files, but at most {_MOST_INDEXED_FILES} are "
+                "read by their indexes. Concatenate them to avoid this."
+            )
+        self.files = tuple(files)
+        self.sha256 = sha256
+        self._fasta_of: dict[str, IndexedFasta] = {}
+        self._file_of: dict[str, Path] = {}
+        names = RecordNames()
+        for file in files:
+            fasta = IndexedFasta(file, cache)
+            for name in fasta.lengths:
+                names.add(name, file)
+                self._fasta_of[name], self._file_of[name] = fasta, file
+        self.lengths = {name: fasta.lengths[name] for name, fasta in self._fasta_of.items()}
+        if empty := [name for name, length in self.lengths.items() if not length]:
+            raise NotIndexableError(
+                f"{self._fasta_of[empty[0]].path}: record {empty[0]!r} has no sequence, but must "
+                "have at least one letter."
+            )
+
+    def codes(self, interval: Interval) -> Codes:
+        """Return the base codes of an interval: see ``SequenceStore``.
+
+        Raises:
+            DataError: Also if a letter is not DNA, or the file has changed.
+        """
+        _check_interval(interval, self.lengths)
+        fasta = self._fasta_of[interval.record]
+        pieces = list(fasta.pieces(interval))  # an error in them names its place itself
+        try:
+            forward = encode_pieces(pieces)
+        except DataError as error:
+            raise DataError(f"{fasta.path}: {interval} on strand +: {error}") from error
+        return reverse_complement_codes(forward) if interval.strand == "-" else forward
+
+    def records(self) -> list[RecordInfo]:
+        """Return name, length, file and description of each record; FASTA has no columns."""
+        return [
+            RecordInfo(name, fasta.lengths[name], self._file_of[name], fasta.descriptions[name], {})
+            for name, fasta in self._fasta_of.items()
+        ]
+
+
+def _check_interval(interval: Interval, lengths: dict[str, int]) -> None:
+    """Raise DataError unless the interval is within a record."""
+    if interval.record not in lengths:
+        raise DataError(
+            f"{interval}: there is no record {interval.record!r}, but it must be one of "
+            f"{', '.join(list(lengths)[:5])}, ..."
+            f"{did_you_mean(interval.record, lengths)}"
+        )
+    interval.check_within(lengths[interval.record])
+
+
+def _is_fasta(file: Path) -> bool:
+    with open_decompressed(file) as decompressed:
+        return format_of(decompressed.peek(PEEK_BYTES), file) is FASTA
+
+
+def _cache_entry(files: Sequence[Path], sha256: str, cache: Path | None) -> Path:
+    """Return the folder of the encoded sequences, which need not exist."""
+    root = default_cache() if cache is None else cache.absolute()
+    # File names are part of the key: the names of a table's records come from them.
+    key = cache_key(FORMAT_VERSION, sha256, *(file.name for file in files))
+    return root / "encoded" / key
 
 
 def _sha256_of(files: Sequence[Path]) -> str:

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
 from rmt_genomics.dna.kmers import canonical_kmers
 from rmt_genomics.dna.record_types import Interval
@@ -64,7 +64,7 @@ class SimilarPairs:
     """Fraction of the k-mers of the smaller sequence that both have, 0 to 1."""
 
 
-def sketch(store: EncodedStore, intervals: Sequence[Interval]) -> Sketches:
+def sketch(store: SequenceStore, intervals: Sequence[Interval]) -> Sketches:
     """Sample the k-mers of sequences, in memory that does not grow with their length.
 
     k is 21, or 15 if half of the sequences are shorter than 1 kb: a changed base changes k
@@ -107,7 +107,7 @@ def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
 
 
 def _chunks(
-    store: EncodedStore, intervals: Sequence[Interval], k: int
+    store: SequenceStore, intervals: Sequence[Interval], k: int
 ) -> Iterator[tuple[Codes, Indices]]:
     """Yield base codes, with an N between two sequences, and the sequence index of each base.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.datasets.examples import Example
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 from rmt_genomics.model.batching import compute_in_batches
@@ -148,7 +148,7 @@ def segment_by_segment(eval_set: EvaluationSet) -> Averages:
 
 
 def fit_kmer_baselines(
-    store: EncodedStore,
+    store: SequenceStore,
     train: Sequence[Example],
     targets: np.ndarray,
     validation: EvaluationSet,
@@ -230,7 +230,7 @@ def _predict(fitted: Sequence[KmerRegression], eval_set: EvaluationSet) -> list[
     return [np.concatenate(part) for part in parts]
 
 
-def _features(store: EncodedStore, examples: Sequence[Example], kmers: KmerSpec) -> np.ndarray:
+def _features(store: SequenceStore, examples: Sequence[Example], kmers: KmerSpec) -> np.ndarray:
     sequences = (store.codes(example.interval) for example in examples)
     return kmers.features(sequences, count=len(examples))
 

@@ -20,7 +20,7 @@ from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.label_table import read_rows
 from rmt_genomics.datasets.labels import read_labels
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
 from rmt_genomics.datasets.splits import Split
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
@@ -52,7 +52,7 @@ class FinishedTraining(Protocol):
         ...
 
     @property
-    def store(self) -> EncodedStore | None:
+    def store(self) -> SequenceStore | None:
         """The sequences."""
         ...
 
@@ -97,7 +97,9 @@ def evaluate(
     labels = LabelSource.of(labels)
     labels.check()
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
-    store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
+    store = open_sequences(
+        fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
+    )
     examples = labels.read(store.records(), task=model.config.task)
     parts, where = _by_part(examples), str(labels)
     part, evaluated = ("test", parts["test"]) if parts["test"] else ("all", examples)
@@ -140,7 +142,7 @@ def evaluate_run(
         # A copy is not compiled, and leaves device and mode of the caller's model alone.
         model = copy.deepcopy(model).to(choose_device(device)).eval()
     if store is None:
-        store = EncodedStore.open(fasta)
+        store = open_sequences(fasta, intervals_only=True)
     if split is None:
         parts = _by_part(read_labels(run / "split.tsv", store.lengths, task=model.config.task))
     else:
@@ -172,7 +174,7 @@ def _by_part(examples: Sequence[Example]) -> _Parts:
     return {part: [example for example in examples if example.split == part] for part in SPLITS}
 
 
-def _named_if_whole(examples: Sequence[Example], store: EncodedStore) -> list[Example]:
+def _named_if_whole(examples: Sequence[Example], store: SequenceStore) -> list[Example]:
     """Name examples that are whole records by their record: ``split.tsv`` has intervals only."""
     return [
         replace(

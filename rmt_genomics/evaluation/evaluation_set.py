@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.datasets.examples import Example, LabelScheme, Targets
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.errors import DataError
 from rmt_genomics.evaluation.bootstrap import Truth
 from rmt_genomics.model import RMTClassifier
@@ -30,7 +30,7 @@ class EvaluationSet:
     """Examples with their targets and the predictions of a model."""
 
     model: RMTClassifier
-    store: EncodedStore
+    store: SequenceStore
     examples: Sequence[Example]
     targets: Targets
     probabilities: np.ndarray
@@ -38,7 +38,7 @@ class EvaluationSet:
 
     @classmethod
     def from_model(
-        cls, model: RMTClassifier, store: EncodedStore, examples: Sequence[Example], *, where: str
+        cls, model: RMTClassifier, store: SequenceStore, examples: Sequence[Example], *, where: str
     ) -> "EvaluationSet":
         """Predict examples, after checking that their labels fit the model.
 
@@ -106,7 +106,7 @@ class EvaluationSet:
 
 
 def predict_examples(
-    model: RMTClassifier, store: EncodedStore, examples: Sequence[Example]
+    model: RMTClassifier, store: SequenceStore, examples: Sequence[Example]
 ) -> np.ndarray:
     """Return the probability of each class ``(n, c)``, rows in the order of the examples."""
     return compute_in_batches(

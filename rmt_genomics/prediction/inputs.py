@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rmt_genomics.atomic_io import HashingReader
-from rmt_genomics.datasets import EncodedStore, read_intervals
+from rmt_genomics.datasets import open_sequences, read_intervals
 from rmt_genomics.dna import EncodedRecord, read_encoded, sequence_files
 from rmt_genomics.dna.compression import compression_of, explain_read_errors
 from rmt_genomics.dna.record_types import check_windows, cut_windows
@@ -108,12 +108,12 @@ class InputReader:
         self.num_records = 0
         """How many records, windows or intervals have been read so far."""
         self.store_sha256: str | None = None
-        """Checksum of all files if intervals are read: then the files are encoded first."""
+        """Checksum of all files if intervals are read: then it is computed first."""
         self._index = 0  # of the current file
         self._current: HashingReader | None = None
         self._earlier_sha256 = hashlib.sha256()  # over the checksums of the files before it
         if settings.intervals is not None:
-            store = EncodedStore.open(self.files)
+            store = open_sequences(self.files, intervals_only=True)
             self.store_sha256 = store.sha256
             intervals = read_intervals(settings.intervals, store.lengths)
             self._records: Iterator[EncodedRecord] = (

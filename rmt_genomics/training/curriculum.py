@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rmt_genomics.datasets import EncodedStore, Example, IntervalDataset, LengthBuckets
+from rmt_genomics.datasets import Example, IntervalDataset, LengthBuckets, SequenceStore
 from rmt_genomics.datasets.batches import Item
 from rmt_genomics.datasets.examples import Targets
 from rmt_genomics.dna import Interval, Tokenizer
@@ -156,7 +156,7 @@ class StagedDataset(IntervalDataset):
 
     def __init__(
         self,
-        store: EncodedStore,
+        store: SequenceStore,
         examples: Sequence[Example],
         targets: Targets,
         *,

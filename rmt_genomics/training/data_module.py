@@ -15,13 +15,14 @@ from torch.utils.data import DataLoader
 
 from rmt_genomics import __version__
 from rmt_genomics.datasets import (
-    EncodedStore,
     Example,
     IntervalDataset,
     LabelScheme,
     LabelSource,
     LengthBuckets,
+    SequenceStore,
     Split,
+    open_sequences,
     split_examples,
 )
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
@@ -39,7 +40,7 @@ _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
 class PreparedData:
     """The checked data of a run."""
 
-    store: EncodedStore
+    store: SequenceStore
     split: Split
     scheme: LabelScheme
     audit: Audit
@@ -65,10 +66,12 @@ class PreparedData:
 
 def read_and_split(
     fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed: int
-) -> tuple[EncodedStore, list[Example], Split]:
-    """Return the encoded sequences, all examples, and their split."""
-    labels.check()  # before a long FASTA file is encoded
-    store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
+) -> tuple[SequenceStore, list[Example], Split]:
+    """Return the sequences, all examples, and their split."""
+    labels.check()  # before a long FASTA file is read
+    store = open_sequences(
+        fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
+    )
     task = config.data.task
     examples = labels.read(store.records(), group_column=config.data.group, task=task)
     labels.check_classes(examples)
@@ -132,8 +135,8 @@ class SplitDataModule(LightningDataModule):
     """Serves the training part in a new order each epoch, and the validation part in one order.
 
     The Trainer passes the epoch's number to the sampler; the order follows from it and the seed.
-    Sequences come from a memory map, which is faster than worker processes that would copy them;
-    so there are none.
+    Sequences come from a memory map or by an index, which is faster than worker processes that
+    would copy them; so there are none.
 
     Args:
         data: The prepared data.

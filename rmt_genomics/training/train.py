@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from rmt_genomics.datasets import EncodedStore, LabelScheme, LabelSource, Split
+from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
@@ -63,7 +63,7 @@ class TrainingResult:
     is_rank_zero: bool = True
     """Whether this process has rank 0; only that one should evaluate and print."""
 
-    store: EncodedStore | None = None
+    store: SequenceStore | None = None
     """The encoded sequences."""
 
     split: Split | None = None

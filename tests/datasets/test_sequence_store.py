@@ -7,15 +7,22 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import pytest
+from Bio import bgzf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import sequence_store as store_module
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import (
+    EncodedStore,
+    IndexedStore,
+    open_sequences,
+)
 from rmt_genomics.dna.alphabet import decode, encode, reverse_complement_codes
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
@@ -349,3 +356,194 @@ def test_a_removed_cache_entry_is_noticed(folder: Path, tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="the encoded sequences have been removed"):
         store.records()
+
+
+@st.composite
+def fasta_files(draw: st.DrawFn) -> bytes:
+    """FASTA text with lines of one length per record, in all forms that are allowed."""
+    newline = draw(st.sampled_from(["\n", "\r\n"]))
+    letters = st.text("ACGTNacgtnRYKMSWu", min_size=1, max_size=40)
+    text = ""
+    for index, sequence in enumerate(draw(st.lists(letters, min_size=1, max_size=4))):
+        width = draw(st.integers(1, 45))
+        lines = [sequence[start : start + width] for start in range(0, len(sequence), width)]
+        description = draw(st.sampled_from(["", " one  two ", "\tthree >4"]))
+        text += newline.join([f">r{index}{description}", *lines, ""])
+    return (text if draw(st.booleans()) else text.removesuffix(newline)).encode()
+
+
+@pytest.mark.parametrize("name", ["a.fa", "a.fa.gz"])
+@given(content=fasta_files())
+def test_an_index_gives_what_encoding_gives(
+    tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("two")
+    path = folder / name
+    if name == "a.fa.gz":
+        with bgzf.BgzfWriter(path) as writer:
+            writer.write(content)
+    else:
+        path.write_bytes(content)
+
+    indexed = open_sequences(path, folder, intervals_only=True)
+    encoded = EncodedStore.open(path, folder)
+
+    assert isinstance(indexed, IndexedStore)
+    assert list(map(astuple, indexed.records())) == list(map(astuple, encoded.records()))
+    assert (indexed.files, indexed.sha256) == (encoded.files, encoded.sha256)
+    assert list(indexed.lengths.items()) == list(encoded.lengths.items())
+    for record, length in encoded.lengths.items():
+        for start in range(length):
+            for end in (start + 1, (start + length + 1) // 2, length):
+                if start < end:
+                    interval = Interval(record, start, end, "+-."[(start + end) % 3])
+                    np.testing.assert_array_equal(indexed.codes(interval), encoded.codes(interval))
+
+
+@pytest.fixture
+def indexed(fasta: Path, cache: Path) -> IndexedStore:
+    wrapped = (f">{name}\n" + "\n".join(wrap(text, 50)) for name, text in SEQUENCES.items())
+    fasta.write_text("\n".join(wrapped))
+    store = open_sequences(fasta, cache, intervals_only=True)
+    assert isinstance(store, IndexedStore)
+    return store
+
+
+def test_intervals_of_fasta_are_read_by_an_index(indexed: IndexedStore, cache: Path) -> None:
+    assert decode(indexed.codes(Interval("chr2", 0, 5, "-"))) == "TAATC"
+    assert [folder.name for folder in cache.iterdir()] == ["indexes"]
+
+
+def test_an_indexed_store_refuses_what_an_encoded_store_refuses(
+    indexed: IndexedStore, shared: EncodedStore
+) -> None:
+    for interval in (Interval("Chr2", 0, 7), Interval("chr2", 0, 8)):
+        with pytest.raises(DataError) as expected:
+            shared.codes(interval)
+        with pytest.raises(DataError, match=re.escape(str(expected.value))):
+            indexed.codes(interval)
+
+
+def test_an_indexed_store_can_be_changed_pickled_and_forked(indexed: IndexedStore) -> None:
+    interval = Interval("chr2", 0, 7)
+    indexed.codes(interval)[:] = 4
+    with multiprocessing.get_context("fork").Pool(2) as pool:  # pickles the interval only
+        in_fork = pool.map(pickle.loads(pickle.dumps(indexed)).codes, [interval] * 4)
+
+    assert [decode(codes) for codes in in_fork] == ["GATTACA"] * 4
+    assert decode(indexed.codes(interval)) == "GATTACA"
+
+
+def test_whole_records_are_encoded(fasta: Path, cache: Path) -> None:
+    assert isinstance(open_sequences(fasta, cache, intervals_only=False), EncodedStore)
+
+
+def test_files_that_have_been_encoded_are_not_indexed(fasta: Path, cache: Path) -> None:
+    EncodedStore.open(fasta, cache)
+
+    assert isinstance(open_sequences(fasta, cache, intervals_only=True), EncodedStore)
+    assert [folder.name for folder in cache.iterdir()] == ["encoded"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.fa.gz", gzip.compress(b">x\nACGT\n"), "is compressed with gzip, but random access"),
+        ("a.fa", b">x\nAC\nACGT\nAC\n", "cannot be indexed (Line length of fasta file is not"),
+        (
+            "a.fa",
+            b">x\nAC\nACGT\n",
+            "cannot be indexed (the lines of record 'x' are not of",
+        ),
+        ("a.fa", b">x\nAC GT\n", "cannot be indexed (record 'x' has other lines than"),
+        ("a.fa", b"\xef\xbb\xbf>x\nACGT\n", "cannot be indexed (Unexpected text before the"),
+    ],
+)
+def test_files_that_cannot_be_indexed_are_encoded_with_one_message(
+    tmp_path: Path, name: str, content: bytes, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / name).write_bytes(content)
+
+    store = open_sequences(tmp_path / name, tmp_path / "cache", intervals_only=True)
+
+    assert isinstance(store, EncodedStore)
+    assert decode(store.codes(Interval("x", 1, 4)))[0] == "C"
+    (logged,) = caplog.messages
+    assert logged.startswith(f"{tmp_path / name}: {message}")
+    assert logged.endswith("Now all sequences are read and encoded first.")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b">x\nACGT\n>x\nACGT\n", "record 'x' was already at line 1, but record names must"),
+        (b">x\n>y\nACGT\n", "a.fa:1: record 'x' has no sequence, but must have at least one"),
+        (b"", "the file is empty, but must have at least one FASTA record"),
+        (b"> x\nACGT\n", "a.fa:1: the '>' line has no name, but every record needs one"),
+        (b">x\xff\nACGT\n", "is not UTF-8 text, but must be"),
+    ],
+)
+def test_a_broken_file_has_the_same_error_with_and_without_an_index(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "a.fa").write_bytes(content)
+
+    for intervals_only in (True, False):
+        with pytest.raises(DataError, match=message):
+            open_sequences(tmp_path / "a.fa", tmp_path / "cache", intervals_only=intervals_only)
+
+
+def test_a_letter_that_is_not_dna_is_found_in_the_interval_that_has_it(
+    tmp_path: Path, cache: Path
+) -> None:
+    (tmp_path / "a.fa").write_text(">x\nACGT\nACET\n")
+    store = open_sequences(tmp_path / "a.fa", cache, intervals_only=True)
+
+    assert decode(store.codes(Interval("x", 0, 6))) == "ACGTAC"
+    with pytest.raises(
+        DataError, match=r"a\.fa: x:4-8\(-\) on strand \+: position 2 holds 'E', but"
+    ):
+        store.codes(Interval("x", 4, 8, "-"))
+
+
+def test_several_files_are_read_by_their_indexes(tmp_path: Path, cache: Path) -> None:
+    files = [tmp_path / "b.fa", tmp_path / "a.fa"]
+    for file, name in zip(files, ("r1", "r2"), strict=True):
+        file.write_text(f">{name} {file.stem}\nACGT\n")
+
+    store = open_sequences(files, cache, intervals_only=True)
+
+    assert isinstance(store, IndexedStore)
+    assert [(record.name, record.file) for record in store.records()] == [
+        ("r1", files[0]),
+        ("r2", files[1]),
+    ]
+    assert store.sha256 == EncodedStore.open(files, cache).sha256
+    files[1].write_text(">r1\nACGT\n")
+    with pytest.raises(DataError, match=r"a\.fa: record 'r1' is also in .*b\.fa, but record names"):
+        open_sequences(files, cache, intervals_only=True)
+
+
+def test_very_many_files_are_encoded_since_each_would_stay_open(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(store_module, "_MOST_INDEXED_FILES", 2)
+    for index in range(3):
+        (tmp_path / f"{index}.fa").write_text(f">r{index}\nACGT\n")
+
+    store = open_sequences(sorted(tmp_path.glob("*.fa")), cache, intervals_only=True)
+
+    assert isinstance(store, EncodedStore)
+    assert "0.fa: is one of 3 files, but at most 2 are read by their indexes" in caplog.text
+
+
+def test_files_of_other_formats_are_encoded_without_a_message(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "a.csv").write_text("sequence\nACGT\n")
+
+    assert isinstance(open_sequences(tmp_path / "a.csv", cache, intervals_only=True), EncodedStore)
+    assert caplog.messages == []

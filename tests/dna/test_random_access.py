@@ -4,18 +4,22 @@ import gzip
 import multiprocessing
 import os
 import pickle
+import struct
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyfaidx
 import pytest
 from Bio import bgzf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmt_genomics.dna import random_access
 from rmt_genomics.dna.alphabet import LETTERS, reverse_complement
-from rmt_genomics.dna.random_access import IndexedFasta
+from rmt_genomics.dna.random_access import IndexedFasta, NotIndexableError
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
@@ -194,3 +198,270 @@ def test_files_that_cannot_be_indexed_are_refused(
 
     left = tmp_path / "cache" / "indexes"
     assert not left.exists() or list(left.iterdir()) == []
+
+
+def with_pyfaidx_index(path: Path) -> Path:
+    """Make the index beside a file, as samtools and pyfaidx do."""
+    pyfaidx.Faidx(path).close()
+    return path
+
+
+@pytest.mark.parametrize("name", ["toy.fa", "toy.fa.gz"])
+def test_an_index_beside_the_file_is_used(tmp_path: Path, name: str) -> None:
+    path = with_pyfaidx_index(write_fasta(tmp_path / name))
+
+    fasta = IndexedFasta(path, tmp_path / "cache")
+
+    assert _read_many(fasta, seed=0)
+    assert fasta.lengths == {name: len(sequence) for name, sequence in SEQUENCES.items()}
+    assert fasta.descriptions == dict.fromkeys(SEQUENCES, "described")
+    assert not (tmp_path / "cache").exists()
+
+
+def edit_fai(path: Path, old: str, new: str) -> None:
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+
+
+WRONG_FAI: dict[str, Callable[[Path], object]] = {
+    "cut in a line": lambda fai: fai.write_text(fai.read_text()[:-8]),
+    "without its last record": lambda fai: fai.write_text(fai.read_text().rpartition("chr3")[0]),
+    "of another file": lambda fai: fai.write_text("other\t9\t7\t9\t10\n"),
+    "with another name": lambda fai: edit_fai(fai, "chr2", "chrX"),
+    "with a longer record": lambda fai: edit_fai(fai, "150000", "150060"),
+    "with a shorter record": lambda fai: edit_fai(fai, "150000", "149999"),
+    "with another offset": lambda fai: edit_fai(fai, "\t16\t", "\t17\t"),
+    "with an offset past the end": lambda fai: edit_fai(fai, "\t16\t", "\t999999999\t"),
+    "with longer lines": lambda fai: edit_fai(fai, "\t60\t61", "\t61\t62"),
+    "with lines of no bases": lambda fai: edit_fai(fai, "\t60\t61", "\t0\t1"),
+    "with CRLF lines": lambda fai: edit_fai(fai, "\t60\t61", "\t60\t62"),
+    "with a negative length": lambda fai: edit_fai(fai, "150000", "-5"),
+    "with a huge length": lambda fai: edit_fai(fai, "150000", "9" * 400),
+    "with a number that is none": lambda fai: edit_fai(fai, "150000", "many"),
+    "with a name twice": lambda fai: edit_fai(fai, "chr2", "chr1"),
+    "empty": lambda fai: fai.write_text(""),
+    "binary": lambda fai: fai.write_bytes(bytes(range(256))),
+    "older than the file": lambda fai: os.utime(fai, (1, 1)),
+    "a folder": lambda fai: (fai.unlink(), fai.mkdir()),
+}
+
+
+@pytest.mark.parametrize("name", ["toy.fa", "toy.fa.gz"])
+@pytest.mark.parametrize("kind", WRONG_FAI)
+def test_an_index_that_does_not_fit_is_named_and_not_used(
+    tmp_path: Path, name: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = with_pyfaidx_index(write_fasta(tmp_path / name))
+    fai = tmp_path / f"{name}.fai"
+    WRONG_FAI[kind](fai)
+    before = None if fai.is_dir() else fai.read_bytes()
+
+    fasta = IndexedFasta(path, tmp_path / "cache")
+
+    assert _read_many(fasta, seed=0)
+    assert fasta.lengths == {name: len(sequence) for name, sequence in SEQUENCES.items()}
+    assert f"{fai}: this index is not used (" in caplog.text
+    assert before is None or fai.read_bytes() == before
+    assert len(list((tmp_path / "cache" / "indexes").iterdir())) == 1
+
+
+WRONG_GZI: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (Path.unlink, "toy.fa.gz.gzi is missing"),
+    "old": (lambda gzi: os.utime(gzi, (1, 1)), "toy.fa.gz.gzi is older than toy.fa.gz"),
+    "cut": (lambda gzi: gzi.write_bytes(gzi.read_bytes()[:-1]), "unpack requires a buffer"),
+    "empty": (lambda gzi: gzi.write_bytes(b""), "unpack requires a buffer"),
+    "of another file": (
+        lambda gzi: gzi.write_bytes(struct.pack("<QQQ", 1, 300, 65280)),
+        "the .gzi does not have the blocks of toy.fa.gz",
+    ),
+    "without blocks": (
+        lambda gzi: gzi.write_bytes(struct.pack("<Q", 0)),
+        "the .gzi does not have the blocks of toy.fa.gz",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_GZI)
+def test_an_index_of_blocks_that_does_not_fit_is_named_and_not_used(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = with_pyfaidx_index(write_fasta(tmp_path / "toy.fa.gz"))
+    change, reason = WRONG_GZI[kind]
+    change(tmp_path / "toy.fa.gz.gzi")
+
+    fasta = IndexedFasta(path, tmp_path / "cache")
+
+    assert _read_many(fasta, seed=0)
+    assert f"toy.fa.gz.fai: this index is not used ({reason}" in caplog.text
+    assert "Make it again: samtools faidx toy.fa.gz" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["toy.fa", "toy.fa.gz"])
+@given(data=st.data())
+def test_no_edit_of_a_number_in_an_index_changes_a_base(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("edited")
+    path = with_pyfaidx_index(write_fasta(folder / name))
+    fai = folder / f"{name}.fai"
+    rows = [line.split("\t") for line in fai.read_text().splitlines()]
+    row, column = data.draw(st.sampled_from(rows)), data.draw(st.integers(1, 4))
+    row[column] = str(max(0, int(row[column]) + data.draw(st.integers(-70, 70))))
+    fai.write_text("".join("\t".join(row) + "\n" for row in rows))
+
+    assert _read_many(IndexedFasta(path, folder / "cache"), seed=0)
+
+
+def test_a_damaged_index_in_the_cache_is_built_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, cache = write_fasta(tmp_path / "toy.fa"), tmp_path / "cache"
+    IndexedFasta(path, cache)
+    (folder,) = (cache / "indexes").iterdir()
+    edit_fai(folder / "records.fai", "150000", "149999")
+
+    assert _read_many(IndexedFasta(path, cache), seed=0)
+
+    assert "records.fai: this index is built again (record 'chr1'" in caplog.text
+    assert "150000" in (folder / "records.fai").read_text()
+
+
+def test_building_the_index_of_a_large_file_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random_access, "_LARGE_BYTES", 1000)
+    caplog.set_level("INFO")
+    path = write_fasta(tmp_path / "toy.fa")
+
+    for _ in range(2):
+        IndexedFasta(path, tmp_path / "cache")
+
+    assert caplog.messages == [f"{path}: building an index for random access, once."]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_damaged_bgzip_block_is_named(tmp_path: Path, *, beside: bool) -> None:
+    path = write_fasta(tmp_path / "toy.fa.gz")
+    if beside:
+        with_pyfaidx_index(path)
+    content = bytearray(path.read_bytes())
+    stat = path.stat()
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    with pytest.raises(DataError, match=r"toy\.fa\.gz: "):
+        IndexedFasta(path, tmp_path / "cache").sequence(Interval("chr1", 0, 150_000))
+
+
+@pytest.mark.parametrize("name", ["toy.fa", "toy.fa.gz"])
+def test_an_index_that_changes_while_it_is_used_is_not_written_again(
+    tmp_path: Path, name: str
+) -> None:
+    path = with_pyfaidx_index(write_fasta(tmp_path / name))
+    fasta = IndexedFasta(path, tmp_path / "cache")
+    index = tmp_path / (f"{name}.gzi" if name.endswith("gz") else f"{name}.fai")
+    index.unlink()
+
+    assert _read_many(fasta, seed=0)  # by the reader that is open
+    with pytest.raises(DataError, match=r"\.fai: has changed since this index was read, but must"):
+        pickle.loads(pickle.dumps(fasta)).sequence(Interval("chr2", 0, 7))
+    assert not index.exists()
+
+
+def test_a_file_of_a_clock_that_is_ahead_is_indexed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_fasta(tmp_path / "toy.fa.gz")
+    os.utime(path, (4_000_000_000, 4_000_000_000))
+    IndexedFasta(path, tmp_path / "cache")
+
+    monkeypatch.setattr("pyfaidx.Faidx.build_index", lambda _: pytest.fail("built again"))
+    monkeypatch.setattr("pyfaidx.Faidx.build_gzi", lambda _: pytest.fail("built again"))
+
+    assert _read_many(IndexedFasta(path, tmp_path / "cache"), seed=0)
+
+
+def test_an_interval_may_begin_where_a_bgzip_block_begins(tmp_path: Path) -> None:
+    fasta = IndexedFasta(write_fasta(tmp_path / "toy.fa.gz"), tmp_path / "cache")
+    entry = fasta._reader().index["chr1"]
+    border = fasta._reader().gzi_index[1].ustart - entry.offset
+    start = border // entry.lenb * entry.lenc + border % entry.lenb
+
+    for shift in (-1, 0, 1):
+        interval = Interval("chr1", start + shift, start + shift + 100)
+        assert fasta.sequence(interval) == expected(interval)
+
+
+def test_a_bgzip_file_may_have_empty_blocks_inside(tmp_path: Path) -> None:
+    parts = [write_fasta(tmp_path / f"{n}.fa.gz").read_bytes() for n in range(1)]
+    with bgzf.BgzfWriter(tmp_path / "more.gz") as writer:
+        writer.write(b">more\nACGT\n")
+    path = tmp_path / "joined.fa.gz"
+    path.write_bytes(parts[0] + (tmp_path / "more.gz").read_bytes())
+
+    for _ in range(2):  # built, then from the cache
+        fasta = IndexedFasta(path, tmp_path / "cache")
+        assert _read_many(fasta, seed=0)
+        assert fasta.sequence(Interval("more", 1, 4)) == "CGT"
+    with_pyfaidx_index(path)
+    assert IndexedFasta(path, tmp_path / "none").sequence(Interval("more", 1, 4)) == "CGT"
+    assert not (tmp_path / "none").exists()
+
+
+def test_long_intervals_are_read_in_pieces(
+    fasta: IndexedFasta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random_access, "_PIECE_BP", 777)
+    interval = Interval("chr1", 59, 149_999, "-")
+
+    assert fasta.sequence(interval) == expected(interval)
+    assert len(list(fasta.pieces(interval))) == 193
+
+
+# Both have the length of a file with lines of 4 bases, and its index.
+UNEVEN = b">x\nACGT\nACG\nACGTA\nAC\n>y\nACGT\n"
+BLANK = b">x\nACGT\nAC T\nACGT\nAC\n>y\nACGT\n"
+FAI = "x\t14\t3\t4\t5\ny\t4\t24\t4\t5\n"
+
+
+@pytest.mark.parametrize("content", [UNEVEN, BLANK, BLANK.replace(b" ", b"\r")])
+@pytest.mark.parametrize("name", ["a.fa", "a.fa.gz"])
+def test_lines_that_the_index_does_not_have_are_found(
+    tmp_path: Path, name: str, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / name
+    if name == "a.fa.gz":
+        with bgzf.BgzfWriter(path) as writer:
+            writer.write(content)
+        (tmp_path / "a.fa.gz.gzi").write_bytes(struct.pack("<Q", 0))
+    else:
+        path.write_bytes(content)
+    (tmp_path / f"{name}.fai").write_text(FAI)
+
+    if name == "a.fa.gz":  # not decompressed as a whole
+        fasta = IndexedFasta(path, tmp_path / "cache")
+        with pytest.raises(DataError, match="lines of record 'x' are not of 4 bases as this index"):
+            fasta.sequence(Interval("x", 2, 13))
+        return
+    with pytest.raises(NotIndexableError, match=f"{name}: cannot be indexed"):
+        IndexedFasta(path, tmp_path / "cache")
+    assert f"{name}.fai: this index is not used (" in caplog.text
+    assert list((tmp_path / "cache" / "indexes").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b">x\nAC\n\n>y\nACGT\nAC\n\n", b"\n>x\nAC\n>y\nACGT\nAC", b">x\r\nAC\r\n>y\r\nACGT\r\nAC"],
+)
+def test_blank_lines_between_records_and_a_missing_last_line_end_are_fine(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "a.fa").write_bytes(content)
+
+    fasta = IndexedFasta(tmp_path / "a.fa", tmp_path / "cache")
+
+    assert fasta.lengths == {"x": 2, "y": 6}
+    assert fasta.sequence(Interval("y", 0, 6)) == "ACGTAC"
+    assert fasta.sequence(Interval("x", 1, 2)) == "C"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,7 +252,8 @@ def test_a_run_in_memory_is_evaluated_as_from_its_files(
     from_files, files = evaluate_run(run, fasta, device="cpu"), files_of(run)
     model = RMTClassifier.from_pretrained(run).train()
     trained = SimpleNamespace(model=model, store=EncodedStore.open(fasta), split=split)
-    monkeypatch.setattr(EncodedStore, "open", lambda *_, **__: pytest.fail("hashed again"))
+    module = sys.modules[evaluate_run.__module__]
+    monkeypatch.setattr(module, "open_sequences", lambda *_, **__: pytest.fail("hashed again"))
     monkeypatch.setattr(
         RMTClassifier, "from_pretrained", lambda *_, **__: pytest.fail("read again")
     )

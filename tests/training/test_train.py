@@ -543,12 +543,13 @@ def test_wrong_labels_fail_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_missing_labels_are_reported_before_the_fasta_is_encoded(
+def test_missing_labels_are_reported_before_the_fasta_is_read(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data[1].unlink()
     monkeypatch.setattr(
-        EncodedStore, "open", lambda *_, **__: pytest.fail("the FASTA file was encoded")
+        "rmt_genomics.training.data_module.open_sequences",
+        lambda *_, **__: pytest.fail("the FASTA file was read"),
     )
 
     with pytest.raises(DataError, match=r"labels\.tsv: there is no such file"):
