@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
 from rmt_genomics.model.kmer_features import count_amino_acid_kmers
 from rmt_genomics.model.metrics import probabilities_of
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FILE_NAME = "kmer_logistic.safetensors"
 PROTEIN_FILE_NAME = "protein_logistic.safetensors"
@@ -141,15 +145,23 @@ class KmerRegression:
         Raises:
             DataError: If there are fewer than two classes.
         """
-        mean, scale = features.mean(axis=0, dtype=float), features.std(axis=0, dtype=float)
+        shared_scale = 1.0
         if kmers.orf_codons is not None:
-            scale[:] = np.sqrt(np.square(scale).mean())
-        scale[scale == 0] = 1.0
-        standardised = (features - mean.astype(features.dtype)) / scale.astype(features.dtype)
-        coefficients, intercepts = _coefficients(
-            standardised, targets, len(classes), task, inverse_regularization
+            shared_scale = float(np.sqrt(features.var(axis=0, dtype=float).mean())) or 1.0
+            features = features / features.dtype.type(shared_scale)
+        pipeline = _pipeline(task, inverse_regularization, one_scale=kmers.orf_codons is not None)
+        coefficients, intercepts = _coefficients(pipeline, features, targets, len(classes), task)
+        scaler = pipeline[0].fit(features)
+        scale = np.ones(features.shape[1]) if scaler.scale_ is None else scaler.scale_
+        return cls(
+            tuple(classes),
+            task,
+            kmers,
+            scaler.mean_ * shared_scale,
+            scale * shared_scale,
+            coefficients,
+            intercepts,
         )
-        return cls(tuple(classes), task, kmers, mean, scale, coefficients, intercepts)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of each class ``(n, c)`` for ``kmers.features`` of sequences.
@@ -195,30 +207,40 @@ class KmerRegression:
             ) from error
 
 
-def _coefficients(
-    features: np.ndarray,
-    targets: np.ndarray,
-    num_classes: int,
-    task: str,
-    inverse_regularization: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return coefficients ``(c, f)`` and intercepts ``(c,)`` for standardised features."""
+def _pipeline(task: str, inverse_regularization: float, *, one_scale: bool) -> "Pipeline":
+    """Return standardisation (with ``one_scale`` only centring) and the regression."""
     from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
+    if task == "regression":
+        regression = Ridge(alpha=1 / inverse_regularization)
+    else:
+        regression = LogisticRegression(
+            C=inverse_regularization, class_weight="balanced", max_iter=5000
+        )
+    return make_pipeline(StandardScaler(with_std=not one_scale), regression)
+
+
+def _coefficients(
+    pipeline: "Pipeline", features: np.ndarray, targets: np.ndarray, num_classes: int, task: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit, and return coefficients ``(c, f)`` and intercepts ``(c,)`` for standardised features."""
     coefficients = np.zeros((num_classes, features.shape[1]))
     intercepts = np.full(num_classes, -np.inf)
+    regression = pipeline[-1]
     if task == "regression":
-        ridge = Ridge(alpha=1 / inverse_regularization).fit(features, targets.ravel())
-        coefficients[0], intercepts[0] = ridge.coef_, ridge.intercept_
+        pipeline.fit(features, targets.ravel())
+        coefficients[0], intercepts[0] = regression.coef_, regression.intercept_
         return coefficients, intercepts
 
-    logistic = LogisticRegression(C=inverse_regularization, class_weight="balanced", max_iter=5000)
     if task == "multilabel":
         # A class that all or no examples have needs no fit: its probability is 1 or 0.
         for index, has_class in enumerate(targets.astype(int).T):
             if 0 < has_class.sum() < len(has_class):
-                logistic.fit(features, has_class)
-                coefficients[index], intercepts[index] = logistic.coef_[0], logistic.intercept_[0]
+                pipeline.fit(features, has_class)
+                coefficients[index] = regression.coef_[0]
+                intercepts[index] = regression.intercept_[0]
             elif has_class.all():
                 intercepts[index] = np.inf
         return coefficients, intercepts
@@ -226,10 +248,10 @@ def _coefficients(
     seen = np.unique(targets)
     if len(seen) < 2:
         raise DataError(f"the train rows hold {len(seen)} class, but a k-mer baseline needs two")
-    logistic.fit(features, targets)
+    pipeline.fit(features, targets)
     if len(seen) == 2:  # one score, for the second class against the first
-        coefficients[seen[1]] = logistic.coef_[0]
-        intercepts[seen] = (0.0, logistic.intercept_[0])
+        coefficients[seen[1]] = regression.coef_[0]
+        intercepts[seen] = (0.0, regression.intercept_[0])
     else:
-        coefficients[seen], intercepts[seen] = logistic.coef_, logistic.intercept_
+        coefficients[seen], intercepts[seen] = regression.coef_, regression.intercept_
     return coefficients, intercepts
