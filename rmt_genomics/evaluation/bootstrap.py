@@ -95,9 +95,9 @@ def intervals(
         resamples: Number of draws; fewer, but at least 200, for very many examples and classes.
         seed: Of the draws.
     """
-    arguments = {"task": truth.task, "num_classes": truth.num_classes}
     parts: list[WeightedMetrics] = [
-        make(truth.targets, outputs, **arguments) for make in (decision_metrics, ranking_metrics)
+        make(truth.targets, outputs, task=truth.task, num_classes=truth.num_classes)
+        for make in (decision_metrics, ranking_metrics)
     ]
     keys = metric_keys(truth.task)
 

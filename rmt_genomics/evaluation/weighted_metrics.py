@@ -208,7 +208,8 @@ def _pearson(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.n
     of_first, of_second = mean(first), mean(second)
     covariance = mean(first * second) - of_first * of_second
     variances = _variance(mean(first**2), of_first) * _variance(mean(second**2), of_second)
-    return np.clip(covariance / np.sqrt(variances), -1, 1)
+    correlation: np.ndarray = np.clip(covariance / np.sqrt(variances), -1, 1)
+    return correlation
 
 
 def _variance(mean_square: np.ndarray, mean: np.ndarray) -> np.ndarray:
