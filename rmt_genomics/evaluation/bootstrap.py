@@ -86,7 +86,7 @@ def intervals(
     """Return the interval of each metric of a model: low and high, by the name of the metric.
 
     A metric is left out if it is not defined in at least half of the draws, or the same in all of
-    them but not 1; also if there is nothing to draw from, all examples being of one group.
+    them but not 1. So there is none if all examples are of one group, unless all are right.
 
     Args:
         truth: The targets.
@@ -110,7 +110,7 @@ def intervals(
     found = {key: _quantiles(values, level) for key, values in zip(keys, drawn, strict=True)}
     if "accuracy" in found:
         accuracy = all_metrics(np.ones((1, len(units))))[keys.index("accuracy"), 0]
-        if not truth.has_groups or found["accuracy"] in (None, (1.0, 1.0), (0.0, 0.0)):
+        if not truth.has_groups or accuracy in (0.0, 1.0):
             found["accuracy"] = _binomial(accuracy, int(units.max()) + 1, level)
     for key, interval in found.items():
         if interval == (1.0, 1.0) and truth.task != "regression":

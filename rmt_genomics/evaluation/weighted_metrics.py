@@ -23,7 +23,7 @@ _NO_VARIANCE = 1e-12  # of the mean square: what rounding leaves where all numbe
 def decision_metrics(
     targets: np.ndarray, outputs: np.ndarray, *, task: str, num_classes: int
 ) -> WeightedMetrics:
-    """Return how to compute the metrics of predicted labels, or the R2 of a regression.
+    """Return how to compute the metrics of predicted labels, or R2 and errors of a regression.
 
     Args:
         targets: Class indices ``(n,)``; multi-label: 0/1 ``(n, c)``; regression: numbers ``(n,)``.

@@ -361,6 +361,17 @@ def test_examples_of_one_group_count_as_one_where_all_are_right() -> None:
     assert found["auroc"] == pytest.approx([0.025 ** (1 / 2), 1])
 
 
+@pytest.mark.parametrize(("right", "expected"), [(8, {"accuracy"}), (5, set())])
+def test_one_group_says_next_to_nothing(right: int, expected: set[str]) -> None:
+    targets = np.array([1, 0] * 4)
+    called = np.where(np.arange(8) < right, targets, 1 - targets)
+
+    found = intervals(Truth(targets, "binary", 2, ["g"] * 8), hot(called, 2))
+
+    assert set(found) == expected
+    assert all(interval == pytest.approx([0.025, 1]) for interval in found.values())
+
+
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_groups_make_intervals_wider(task: str) -> None:
     targets, outputs = (np.repeat(values, 10, axis=0) for values in noisy(task, 30, 0))
