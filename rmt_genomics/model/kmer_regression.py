@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
 from rmt_genomics.model.kmer_features import count_amino_acid_kmers
 from rmt_genomics.model.metrics import probabilities_of
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 FILE_NAME = "kmer_logistic.safetensors"
 PROTEIN_FILE_NAME = "protein_logistic.safetensors"
@@ -145,23 +142,26 @@ class KmerRegression:
         Raises:
             DataError: If there are fewer than two classes.
         """
-        shared_scale = 1.0
-        if kmers.orf_codons is not None:
-            shared_scale = float(np.sqrt(features.var(axis=0, dtype=float).mean())) or 1.0
-            features = features / features.dtype.type(shared_scale)
-        pipeline = _pipeline(task, inverse_regularization, one_scale=kmers.orf_codons is not None)
-        coefficients, intercepts = _coefficients(pipeline, features, targets, len(classes), task)
-        scaler = pipeline[0].fit(features)
-        scale = np.ones(features.shape[1]) if scaler.scale_ is None else scaler.scale_
-        return cls(
-            tuple(classes),
-            task,
-            kmers,
-            scaler.mean_ * shared_scale,
-            scale * shared_scale,
-            coefficients,
-            intercepts,
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        regression = (
+            Ridge(alpha=1 / inverse_regularization)
+            if task == "regression"
+            else LogisticRegression(
+                C=inverse_regularization, class_weight="balanced", max_iter=5000
+            )
         )
+        one_scale = 1.0  # of all amino acid k-mers
+        if kmers.orf_codons is not None:
+            one_scale = float(np.sqrt(features.var(axis=0, dtype=float).mean())) or 1.0
+            features = features / features.dtype.type(one_scale)
+        scaler = StandardScaler(with_std=kmers.orf_codons is None).fit(features)
+        pipeline = make_pipeline(scaler, regression)
+        coefficients = _coefficients(pipeline, features, targets, len(classes), task)
+        scale = np.full(features.shape[1], one_scale) if scaler.scale_ is None else scaler.scale_
+        return cls(tuple(classes), task, kmers, scaler.mean_ * one_scale, scale, *coefficients)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of each class ``(n, c)`` for ``kmers.features`` of sequences.
@@ -207,23 +207,8 @@ class KmerRegression:
             ) from error
 
 
-def _pipeline(task: str, inverse_regularization: float, *, one_scale: bool) -> "Pipeline":
-    """Return standardisation (with ``one_scale`` only centring) and the regression."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if task == "regression":
-        regression = Ridge(alpha=1 / inverse_regularization)
-    else:
-        regression = LogisticRegression(
-            C=inverse_regularization, class_weight="balanced", max_iter=5000
-        )
-    return make_pipeline(StandardScaler(with_std=not one_scale), regression)
-
-
 def _coefficients(
-    pipeline: "Pipeline", features: np.ndarray, targets: np.ndarray, num_classes: int, task: str
+    pipeline: Any, features: np.ndarray, targets: np.ndarray, num_classes: int, task: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit, and return coefficients ``(c, f)`` and intercepts ``(c,)`` for standardised features."""
     coefficients = np.zeros((num_classes, features.shape[1]))
