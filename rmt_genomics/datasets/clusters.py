@@ -39,19 +39,19 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
     sketches = sketch(store, intervals)
     similar = similar_pairs(sketches, IDENTITY**sketches.k)
     overlapping = np.array(overlapping_pairs(intervals), dtype=np.int64).reshape(-1, 2)
-    roots = connected_components(
+    group_of = connected_components(
         len(examples),
         np.concatenate([similar.first, overlapping[:, 0]]),
         np.concatenate([similar.second, overlapping[:, 1]]),
     ).tolist()
     names: dict[int, str] = {}
-    for root, example in zip(roots, examples, strict=True):
-        names[root] = min(names.get(root, example.name), example.name)
-    return [names[root] for root in roots]
+    for group, example in zip(group_of, examples, strict=True):
+        names[group] = min(names.get(group, example.name), example.name)
+    return [names[group] for group in group_of]
 
 
 def connected_components(count: int, first: Indices, second: Indices) -> Indices:
-    """Join the ends of all pairs (union-find) and return the smallest index in each one's set.
+    """Return the group of each item, by number: pairs of items are in one group.
 
     Args:
         count: Number of items.
@@ -62,15 +62,11 @@ def connected_components(count: int, first: Indices, second: Indices) -> Indices
         >>> connected_components(5, np.array([3, 1]), np.array([1, 4])).tolist()
         [0, 1, 2, 1, 1]
     """
-    root = np.arange(count)
-    while True:
-        low, high = np.minimum(root[first], root[second]), np.maximum(root[first], root[second])
-        differs = low != high
-        if not differs.any():
-            return root
-        np.minimum.at(root, high[differs], low[differs])
-        while not np.array_equal(root_of_root := root[root], root):
-            root = root_of_root
+    from scipy.sparse import coo_array, csgraph
+
+    pairs = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
+    groups: Indices = csgraph.connected_components(pairs, directed=False)[1].astype(np.int64)
+    return groups
 
 
 def clusters_from_file(path: Path, examples: Sequence[Example]) -> list[str]:

@@ -14,6 +14,7 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
@@ -97,9 +98,11 @@ def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
     compared.
     """
     count = len(sketches.sizes)
-    pairs, shared = np.unique(_pairs_per_kmer(sketches), return_counts=True)
-    one, other = np.divmod(pairs, count)
-    first, second = np.minimum(one, other), np.maximum(one, other)
+    first, second = _pairs_per_kmer(sketches)
+    ones = np.ones(len(first), dtype=np.int32)
+    kmers = sparse.coo_array((ones, (first, second)), shape=(count, count)).tocsr().tocoo()
+    shared = kmers.data  # each pair is there once now, with the sum of its ones
+    first, second = (ends.astype(np.int64) for ends in kmers.coords)
     smaller = np.minimum(sketches.sizes[first], sketches.sizes[second])
     is_similar = shared >= np.maximum(min_similarity * smaller, np.minimum(_MIN_SHARED, smaller))
     similarity = shared[is_similar] / smaller[is_similar]
@@ -148,8 +151,8 @@ def _split_mix_64(kmers: Hashes) -> Hashes:
     return mixed
 
 
-def _pairs_per_kmer(sketches: Sketches) -> Indices:
-    """Return ``one * count + other`` for each k-mer that two of ``count`` sequences share.
+def _pairs_per_kmer(sketches: Sketches) -> tuple[Indices, Indices]:
+    """Return a pair of sequences, the smaller index first, for each k-mer that two of them share.
 
     Sequences with the same hash are a run in the index. Where there would be too many pairs, each
     sequence is paired only with the next ones of its run, which is first sorted by content, so
@@ -162,7 +165,7 @@ def _pairs_per_kmer(sketches: Sketches) -> Indices:
         and int((run_lengths * np.minimum(run_lengths, 2 * window)).sum()) > 2 * _MAX_PAIRS
     ):
         window //= 2
-    if is_limited := window + 1 < run_lengths.max(initial=0):
+    if window + 1 < run_lengths.max(initial=0):
         owners = owners[np.lexsort((_content_rank(sketches)[owners], sketches.hashes))]
         warnings.warn(
             f"{int((run_lengths > window + 1).sum()):,} k-mers are in more than {window + 1:,} "
@@ -172,17 +175,15 @@ def _pairs_per_kmer(sketches: Sketches) -> Indices:
             stacklevel=4,
         )
     left_in_run = np.repeat(np.cumsum(run_lengths), run_lengths) - np.arange(len(owners)) - 1
-    pairs = [np.zeros(0, dtype=np.int64)]
+    pairs = [np.zeros((2, 0), dtype=np.int64)]
     left = np.flatnonzero(left_in_run)
     for step in range(1, window + 1):
         left = left[left_in_run[left] >= step]
         if not len(left):
             break
-        one, other = owners[left], owners[left + step]
-        if is_limited:  # then owners of a run are not in ascending order
-            one, other = np.minimum(one, other), np.maximum(one, other)
-        pairs.append(one * len(sketches.sizes) + other)
-    return np.concatenate(pairs)
+        pairs.append(np.sort([owners[left], owners[left + step]], axis=0))
+    first, second = np.concatenate(pairs, axis=1)
+    return first, second
 
 
 def _run_lengths(hashes: Hashes) -> Indices:

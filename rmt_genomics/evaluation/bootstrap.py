@@ -1,30 +1,40 @@
-"""How much better one set of predictions is than another, and whether chance could explain it.
+"""How much metrics could differ by chance, and whether a model is better than a baseline.
 
-Paired bootstrap: examples are drawn with replacement, both sets of predictions are evaluated on the
-same draw, and the differences of many draws make the interval (percentile method: Efron &
-Tibshirani 1993, An Introduction to the Bootstrap, chapter 13). Examples of one group are drawn
-together, since they are similar and so count for less than as many independent ones.
+Percentile bootstrap (``scipy.stats.bootstrap``; Efron & Tibshirani 1993, An Introduction to the
+Bootstrap, chapter 13): examples are drawn with replacement, and the metrics of many draws make the
+interval. For a difference, both sets of predictions are evaluated on the same draw. Examples of one
+group are drawn together, since they are similar and so count for less than as many independent
+ones. (The BCa method would evaluate each set once without each example: time that grows as n
+squared.)
 
-The metric is MCC, or R2 for regression. Each is a function of sums over examples (counts of a
-confusion matrix; squares), so a draw is a row of weights, and all draws are one matrix product.
+Where all draws agree, they say nothing of what was not seen. The interval of an accuracy is
+therefore an exact binomial one (Clopper & Pearson 1934; ``scipy.stats.binomtest``), and that of
+another metric that is 1 in all draws begins where the exact interval begins for the rarest class,
+all of it being right: p for k of k. For MCC that is 2 p - 1, as of two classes of equal size.
 
-Dimensions: n examples, c classes, u units that are drawn, r draws, f sums.
+Dimensions: n examples, c classes, u units that are drawn, r draws.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rmt_genomics.model.metrics import main_metric, metric_name, one_hot
+from rmt_genomics.evaluation.weighted_metrics import (
+    WeightedMetrics,
+    decision_metrics,
+    ranking_metrics,
+)
+from rmt_genomics.model.metrics import main_metric, metric_keys, metric_name, one_hot
 
+LEVEL = 0.95
 RESAMPLES = 2000
-_WEIGHTS_AT_ONCE = 1 << 22
-_MULTINOMIAL_COST = 8  # of drawing the count of one unit, in draws of single examples
+_FEWEST_RESAMPLES = 200
+_MAX_VALUES = 1 << 29  # drawn, over all draws and classes: beyond, there are fewer draws
+_WEIGHTS_AT_ONCE = 1 << 21
 _MIN_DEFINED = 0.5  # fraction of the draws in which a metric must be defined
-
-Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +63,64 @@ class Truth:
         """Whether examples are drawn together."""
         return any(group is not None for group in self.groups)
 
+    def units(self) -> np.ndarray:
+        """Return the index of what each example is drawn with, itself or its group ``(n,)``."""
+        names = self.groups or [None] * len(self.targets)
+        index_of: dict[int | str, int] = {}
+        return np.array(
+            [
+                index_of.setdefault(index if name is None else name, len(index_of))
+                for index, name in enumerate(names)
+            ]
+        )
+
+
+def intervals(
+    truth: Truth,
+    outputs: np.ndarray,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """Return the interval of each metric of a model: low and high, by the name of the metric.
+
+    A metric is left out if it is not defined in at least half of the draws, or the same in all of
+    them but not 1. So there is none if all examples are of one group, unless all are right.
+
+    Args:
+        truth: The targets.
+        outputs: Probabilities (regression: values) of the model ``(n, c)``.
+        level: Confidence level.
+        resamples: Number of draws; fewer, but at least 200, for very many examples and classes.
+        seed: Of the draws.
+    """
+    parts: list[WeightedMetrics] = [
+        make(truth.targets, outputs, task=truth.task, num_classes=truth.num_classes)
+        for make in (decision_metrics, ranking_metrics)
+    ]
+    keys = metric_keys(truth.task)
+
+    def all_metrics(weights: np.ndarray) -> np.ndarray:
+        values = {key: value for part in parts for key, value in part(weights).items()}
+        return np.stack([values[key] for key in keys])
+
+    units = truth.units()
+    drawn = _drawn(units, all_metrics, resamples, seed, columns=truth.num_classes)
+    found = {key: _quantiles(values, level) for key, values in zip(keys, drawn, strict=True)}
+    if "accuracy" in found:
+        accuracy = all_metrics(np.ones((1, len(units))))[keys.index("accuracy"), 0]
+        if not truth.has_groups or accuracy in (0.0, 1.0):
+            found["accuracy"] = _binomial(accuracy, int(units.max()) + 1, level)
+    for key, interval in found.items():
+        if interval == (1.0, 1.0) and truth.task != "regression":
+            found[key] = _lowest_of_perfect(key, truth, units, level), 1.0
+    return {
+        key: list(interval)
+        for key, interval in found.items()
+        if interval is not None and interval[0] < interval[1]
+    }
+
 
 def difference(
     truth: Truth,
@@ -60,7 +128,7 @@ def difference(
     baseline_outputs: np.ndarray,
     *,
     name: str,
-    level: float = 0.95,
+    level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any] | None:
@@ -72,36 +140,40 @@ def difference(
         baseline_outputs: Those of the baseline.
         name: The baseline in the sentence, such as "the 6-mer baseline".
         level: Confidence level of the interval.
-        resamples: Number of draws.
+        resamples: Number of draws; fewer, but at least 200, for very many examples and labels.
         seed: Of the draws.
 
     Returns:
         metric, difference (model minus baseline), low, high, level and a sentence; None if the
-        metric is not defined here (all examples of one class, say).
+        metric is not defined here (all examples of one class, say), or all are of one group.
     """
-    sums, baseline_sums, statistic = _sums(truth, outputs, baseline_outputs)
-    units, counts = _units(truth, np.hstack([sums, baseline_sums]))
-    width = sums.shape[1]
+    both = [
+        decision_metrics(truth.targets, each, task=truth.task, num_classes=truth.num_classes)
+        for each in (outputs, baseline_outputs)
+    ]
 
-    def differences(weights: np.ndarray) -> np.ndarray:
-        """Return the difference of each draw; a draw is a row of weights ``(r, u)``."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return statistic(weights @ units[:, :width]) - statistic(weights @ units[:, width:])
+    def both_metrics(weights: np.ndarray) -> np.ndarray:
+        return np.stack([compute(weights)[truth.metric] for compute in both])
 
-    observed = float(differences(counts[None].astype(float))[0])
-    drawn = np.concatenate([differences(draw) for draw in _draws(counts, resamples, seed)])
-    drawn = drawn[np.isfinite(drawn)]
-    if not np.isfinite(observed) or len(drawn) < _MIN_DEFINED * resamples:
+    units = truth.units()
+    observed = both_metrics(np.ones((1, len(units))))[:, 0]
+    columns = truth.num_classes if truth.task == "multilabel" else 1
+    drawn = _drawn(units, both_metrics, resamples, seed, columns=columns)
+    interval = _quantiles(drawn[0] - drawn[1], level)
+    if interval is None or not np.isfinite(observed).all():
         return None
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    size = _counted(len(truth.targets), "example")
+    low, high = interval
+    if low == high and truth.task != "regression":  # what the draws cannot show, if one is perfect
+        margin = 1 - _lowest_of_perfect(truth.metric, truth, units, level)
+        low, high = low - margin * (observed[0] == 1), high + margin * (observed[1] == 1)
+    size = _counted(len(units), "example")
     if truth.has_groups:
-        size += f" in {_counted(int(counts.sum()), 'group')}"
+        size += f" in {_counted(int(units.max()) + 1, 'group')}"
     numbers = {
         "metric": truth.metric,
-        "difference": observed,
-        "low": low,
-        "high": high,
+        "difference": float(observed[0] - observed[1]),
+        "low": float(low),
+        "high": float(high),
         "level": level,
     }
     return {**numbers, "sentence": difference_sentence(numbers, name, size)}
@@ -131,99 +203,69 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _sums(
-    truth: Truth, outputs: np.ndarray, baseline_outputs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, Statistic]:
-    """Return what each example adds to the sums ``(n, f)``, for both, and the metric of a total."""
-    both = (outputs, baseline_outputs)
-    if truth.task == "regression":
-        values = truth.targets.ravel()
-        centred = values - truth.targets.mean()
-        of_truth = np.stack([np.ones_like(centred), centred, centred**2], axis=1)
-        first, second = (
-            np.hstack([of_truth, (values - each.ravel())[:, None] ** 2]) for each in both
-        )
-        return first, second, _r2
-    if truth.task == "multilabel":
-        first, second = (_multilabel_counts(truth.targets, each >= 0.5) for each in both)
-        return first, second, lambda total: _mean_mcc(total, truth.num_classes)
-    actual = one_hot(truth.targets, truth.num_classes).astype(float)
-    first, second = (_counts(actual, each.argmax(axis=1)) for each in both)
-    return first, second, lambda total: _mcc(total, truth.num_classes)
+def _drawn(
+    units: np.ndarray,
+    metrics: Callable[[np.ndarray], np.ndarray],
+    resamples: int,
+    seed: int,
+    *,
+    columns: int,
+) -> np.ndarray:
+    """Return the metrics of the draws ``(metrics, r)``, all NaN if there is only one unit.
 
-
-def _counts(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return what MCC needs of each example: 1, is correct, its class, its predicted class."""
-    hot = np.eye(actual.shape[1])[predicted]
-    is_correct = (actual * hot).sum(axis=1, keepdims=True)
-    return np.hstack([np.ones_like(is_correct), is_correct, actual, hot])
-
-
-def _mcc(total: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return MCC of several classes (Gorodkin 2004).
-
-    0 for constant predictions, NaN if only one class occurs.
+    ``columns`` is the number of classes that each draw is evaluated for.
     """
-    size, correct = total[:, 0], total[:, 1]
-    actual, predicted = total[:, 2 : 2 + num_classes], total[:, 2 + num_classes :]
-    covariance = correct * size - (actual * predicted).sum(axis=1)
-    variance = size**2 - (actual**2).sum(axis=1)
-    variance_predicted = size**2 - (predicted**2).sum(axis=1)
-    varies = variance_predicted > 0
-    mcc = covariance / np.sqrt(variance * np.where(varies, variance_predicted, 1))
-    return np.where(variance > 0, np.where(varies, mcc, 0.0), np.nan)
+    from scipy.stats import DegenerateDataWarning, bootstrap
+
+    num_units = int(units.max()) + 1
+    if num_units == 1:
+        return np.full_like(metrics(np.ones((1, len(units)))), np.nan)
+
+    def of_units(drawn: np.ndarray, axis: int) -> np.ndarray:  # (r, u)
+        assert axis == -1
+        draw = np.arange(len(drawn))[:, None]
+        counts = np.bincount((num_units * draw + drawn).ravel(), minlength=drawn.size)
+        return metrics(counts.reshape(drawn.shape)[:, units].astype(float))
+
+    affordable = max(_FEWEST_RESAMPLES, _MAX_VALUES // (len(units) * columns))
+    with warnings.catch_warnings():
+        # Of draws in which a metric is not defined: ``_quantiles`` counts them.
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        result = bootstrap(
+            (np.arange(num_units),),
+            of_units,
+            n_resamples=min(resamples, affordable),
+            batch=max(1, _WEIGHTS_AT_ONCE // len(units)),
+            vectorized=True,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+    return np.asarray(result.bootstrap_distribution)
 
 
-def _multilabel_counts(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Return ``_counts`` of each class against the rest, side by side ``(n, c * 6)``."""
-    truth, called = actual.astype(bool), predicted.astype(bool)
-    columns = [np.ones_like(truth), truth == called, ~truth, truth, ~called, called]
-    return np.stack(columns, axis=2).reshape(len(actual), -1).astype(float)
+def _quantiles(drawn: np.ndarray, level: float) -> tuple[float, float] | None:
+    """Return the interval of a metric, or None if it is not defined in enough draws."""
+    defined = drawn[np.isfinite(drawn)]
+    if len(defined) < _MIN_DEFINED * len(drawn):
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return low, high
 
 
-def _mean_mcc(total: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return the mean MCC over the classes for which it is defined."""
-    mccs = np.stack([_mcc(part, 2) for part in np.split(total, num_classes, axis=1)])
-    is_defined = np.isfinite(mccs)
-    mean: np.ndarray = np.where(is_defined, mccs, 0).sum(axis=0) / is_defined.sum(axis=0)
-    return mean
+def _binomial(fraction: float, count: int, level: float) -> tuple[float, float]:
+    """Return the exact interval of a fraction of ``count`` independent trials."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(fraction * count), count).proportion_ci(level, method="exact")
+    return float(interval.low), float(interval.high)
 
 
-def _r2(total: np.ndarray) -> np.ndarray:
-    size, sums, squares, errors = total.T
-    variance = squares - sums**2 / size
-    return np.where(variance > 0, 1 - errors / variance, np.nan)
-
-
-def _units(truth: Truth, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums of each unit that is drawn as a whole ``(u, f)``, and its multiplicity."""
-    if truth.has_groups:
-        names = [
-            f"example {index}" if group is None else f"group {group}"
-            for index, group in enumerate(truth.groups)
-        ]
-        unit = np.unique(names, return_inverse=True)[1]
-        units = np.zeros((unit.max() + 1, sums.shape[1]))
-        np.add.at(units, unit, sums)
-        return units, np.ones(len(units), dtype=np.int64)
-    if truth.task == "regression":
-        return sums, np.ones(len(sums), dtype=np.int64)
-    # All sums are 0 or 1, so few rows differ; equal ones make one unit, which makes draws cheap.
-    packed = np.packbits(sums.astype(bool), axis=1)
-    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
-    return sums[first], counts
-
-
-def _draws(counts: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield weights ``(r, u)`` that each add up to the size of the set, some draws at a time."""
-    random = np.random.default_rng(seed)
-    size, units = int(counts.sum()), len(counts)
-    at_once = max(1, _WEIGHTS_AT_ONCE // units)
-    unit_of = np.repeat(np.arange(units), counts)
-    for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        if units * _MULTINOMIAL_COST < size:
-            yield random.multinomial(size, counts / size, size=rows).astype(float)
-        else:
-            drawn = (unit_of[random.integers(0, size, size)] for _ in range(rows))
-            yield np.array([np.bincount(draw, minlength=units) for draw in drawn], dtype=float)
+def _lowest_of_perfect(metric: str, truth: Truth, units: np.ndarray, level: float) -> float:
+    """Return the low end of a metric that is 1 in all draws: see the module docstring."""
+    classes = one_hot(truth.targets, truth.num_classes)
+    if truth.task == "multilabel":
+        classes = np.hstack([classes, 1 - classes])
+    sizes = (len(np.unique(units[column == 1])) for column in classes.T if column.any())
+    rarest = min(sizes)
+    low, _ = _binomial(1.0, rarest, level)
+    return 2 * low - 1 if metric == "mcc" else low

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.model.metrics import logits_of, one_hot
-from rmt_genomics.prediction.calibration import Calibration, log_loss
+from rmt_genomics.model.metrics import logits_of
+from rmt_genomics.prediction.calibration import Calibration
 
 _BINS = 10
 
@@ -44,7 +44,7 @@ def calibration_metrics(
     for suffix, probabilities in (("_before", before), ("", after)):
         metrics[f"ece{suffix}"] = expected_calibration_error(bins[suffix])
         metrics[f"brier{suffix}"] = brier_score(probabilities, targets, task)
-        metrics[f"log_loss{suffix}"] = log_loss(logits_of(probabilities, task), targets, task)
+        metrics[f"log_loss{suffix}"] = log_loss(probabilities, targets, task)
     return {**metrics, "reliability": bins[""]}
 
 
@@ -66,7 +66,7 @@ def cross_fitted(
 def reliability(
     probabilities: np.ndarray, targets: np.ndarray, task: str, *, num_bins: int = _BINS
 ) -> list[dict[str, Any]]:
-    """Compare confidence with accuracy in bins of equal width.
+    """Compare confidence with accuracy in bins of equal width (scikit-learn's calibration curve).
 
     Confidence is the probability of the predicted label; for multi-label that of each class,
     which is correct where the example has it.
@@ -74,21 +74,27 @@ def reliability(
     Returns:
         One dictionary for each bin that is not empty: low, high, n, confidence, accuracy.
     """
+    from sklearn.calibration import calibration_curve
+
     if task == "multilabel":
-        confidence, is_correct = probabilities.ravel(), targets.ravel().astype(bool)
+        confidence, is_correct = probabilities.ravel(), targets.ravel().astype(int)
     else:
         confidence = probabilities.max(axis=1)
-        is_correct = probabilities.argmax(axis=1) == targets
-    bin_of = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+        is_correct = (probabilities.argmax(axis=1) == targets).astype(int)
+    fractions, means = calibration_curve(is_correct, confidence, pos_label=1, n_bins=num_bins)
+    edges = np.linspace(0, 1, num_bins + 1)[1:-1]
+    counts = np.bincount(np.searchsorted(edges, confidence))  # as there: an edge is in the lower
     return [
         {
             "low": index / num_bins,
             "high": (index + 1) / num_bins,
-            "n": int((bin_of == index).sum()),
-            "confidence": float(confidence[bin_of == index].mean()),
-            "accuracy": float(is_correct[bin_of == index].mean()),
+            "n": int(counts[index]),
+            "confidence": float(mean),
+            "accuracy": float(fraction),
         }
-        for index in np.unique(bin_of).tolist()
+        for index, mean, fraction in zip(
+            np.flatnonzero(counts).tolist(), means, fractions, strict=True
+        )
     ]
 
 
@@ -99,11 +105,34 @@ def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float:
 
 
 def brier_score(probabilities: np.ndarray, targets: np.ndarray, task: str) -> float:
-    """Return the mean squared error of probabilities, as scikit-learn defines it.
+    """Return the mean squared error of probabilities (scikit-learn's Brier score).
 
     binary: of the second class; multiclass: summed over classes; multilabel: mean over classes.
     """
-    errors = (probabilities - one_hot(targets, probabilities.shape[1])) ** 2
+    from sklearn.metrics import brier_score_loss
+
+    truth, rows, labels = _as_scikit_learn_reads(probabilities, targets, task)
+    return float(brier_score_loss(truth, rows, labels=labels, pos_label=labels[-1]))
+
+
+def log_loss(probabilities: np.ndarray, targets: np.ndarray, task: str) -> float:
+    """Return scikit-learn's mean log loss in nats per example; multi-label: and per class.
+
+    A probability of 0 for what is true counts as 2.2e-16, so 36 nats.
+    """
+    from sklearn import metrics
+
+    truth, rows, labels = _as_scikit_learn_reads(probabilities, targets, task)
+    return float(metrics.log_loss(truth, rows, labels=labels))
+
+
+def _as_scikit_learn_reads(
+    probabilities: np.ndarray, targets: np.ndarray, task: str
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Return truth, probabilities and labels; of two classes the probability of the second."""
     if task == "multiclass":
-        return float(errors.sum(axis=1).mean())
-    return float(errors.mean())
+        total = probabilities.sum(axis=1, keepdims=True)  # scikit-learn warns of 1 + 1e-7 (float32)
+        return targets, probabilities / total, list(range(probabilities.shape[1]))
+    if task == "multilabel":
+        return targets.ravel().astype(int), probabilities.ravel(), [0, 1]
+    return targets, probabilities[:, 1], [0, 1]

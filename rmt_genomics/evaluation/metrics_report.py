@@ -1,4 +1,4 @@
-"""The content of ``metrics.json``: metrics, baselines, differences, context, calibration, notes.
+"""The content of ``metrics.json``: metrics, intervals, baselines, differences, context, and more.
 
 It costs a few times one prediction of the evaluated examples, whatever their number.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from rmt_genomics.errors import RMTGenomicsWarning
 from rmt_genomics.evaluation.baselines import KmerBaselines, baseline_predictions
-from rmt_genomics.evaluation.bootstrap import difference
+from rmt_genomics.evaluation.bootstrap import difference, intervals
 from rmt_genomics.evaluation.calibration_metrics import calibration_metrics, cross_fitted
 from rmt_genomics.evaluation.context_ablation import ablate_context
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage
@@ -52,6 +52,12 @@ def metrics_report(
         eval_set: Examples with the predictions of the model.
         split: Which rows they are: test, validation or all.
         references: What the model is compared with.
+
+    Returns:
+        The metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and
+        intervals (low and high, by metric: ``bootstrap.intervals``), task, split, baselines
+        (their metrics), differences (model minus baseline), per_class, length_bins, context,
+        calibration and notes.
     """
     log_stage("baselines", eval_set.examples)
     baselines = baseline_predictions(eval_set, references.train_targets, references.kmers)
@@ -66,6 +72,7 @@ def metrics_report(
     context = ablate_context(eval_set)
     metrics = {
         **eval_set.metrics(),
+        "intervals": intervals(eval_set.truth, eval_set.probabilities),
         "task": eval_set.task,
         "split": split,
         "baselines": {
@@ -183,4 +190,7 @@ def _notes_on_references(
     if references.calibration is None and eval_set.task != "regression":
         yield "Calibration is left out: there are no validation rows."
     if not differences:
-        yield "No difference could be computed: the evaluated examples are all of one class."
+        yield (
+            "No difference could be computed: the evaluated examples are all of one class, or of "
+            "one group."
+        )

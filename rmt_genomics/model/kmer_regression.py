@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,15 +142,26 @@ class KmerRegression:
         Raises:
             DataError: If there are fewer than two classes.
         """
-        mean, scale = features.mean(axis=0, dtype=float), features.std(axis=0, dtype=float)
-        if kmers.orf_codons is not None:
-            scale[:] = np.sqrt(np.square(scale).mean())
-        scale[scale == 0] = 1.0
-        standardised = (features - mean.astype(features.dtype)) / scale.astype(features.dtype)
-        coefficients, intercepts = _coefficients(
-            standardised, targets, len(classes), task, inverse_regularization
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        regression = (
+            Ridge(alpha=1 / inverse_regularization)
+            if task == "regression"
+            else LogisticRegression(
+                C=inverse_regularization, class_weight="balanced", max_iter=5000
+            )
         )
-        return cls(tuple(classes), task, kmers, mean, scale, coefficients, intercepts)
+        one_scale = 1.0  # of all amino acid k-mers
+        if kmers.orf_codons is not None:
+            one_scale = float(np.sqrt(features.var(axis=0, dtype=float).mean())) or 1.0
+            features = features / features.dtype.type(one_scale)
+        scaler = StandardScaler(with_std=kmers.orf_codons is None).fit(features)
+        pipeline = make_pipeline(scaler, regression)
+        coefficients = _coefficients(pipeline, features, targets, len(classes), task)
+        scale = np.full(features.shape[1], one_scale) if scaler.scale_ is None else scaler.scale_
+        return cls(tuple(classes), task, kmers, scaler.mean_ * one_scale, scale, *coefficients)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return the probability of each class ``(n, c)`` for ``kmers.features`` of sequences.
@@ -196,29 +208,24 @@ class KmerRegression:
 
 
 def _coefficients(
-    features: np.ndarray,
-    targets: np.ndarray,
-    num_classes: int,
-    task: str,
-    inverse_regularization: float,
+    pipeline: Any, features: np.ndarray, targets: np.ndarray, num_classes: int, task: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return coefficients ``(c, f)`` and intercepts ``(c,)`` for standardised features."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-
+    """Fit, and return coefficients ``(c, f)`` and intercepts ``(c,)`` for standardised features."""
     coefficients = np.zeros((num_classes, features.shape[1]))
     intercepts = np.full(num_classes, -np.inf)
+    regression = pipeline[-1]
     if task == "regression":
-        ridge = Ridge(alpha=1 / inverse_regularization).fit(features, targets.ravel())
-        coefficients[0], intercepts[0] = ridge.coef_, ridge.intercept_
+        pipeline.fit(features, targets.ravel())
+        coefficients[0], intercepts[0] = regression.coef_, regression.intercept_
         return coefficients, intercepts
 
-    logistic = LogisticRegression(C=inverse_regularization, class_weight="balanced", max_iter=5000)
     if task == "multilabel":
         # A class that all or no examples have needs no fit: its probability is 1 or 0.
         for index, has_class in enumerate(targets.astype(int).T):
             if 0 < has_class.sum() < len(has_class):
-                logistic.fit(features, has_class)
-                coefficients[index], intercepts[index] = logistic.coef_[0], logistic.intercept_[0]
+                pipeline.fit(features, has_class)
+                coefficients[index] = regression.coef_[0]
+                intercepts[index] = regression.intercept_[0]
             elif has_class.all():
                 intercepts[index] = np.inf
         return coefficients, intercepts
@@ -226,10 +233,10 @@ def _coefficients(
     seen = np.unique(targets)
     if len(seen) < 2:
         raise DataError(f"the train rows hold {len(seen)} class, but a k-mer baseline needs two")
-    logistic.fit(features, targets)
+    pipeline.fit(features, targets)
     if len(seen) == 2:  # one score, for the second class against the first
-        coefficients[seen[1]] = logistic.coef_[0]
-        intercepts[seen] = (0.0, logistic.intercept_[0])
+        coefficients[seen[1]] = regression.coef_[0]
+        intercepts[seen] = (0.0, regression.intercept_[0])
     else:
-        coefficients[seen], intercepts[seen] = logistic.coef_, logistic.intercept_
+        coefficients[seen], intercepts[seen] = regression.coef_, regression.intercept_
     return coefficients, intercepts

@@ -53,9 +53,18 @@ def test_connected_components_are_the_finest_partition_that_joins_all_pairs(
             sets[member] = joined
     ends = np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
-    roots = connected_components(count, ends[:, 0], ends[:, 1])
+    groups = connected_components(count, ends[:, 0], ends[:, 1]).tolist()
 
-    assert roots.tolist() == [min(item) for item in sets]
+    assert [groups.index(group) for group in groups] == [min(item) for item in sets]
+
+
+def test_a_pair_that_is_given_many_times_is_one_pair() -> None:
+    first, second = (
+        np.zeros(256, dtype=np.int64),
+        np.ones(256, dtype=np.int64),
+    )  # 256 is 0 in a byte
+
+    assert connected_components(3, first, second).tolist() == [0, 0, 1]
 
 
 def test_families_are_found_and_named_after_their_first_member() -> None:

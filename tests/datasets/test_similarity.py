@@ -163,3 +163,15 @@ def test_too_many_pairs_are_limited_with_a_warning(
 
     # What is really alike stands side by side, so it is found all the same.
     assert result == {(family, family + 30): 1.0 for family in range(30)}
+
+
+def test_limited_pairs_have_the_smaller_index_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_PAIRS", 200)
+    sizes = np.random.default_rng(0).permutation(36) % 12 + 10
+    sets = [set(range(5)) | set(range(100, 100 + size)) for size in sizes.tolist()]
+
+    with pytest.warns(RMTGenomicsWarning, match="similar sequences may be missed"):
+        result = found_pairs(sets, 0.5)
+
+    assert result
+    assert all(first < second for first, second in result)

@@ -1,16 +1,20 @@
-"""The paired bootstrap: the metric is scikit-learn's, the interval has its coverage."""
+"""The bootstrap: the metrics are scikit-learn's, the intervals have their coverage."""
 
+import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from rmt_genomics.evaluation import bootstrap
-from rmt_genomics.evaluation.bootstrap import Truth, difference, difference_sentence
+from rmt_genomics.evaluation.bootstrap import Truth, difference, difference_sentence, intervals
 from rmt_genomics.model import classification_metrics
+from rmt_genomics.model.metrics import compute_metrics, metric_keys
 
 
 def hot(called: np.ndarray, num_classes: int) -> np.ndarray:
@@ -152,20 +156,24 @@ def test_draws_are_seeded_and_do_not_depend_on_the_chunk_size(
     assert whole == again == parts
 
 
-@pytest.mark.parametrize("cost", [0, 10**9])
-def test_multinomial_and_single_draws_give_the_same_interval(
-    cost: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("most", "resamples"), [(1 << 40, 2000), (50 * 500, 500), (1, 200)])
+def test_very_large_sets_have_fewer_draws_but_at_least_200(
+    monkeypatch: pytest.MonkeyPatch, most: int, resamples: int
 ) -> None:
-    targets, ours, theirs = drawn(80, 2, 4)
-    monkeypatch.setattr(bootstrap, "_MULTINOMIAL_COST", cost)
-    truth = Truth(targets, "binary", 2)
+    counted: list[int] = []
+    draw = scipy.stats.bootstrap
 
-    found = difference(truth, hot(ours, 2), hot(theirs, 2), name="it", resamples=20_000)
+    def counting(*arguments: Any, **options: Any) -> Any:
+        counted.append(options["n_resamples"])
+        return draw(*arguments, **options)
 
-    assert found is not None
-    assert [found["low"], found["high"]] == pytest.approx(
-        plain_bootstrap(targets, ours, theirs), abs=0.03
-    )
+    monkeypatch.setattr(scipy.stats, "bootstrap", counting)
+    monkeypatch.setattr(bootstrap, "_MAX_VALUES", most)
+    targets, ours, theirs = drawn(50, 2, 0)
+
+    difference(Truth(targets, "binary", 2), hot(ours, 2), hot(theirs, 2), name="it")
+
+    assert counted == [resamples]
 
 
 @pytest.mark.parametrize(
@@ -225,3 +233,187 @@ def test_against_constant_predictions_the_difference_is_the_mcc() -> None:
 
     assert found is not None
     assert found["difference"] == pytest.approx(metrics.matthews_corrcoef(targets, ours))
+
+
+def test_a_perfect_model_is_not_certain_to_be_ahead_of_a_constant() -> None:
+    targets = np.array([0, 1] * 10)
+    constant = np.tile([0.6, 0.4], (20, 1))
+    truth = Truth(targets, "binary", 2)
+    lowest = 0.025 ** (1 / 10)  # 10 of 10 right in each class: exact binomial
+
+    ahead = difference(truth, hot(targets, 2), constant, name="it")
+    behind = difference(truth, constant, hot(targets, 2), name="it")
+
+    assert ahead is not None
+    assert behind is not None
+    assert (ahead["difference"], ahead["low"], ahead["high"]) == pytest.approx(
+        (1, 2 * lowest - 1, 1)
+    )
+    assert (behind["low"], behind["high"]) == pytest.approx((-1, 1 - 2 * lowest))
+    assert "ahead of it by 1.00 MCC (95% interval 0.38 to 1.00, 20 examples)" in ahead["sentence"]
+
+
+@pytest.mark.parametrize("accuracy", [0.8, 1.0])
+def test_equal_predictions_show_no_difference(accuracy: float) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 50)
+    same = hot(np.where(rng.random(50) < accuracy, targets, 1 - targets), 2)
+
+    found = difference(Truth(targets, "binary", 2), same, same, name="it")
+
+    assert found is not None
+    assert found["difference"] == 0
+    assert found["low"] == -found["high"] <= 0
+    assert (found["low"] == 0) == (accuracy < 1)
+    assert "no significant difference: 0.00 MCC" in found["sentence"]
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_one_example_or_one_group_leaves_nothing_to_compare(task: str) -> None:
+    outputs = np.random.default_rng(0).random((8, 2 if task == "binary" else 1))
+    targets = np.array([0, 1] * 4)
+    num_classes = outputs.shape[1]
+
+    one = difference(Truth(targets[:1], task, num_classes), outputs[:1], outputs[:1], name="it")
+    group = difference(
+        Truth(targets, task, num_classes, ["g"] * 8), outputs, outputs[::-1], name="it"
+    )
+
+    assert (one, group) == (None, None)
+
+
+CLASSES = {"binary": 2, "multiclass": 3, "multilabel": 3, "regression": 1}
+
+
+def noisy(task: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets, and outputs that are often right."""
+    rng = np.random.default_rng(seed)
+    if task == "regression":
+        targets = rng.normal(size=count)
+        return targets, (targets + rng.normal(size=count))[:, None]
+    classes = CLASSES[task]
+    if task == "multilabel":
+        targets = rng.integers(0, 2, (count, classes))
+        return targets, 1 / (1 + np.exp(-(2 * targets - 1 + rng.normal(size=(count, classes)))))
+    targets = rng.integers(0, classes, count)
+    return targets, scipy.special.softmax(
+        1.5 * hot(targets, classes) + rng.normal(size=(count, classes)), axis=1
+    )
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_every_metric_has_an_interval_around_it(task: str) -> None:
+    targets, outputs = noisy(task, 120, 0)
+    names = "abc"[: CLASSES[task]]
+
+    found = intervals(Truth(targets, task, CLASSES[task]), outputs)
+
+    assert list(found) == list(metric_keys(task))
+    metrics = compute_metrics(targets, outputs, classes=names, task=task)
+    for key, (low, high) in found.items():
+        assert low < metrics[key] < high, key
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_95_of_100_intervals_contain_the_metric_of_many_examples(task: str) -> None:
+    many = noisy(task, 100_000, 999)
+    names = "abc"[: CLASSES[task]]
+    expected = compute_metrics(*many, classes=names, task=task)
+    hits = dict.fromkeys(metric_keys(task), 0)
+    for seed in range(100):
+        targets, outputs = noisy(task, 150, seed)
+        found = intervals(Truth(targets, task, CLASSES[task]), outputs, resamples=300)
+        for key, (low, high) in found.items():
+            hits[key] += low <= expected[key] <= high
+
+    assert all(87 <= count <= 100 for count in hits.values()), hits
+
+
+def test_the_interval_of_an_accuracy_is_the_exact_one() -> None:
+    targets, outputs = noisy("binary", 40, 0)
+    right = int((outputs.argmax(axis=1) == targets).sum())
+
+    found = intervals(Truth(targets, "binary", 2), outputs)
+
+    exact = scipy.stats.binomtest(right, 40).proportion_ci(0.95, "exact")
+    assert found["accuracy"] == pytest.approx([exact.low, exact.high])
+
+
+def test_perfect_scores_are_not_certain() -> None:
+    targets = np.array([0] * 30 + [1] * 8)
+
+    found = intervals(Truth(targets, "binary", 2), hot(targets, 2))
+
+    of_all, of_rarest = 0.025 ** (1 / 38), 0.025 ** (1 / 8)
+    assert found["accuracy"] == pytest.approx([of_all, 1])
+    assert found["mcc"] == pytest.approx([2 * of_rarest - 1, 1])
+    others = ("balanced_accuracy", "macro_f1", "auroc", "auprc")
+    assert [found[key] for key in others] == [pytest.approx([of_rarest, 1])] * 4
+
+
+def test_examples_of_one_group_count_as_one_where_all_are_right() -> None:
+    targets = np.repeat([0, 1], 20)
+    groups = np.repeat(["a", "b", "c", "d"], 10).tolist()
+
+    found = intervals(Truth(targets, "binary", 2, groups), hot(targets, 2))
+
+    assert found["accuracy"] == pytest.approx([0.025 ** (1 / 4), 1])
+    assert found["auroc"] == pytest.approx([0.025 ** (1 / 2), 1])
+
+
+@pytest.mark.parametrize(("right", "expected"), [(8, {"accuracy"}), (5, set())])
+def test_one_group_says_next_to_nothing(right: int, expected: set[str]) -> None:
+    targets = np.array([1, 0] * 4)
+    called = np.where(np.arange(8) < right, targets, 1 - targets)
+
+    found = intervals(Truth(targets, "binary", 2, ["g"] * 8), hot(called, 2))
+
+    assert set(found) == expected
+    assert all(interval == pytest.approx([0.025, 1]) for interval in found.values())
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_groups_make_intervals_wider(task: str) -> None:
+    targets, outputs = (np.repeat(values, 10, axis=0) for values in noisy(task, 30, 0))
+    groups = np.repeat([f"g{index}" for index in range(30)], 10).tolist()
+
+    apart = intervals(Truth(targets, task, CLASSES[task]), outputs)
+    together = intervals(Truth(targets, task, CLASSES[task], groups), outputs)
+
+    for key, (low, high) in together.items():
+        assert high - low > 2 * (apart[key][1] - apart[key][0]), key
+
+
+@pytest.mark.parametrize(
+    ("targets", "outputs", "task", "expected"),
+    [
+        ([1], [[0.2, 0.8]], "binary", {"accuracy"}),
+        ([0], [[0.2, 0.8]], "binary", {"accuracy"}),
+        ([1, 1], [[0.2, 0.8]] * 2, "binary", {"accuracy", "balanced_accuracy"}),
+        ([0, 1] * 9, [[0.2, 0.8]] * 18, "binary", {"accuracy", "macro_f1", "auprc"}),
+        ([[1, 0]], [[0.2, 0.8]], "multilabel", {"accuracy"}),
+        ([1.5], [[2.5]], "regression", set()),
+        ([1.5, 1.5, 1.5], [[2.5]] * 3, "regression", set()),
+    ],
+)
+def test_what_cannot_vary_or_is_not_defined_has_no_interval(
+    targets: list[Any], outputs: list[list[float]], task: str, expected: set[str]
+) -> None:
+    truth = Truth(np.array(targets), task, len(outputs[0]))
+
+    found = intervals(truth, np.array(outputs))
+
+    assert set(found) == expected
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert all(low < high for low, high in found.values())
+
+
+def test_intervals_are_seeded_and_do_not_depend_on_the_chunk_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    targets, outputs = noisy("multiclass", 50, 0)
+    truth = Truth(targets, "multiclass", 3)
+    whole = intervals(truth, outputs)
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 100)
+
+    assert intervals(truth, outputs) == whole

@@ -1,7 +1,9 @@
-"""Calibration error, Brier score and reliability, by hand and against scikit-learn."""
+"""Calibration error, Brier score, log loss and reliability, by hand and against scikit-learn."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn import metrics
 
@@ -10,6 +12,7 @@ from rmt_genomics.evaluation.calibration_metrics import (
     calibration_metrics,
     cross_fitted,
     expected_calibration_error,
+    log_loss,
     reliability,
 )
 from rmt_genomics.model.metrics import logits_of
@@ -49,6 +52,55 @@ def test_brier_by_hand() -> None:
     assert brier_score(three, np.array([[1, 0, 1]]), "multilabel") == pytest.approx(
         (0.25 + 0.09 + 0.64) / 3
     )
+
+
+def test_log_loss_by_hand() -> None:
+    rows = np.array([[0.25, 0.75], [0.5, 0.5]])
+    expected = -(np.log(0.75) + np.log(0.5)) / 2
+
+    assert log_loss(rows, np.array([1, 0]), "binary") == pytest.approx(expected)
+    assert log_loss(rows, np.array([1, 0]), "multiclass") == pytest.approx(expected)
+    assert log_loss(rows, np.array([[0, 1], [1, 0]]), "multilabel") == pytest.approx(
+        -(2 * np.log(0.75) + 2 * np.log(0.5)) / 4
+    )
+    assert log_loss(np.array([[1.0, 0.0]]), np.array([1]), "binary") == pytest.approx(
+        36.04, abs=0.1
+    )
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_one_class_and_float32_rounding_are_no_problem(task: str) -> None:
+    rows = np.random.default_rng(0).dirichlet([1.0, 1.0], 50).astype(np.float32).astype(float)
+
+    for label in (0, 1):
+        targets = np.full(50, label)
+        expected = -np.log(rows[:, label] / rows.sum(axis=1)).mean()
+        assert log_loss(rows, targets, task) == pytest.approx(expected, rel=1e-5)
+        assert 0 < brier_score(rows, targets, task) < 2
+
+
+def test_a_confidence_on_the_edge_of_two_bins_is_in_the_lower_one() -> None:
+    (row,) = reliability(np.array([[0.5, 0.5]]), np.array([0]), "binary")
+
+    assert row == {"low": 0.4, "high": 0.5, "n": 1, "confidence": 0.5, "accuracy": 1.0}
+
+
+@given(st.integers(0, 199), st.integers(1, 40), st.integers(1, 12))
+def test_every_confidence_is_in_its_bin(seed: int, count: int, num_bins: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.dirichlet([0.3, 0.3, 0.3], count)
+    targets = rng.integers(0, 3, count)
+
+    bins = reliability(rows, targets, "multiclass", num_bins=num_bins)
+
+    assert sum(row["n"] for row in bins) == count
+    is_right = rows.argmax(axis=1) == targets
+    for row in bins:
+        top = rows.max(axis=1)
+        inside = (top > row["low"] - 1e-12) & (top <= row["high"] + 1e-12)
+        assert inside.sum() == row["n"]
+        assert is_right[inside].mean() == pytest.approx(row["accuracy"])
+        assert top[inside].mean() == pytest.approx(row["confidence"])
 
 
 def overconfident(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,8 @@ from tests.prediction.toys import dna, saved_model, two_kinds, write_fasta, writ
 
 KEYS = {"n", "classes", "accuracy", "balanced_accuracy", "mcc", "macro_f1"}
 KEYS |= {"auroc", "auprc", "confusion"}
-MORE = {"task", "split", "baselines", "differences", "per_class", "length_bins", "notes"}
+MORE = {"task", "split", "intervals", "baselines", "differences", "per_class", "length_bins"}
+MORE |= {"notes"}
 
 
 def evaluate_toys(folder: Path, *, splits: str = "train test", **changes: Any) -> dict[str, Any]:
@@ -343,6 +344,8 @@ def test_the_metrics_of_a_run_have_every_entry(tmp_path: Path) -> None:
     assert re.match(words, metrics["differences"]["chunk_average"]["sentence"])
     assert [row["class"] for row in metrics["per_class"]] == ["at", "gc"]
     assert sum(row["n"] for row in metrics["length_bins"]) == metrics["n"]
+    assert metrics["intervals"]["accuracy"][0] <= metrics["accuracy"]
+    assert metrics["intervals"]["accuracy"][1] >= metrics["accuracy"]
     assert metrics["calibration"]["n"] == metrics["validation"]["n"]
     assert metrics["notes"] == [
         "Only 4 examples were evaluated: metrics from so few vary widely by chance.",
