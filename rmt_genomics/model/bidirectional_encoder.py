@@ -212,8 +212,7 @@ class BothStrandSegments(Sequence[Segment]):
         and fewer bases than a stride follow the last one.
         """
         k, stride = self.tokenizer.k, self.tokenizer.stride
-        num_kmers = max(0, (len(self.codes) - k) // stride + 1)
-        covered = (num_kmers - 1) * stride + k if num_kmers else 0
+        num_kmers, covered = self.tokenizer.count_kmers(len(self.codes))
         begin = start * stride if start < num_kmers else covered + start - num_kmers
         if stop > num_kmers:
             return begin, covered + stop - num_kmers

@@ -168,8 +168,7 @@ class RMTClassifier(Pretrained):
 
         A regression returns the value of each sequence, in the label's unit.
         """
-        codes = encode_sequences(sequences, caller="predict")
-        outputs = self._in_batches(codes, self.predict_codes, len(self.classes_))
+        outputs = self._in_batches("predict", sequences, self.predict_codes, len(self.classes_))
         if self.config.task == "regression":
             return [float(value) for value in outputs[:, 0]]
         return [self.label_of(row) for row in outputs]
@@ -192,8 +191,7 @@ class RMTClassifier(Pretrained):
                 f"predict_proba: the model is a regression of {self.classes_[0]!r}, but only a "
                 "model of classes has probabilities. Use predict, which returns the values."
             )
-        codes = encode_sequences(sequences, caller="predict_proba")
-        return self._in_batches(codes, self.predict_codes, len(self.classes_))
+        return self._in_batches("predict_proba", sequences, self.predict_codes, len(self.classes_))
 
     def embed(self, sequences: Sequence[str]) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
@@ -204,16 +202,18 @@ class RMTClassifier(Pretrained):
         Args:
             sequences: As for ``predict_proba``.
         """
-        codes = encode_sequences(sequences, caller="embed")
-        return self._in_batches(codes, self.embed_codes, self.config.encoding_width, np.float32)
+        width = self.config.encoding_width
+        return self._in_batches("embed", sequences, self.embed_codes, width, np.float32)
 
     def _in_batches(
         self,
-        codes: Sequence[np.ndarray],
+        caller: str,
+        sequences: Sequence[str],
         compute: Callable[[list[np.ndarray]], np.ndarray],
         width: int,
         dtype: type[np.floating] = np.float64,
     ) -> np.ndarray:
+        codes = encode_sequences(sequences, caller=caller)
         return compute_in_batches(
             [len(sequence) for sequence in codes],
             lambda batch: compute([codes[index] for index in batch]),

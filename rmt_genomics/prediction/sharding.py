@@ -16,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -48,26 +48,6 @@ class ShardHeader:
 
     header: str
     """The header line of the joined output."""
-
-    @classmethod
-    def read(cls, path: Path, lines: Iterator[str]) -> "ShardHeader":
-        """Read the first lines of a shard file.
-
-        Raises:
-            DataError: If it is not a shard file.
-        """
-        first = next(lines, "")
-        words = first.removeprefix(_MARK).split()
-        if not first.startswith(_MARK) or len(words) != 2 or "/" not in words[0]:
-            raise DataError(
-                f"{path}: is not a shard, but must be a file that predict --shard has written. "
-                "Only such files can be joined."
-            )
-        number, of = map(int, words[0].split("/"))
-        header = next(lines, None)
-        if header is None or not header.startswith(_HEADER):
-            raise _incomplete(path)
-        return cls(number, of, words[1], header.removeprefix(f"{_HEADER} "))
 
     def lines(self) -> list[str]:
         """Return the lines, without line ends."""
@@ -110,11 +90,7 @@ def write_shard(
     run_id = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     header = ShardHeader(shard.number, shard.of, run_id, *run.output_format.header()).lines()
     key["shard"] = f"{shard.number}/{shard.of}"
-    with run.resumable_output(out, key, resume=resume) as file:
-        if sum(1 for _ in file.lines()) < len(header):
-            file.clear()
-            for line in header:
-                file.write(line)
+    with run.resumable_output(out, key, header, resume=resume) as file:
         (last,) = deque(file.lines(), maxlen=1)
         if last.startswith(_END):
             return
@@ -123,9 +99,8 @@ def write_shard(
         def line_of(prediction: Prediction) -> str:
             return shard_line(prediction.row, run.output_format.line(prediction))
 
-        show = nullcontext(progress) if progress else progress_bar(config.input.total_bp)
-        with show as receiver:
-            run.write_rows(file, Shard(shard.number, shard.of, first_row), line_of, receiver)
+        with nullcontext(progress) if progress else progress_bar(config.input.total_bp) as receiver:
+            run.write_rows(file, replace(shard, first_row=first_row), line_of, receiver)
         file.write(shard_footer(run.reader.num_records, run.reader.checksum()))
 
 
@@ -135,9 +110,20 @@ class _ShardFile:
     def __init__(self, path: Path, file: IO[str]) -> None:
         self.path = path
         self._lines = (line.removesuffix("\n") for line in file)
-        self.header = ShardHeader.read(path, self._lines)
         self.num_rows, self.input_checksum = 0, ""
         """Of all shards together, and of the input; set when the last line has been read."""
+        first = next(self._lines, "")
+        words = first.removeprefix(_MARK).split()
+        if not first.startswith(_MARK) or len(words) != 2 or "/" not in words[0]:
+            raise DataError(
+                f"{path}: is not a shard, but must be a file that predict --shard has written. "
+                "Only such files can be joined."
+            )
+        number, of = map(int, words[0].split("/"))
+        header = next(self._lines, "")
+        if not header.startswith(_HEADER):
+            raise _incomplete(path)
+        self.header = ShardHeader(number, of, words[1], header.removeprefix(f"{_HEADER} "))
 
     def rows(self) -> Iterator[tuple[int, str]]:
         """Yield indices and lines."""

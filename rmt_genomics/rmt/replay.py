@@ -36,7 +36,6 @@ from rmt_genomics.rmt.runtime import (
     capture_autocast,
     free_bytes,
     measure_saved_bytes,
-    preserve_random_state,
     set_training_modes,
 )
 from rmt_genomics.rmt.unroll import (
@@ -220,10 +219,10 @@ class _SegmentRunner:
             read, there too; and the outputs, if there are any.
         """
         memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
-        caches, outputs = list[Cache](), list[Tensor]()
-        first_saved: int | None = None
-        if self.keep_segments != "auto":
-            first_saved = max(0, len(self.segments) - self.keep_segments)
+        caches: list[Cache] = []
+        outputs: list[Tensor] = []
+        keep = self.keep_segments
+        first_saved = None if keep == "auto" else max(0, len(self.segments) - keep)
         for index, segment in enumerate(self.segments):
             state = RandomState.current(memory.device)
             if self.random_states and state.equals(self.random_states[-1]):
@@ -249,9 +248,13 @@ class _SegmentRunner:
         if index in self.saved_graphs:
             return self.saved_graphs.pop(index)  # backward frees it
         cache = tuple(tensor.to(memory.device) for tensor in cache)
-        with preserve_random_state(memory.device), set_training_modes(self.modes):
+        before = RandomState.current(memory.device)
+        try:
             self.random_states[index].restore()
-            return self._run_with_graph(index, memory, cache)
+            with set_training_modes(self.modes):
+                return self._run_with_graph(index, memory, cache)
+        finally:
+            before.restore()
 
     def _run_with_graph(
         self, index: int, memory: Tensor, cache: Cache
@@ -263,11 +266,7 @@ class _SegmentRunner:
             return read, self.step(self.segments[index], read.view_as(read), cache)
 
     def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:
-        """Run the first segment with its graph; choose by its size which graphs are saved.
-
-        Returns:
-            What the segment writes, and the index of the first segment whose graph is saved.
-        """
+        """Run the first segment, and choose by its size the first one whose graph is saved."""
         free = free_bytes(memory.device)
         graph, size = measure_saved_bytes(lambda: self._run_with_graph(0, memory, cache))
         fitting = int(FRACTION_FOR_GRAPHS * free / max(1, size))

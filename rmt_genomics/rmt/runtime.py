@@ -95,16 +95,6 @@ class RandomState:
         return self.gpu is None or other.gpu is None or torch.equal(self.gpu, other.gpu)
 
 
-@contextmanager
-def preserve_random_state(device: torch.device) -> Iterator[None]:
-    """Restore the random state at the end, whatever was drawn in between."""
-    before = RandomState.current(device)
-    try:
-        yield
-    finally:
-        before.restore()
-
-
 def capture_autocast(device: torch.device) -> Callable[[], torch.autocast]:
     """Return a function that makes contexts with the present autocast setting for ``device``."""
     kind = device.type
