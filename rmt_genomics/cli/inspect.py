@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rmt_genomics.cli.options import PATH, SEQUENCES, label_pattern_option, settings_option
 from rmt_genomics.dna import read_records, sequence_files
 from rmt_genomics.dna.record_types import RecordInfo
 from rmt_genomics.dna.sequence_files import RecordNames
@@ -16,22 +17,16 @@ if TYPE_CHECKING:
     from rmt_genomics.reports.data_summary import DataSummary
 
 logger = logging.getLogger(__name__)
-
-_PATH = click.Path(path_type=Path)
 _STDIN = Path("-")
 
 
 @click.command()
-@click.argument("fasta", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--labels", type=_PATH, help="Check and count these labels too (see train).")
-@click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
-)
-@click.option("--config", type=_PATH, help="Settings of the planned training (see train).")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
-)
-@click.option("--plot", type=_PATH, help="Plot lengths, GC and unknown bases (.svg or .png).")
+@click.argument("fasta", nargs=-1, required=True, type=SEQUENCES)
+@click.option("--labels", type=PATH, help="Check and count these labels too (see train).")
+@label_pattern_option
+@click.option("--config", type=PATH, help="Settings of the planned training (see train).")
+@settings_option
+@click.option("--plot", type=PATH, help="Plot lengths, GC and unknown bases (.svg or .png).")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --plot.")
 def inspect(
     fasta: tuple[Path, ...],

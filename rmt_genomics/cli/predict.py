@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES
+
 if TYPE_CHECKING:
     from rmt_genomics.prediction.inputs import PredictionInput
     from rmt_genomics.prediction.run import PredictionConfig
 
 logger = logging.getLogger(__name__)
 
-PATH = click.Path(path_type=Path)
-BP = click.IntRange(min=1)
-DEVICE = click.Choice(["auto", "cpu", "cuda", "mps"])
-SEQUENCES = click.Path(path_type=Path, allow_dash=True)
 _FRACTION = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 
 
