@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1]
 _PREDICTED_PER_CLASS = 3
-_LINE_BP = 80
 
 
 @click.command()
@@ -34,6 +33,7 @@ def demo(out: Path, *, overwrite: bool) -> None:
     """
     from rmt_genomics.atomic_io import check_new_folder, write_text
     from rmt_genomics.datasets import EncodedStore, read_labels
+    from rmt_genomics.datasets.simulation import fasta_text
 
     check_new_folder(out, overwrite=overwrite)
     genomes = data_folder() / "genomes"
@@ -55,7 +55,8 @@ def demo(out: Path, *, overwrite: bool) -> None:
         for label in sorted({example.labels for example in test})
         for example in [each for each in test if each.labels == label][:_PREDICTED_PER_CLASS]
     ]
-    write_text(selected_fasta, _as_fasta(store, selected))
+    records = (fasta_text(each.name, store.codes(each.interval)) for each in selected)
+    write_text(selected_fasta, "".join(records))
     click.echo(_predict(run, selected_fasta, out / "predictions.tsv", selected))
     click.echo(_conclusion(out))
 
@@ -129,17 +130,6 @@ def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> st
     truths = ["truth", *(example.labels[0] for example in examples)]
     rows = [line.split("\t")[:4] for line in lines]
     return _aligned([[*row, truth] for row, truth in zip(rows, truths, strict=True)])
-
-
-def _as_fasta(store: "EncodedStore", examples: list["Example"]) -> str:
-    from rmt_genomics.dna import decode
-
-    lines = []
-    for example in examples:
-        letters = decode(store.codes(example.interval))
-        lines.append(f">{example.name}")
-        lines += [letters[start : start + _LINE_BP] for start in range(0, len(letters), _LINE_BP)]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _aligned(rows: list[list[str]]) -> str:
