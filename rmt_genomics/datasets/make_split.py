@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -62,15 +61,10 @@ class SplitResult:
             columns = [
                 np.bincount(bin_indices(edges, of_part), minlength=len(names)) for of_part in values
             ]
-            rows = [[name, *map(str, row)] for name, *row in zip(names, *columns, strict=True)]
         else:
-            counts = [
-                Counter(label for example in part for label in example.labels) for part in parts
-            ]
-            rows = [
-                [label, *(str(of_part[label]) for of_part in counts)]
-                for label in self.scheme.classes
-            ]
+            names = list(self.scheme.classes)
+            columns = [self.scheme.multi_hot(part).sum(axis=0, dtype=np.int64) for part in parts]
+        rows = [[name, *map(str, row)] for name, *row in zip(names, *columns, strict=True)]
         return [["label", *SPLITS], *rows, ["(all)", *(str(len(part)) for part in parts)]]
 
 
