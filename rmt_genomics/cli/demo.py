@@ -43,12 +43,31 @@ def demo(out: Path, *, overwrite: bool) -> None:
     test = [example for example in examples if example.split == "test"]
     click.echo(_introduction(store, examples, num_test=len(test), folder=genomes))
     out.mkdir(parents=True, exist_ok=True)
-    run, selected_fasta = out / "run", out / "stretches.fasta"
+    run, evaluation, selected_fasta = out / "run", out / "evaluation", out / "stretches.fasta"
+
+    # Here, because they load torch: the task is shown at once.
+    from rmt_genomics.evaluation import evaluate_run
+    from rmt_genomics.evaluation.evaluate import evaluate
+    from rmt_genomics.evaluation.tables import metric_lines
+    from rmt_genomics.reports import (
+        write_model_card,
+        write_plots,
+        write_report,
+        write_training_plot,
+    )
+    from rmt_genomics.training import read_config, train
 
     click.echo("\n1. Train")
-    _train(fasta, labels, genomes / "config.toml", run, overwrite=overwrite)
+    train(fasta, labels, run, read_config(genomes / "config.toml"), overwrite=overwrite)
+    evaluate_run(run, fasta)
+    write_training_plot(run)
+    write_report(run)
+    write_model_card(run)
     click.echo(f"\n2. Evaluate on the {len(test)} test intervals")
-    click.echo(_evaluate(run, fasta, labels, out / "evaluation", overwrite=overwrite))
+    metrics = evaluate(run, fasta, labels, evaluation, overwrite=overwrite)
+    write_plots(evaluation)
+    write_report(evaluation)
+    click.echo(_aligned([line.split("\t") for line in metric_lines(metrics)]))
     click.echo("\n3. Predict a few test intervals from a FASTA file without labels")
     selected = [
         example
@@ -89,31 +108,6 @@ def _introduction(
         f"{len(examples)} labelled intervals, {num_test} of them held out for testing.\n"
         f"The data are in {folder}; their sources are in {folder.parent / 'README.md'}."
     )
-
-
-def _train(fasta: Path, labels: Path, config: Path, run: Path, *, overwrite: bool) -> None:
-    """Train, evaluate and report as ``rmt-genomics train`` does."""
-    from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.reports import write_model_card, write_report, write_training_plot
-    from rmt_genomics.training import read_config, train
-
-    train(fasta, labels, run, read_config(config), overwrite=overwrite)
-    evaluate_run(run, fasta)
-    write_training_plot(run)
-    write_report(run)
-    write_model_card(run)
-
-
-def _evaluate(run: Path, fasta: Path, labels: Path, out: Path, *, overwrite: bool) -> str:
-    """Evaluate as ``rmt-genomics evaluate`` does; return the main metrics as a table."""
-    from rmt_genomics.evaluation.evaluate import evaluate
-    from rmt_genomics.evaluation.tables import metric_lines
-    from rmt_genomics.reports import write_plots, write_report
-
-    metrics = evaluate(run, fasta, labels, out, overwrite=overwrite)
-    write_plots(out)
-    write_report(out)
-    return _aligned([line.split("\t") for line in metric_lines(metrics)])
 
 
 def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> str:

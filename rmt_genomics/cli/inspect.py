@@ -13,8 +13,9 @@ from rmt_genomics.dna.record_types import RecordInfo
 from rmt_genomics.dna.sequence_files import RecordNames
 
 if TYPE_CHECKING:
-    from rmt_genomics.datasets import Example
+    from rmt_genomics.datasets import Example, LabelSource
     from rmt_genomics.reports.data_summary import DataSummary
+    from rmt_genomics.training.config import ExperimentConfig
 
 logger = logging.getLogger(__name__)
 _STDIN = Path("-")
@@ -58,16 +59,23 @@ def inspect(
         raise click.UsageError("--config and --set are settings of a training, so need --labels.")
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise click.UsageError(f"--plot {plot}: its name must end in .svg or .png.")
-    if plot is not None:
-        from rmt_genomics.atomic_io import check_new_file
+    from rmt_genomics.atomic_io import check_new_file
+    from rmt_genomics.datasets import LabelSource
 
+    if plot is not None:
         inputs = [*fasta, labels] if labels else fasta
         check_new_file(plot, inputs=inputs, overwrite=overwrite)
     if labels is None:
         summary, _ = _summarise_records(fasta)
         examples: Sequence[Example] = ()
     else:
-        summary, examples = _summarise_with_labels(fasta, labels, label_pattern, config, settings)
+        experiment = None
+        if config is not None or settings:
+            from rmt_genomics.training import read_config  # loads torch
+
+            experiment = read_config(config, settings)
+        source = LabelSource(labels, label_pattern)
+        summary, examples = _summarise_with_labels(fasta, source, experiment)
     if plot is not None:
         from rmt_genomics.reports.plot_files import write_composition_plot
 
@@ -96,22 +104,11 @@ def _summarise_records(fasta: Sequence[Path]) -> "tuple[DataSummary, list[Record
 
 
 def _summarise_with_labels(
-    fasta: Sequence[Path],
-    labels: Path,
-    label_pattern: str | None,
-    config: Path | None,
-    settings: tuple[str, ...],
+    fasta: Sequence[Path], source: "LabelSource", experiment: "ExperimentConfig | None"
 ) -> "tuple[DataSummary, Sequence[Example]]":
     """Summarise the labels too, and log what training would do with the data."""
-    from rmt_genomics.datasets.label_sources import LabelSource
     from rmt_genomics.reports.data_summary import training_preview
 
-    experiment = None
-    if config is not None or settings:
-        from rmt_genomics.training import read_config  # loads torch
-
-        experiment = read_config(config, settings)
-    source = LabelSource(labels, label_pattern)
     source.check()
     summary, infos = _summarise_records(fasta)
     chosen = (

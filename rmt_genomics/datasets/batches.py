@@ -207,8 +207,6 @@ def deal(batch: Sequence[int], lengths: Sequence[int], num_ranks: int) -> list[l
         >>> deal([0, 1, 2, 3], [10, 40, 20, 20], 2)
         [[0, 1], [2, 3]]
     """
-    if num_ranks == 1:
-        return [list(batch)]
     loads = [0] * num_ranks
     owners: dict[int, int] = {}
     for index in sorted(batch, key=lambda index: -lengths[index]):

@@ -160,11 +160,10 @@ def assign_groups(
         )
     if method == "record":
         groups = [example.interval.record for example in examples]
+    elif clusters is not None:
+        groups = clusters_from_file(clusters, examples)
     elif method == "homology":
-        if clusters is None:
-            groups = homology_groups(store, examples)
-        else:
-            groups = clusters_from_file(clusters, examples)
+        groups = homology_groups(store, examples)
     else:
         return list(examples)
     return [replace(example, group=group) for example, group in zip(examples, groups, strict=True)]

@@ -249,8 +249,8 @@ def group_indices(examples: Sequence[Example], *, by_group: bool) -> list[list[i
 def bin_edges(values: Numbers, num_bins: int) -> Numbers:
     """Return the edges between bins of about equal counts: fewer if many values are equal."""
     quantiles = np.arange(1, num_bins) / num_bins
-    edges = np.unique(np.quantile(values, quantiles, method="lower"))
-    return edges[edges > values.min()]
+    edges: Numbers = np.quantile(values, quantiles, method="lower")
+    return np.unique(edges[edges > values.min()])
 
 
 def bin_indices(edges: Numbers, values: Numbers) -> npt.NDArray[np.int64]:
