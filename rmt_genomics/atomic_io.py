@@ -57,13 +57,12 @@ def check_new_file(
         )
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder, but must be a file. Name a file inside it.")
+    kind: str | None = None
     if path.is_symlink():
-        kind: str | None = f"a link to {path.readlink()}"
+        kind = f"a link to {path.readlink()}"
     elif path.exists():
         kinds = {stat.S_IFREG: "a file", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
         kind = kinds.get(stat.S_IFMT(path.stat().st_mode), "a device")
-    else:
-        kind = None
     if kind not in (None, "a file"):
         remedy = "Omit --out to write to stdout, or name" if or_stdout else "Name"
         raise ConfigError(

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from rmt_genomics.cli.options import PATH
+
 
 @click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
 def compare(runs: tuple[Path, ...]) -> None:
     """Compare the metrics of several runs.
 

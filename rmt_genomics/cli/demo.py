@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1]
 _PREDICTED_PER_CLASS = 3
-_LINE_BP = 80
 
 
 @click.command()
@@ -34,6 +33,7 @@ def demo(out: Path, *, overwrite: bool) -> None:
     """
     from rmt_genomics.atomic_io import check_new_folder, write_text
     from rmt_genomics.datasets import EncodedStore, read_labels
+    from rmt_genomics.datasets.simulation import fasta_text
 
     check_new_folder(out, overwrite=overwrite)
     genomes = data_folder() / "genomes"
@@ -43,19 +43,39 @@ def demo(out: Path, *, overwrite: bool) -> None:
     test = [example for example in examples if example.split == "test"]
     click.echo(_introduction(store, examples, num_test=len(test), folder=genomes))
     out.mkdir(parents=True, exist_ok=True)
-    run, selected_fasta = out / "run", out / "stretches.fasta"
+    run, evaluation, selected_fasta = out / "run", out / "evaluation", out / "stretches.fasta"
+
+    # Here, because they load torch: the task is shown at once.
+    from rmt_genomics.evaluation import evaluate_run
+    from rmt_genomics.evaluation.evaluate import evaluate
+    from rmt_genomics.evaluation.tables import metric_lines
+    from rmt_genomics.reports import (
+        write_model_card,
+        write_plots,
+        write_report,
+        write_training_plot,
+    )
+    from rmt_genomics.training import read_config, train
 
     click.echo("\n1. Train")
-    _train(fasta, labels, genomes / "config.toml", run, overwrite=overwrite)
+    train(fasta, labels, run, read_config(genomes / "config.toml"), overwrite=overwrite)
+    evaluate_run(run, fasta)
+    write_training_plot(run)
+    write_report(run)
+    write_model_card(run)
     click.echo(f"\n2. Evaluate on the {len(test)} test intervals")
-    click.echo(_evaluate(run, fasta, labels, out / "evaluation", overwrite=overwrite))
+    metrics = evaluate(run, fasta, labels, evaluation, overwrite=overwrite)
+    write_plots(evaluation)
+    write_report(evaluation)
+    click.echo(_aligned([line.split("\t") for line in metric_lines(metrics)]))
     click.echo("\n3. Predict a few test intervals from a FASTA file without labels")
     selected = [
         example
         for label in sorted({example.labels for example in test})
         for example in [each for each in test if each.labels == label][:_PREDICTED_PER_CLASS]
     ]
-    write_text(selected_fasta, _as_fasta(store, selected))
+    records = (fasta_text(each.name, store.codes(each.interval)) for each in selected)
+    write_text(selected_fasta, "".join(records))
     click.echo(_predict(run, selected_fasta, out / "predictions.tsv", selected))
     click.echo(_conclusion(out))
 
@@ -90,31 +110,6 @@ def _introduction(
     )
 
 
-def _train(fasta: Path, labels: Path, config: Path, run: Path, *, overwrite: bool) -> None:
-    """Train, evaluate and report as ``rmt-genomics train`` does."""
-    from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.reports import write_model_card, write_report, write_training_plot
-    from rmt_genomics.training import read_config, train
-
-    train(fasta, labels, run, read_config(config), overwrite=overwrite)
-    evaluate_run(run, fasta)
-    write_training_plot(run)
-    write_report(run)
-    write_model_card(run)
-
-
-def _evaluate(run: Path, fasta: Path, labels: Path, out: Path, *, overwrite: bool) -> str:
-    """Evaluate as ``rmt-genomics evaluate`` does; return the main metrics as a table."""
-    from rmt_genomics.evaluation.evaluate import evaluate
-    from rmt_genomics.evaluation.tables import metric_lines
-    from rmt_genomics.reports import write_plots, write_report
-
-    metrics = evaluate(run, fasta, labels, out, overwrite=overwrite)
-    write_plots(out)
-    write_report(out)
-    return _aligned([line.split("\t") for line in metric_lines(metrics)])
-
-
 def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> str:
     """Predict as ``rmt-genomics predict`` does; return a table with the true labels added."""
     from rmt_genomics.atomic_io import write_text
@@ -129,17 +124,6 @@ def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> st
     truths = ["truth", *(example.labels[0] for example in examples)]
     rows = [line.split("\t")[:4] for line in lines]
     return _aligned([[*row, truth] for row, truth in zip(rows, truths, strict=True)])
-
-
-def _as_fasta(store: "EncodedStore", examples: list["Example"]) -> str:
-    from rmt_genomics.dna import decode
-
-    lines = []
-    for example in examples:
-        letters = decode(store.codes(example.interval))
-        lines.append(f">{example.name}")
-        lines += [letters[start : start + _LINE_BP] for start in range(0, len(letters), _LINE_BP)]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _aligned(rows: list[list[str]]) -> str:

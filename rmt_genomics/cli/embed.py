@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.predict import BP, DEVICE, PATH, SEQUENCES, prediction_input
+from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES
+from rmt_genomics.cli.predict import prediction_input
 
 
 @click.command()

@@ -5,27 +5,19 @@ from pathlib import Path
 
 import click
 
+from rmt_genomics.cli.options import DEVICE, PATH, label_pattern_option
 from rmt_genomics.errors import counted
 
 logger = logging.getLogger(__name__)
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command()
 @click.argument("model_dir")
-@click.argument("fasta", type=_PATH)
-@click.option("--labels", type=_PATH, required=True, help="True labels (see train).")
-@click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
-)
-@click.option("--out", type=_PATH, required=True, help="Folder for the results.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    help="Where to compute.",
-)
+@click.argument("fasta", type=PATH)
+@click.option("--labels", type=PATH, required=True, help="True labels (see train).")
+@label_pattern_option
+@click.option("--out", type=PATH, required=True, help="Folder for the results.")
+@click.option("--device", type=DEVICE, default="auto", help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Use --out even if it is not empty.")
 def evaluate(
     model_dir: str,

@@ -7,31 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rmt_genomics.cli.options import PATH, SEQUENCES, label_pattern_option, settings_option
 from rmt_genomics.dna import read_records, sequence_files
 from rmt_genomics.dna.record_types import RecordInfo
 from rmt_genomics.dna.sequence_files import RecordNames
 
 if TYPE_CHECKING:
-    from rmt_genomics.datasets import Example
+    from rmt_genomics.datasets import Example, LabelSource
     from rmt_genomics.reports.data_summary import DataSummary
+    from rmt_genomics.training.config import ExperimentConfig
 
 logger = logging.getLogger(__name__)
-
-_PATH = click.Path(path_type=Path)
 _STDIN = Path("-")
 
 
 @click.command()
-@click.argument("fasta", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--labels", type=_PATH, help="Check and count these labels too (see train).")
-@click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
-)
-@click.option("--config", type=_PATH, help="Settings of the planned training (see train).")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
-)
-@click.option("--plot", type=_PATH, help="Plot lengths, GC and unknown bases (.svg or .png).")
+@click.argument("fasta", nargs=-1, required=True, type=SEQUENCES)
+@click.option("--labels", type=PATH, help="Check and count these labels too (see train).")
+@label_pattern_option
+@click.option("--config", type=PATH, help="Settings of the planned training (see train).")
+@settings_option
+@click.option("--plot", type=PATH, help="Plot lengths, GC and unknown bases (.svg or .png).")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --plot.")
 def inspect(
     fasta: tuple[Path, ...],
@@ -63,16 +59,23 @@ def inspect(
         raise click.UsageError("--config and --set are settings of a training, so need --labels.")
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise click.UsageError(f"--plot {plot}: its name must end in .svg or .png.")
-    if plot is not None:
-        from rmt_genomics.atomic_io import check_new_file
+    from rmt_genomics.atomic_io import check_new_file
+    from rmt_genomics.datasets import LabelSource
 
+    if plot is not None:
         inputs = [*fasta, labels] if labels else fasta
         check_new_file(plot, inputs=inputs, overwrite=overwrite)
     if labels is None:
         summary, _ = _summarise_records(fasta)
         examples: Sequence[Example] = ()
     else:
-        summary, examples = _summarise_with_labels(fasta, labels, label_pattern, config, settings)
+        experiment = None
+        if config is not None or settings:
+            from rmt_genomics.training import read_config  # loads torch
+
+            experiment = read_config(config, settings)
+        source = LabelSource(labels, label_pattern)
+        summary, examples = _summarise_with_labels(fasta, source, experiment)
     if plot is not None:
         from rmt_genomics.reports.plot_files import write_composition_plot
 
@@ -101,22 +104,11 @@ def _summarise_records(fasta: Sequence[Path]) -> "tuple[DataSummary, list[Record
 
 
 def _summarise_with_labels(
-    fasta: Sequence[Path],
-    labels: Path,
-    label_pattern: str | None,
-    config: Path | None,
-    settings: tuple[str, ...],
+    fasta: Sequence[Path], source: "LabelSource", experiment: "ExperimentConfig | None"
 ) -> "tuple[DataSummary, Sequence[Example]]":
     """Summarise the labels too, and log what training would do with the data."""
-    from rmt_genomics.datasets.label_sources import LabelSource
     from rmt_genomics.reports.data_summary import training_preview
 
-    experiment = None
-    if config is not None or settings:
-        from rmt_genomics.training import read_config  # loads torch
-
-        experiment = read_config(config, settings)
-    source = LabelSource(labels, label_pattern)
     source.check()
     summary, infos = _summarise_records(fasta)
     chosen = (

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-_PATH = click.Path(path_type=Path)
+from rmt_genomics.cli.options import PATH
 
 
 @click.command()
-@click.argument("shards", nargs=-1, required=True, type=_PATH)
-@click.option("--out", type=_PATH, help="Write here instead of to stdout.")
+@click.argument("shards", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, help="Write here instead of to stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 def join(shards: tuple[Path, ...], out: Path | None, *, overwrite: bool) -> None:
     """Merge the files of predict --shard, in input order.

@@ -5,27 +5,20 @@ from pathlib import Path
 
 import click
 
-logger = logging.getLogger(__name__)
+from rmt_genomics.cli.options import DEVICE, PATH, settings_option
 
-_PATH = click.Path(path_type=Path)
+logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("fasta", type=_PATH)
-@click.option("--labels", type=_PATH, help="As for train; without it, every record is an example.")
+@click.argument("fasta", type=PATH)
+@click.option("--labels", type=PATH, help="As for train; without it, every record is an example.")
 @click.option(
     "--label-pattern", metavar="REGEX", help="For --labels header: its only group is the label."
 )
-@click.option("--config", type=_PATH, help="TOML file of settings.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    help="Device to compute on.",
-)
+@click.option("--config", type=PATH, help="TOML file of settings.")
+@settings_option
+@click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
 def plan(
     fasta: Path,
     labels: Path | None,

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES
+
 if TYPE_CHECKING:
     from rmt_genomics.prediction.inputs import PredictionInput
     from rmt_genomics.prediction.run import PredictionConfig
 
 logger = logging.getLogger(__name__)
 
-PATH = click.Path(path_type=Path)
-BP = click.IntRange(min=1)
-DEVICE = click.Choice(["auto", "cpu", "cuda", "mps"])
-SEQUENCES = click.Path(path_type=Path, allow_dash=True)
 _FRACTION = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
 
 
@@ -98,9 +96,13 @@ def predict(
     with --shard 1/4, 2/4, ... on several machines: join merges their files.
     """
     from rmt_genomics.atomic_io import check_new_file, check_partial
-    from rmt_genomics.prediction.run import write_predictions
+    from rmt_genomics.prediction.predictor import DecisionRule, Shard
+    from rmt_genomics.prediction.run import PredictionConfig, write_predictions
 
-    config = _config(model_dir, prediction_input(fasta, options), options)
+    settings = prediction_input(fasta, options)
+    names = ("calibrated", "abstain_below", "coverage")
+    rule = DecisionRule(**{name: options.pop(name) for name in names})
+    config = PredictionConfig(model_dir=model_dir, input=settings, decision_rule=rule, **options)
     if out is None:
         for name, value in (("resume", resume), ("processes", processes), ("shard", shard)):
             if value:
@@ -118,7 +120,6 @@ def predict(
     else:
         check_partial(out, resume=resume, overwrite=overwrite)
         if shard is not None:
-            from rmt_genomics.prediction.predictor import Shard
             from rmt_genomics.prediction.sharding import write_shard
 
             write_shard(config, out, Shard(*shard), resume=resume)
@@ -139,17 +140,6 @@ def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "Predi
     if window is None and step is not None:
         raise click.UsageError("--step needs --window, the length of a window in bp.")
     return PredictionInput(fasta=fasta, window=window, step=step, intervals=intervals)
-
-
-def _config(
-    model_dir: str, settings: "PredictionInput", options: dict[str, Any]
-) -> "PredictionConfig":
-    from rmt_genomics.prediction.predictor import DecisionRule
-    from rmt_genomics.prediction.run import PredictionConfig
-
-    names = ("calibrated", "abstain_below", "coverage")
-    rule = DecisionRule(**{name: options.pop(name) for name in names})
-    return PredictionConfig(model_dir=model_dir, input=settings, decision_rule=rule, **options)
 
 
 def _print(config: "PredictionConfig") -> None:

@@ -2,29 +2,27 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
+from rmt_genomics.cli.options import BP, PATH, SEED
+
 logger = logging.getLogger(__name__)
 
-_PATH = click.Path(path_type=Path)
 _TASKS = click.Choice(["memorise", "detect", "two_facts", "order"])
-_LARGEST_SEED = 2**32 - 1
 _FILES = ("sequences.fasta", "labels.tsv", "simulation.json")
 
 
 @click.command()
 @click.option("--task", type=_TASKS, required=True, help="What the label says (see above).")
 @click.option(
-    "--length",
-    type=click.IntRange(min=1),
-    required=True,
-    metavar="BP",
-    help="Length of each sequence.",
+    "--length", "length_bp", type=BP, required=True, metavar="BP", help="Length of each sequence."
 )
 @click.option("--number", type=click.IntRange(min=1), default=1000, help="Number of sequences.")
 @click.option(
     "--distance",
+    "distance_bp",
     type=click.IntRange(min=0),
     metavar="BP",
     show_default="half of what fits",
@@ -32,31 +30,18 @@ _FILES = ("sequences.fasta", "labels.tsv", "simulation.json")
 )
 @click.option(
     "--motif-length",
-    type=click.IntRange(min=1),
+    "motif_length_bp",
+    type=BP,
     default=12,
     metavar="BP",
     help="Length of motifs, 6 to 64.",
 )
-@click.option("--background", type=_PATH, help="Cut backgrounds from this genome (FASTA).")
-@click.option(
-    "--seed",
-    type=click.IntRange(0, _LARGEST_SEED),
-    default=0,
-    help="Seed of everything but the motifs.",
-)
-@click.option("--out", type=_PATH, required=True, help="Folder for the files.")
+@click.option("--background", type=PATH, help="Cut backgrounds from this genome (FASTA).")
+@click.option("--seed", type=SEED, default=0, help="Seed of everything but the motifs.")
+@click.option("--out", type=PATH, required=True, help="Folder for the files.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier simulation in --out.")
-def simulate(  # noqa: PLR0913 (one argument per option)
-    task: str,
-    length: int,
-    number: int,
-    distance: int | None,
-    motif_length: int,
-    background: Path | None,
-    seed: int,
-    out: Path,
-    *,
-    overwrite: bool,
+def simulate(
+    number: int, background: Path | None, out: Path, *, overwrite: bool, **settings: Any
 ) -> None:
     """Simulate sequences with planted motifs, to test a model's memory.
 
@@ -83,13 +68,7 @@ def simulate(  # noqa: PLR0913 (one argument per option)
     if out.is_dir():
         for name in _FILES:
             check_new_file(out / name, inputs=[background] if background else [], overwrite=True)
-    simulation = Simulation(
-        task=task,
-        length_bp=length,
-        distance_bp=distance,
-        motif_length_bp=motif_length,
-        seed=seed,
-    )
+    simulation = Simulation(**settings)
     store = EncodedStore.open(background) if background else None
     simulation.check_background(store)
     out.mkdir(parents=True, exist_ok=True)

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import click
 
+from rmt_genomics.cli.options import PATH, SEED, label_pattern_option
 from rmt_genomics.datasets.examples import SPLITS
 
 logger = logging.getLogger(__name__)
-
-_PATH = click.Path(path_type=Path)
-_METHODS = click.Choice(["column", "group", "record", "homology", "stratified"])
 _TASKS = click.Choice(["auto", "classification", "regression"])
-_LARGEST_SEED = 2**32 - 1
+_METHODS = click.Choice(["column", "group", "record", "homology", "stratified"])
 
 
 def _parse_fractions(
@@ -32,25 +30,21 @@ def _parse_fractions(
 
 
 @click.command()
-@click.argument("fasta", type=_PATH)
+@click.argument("fasta", type=PATH)
 @click.option(
-    "--labels", type=_PATH, required=True, help="Table, column, header, file or folder (see train)."
+    "--labels", type=PATH, required=True, help="Table, column, header, file or folder (see train)."
 )
-@click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its one group is the label."
-)
-@click.option("--out", type=_PATH, required=True, help="The table to write.")
+@label_pattern_option
+@click.option("--out", type=PATH, required=True, help="The table to write.")
 @click.option("--by", "method", type=_METHODS, help="What stays together (see above).")
-@click.option("--clusters", type=_PATH, help="Clusters from MMseqs2 or CD-HIT, for --by homology.")
+@click.option("--clusters", type=PATH, help="Clusters from MMseqs2 or CD-HIT, for --by homology.")
 @click.option(
     "--fractions",
     default="0.8,0.1,0.1",
     callback=_parse_fractions,
     help="Fractions of train, validation and test.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Seed of the random choice."
-)
+@click.option("--seed", type=SEED, default=0, help="Seed of the random choice.")
 @click.option(
     "--task", type=_TASKS, default="auto", help="Whether labels are class names or numbers."
 )

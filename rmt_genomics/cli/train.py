@@ -2,16 +2,16 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from rmt_genomics.cli.options import DEVICE, PATH, SEED, settings_option
 
 if TYPE_CHECKING:
     from rmt_genomics.training import TrainingResult
 
 logger = logging.getLogger(__name__)
-_PATH = click.Path(path_type=Path)
-_MAX_SEED = 2**32 - 1  # NumPy's limit
 
 
 def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 (click's signature)
@@ -23,26 +23,17 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 
 
 @click.command()
-@click.argument("fasta", type=_PATH)
-@click.option("--labels", type=_PATH, required=True, help="Table of labels, or a word (see above).")
+@click.argument("fasta", type=PATH)
+@click.option("--labels", type=PATH, required=True, help="Table of labels, or a word (see above).")
 @click.option(
     "--label-pattern", metavar="REGEX", help="For --labels header: its only group is the label."
 )
-@click.option("--out", type=_PATH, required=True, help="Run folder; afterwards a model folder.")
-@click.option("--config", type=_PATH, help="TOML file of settings.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
-)
+@click.option("--out", type=PATH, required=True, help="Run folder; afterwards a model folder.")
+@click.option("--config", type=PATH, help="TOML file of settings.")
+@settings_option
 @click.option("--batch-size", metavar="N|auto", help="The same as --set training.batch_size=N.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    help="Device to compute on.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0, _MAX_SEED), default=0, help="Seed of everything random."
-)
+@click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
+@click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Resume the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
 @click.option(
@@ -67,13 +58,9 @@ def train(  # noqa: PLR0913 (one argument an option)
     settings: tuple[str, ...],
     batch_size: str | None,
     device: str,
-    seed: int,
     *,
     resume: bool,
-    overwrite: bool,
-    devices: int,
-    num_nodes: int,
-    strict: bool,
+    **options: Any,
 ) -> None:
     """Train a classifier on FASTA and labels.
 
@@ -118,16 +105,12 @@ def train(  # noqa: PLR0913 (one argument an option)
         out,
         read_config(config, settings),
         device=device,
-        seed=seed,
         resume=resume,
-        overwrite=overwrite,
-        strict=strict,
-        devices=devices,
-        num_nodes=num_nodes,
+        **options,
     )
     if result.is_rank_zero:
         _evaluate(result, fasta, device)
-    if devices * num_nodes > 1:
+    if options["devices"] * options["num_nodes"] > 1:
         exit_without_cleanup()
 
 

@@ -58,6 +58,7 @@ class IntervalDataset(Dataset[Item]):
         assert len(examples) == len(targets), "one target per example"
         self.store = store
         self.examples = tuple(examples)
+        self.intervals = [example.interval for example in examples]
         self.targets = torch.from_numpy(targets)
         if self.targets.is_floating_point():
             self.targets = self.targets.float()  # some devices have no float64
@@ -65,7 +66,7 @@ class IntervalDataset(Dataset[Item]):
     @property
     def lengths(self) -> list[int]:
         """Length of each example in bp, for ``LengthBuckets``."""
-        return [len(example.interval) for example in self.examples]
+        return [len(interval) for interval in self.intervals]
 
     def collate(self, items: Sequence[Item]) -> Batch:
         """Collate items; without items, the batch has no rows."""
@@ -78,9 +79,8 @@ class IntervalDataset(Dataset[Item]):
         return len(self.examples)
 
     def __getitem__(self, index: int) -> Item:
-        example = self.examples[index]
-        codes = torch.from_numpy(self.store.codes(example.interval))
-        return Item(codes, self.targets[index], example.name)
+        codes = torch.from_numpy(self.store.codes(self.intervals[index]))
+        return Item(codes, self.targets[index], self.examples[index].name)
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -207,8 +207,6 @@ def deal(batch: Sequence[int], lengths: Sequence[int], num_ranks: int) -> list[l
         >>> deal([0, 1, 2, 3], [10, 40, 20, 20], 2)
         [[0, 1], [2, 3]]
     """
-    if num_ranks == 1:
-        return [list(batch)]
     loads = [0] * num_ranks
     owners: dict[int, int] = {}
     for index in sorted(batch, key=lambda index: -lengths[index]):

@@ -87,7 +87,10 @@ def read_table(path: Path, what: str) -> tuple[Row, list[Row]]:
         raise DataError(f"{path}: the file is empty, but must have a header line: {HEADER_FORMS}.")
     first, cells = rows[0], rows[0].cells
     if cells[0].lower() in ("chrom", "chr"):
-        header, body = replace(first, cells=_rename_bed_columns(cells)), rows[1:]
+        lower = [cell.lower() for cell in cells]
+        # If there is a column "label" already, "name" keeps its name.
+        names = {bed: name for bed, name in _BED_NAMES.items() if name not in lower}
+        header, body = replace(first, cells=[names.get(cell, cell) for cell in lower]), rows[1:]
     elif len(cells) == _GFF_COLUMNS and all(map(_NUMBER.fullmatch, cells[3:5])):
         raise DataError(
             f"{first.where}: this looks like GFF or GTF (1-based coordinates), but must be a "
@@ -104,14 +107,12 @@ def read_table(path: Path, what: str) -> tuple[Row, list[Row]]:
     else:
         header, body = first, rows[1:]
     if len(header.cells) == 1:
+        remedy = "Save the file as tab-separated text."
+        if header.cells[0].startswith(">"):
+            remedy = "This looks like FASTA: was it given as the labels?"
         raise DataError(
             f"{header.where}: the header is {header.cells[0]!r}, but must be {HEADER_FORMS}, "
-            "with tabs between the columns. "
-            + (
-                "This looks like FASTA: was it given as the labels?"
-                if header.cells[0].startswith(">")
-                else "Save the file as tab-separated text."
-            )
+            f"with tabs between the columns. {remedy}"
         )
     return header, body
 
@@ -133,13 +134,11 @@ def read_rows(path: Path, what: str) -> list[Row]:
     if _BED_HEADER.match(lines[top]):
         lines[top] = lines[top].lstrip("#")
     separator = _separator_of(lines[top])
-    rows, multiline = [], []
+    rows = []
     for number, num_lines, cells in _parse(lines[top:], separator, path, top + 1):
-        if num_lines > 1:
-            multiline.append(number)
         cells = [" ".join(cell.split()) if "\n" in cell else cell.strip() for cell in cells]
         rows.append(Row(f"{path}:{number}", number, separator, cells, num_lines))
-    if multiline:
+    if multiline := [row.line_number for row in rows if row.num_lines > 1]:
         warnings.warn(
             f"{path}: {counted(len(multiline), 'row')} with a quoted cell over several lines (the "
             f"first at line {multiline[0]}); its line breaks are read as spaces. Is that intended?",
@@ -152,13 +151,6 @@ def read_rows(path: Path, what: str) -> list[Row]:
 def quote_cell(text: str) -> str:
     """Return a cell for a tab-separated table, quoted if it begins with a quote itself."""
     return '"' + text.replace('"', '""') + '"' if text.startswith('"') else text
-
-
-def _rename_bed_columns(cells: list[str]) -> list[str]:
-    """Translate BED column names; if there is a column ``label``, ``name`` keeps its name."""
-    lower = [cell.lower() for cell in cells]
-    names = {bed: name for bed, name in _BED_NAMES.items() if name not in lower}
-    return [names.get(cell, cell) for cell in lower]
 
 
 def _without_dot_label(row: Row) -> Row:

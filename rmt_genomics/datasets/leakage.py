@@ -142,13 +142,11 @@ class Audit:
                 f"as {other} and {one}), but no base should be in two parts. "
                 "Make a new split: rmt-genomics split --by record or --by homology."
             )
+        if self.examples["validation"] < MIN_PROBED:
+            return
         for key, name in FEATURES.items():
             auroc = self.probes[key]
-            if (
-                self.examples["validation"] >= MIN_PROBED
-                and auroc is not None
-                and auroc > MAX_AUROC
-            ):
+            if auroc is not None and auroc > MAX_AUROC:
                 yield (
                     f"{name} alone predicts the labels (AUROC {auroc:.3f} on validation), but a "
                     f"model should need the sequence. Balance the labels by {name}, or compare "
@@ -177,26 +175,20 @@ def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
     is_touched[pairs.first[across]] = is_touched[pairs.second[across]] = True
     most_similar = across[np.argsort(-pairs.similarity[across], kind="stable")[:_SHOWN]]
     overlaps = overlaps_across(parts)
+
+    def near_duplicate(pair: int) -> NearDuplicate:
+        one, other = (
+            (examples[index].name, SPLITS[part_of[index]])
+            for index in (pairs.first[pair], pairs.second[pair])
+        )
+        return NearDuplicate(*one, *other, similarity=float(pairs.similarity[pair]))
+
     return Audit(
         examples={name: len(part) for name, part in parts.items()},
         k=sketches.k,
         not_compared=int((sketches.sizes == 0).sum()),
         near_duplicate_pairs=len(across),
-        near_duplicates=tuple(
-            NearDuplicate(
-                examples[first].name,
-                SPLITS[part_of[first]],
-                examples[second].name,
-                SPLITS[part_of[second]],
-                similarity,
-            )
-            for first, second, similarity in zip(
-                pairs.first[most_similar].tolist(),
-                pairs.second[most_similar].tolist(),
-                pairs.similarity[most_similar].tolist(),
-                strict=True,
-            )
-        ),
+        near_duplicates=tuple(map(near_duplicate, most_similar.tolist())),
         touched={
             name: float(is_touched[part_of == index].mean())
             for index, name in enumerate(SPLITS)

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -62,15 +61,10 @@ class SplitResult:
             columns = [
                 np.bincount(bin_indices(edges, of_part), minlength=len(names)) for of_part in values
             ]
-            rows = [[name, *map(str, row)] for name, *row in zip(names, *columns, strict=True)]
         else:
-            counts = [
-                Counter(label for example in part for label in example.labels) for part in parts
-            ]
-            rows = [
-                [label, *(str(of_part[label]) for of_part in counts)]
-                for label in self.scheme.classes
-            ]
+            names = list(self.scheme.classes)
+            columns = [self.scheme.multi_hot(part).sum(axis=0, dtype=np.int64) for part in parts]
+        rows = [[name, *map(str, row)] for name, *row in zip(names, *columns, strict=True)]
         return [["label", *SPLITS], *rows, ["(all)", *(str(len(part)) for part in parts)]]
 
 
@@ -116,9 +110,7 @@ def make_split(
             by_group = method != "stratified"
             split = split_by_fractions(examples, fractions, by_group=by_group, seed=seed, task=task)
     part_of = {example: name for name in SPLITS for example in getattr(split, name)}
-    columns = {"split": [part_of[example] for example in examples]}
-    if any(example.group for example in examples):
-        columns = {"group": [example.group or "" for example in examples]} | columns
+    columns = new_columns(examples, [part_of[example] for example in examples])
     table = add_columns(labels.table, columns) if labels.table else None
     scheme = LabelScheme.of(examples, task)
     warn_of_regression(str(labels), scheme.task, task)
@@ -168,11 +160,10 @@ def assign_groups(
         )
     if method == "record":
         groups = [example.interval.record for example in examples]
+    elif clusters is not None:
+        groups = clusters_from_file(clusters, examples)
     elif method == "homology":
-        if clusters is None:
-            groups = homology_groups(store, examples)
-        else:
-            groups = clusters_from_file(clusters, examples)
+        groups = homology_groups(store, examples)
     else:
         return list(examples)
     return [replace(example, group=group) for example, group in zip(examples, groups, strict=True)]
@@ -228,9 +219,27 @@ def _csv_cell(text: str) -> str:
     return cell.getvalue()
 
 
-def format_table(examples: Sequence[Example], columns: Mapping[str, Sequence[str]]) -> str:
-    """Return a new labels table: record or interval, label, and more columns."""
-    is_whole = all(example.whole for example in examples)
+def new_columns(examples: Sequence[Example], parts: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Return the columns of a split: ``group`` if any example has one, and ``split``."""
+    if not any(example.group for example in examples):
+        return {"split": parts}
+    return {"group": [example.group or "" for example in examples], "split": parts}
+
+
+def format_table(
+    examples: Sequence[Example],
+    columns: Mapping[str, Sequence[str]],
+    *,
+    has_intervals: bool = False,
+) -> str:
+    """Return a new labels table: record or interval, label, and more columns.
+
+    Args:
+        examples: One per row.
+        columns: The values of each further column.
+        has_intervals: Write intervals although all examples are whole records.
+    """
+    is_whole = not has_intervals and all(example.whole for example in examples)
     rows = [["record", *([] if is_whole else ["start", "end", "strand"]), "label", *columns]]
     for example, cells in zip(examples, zip(*columns.values(), strict=True), strict=True):
         interval = example.interval

@@ -149,33 +149,21 @@ class Simulation:
             turn, within = divmod(index, len(self.labels))
             order = np.random.default_rng((self.seed, 0, turn)).permutation(len(self.labels))
             random = np.random.default_rng((self.seed, 1, index))
-            label = self.labels[order[within]]
-            yield self._plant(
-                f"{self.task}_{index + 1}", label, motifs, source.draw(random), random
-            )
+            label, codes = self.labels[order[within]], source.draw(random)
+            names = list(TASKS[self.task][label])
+            if self.task == "two_facts":
+                random.shuffle(names)
+            starts = self._starts(len(names), random)
+            for start, name in zip(starts, names, strict=True):
+                codes[start : start + self.motif_length_bp] = motifs[name]
+            remove_motifs(codes, list(motifs.values()), random, planted=starts)
+            sites = tuple(zip(starts, names, strict=True))
+            yield Simulated(f"{self.task}_{index + 1}", label, codes, sites)
 
     @property
     def _free_bp(self) -> int:
         """Bases of a sequence that are not in a motif."""
         return self.length_bp - self.motif_length_bp * (1 + self.has_two)
-
-    def _plant(
-        self,
-        name: str,
-        label: str,
-        motifs: Mapping[str, Codes],
-        codes: Codes,
-        random: np.random.Generator,
-    ) -> Simulated:
-        """Plant the motifs of a label into a background, which is changed."""
-        names = list(TASKS[self.task][label])
-        if self.task == "two_facts":
-            random.shuffle(names)
-        sites = tuple(zip(self._starts(len(names), random), names, strict=True))
-        for start, motif in sites:
-            codes[start : start + self.motif_length_bp] = motifs[motif]
-        remove_motifs(codes, list(motifs.values()), random, planted=[start for start, _ in sites])
-        return Simulated(name, label, codes, sites)
 
     def _starts(self, number: int, random: np.random.Generator) -> list[int]:
         """Draw the starts of motifs, uniformly among those that are allowed."""
@@ -212,14 +200,17 @@ def write_simulation(
     labels.write("record\tlabel\n")
     for name, label, codes, sites in simulation.examples(number, background):
         starts = " ".join(f"{motif}={start}" for start, motif in sites)
-        letters = decode(codes)
-        fasta.write(f">{name} {starts}".rstrip() + "\n")
-        fasta.writelines(
-            f"{letters[start : start + _LINE_BP]}\n" for start in range(0, len(letters), _LINE_BP)
-        )
+        fasta.write(fasta_text(f"{name} {starts}".rstrip(), codes))
         labels.write(f"{name}\t{label}\n")
         counts[label] += 1
     return counts
+
+
+def fasta_text(header: str, codes: Codes) -> str:
+    """Return a FASTA record, in lines of 80 bp."""
+    letters = decode(codes)
+    lines = [letters[start : start + _LINE_BP] for start in range(0, len(letters), _LINE_BP)]
+    return "".join(f"{line}\n" for line in [f">{header}", *lines])
 
 
 def description(simulation: Simulation, number: int, background: Path | None) -> str:

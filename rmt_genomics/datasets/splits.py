@@ -140,17 +140,17 @@ def _hold_out_of_train(
     """Move a fraction of every class, or of every bin of numbers, from train to another part."""
     groups = group_indices(train, by_group=by_group)
     if scheme.task == "regression":
-        *finer, one_bin = candidate_bins(scheme.numbers(train), fraction)
-        for multi_hot in finer:
-            with suppress(DataError):
-                held_out = hold_out(multi_hot, groups, fraction, seed, part=part)
-                break
-        else:
-            held_out = hold_out(one_bin, groups, fraction, seed, part=part)
+        *finer, multi_hot = candidate_bins(scheme.numbers(train), fraction)
     else:
+        finer = []
         hot = scheme.multi_hot(train)
         # Examples without any label are one more class: they are split in proportion as well.
         multi_hot = np.column_stack([hot, ~hot.any(axis=1)]).astype(np.float32)
+    for finer_bins in finer:
+        with suppress(DataError):
+            held_out = hold_out(finer_bins, groups, fraction, seed, part=part)
+            break
+    else:
         held_out = hold_out(multi_hot, groups, fraction, seed, part=part)
     return {
         "train": tuple(example for index, example in enumerate(train) if index not in held_out),
@@ -249,10 +249,8 @@ def group_indices(examples: Sequence[Example], *, by_group: bool) -> list[list[i
 def bin_edges(values: Numbers, num_bins: int) -> Numbers:
     """Return the edges between bins of about equal counts: fewer if many values are equal."""
     quantiles = np.arange(1, num_bins) / num_bins
-    edges = (
-        np.unique(np.quantile(values, quantiles, method="lower")) if num_bins > 1 else values[:0]
-    )
-    return edges[edges > values.min()] if len(edges) else edges
+    edges: Numbers = np.quantile(values, quantiles, method="lower")
+    return np.unique(edges[edges > values.min()])
 
 
 def bin_indices(edges: Numbers, values: Numbers) -> npt.NDArray[np.int64]:

@@ -63,23 +63,18 @@ def canonical_kmers(codes: Codes, k: int) -> KmerNumbers:
         >>> canonical_kmers(encode("AAC"), 2).tolist(), canonical_kmers(encode("GTT"), 2).tolist()
         ([0, 1], [1, 0])
     """
-    forward = codes.astype(np.uint64)
-    reverse = np.uint64(3) - forward
-    joined: _BothStrands | None = None
-    width = joined_width = 1
-    # Widths 1, 2, 4, ... are made by doubling, and those that add up to k are joined: log2(k) steps
-    # over the sequence instead of k.
-    while True:
-        if k & width:
-            if joined is None:
-                joined, joined_width = (forward, reverse), width
-            else:
-                joined = _join(joined, joined_width, (forward, reverse), width)
-                joined_width += width
-        if joined_width == k and joined is not None:
-            return np.minimum(*joined)
-        forward, reverse = _join((forward, reverse), width, (forward, reverse), width)
-        width *= 2
+    bases = codes.astype(np.uint64)
+    return np.minimum(*_number_both_strands((bases, np.uint64(3) - bases), k))
+
+
+def _number_both_strands(bases: _BothStrands, k: int) -> _BothStrands:
+    """Number the k-mers in log2(k) steps over the sequence instead of k: most steps double k."""
+    if k == 1:
+        return bases
+    if k % 2:
+        return _join(_number_both_strands(bases, k - 1), k - 1, bases, 1)
+    half = _number_both_strands(bases, k // 2)
+    return _join(half, k // 2, half, k // 2)
 
 
 def _join(

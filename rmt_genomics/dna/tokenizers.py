@@ -73,7 +73,7 @@ class Tokenizer:
 
     def num_tokens(self, length_bp: int) -> int:
         """Return the number of tokens of a sequence of this length."""
-        num_kmers, tail_start = self._count_kmers(length_bp)
+        num_kmers, tail_start = self.count_kmers(length_bp)
         return num_kmers + length_bp - tail_start
 
     def encode(self, codes: Codes) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
@@ -87,14 +87,14 @@ class Tokenizer:
         """
         if self.kind == "base":
             return codes
-        _, tail_start = self._count_kmers(len(codes))
+        _, tail_start = self.count_kmers(len(codes))
         kmers, has_unknown = number_kmers(codes, self.k, stride=self.stride)
         kmers[has_unknown] = 4**self.k + UNKNOWN
         letters = codes[tail_start:].astype(np.int32) + 4**self.k
         tokens = np.concatenate([kmers, letters])
         return tokens.astype(np.uint8) if self.vocabulary_size <= 256 else tokens
 
-    def _count_kmers(self, length_bp: int) -> tuple[int, int]:
+    def count_kmers(self, length_bp: int) -> tuple[int, int]:
         """Return the number of whole k-mers, and where the bases after them begin."""
         if length_bp < self.k:
             return 0, 0

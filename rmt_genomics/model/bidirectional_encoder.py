@@ -12,7 +12,7 @@ Dimensions: b batch, n base pairs, d model width, s segments, m memory tokens.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, overload
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -103,10 +103,8 @@ class BothStrands(nn.Module):
         starts = torch.arange(len(segments), device=first.device) * segments.segment_length
         is_read = starts[:, None] < torch.tensor(segments.lengths, device=first.device)
         if not torch.is_grad_enabled():
-            written = iterate_memories(self.step, segments, first)
-            for start in range(0, len(segments), SEGMENTS_AT_ONCE):
-                chunk = torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
-                yield chunk, is_read[start : start + SEGMENTS_AT_ONCE]
+            chunks = memory_chunks(self.step, segments, first)
+            yield from zip(chunks, torch.split(is_read, SEGMENTS_AT_ONCE), strict=True)
             return
         is_long = len(segments) > REPLAY_BEYOND or bptt_depth is not None
         if use_replay is False or (use_replay == "auto" and not is_long):
@@ -127,25 +125,29 @@ def encode_long(
         codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, at least one.
         on_read: Called now and then with the bp read since the last call.
     """
+    segments = BothStrandSegments(codes, encoder)
+
+    def memories_and_is_read() -> Iterator[tuple[Tensor, Tensor]]:
+        chunks = memory_chunks(encoder.step, segments, encoder.step.memory.initial(2))
+        reported_bp = 0
+        for index, chunk in enumerate(chunks, start=1):  # both strands read every segment
+            yield chunk, torch.ones(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
+            read_bp = segments.bp_before(index * SEGMENTS_AT_ONCE)
+            on_read(read_bp - reported_bp)
+            reported_bp = read_bp
+
     with torch.no_grad():
-        segments = BothStrandSegments(codes, encoder)
-        pooled: Tensor = encoder.pool(_memories_of_both_strands(encoder, segments, on_read))
+        pooled: Tensor = encoder.pool(memories_and_is_read())
     return rearrange(pooled, "strand d -> 1 (strand d)")
 
 
-def _memories_of_both_strands(
-    encoder: BothStrands, segments: "BothStrandSegments", on_read: Callable[[int], object]
-) -> Iterator[tuple[Float[Tensor, "s 2 m d"], Bool[Tensor, "s 2"]]]:
-    """Yield written memories a chunk at a time; both strands read every segment."""
-    first = encoder.step.memory.initial(2)
-    written = iterate_memories(encoder.step, segments, first)
-    reported_bp = 0
-    for start in range(0, len(segments), SEGMENTS_AT_ONCE):
-        chunk = torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
-        yield chunk, torch.ones(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
-        read_bp = segments.bp_before(start + SEGMENTS_AT_ONCE)
-        on_read(read_bp - reported_bp)
-        reported_bp = read_bp
+def memory_chunks(
+    step: SegmentTransformer, segments: Sequence[Segment], memory: Float[Tensor, "b m d"]
+) -> Iterator[Float[Tensor, "s b m d"]]:
+    """Yield the written memories of up to ``SEGMENTS_AT_ONCE`` segments at a time."""
+    written = iterate_memories(step, segments, memory)
+    for _ in range(0, len(segments), SEGMENTS_AT_ONCE):
+        yield torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
 
 
 class BothStrandSegments(Sequence[Segment]):
@@ -168,11 +170,7 @@ class BothStrandSegments(Sequence[Segment]):
     def __len__(self) -> int:
         return -(-self.num_tokens // self.segment_length)
 
-    @overload
-    def __getitem__(self, index: int) -> Segment: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Segment]: ...
-    def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
+    def __getitem__(self, index: int | slice) -> Any:
         """Return segment ``index``, with its halo, as ``Segments`` would."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
@@ -214,8 +212,7 @@ class BothStrandSegments(Sequence[Segment]):
         and fewer bases than a stride follow the last one.
         """
         k, stride = self.tokenizer.k, self.tokenizer.stride
-        num_kmers = max(0, (len(self.codes) - k) // stride + 1)
-        covered = (num_kmers - 1) * stride + k if num_kmers else 0
+        num_kmers, covered = self.tokenizer.count_kmers(len(self.codes))
         begin = start * stride if start < num_kmers else covered + start - num_kmers
         if stop > num_kmers:
             return begin, covered + stop - num_kmers

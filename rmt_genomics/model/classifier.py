@@ -35,10 +35,6 @@ from rmt_genomics.rmt.runtime import evaluating
 OnRead = Callable[[int], object]
 
 
-def _ignore(_bp: int) -> None:
-    pass
-
-
 class Encoding(NamedTuple):
     """What a model computes of each sequence of a batch, before the head."""
 
@@ -172,8 +168,7 @@ class RMTClassifier(Pretrained):
 
         A regression returns the value of each sequence, in the label's unit.
         """
-        codes = encode_sequences(sequences, caller="predict")
-        outputs = self._in_batches(codes, self.predict_codes, len(self.classes_), np.float64)
+        outputs = self._in_batches("predict", sequences, self.predict_codes, len(self.classes_))
         if self.config.task == "regression":
             return [float(value) for value in outputs[:, 0]]
         return [self.label_of(row) for row in outputs]
@@ -196,8 +191,7 @@ class RMTClassifier(Pretrained):
                 f"predict_proba: the model is a regression of {self.classes_[0]!r}, but only a "
                 "model of classes has probabilities. Use predict, which returns the values."
             )
-        codes = encode_sequences(sequences, caller="predict_proba")
-        return self._in_batches(codes, self.predict_codes, len(self.classes_), np.float64)
+        return self._in_batches("predict_proba", sequences, self.predict_codes, len(self.classes_))
 
     def embed(self, sequences: Sequence[str]) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
@@ -208,16 +202,18 @@ class RMTClassifier(Pretrained):
         Args:
             sequences: As for ``predict_proba``.
         """
-        codes = encode_sequences(sequences, caller="embed")
-        return self._in_batches(codes, self.embed_codes, self.config.encoding_width, np.float32)
+        width = self.config.encoding_width
+        return self._in_batches("embed", sequences, self.embed_codes, width, np.float32)
 
     def _in_batches(
         self,
-        codes: Sequence[np.ndarray],
+        caller: str,
+        sequences: Sequence[str],
         compute: Callable[[list[np.ndarray]], np.ndarray],
         width: int,
-        dtype: type[np.floating],
+        dtype: type[np.floating] = np.float64,
     ) -> np.ndarray:
+        codes = encode_sequences(sequences, caller=caller)
         return compute_in_batches(
             [len(sequence) for sequence in codes],
             lambda batch: compute([codes[index] for index in batch]),
@@ -226,7 +222,7 @@ class RMTClassifier(Pretrained):
         )
 
     def predict_codes(
-        self, codes: Sequence[np.ndarray], *, on_read: OnRead = _ignore
+        self, codes: Sequence[np.ndarray], *, on_read: OnRead = lambda _: None
     ) -> np.ndarray:
         """Return the probabilities ``(b, c)`` of sequences of base codes, computed as one batch.
 
@@ -242,7 +238,9 @@ class RMTClassifier(Pretrained):
             outputs: np.ndarray = self.outputs(logits).cpu().double().numpy()
         return outputs
 
-    def embed_codes(self, codes: Sequence[np.ndarray], *, on_read: OnRead = _ignore) -> np.ndarray:
+    def embed_codes(
+        self, codes: Sequence[np.ndarray], *, on_read: OnRead = lambda _: None
+    ) -> np.ndarray:
         """Return the rows of ``embed`` for sequences of base codes; see ``predict_codes``."""
         with evaluating(self), torch.inference_mode():
             encoding = self._encode_codes(codes, on_read).concatenated()

@@ -34,14 +34,18 @@ class Composition(nn.Module):
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b d"]:
         """Return the features of each row."""
-        weight = self.hidden.weight
-        precise = torch.promote_types(weight.dtype, torch.float32)  # counts may be large
         counts = add_reverse_complement(count_kmers(codes, self.k), self.k)
-        counts = counts.to(weight.device, precise)
-        fractions = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        fractions = fractions_of(counts, self.hidden.weight)
         relative = (fractions * fractions.shape[1]).sqrt() - 1
-        features: Tensor = nn.functional.gelu(self.hidden(relative.to(weight)))
+        features: Tensor = nn.functional.gelu(self.hidden(relative.to(self.hidden.weight)))
         return features
+
+
+def fractions_of(counts: Int[Tensor, "b kmers"], weight: Tensor) -> Float[Tensor, "b kmers"]:
+    """Return the fraction of each k-mer, where ``weight`` is and at least in float32."""
+    precise = torch.promote_types(weight.dtype, torch.float32)  # counts may be large
+    counts = counts.to(weight.device, precise)
+    return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def count_kmers(codes: UInt8[Tensor, "b n"], k: int) -> Int[Tensor, "b kmers"]:
@@ -94,14 +98,12 @@ class ProteinComposition(nn.Module):
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b d"]:
         """Return the features of each row; every reading frame ends at an N."""
-        weight = self.hidden.weight
-        precise = torch.promote_types(weight.dtype, torch.float32)  # counts may be large
-        counts = count_amino_acid_kmers(codes, self.k, self.orf_codons).to(weight.device, precise)
-        fractions = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+        counts = count_amino_acid_kmers(codes, self.k, self.orf_codons)
+        fractions = fractions_of(counts, self.hidden.weight)
         # Without these weights the many rare k-mers would be fitted before the common ones. (.to:
         # the buffer of a model that shares the weights of another may still be on another device.)
         weighted = fractions.sqrt() * self.weights.to(fractions)
-        features: Tensor = nn.functional.gelu(self.hidden(weighted.to(weight)))
+        features: Tensor = nn.functional.gelu(self.hidden(weighted.to(self.hidden.weight)))
         return features
 
 

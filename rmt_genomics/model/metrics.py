@@ -124,30 +124,29 @@ def classification_metrics(
     from sklearn import metrics
 
     truth = one_hot(targets, len(classes))
-    result: dict[str, Any] = {"n": len(targets), "classes": list(classes)}
+    labels = np.arange(len(classes))
     if task == "multilabel":
-        predicted = (probabilities >= 0.5).astype(int)
+        targets, predicted = truth, (probabilities >= 0.5).astype(int)
         per_class = list(zip(truth.T, predicted.T, strict=True))
-        result["accuracy"] = float(metrics.accuracy_score(truth, predicted))
-        result["balanced_accuracy"] = _mean(_balanced_accuracy(*columns) for columns in per_class)
-        result["mcc"] = _mean(_mcc(*columns) for columns in per_class)
-        result["macro_f1"] = float(
-            metrics.f1_score(truth, predicted, average="macro", zero_division=0.0)
-        )
-        result["confusion"] = metrics.multilabel_confusion_matrix(truth, predicted).tolist()
+        balanced_accuracy = _mean(_balanced_accuracy(*columns) for columns in per_class)
+        mcc = _mean(_mcc(*columns) for columns in per_class)
+        confusion = metrics.multilabel_confusion_matrix(truth, predicted)
     else:
         predicted = probabilities.argmax(axis=1)
-        labels = np.arange(len(classes))
-        result["accuracy"] = float(metrics.accuracy_score(targets, predicted))
-        result["balanced_accuracy"] = _balanced_accuracy(targets, predicted)
-        result["mcc"] = _mcc(targets, predicted)
-        result["macro_f1"] = float(
-            metrics.f1_score(targets, predicted, labels=labels, average="macro", zero_division=0.0)
-        )
-        result["confusion"] = metrics.confusion_matrix(targets, predicted, labels=labels).tolist()
-    result["auroc"] = _over_classes(metrics.roc_auc_score, truth, probabilities, task)
-    result["auprc"] = _over_classes(metrics.average_precision_score, truth, probabilities, task)
-    return result
+        balanced_accuracy, mcc = _balanced_accuracy(targets, predicted), _mcc(targets, predicted)
+        confusion = metrics.confusion_matrix(targets, predicted, labels=labels)
+    f1 = metrics.f1_score(targets, predicted, labels=labels, average="macro", zero_division=0.0)
+    return {
+        "n": len(targets),
+        "classes": list(classes),
+        "accuracy": float(metrics.accuracy_score(targets, predicted)),
+        "balanced_accuracy": balanced_accuracy,
+        "mcc": mcc,
+        "macro_f1": float(f1),
+        "confusion": confusion.tolist(),
+        "auroc": _over_classes(metrics.roc_auc_score, truth, probabilities, task),
+        "auprc": _over_classes(metrics.average_precision_score, truth, probabilities, task),
+    }
 
 
 def regression_metrics(

@@ -4,22 +4,22 @@ Memories come in chunks of segments: all at once when a gradient is wanted, a fe
 long record streams through. Each pooling folds chunk after chunk into a small state, so both ways
 run the same code.
 
+A chunk is the memories ``[s, b, m, d]``, and ``[s, b]``: True where a row read a segment.
+
 Dimensions: s segments of a chunk, b batch, m memory tokens, d model width.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Chunks = Iterable[tuple[Tensor, Tensor]]
+Chunks = Iterable[tuple[Float[Tensor, "s b m d"], Bool[Tensor, "s b"]]]
 
 
-class Pooling(nn.Module, ABC):
+class Pooling(nn.Module):
     """Fold chunks of memories into one vector per row.
 
     Args:
@@ -30,71 +30,42 @@ class Pooling(nn.Module, ABC):
         super().__init__()
         self.dim = dim
 
-    def forward(self, chunks: Chunks) -> Float[Tensor, "b d"]:
-        """Pool the memories ``[s, b, m, d]``; ``[s, b]`` is True where a row read a segment."""
-        state = None
-        for memories, is_read in chunks:
-            state = self.add(state, memories, is_read)
-        return self.finish(state)
-
-    @abstractmethod
-    def add(
-        self, state: Any, memories: Float[Tensor, "s b m d"], is_read: Bool[Tensor, "s b"]
-    ) -> Any:
-        """Return the state after one more chunk; before the first it is None."""
-
-    @abstractmethod
-    def finish(self, state: Any) -> Float[Tensor, "b d"]:
-        """Return one vector per row."""
-
 
 class LastMemory(Pooling):
     """The mean of the last written memory over its m tokens: the *pooled memory*."""
 
-    def add(
-        self, state: Any, memories: Float[Tensor, "s b m d"], is_read: Bool[Tensor, "s b"]
-    ) -> Tensor:
-        """Keep the last; that of a sequence that has ended does not change any more."""
-        del state, is_read
-        return memories[-1]
-
-    def finish(self, state: Tensor) -> Float[Tensor, "b d"]:
-        """Average over memory tokens."""
-        return reduce(state, "b m d -> b d", "mean")
+    def forward(self, chunks: Chunks) -> Float[Tensor, "b d"]:
+        """Average the last; that of a sequence that has ended does not change any more."""
+        for memories, _ in chunks:
+            last = memories[-1]
+        return reduce(last, "b m d -> b d", "mean")
 
 
 class MeanMemory(Pooling):
     """The mean over all segments a sequence has, and over memory tokens."""
 
-    def add(
-        self, state: Any, memories: Float[Tensor, "s b m d"], is_read: Bool[Tensor, "s b"]
-    ) -> tuple[Tensor, Tensor]:
-        """Add up memories and count segments."""
-        pooled = reduce(memories, "s b m d -> s b d", "mean")
-        total = (pooled * is_read[..., None]).sum(dim=0)
-        count = is_read.sum(dim=0)
-        return (total, count) if state is None else (state[0] + total, state[1] + count)
-
-    def finish(self, state: tuple[Tensor, Tensor]) -> Float[Tensor, "b d"]:
-        """Divide by the number of segments."""
-        total, count = state
-        return total / count[:, None]
+    def forward(self, chunks: Chunks) -> Float[Tensor, "b d"]:
+        """Add up memories, and divide by the number of segments."""
+        sums, counts = [], []
+        for memories, is_read in chunks:
+            pooled = reduce(memories, "s b m d -> s b d", "mean")
+            sums.append((pooled * is_read[..., None]).sum(dim=0))
+            counts.append(is_read.sum(dim=0))
+        return sum(sums[1:], start=sums[0]) / sum(counts[1:], start=counts[0])[:, None]
 
 
 class MaxMemory(Pooling):
     """The largest value of each feature over all segments and memory tokens."""
 
-    def add(
-        self, state: Any, memories: Float[Tensor, "s b m d"], is_read: Bool[Tensor, "s b"]
-    ) -> Tensor:
-        """Take the larger."""
-        seen = memories.masked_fill(~rearrange(is_read, "s b -> s b 1 1"), -torch.inf)
-        largest = reduce(seen, "s b m d -> b d", "max")
-        return largest if state is None else torch.maximum(state, largest)
-
-    def finish(self, state: Tensor) -> Float[Tensor, "b d"]:
-        """Return the largest."""
-        return state
+    def forward(self, chunks: Chunks) -> Float[Tensor, "b d"]:
+        """Return the largest of the largest of each chunk."""
+        largest: Tensor | None = None
+        for memories, is_read in chunks:
+            seen = memories.masked_fill(~rearrange(is_read, "s b -> s b 1 1"), -torch.inf)
+            own = reduce(seen, "s b m d -> b d", "max")
+            largest = own if largest is None else torch.maximum(largest, own)
+        assert largest is not None
+        return largest
 
 
 class AttentionMemory(Pooling):
@@ -104,27 +75,24 @@ class AttentionMemory(Pooling):
         super().__init__(dim)
         self.score = nn.Linear(dim, 1)
 
-    def add(
-        self, state: Any, memories: Float[Tensor, "s b m d"], is_read: Bool[Tensor, "s b"]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Weigh a chunk, and rescale what came before to the largest score so far."""
-        scores = rearrange(self.score(memories), "s b m 1 -> s b m")
-        scores = scores.masked_fill(~is_read[..., None], -torch.inf)
-        peak = reduce(scores, "s b m -> b", "max").detach()
-        if state is not None:
-            peak = torch.maximum(peak, state[0])
-        weights = (scores - rearrange(peak, "b -> b 1")).exp()
-        total = reduce(weights, "s b m -> b", "sum")
-        weighted = torch.einsum("s b m, s b m d -> b d", weights, memories)
-        if state is not None:
-            fade = (state[0] - peak).exp()
-            total, weighted = total + fade * state[1], weighted + fade[:, None] * state[2]
-        return peak, total, weighted
-
-    def finish(self, state: tuple[Tensor, Tensor, Tensor]) -> Float[Tensor, "b d"]:
-        """Divide by the total weight."""
-        _, total, weighted = state
-        return weighted / total[:, None]
+    def forward(self, chunks: Chunks) -> Float[Tensor, "b d"]:
+        """Weigh chunk after chunk, and rescale what came before to the largest score so far."""
+        state: tuple[Tensor, Tensor, Tensor] | None = None
+        for memories, is_read in chunks:
+            scores = rearrange(self.score(memories), "s b m 1 -> s b m")
+            scores = scores.masked_fill(~is_read[..., None], -torch.inf)
+            peak = reduce(scores, "s b m -> b", "max").detach()
+            if state is not None:
+                peak = torch.maximum(peak, state[0])
+            weights = (scores - rearrange(peak, "b -> b 1")).exp()
+            total = reduce(weights, "s b m -> b", "sum")
+            weighted = torch.einsum("s b m, s b m d -> b d", weights, memories)
+            if state is not None:
+                fade = (state[0] - peak).exp()
+                total, weighted = total + fade * state[1], weighted + fade[:, None] * state[2]
+            state = peak, total, weighted
+        pooled: Tensor = weighted / total[:, None]
+        return pooled
 
 
 POOLINGS: dict[str, type[Pooling]] = {

@@ -6,42 +6,11 @@ start. Coordinates are 0-based and half-open, as the formats have it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from rmt_genomics.dna import Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.prediction.predictor import Prediction
-
-_NO_NAME = "."
-_HIGHEST_SCORE = 1000
-
-
-@runtime_checkable
-class OutputFormat(Protocol):
-    """How predictions are written as lines of text."""
-
-    @property
-    def label_column(self) -> int | None:
-        """Index of the label among the columns; None if there is no label."""
-
-    def header(self) -> list[str]:
-        """Return the one line before the first prediction, without line end."""
-
-    def line(self, prediction: Prediction) -> str:
-        """Return the one line of a prediction, without line end."""
-
-
-def output_lines(predictions: Iterable[Prediction], output_format: OutputFormat) -> Iterator[str]:
-    """Yield a header and one line per prediction, without line ends.
-
-    The header waits for the first prediction, so that input that is wrong from the start prints
-    nothing.
-    """
-    for index, prediction in enumerate(predictions):
-        if index == 0:
-            yield from output_format.header()
-        yield output_format.line(prediction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +88,8 @@ class Bed:
         interval = _interval_of(prediction)
         score = 0.0 if prediction.score is None else prediction.score
         strand = interval.strand if self.has_strand else "."
-        columns = [
-            *(interval.record, interval.start, interval.end, prediction.label or _NO_NAME),
-            *(round(_HIGHEST_SCORE * score), strand),
-        ]
+        label, thousandths = prediction.label or ".", round(1000 * score)
+        columns = (interval.record, interval.start, interval.end, label, thousandths, strand)
         return "\t".join(map(str, columns))
 
 
@@ -155,6 +122,21 @@ class BedGraph:
             start, end = middle(interval, self.window, self.step)
         value = f"{prediction.probabilities[self.column]:.6g}"
         return "\t".join([interval.record, str(start), str(end), value])
+
+
+OutputFormat = PredictionTable | Bed | BedGraph
+
+
+def output_lines(predictions: Iterable[Prediction], output_format: OutputFormat) -> Iterator[str]:
+    """Yield a header and one line per prediction, without line ends.
+
+    The header waits for the first prediction, so that input that is wrong from the start prints
+    nothing.
+    """
+    for index, prediction in enumerate(predictions):
+        if index == 0:
+            yield from output_format.header()
+        yield output_format.line(prediction)
 
 
 def middle(interval: Interval, window: int, step: int) -> tuple[int, int]:

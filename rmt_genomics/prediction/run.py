@@ -76,8 +76,8 @@ class PredictionConfig:
         intervals = [self.input.intervals] if self.input.intervals else []
         return {
             "format": _NOTE_FORMAT,
-            "model": _checksums(find_model_file(self.model_dir, name) for name in names),
-            "intervals": _checksums(intervals),
+            "model": [_checksum(find_model_file(self.model_dir, name)) for name in names],
+            "intervals": [_checksum(path) for path in intervals],
             "window": self.input.window,
             "step": self.input.step or self.input.window,
             "output": self.format,
@@ -110,12 +110,9 @@ class PredictionConfig:
         return BedGraph(f"{title} {config.classes[column]}", column, self.input.window, step)
 
 
-def _checksums(paths: Iterable[Path]) -> list[str]:
-    checksums = []
-    for path in paths:
-        with explain_read_errors(path):
-            checksums.append(sha256_of_file(path))
-    return checksums
+def _checksum(path: Path) -> str:
+    with explain_read_errors(path):
+        return sha256_of_file(path)
 
 
 class PredictionRun:
@@ -158,14 +155,18 @@ class PredictionRun:
 
     @contextmanager
     def resumable_output(
-        self, out: Path, key: dict[str, Any], *, resume: bool
+        self, out: Path, key: dict[str, Any], header: list[str], *, resume: bool
     ) -> Iterator[ResumableFile]:
-        """Open the output; its rows, if there are any, are of the input that is there now."""
+        """Open the output; it has a header, and its rows are of the input that is there now."""
         with resumable_file(out, key, resume=resume) as file:
             if file.progress is None:  # stopped before its first row
                 file.clear()
             else:
                 self.reader.check_unchanged(file.path, file.progress)
+            if sum(1 for _ in file.lines()) < len(header):
+                file.clear()
+                for line in header:
+                    file.write(line)
             yield file
 
     def write_rows(
@@ -208,17 +209,13 @@ def write_predictions(config: PredictionConfig, out: Path, *, resume: bool) -> N
         return
     config.input.check_rereadable()
     run = PredictionRun(config)
+    header = run.output_format.header()
     with (
-        run.resumable_output(out, run.key(), resume=resume) as file,
+        run.resumable_output(out, run.key(), header, resume=resume) as file,
         progress_bar(config.input.total_bp) as progress,
     ):
-        header = run.output_format.header()
         num_rows = sum(1 for _ in file.lines()) - len(header)
-        if num_rows < 0:
-            file.clear()
-            for line in header:
-                file.write(line)
-        run.write_rows(file, Shard(first_row=max(0, num_rows)), run.output_format.line, progress)
+        run.write_rows(file, Shard(first_row=num_rows), run.output_format.line, progress)
 
 
 def count_abstained(config: PredictionConfig, lines: Iterable[str]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -48,33 +48,6 @@ class ShardHeader:
 
     header: str
     """The header line of the joined output."""
-
-    @classmethod
-    def of_run(cls, number: int, of: int, run: PredictionRun) -> "ShardHeader":
-        """Make the header of a shard."""
-        text = json.dumps(run.key(), sort_keys=True)
-        (header,) = run.output_format.header()
-        return cls(number, of, hashlib.sha256(text.encode()).hexdigest(), header)
-
-    @classmethod
-    def read(cls, path: Path, lines: Iterator[str]) -> "ShardHeader":
-        """Read the first lines of a shard file.
-
-        Raises:
-            DataError: If it is not a shard file.
-        """
-        first = next(lines, "")
-        words = first.removeprefix(_MARK).split()
-        if not first.startswith(_MARK) or len(words) != 2 or "/" not in words[0]:
-            raise DataError(
-                f"{path}: is not a shard, but must be a file that predict --shard has written. "
-                "Only such files can be joined."
-            )
-        number, of = map(int, words[0].split("/"))
-        header = next(lines, None)
-        if header is None or not header.startswith(_HEADER):
-            raise _incomplete(path)
-        return cls(number, of, words[1], header.removeprefix(f"{_HEADER} "))
 
     def lines(self) -> list[str]:
         """Return the lines, without line ends."""
@@ -113,13 +86,11 @@ def write_shard(
     """
     config.input.check_rereadable()
     run = PredictionRun(config)
-    key = {**run.key(), "shard": f"{shard.number}/{shard.of}"}
-    with run.resumable_output(out, key, resume=resume) as file:
-        header = ShardHeader.of_run(shard.number, shard.of, run).lines()
-        if sum(1 for _ in file.lines()) < len(header):
-            file.clear()
-            for line in header:
-                file.write(line)
+    key = run.key()
+    run_id = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    header = ShardHeader(shard.number, shard.of, run_id, *run.output_format.header()).lines()
+    key["shard"] = f"{shard.number}/{shard.of}"
+    with run.resumable_output(out, key, header, resume=resume) as file:
         (last,) = deque(file.lines(), maxlen=1)
         if last.startswith(_END):
             return
@@ -128,28 +99,31 @@ def write_shard(
         def line_of(prediction: Prediction) -> str:
             return shard_line(prediction.row, run.output_format.line(prediction))
 
-        show = nullcontext(progress) if progress else progress_bar(config.input.total_bp)
-        with show as receiver:
-            run.write_rows(file, Shard(shard.number, shard.of, first_row), line_of, receiver)
+        with nullcontext(progress) if progress else progress_bar(config.input.total_bp) as receiver:
+            run.write_rows(file, replace(shard, first_row=first_row), line_of, receiver)
         file.write(shard_footer(run.reader.num_records, run.reader.checksum()))
 
 
 class _ShardFile:
-    """A shard file that is being read.
-
-    Args:
-        path: Its name, for errors.
-        file: The open file.
-    """
+    """A shard file that is being read."""
 
     def __init__(self, path: Path, file: IO[str]) -> None:
         self.path = path
         self._lines = (line.removesuffix("\n") for line in file)
-        self.header = ShardHeader.read(path, self._lines)
-        self.num_rows = 0
-        """How many rows all shards have together; set when the last line has been read."""
-        self.input_checksum = ""
-        """That of the input; set when the last line has been read."""
+        self.num_rows, self.input_checksum = 0, ""
+        """Of all shards together, and of the input; set when the last line has been read."""
+        first = next(self._lines, "")
+        words = first.removeprefix(_MARK).split()
+        if not first.startswith(_MARK) or len(words) != 2 or "/" not in words[0]:
+            raise DataError(
+                f"{path}: is not a shard, but must be a file that predict --shard has written. "
+                "Only such files can be joined."
+            )
+        number, of = map(int, words[0].split("/"))
+        header = next(self._lines, "")
+        if not header.startswith(_HEADER):
+            raise _incomplete(path)
+        self.header = ShardHeader(number, of, words[1], header.removeprefix(f"{_HEADER} "))
 
     def rows(self) -> Iterator[tuple[int, str]]:
         """Yield indices and lines."""
@@ -286,7 +260,7 @@ def predict_in_processes(
         write_text(folder / _NOTE, key_as_json(key))
     paths = [folder / f"{number}-of-{num_processes}" for number in range(1, num_processes + 1)]
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    running: dict[Connection, BaseProcess] = {}
+    running: dict[Any, BaseProcess] = {}  # by the pipe on which each one sends its result
     messages: list[str] = []
     try:
         for number, path in enumerate(paths, start=1):
@@ -299,10 +273,9 @@ def predict_in_processes(
             sender.close()  # then the end of the process is also the end of the pipe
             running[receiver] = process
         while running:
-            ready = wait(list(running))
-            for receiver in [receiver for receiver in running if receiver in ready]:
-                messages += _result_of(running[receiver], receiver, folder)
-                del running[receiver]
+            for pipe in wait(list(running)):
+                messages += _result_of(running[pipe], pipe, folder)
+                del running[pipe]
         write_lines(out, joined_lines(paths))
     except KeyboardInterrupt as error:
         remedy = f"{folder} holds the finished rows. Continue with --resume."
@@ -316,7 +289,7 @@ def predict_in_processes(
         warnings.warn(message, RMTGenomicsWarning, stacklevel=2)
 
 
-def _result_of(process: BaseProcess, receiver: Connection, folder: Path) -> list[str]:
+def _result_of(process: BaseProcess, receiver: Any, folder: Path) -> list[str]:
     """Return the warnings of a process that has ended, or raise its error."""
     try:
         error, messages = receiver.recv()
@@ -349,8 +322,8 @@ def _shard_process(config: PredictionConfig, path: Path, shard: Shard, sender: C
             write_shard(config, path, shard, resume=True, progress=StopWithParent())
         except (RMTGenomicsError, OSError) as raised:
             error = str(raised)
-    ours = (warning for warning in caught if issubclass(warning.category, RMTGenomicsWarning))
-    sender.send((error, [str(warning.message) for warning in ours]))
+    ours = [str(each.message) for each in caught if issubclass(each.category, RMTGenomicsWarning)]
+    sender.send((error, ours))
 
 
 class StopWithParent(ProgressCallback):
@@ -359,6 +332,6 @@ class StopWithParent(ProgressCallback):
     def update(self, bp: int) -> None:
         """Exit if the parent is gone."""
         del bp
-        parent: Any = multiprocessing.parent_process()
+        parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             raise SystemExit("The process that started this one is gone.")

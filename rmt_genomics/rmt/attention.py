@@ -54,13 +54,6 @@ class AttentionInputs(NamedTuple):
     is_token: Bool[Tensor, "b n"] | None
 
 
-class AttentionOutput(NamedTuple):
-    """The update of each query, and the keys and values of the segment and its memory."""
-
-    update: Float[Tensor, "b i d"]
-    keys_values: Float[Tensor, "two b wrapped inner"]
-
-
 class Attention(nn.Module):
     """Attend from a segment and its memory to themselves and to cached tokens.
 
@@ -96,7 +89,7 @@ class Attention(nn.Module):
         num_queries: int | None = None,
         cached: Float[Tensor, "two b p inner"] | None = None,
         first_values: Float[Tensor, "b wrapped inner"] | None = None,
-    ) -> AttentionOutput:
+    ) -> tuple[Float[Tensor, "b i d"], Float[Tensor, "two b wrapped inner"]]:
         """Attend from the last ``num_queries`` positions to all positions and the cached ones.
 
         Args:
@@ -106,6 +99,9 @@ class Attention(nn.Module):
                 update.
             cached: Keys, not yet rotated, and values of earlier tokens for this layer.
             first_values: The first layer's values of these positions, where they are mixed in.
+
+        Returns:
+            The update of each query, and the keys and values of the segment and its memory.
         """
         mask = inputs.mask
         queries = hidden
@@ -119,14 +115,14 @@ class Attention(nn.Module):
         k, v = rearrange(keys_values, "two b j (h e) -> two b h j e", h=self.heads)
         q, k = self.q_norm(q), self.k_norm(k)
         if inputs.rotation is not None:
-            q, k = rotate(q, inputs.rotation.last(q.shape[2])), rotate(k, inputs.rotation)
+            q, k = rotate(q, inputs.rotation), rotate(k, inputs.rotation)
         if self.null is not None:  # a learned key and value that every query may attend to
             null_k, null_v = repeat(self.null, "two h e -> two b h 1 e", b=len(k)).to(k.dtype)
             k, v = torch.cat([null_k, k], dim=2), torch.cat([null_v, v], dim=2)
             if mask is not None:
                 mask = F.pad(mask, (1, 0), value=1 if mask.dtype == torch.bool else 0)
         out = self.attend(q, k, v, mask=mask, dropout=self.dropout if self.training else 0.0)
-        return AttentionOutput(self.to_out(rearrange(out, "b h i e -> b i (h e)")), own)
+        return self.to_out(rearrange(out, "b h i e -> b i (h e)")), own
 
     def _keys_values(
         self, hidden: Tensor, first_values: Tensor | None

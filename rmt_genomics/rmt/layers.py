@@ -54,21 +54,24 @@ class Layers(nn.Module):
             layer.
         """
         # Shifted tokens need their neighbours, and hyper-connections add to all positions.
-        can_skip = self.config.num_residual_streams == 1 and not self.config.token_shift
-        streams = expand_streams(self.config, hidden)
+        num_streams = self.config.num_residual_streams
+        can_skip = num_streams == 1 and not self.config.token_shift
+        if num_streams > 1:
+            hidden = repeat(hidden, "b w d -> (b s) w d", s=num_streams)
         all_keys_values: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             is_last = index == len(self.layers) - 1
-            streams, keys_values = layer(
-                streams,
+            hidden, keys_values = layer(
+                hidden,
                 inputs,
                 inputs.cache[index] if inputs.cache else None,
                 all_keys_values[0][1] if index and self.config.value_residual else None,
                 num_queries if is_last and can_skip else None,
             )
             all_keys_values.append(keys_values)
-        out = merge_streams(self.config, streams)
-        normed: Tensor = self.norm(out if num_queries is None else out[:, -num_queries:])
+        if num_streams > 1:
+            hidden = reduce(hidden, "(b s) w d -> b w d", "sum", s=num_streams)
+        normed: Tensor = self.norm(hidden if num_queries is None else hidden[:, -num_queries:])
         return normed, tuple(all_keys_values)
 
 
@@ -100,18 +103,18 @@ class Layer(nn.Module):
     ) -> tuple[Float[Tensor, "streams i d"], Tensor]:
         """Return the last ``num_queries`` positions (None = all), and keys and values of all."""
         hidden, add = self.attention_residual(streams)
-        attended = self.attention(
+        update, keys_values = self.attention(
             self._shifted(self.attention_norm(hidden), inputs),
             inputs,
             num_queries=num_queries,
             cached=cached,
             first_values=first_values,
         )
-        hidden, add = self.feedforward_residual(add(attended.update))
+        hidden, add = self.feedforward_residual(add(update))
         updated: Tensor = add(
             self.feedforward(self._shifted(self.feedforward_norm(hidden), inputs))
         )
-        return updated, attended.keys_values
+        return updated, keys_values
 
     def _shifted(self, hidden: Tensor, inputs: AttentionInputs) -> Tensor:
         """Give each token half of the features of the token before; the first gets zeros."""
@@ -170,22 +173,3 @@ def make_residual(config: RMTConfig, index: int) -> nn.Module:
     hyper: Any = HyperConnections
     connection: nn.Module = hyper(config.num_residual_streams, dim=config.dim, layer_index=index)
     return connection
-
-
-def expand_streams(
-    config: RMTConfig, hidden: Float[Tensor, "b wrapped d"]
-) -> Float[Tensor, "streams wrapped d"]:
-    """Copy the hidden states into each residual stream."""
-    if config.num_residual_streams == 1:
-        return hidden
-    streams: Tensor = repeat(hidden, "b w d -> (b s) w d", s=config.num_residual_streams)
-    return streams
-
-
-def merge_streams(
-    config: RMTConfig, streams: Float[Tensor, "streams wrapped d"]
-) -> Float[Tensor, "b wrapped d"]:
-    """Sum the residual streams."""
-    if config.num_residual_streams == 1:
-        return streams
-    return reduce(streams, "(b s) w d -> b w d", "sum", s=config.num_residual_streams)

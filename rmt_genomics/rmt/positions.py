@@ -33,10 +33,6 @@ class Rotation(NamedTuple):
     cos: Float[Tensor, "j e"]
     sin: Float[Tensor, "j e"]
 
-    def last(self, num_positions: int) -> "Rotation":
-        """Return the angles of the last positions."""
-        return Rotation(self.cos[-num_positions:], self.sin[-num_positions:])
-
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(mode=False)  # a table made in inference mode could not be used in training
@@ -64,9 +60,10 @@ def rotation_of(
 
 
 def rotate(features: Float[Tensor, "b h i e"], rotation: Rotation) -> Float[Tensor, "b h i e"]:
-    """Turn each pair of features (k, k + e/2) by the angle of its position."""
+    """Turn each pair of features (k, k + e/2) of the last positions by the angle of each."""
+    cos, sin = (table[-features.shape[2] :] for table in rotation)
     half = features.shape[-1] // 2
-    rotated = torch.addcmul(features * rotation.cos, features.roll(half, dims=-1), rotation.sin)
+    rotated = torch.addcmul(features * cos, features.roll(half, dims=-1), sin)
     return rotated.to(features.dtype)
 
 

@@ -22,6 +22,7 @@ Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -32,13 +33,10 @@ from torch.autograd.function import once_differentiable
 from rmt_genomics.rmt.memory import Cache, detached
 from rmt_genomics.rmt.runtime import (
     RandomState,
-    TrainingModes,
     capture_autocast,
     free_bytes,
     measure_saved_bytes,
-    preserve_random_state,
     set_training_modes,
-    training_modes_of,
 )
 from rmt_genomics.rmt.unroll import (
     RunOutput,
@@ -138,7 +136,7 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
         output = unroll_with_outputs(step, segments, memory, cache)  # no graph is recorded
         return output._replace(memories=output.memories.to(memory_device or memory.device))
-    modes = {} if module is None else training_modes_of(module)
+    modes = {} if module is None else {part: part.training for part in module.modules()}
     runner = _SegmentRunner(step, segments, keep_segments, capture_autocast(memory.device), modes)
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
     memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
@@ -198,33 +196,18 @@ class _Replay(torch.autograd.Function):
         return None, None, None, grad_memory, None, *sums.grad_parameters
 
 
+@dataclass(eq=False)
 class _SegmentRunner:
-    """Runs segments, and runs each of them again in backward as it ran the first time.
+    """Runs segments, and runs each of them again in backward as it ran the first time."""
 
-    Args:
-        step: A step with cache.
-        segments: What it reads.
-        keep_segments: How many of the last segments keep their graph; "auto" = what fits.
-        autocast: Makes contexts with the caller's autocast setting.
-        modes: Which modules of the step were in training mode.
-    """
-
-    def __init__(
-        self,
-        step: StepWithCache,
-        segments: Sequence[Any],
-        keep_segments: KeepSegments,
-        autocast: Callable[[], torch.autocast],
-        modes: TrainingModes,
-    ) -> None:
-        self.step = step
-        self.segments = segments
-        self.keep_segments = keep_segments
-        self.autocast = autocast
-        self.modes = modes
-        self.random_states: list[RandomState] = []
-        self.saved_graphs: dict[int, tuple[Tensor, StepOutput]] = {}
-        self.last_cache: Cache = ()
+    step: StepWithCache
+    segments: Sequence[Any]
+    keep_segments: KeepSegments
+    autocast: Callable[[], torch.autocast]  # makes contexts with the caller's autocast setting
+    modes: dict[nn.Module, bool]  # which modules of the step were in training mode
+    random_states: list[RandomState] = field(default_factory=list)
+    saved_graphs: dict[int, tuple[Tensor, StepOutput]] = field(default_factory=dict)
+    last_cache: Cache = ()
 
     def run(
         self, memory: Tensor, cache: Cache, memory_device: torch.device
@@ -238,9 +221,8 @@ class _SegmentRunner:
         memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
         caches: list[Cache] = []
         outputs: list[Tensor] = []
-        first_saved: int | None = None
-        if self.keep_segments != "auto":
-            first_saved = max(0, len(self.segments) - self.keep_segments)
+        keep = self.keep_segments
+        first_saved = None if keep == "auto" else max(0, len(self.segments) - keep)
         for index, segment in enumerate(self.segments):
             state = RandomState.current(memory.device)
             if self.random_states and state.equals(self.random_states[-1]):
@@ -266,9 +248,13 @@ class _SegmentRunner:
         if index in self.saved_graphs:
             return self.saved_graphs.pop(index)  # backward frees it
         cache = tuple(tensor.to(memory.device) for tensor in cache)
-        with preserve_random_state(memory.device), set_training_modes(self.modes):
+        before = RandomState.current(memory.device)
+        try:
             self.random_states[index].restore()
-            return self._run_with_graph(index, memory, cache)
+            with set_training_modes(self.modes):
+                return self._run_with_graph(index, memory, cache)
+        finally:
+            before.restore()
 
     def _run_with_graph(
         self, index: int, memory: Tensor, cache: Cache
@@ -280,11 +266,7 @@ class _SegmentRunner:
             return read, self.step(self.segments[index], read.view_as(read), cache)
 
     def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:
-        """Run the first segment with its graph; choose by its size which graphs are saved.
-
-        Returns:
-            What the segment writes, and the index of the first segment whose graph is saved.
-        """
+        """Run the first segment, and choose by its size the first one whose graph is saved."""
         free = free_bytes(memory.device)
         graph, size = measure_saved_bytes(lambda: self._run_with_graph(0, memory, cache))
         fitting = int(FRACTION_FOR_GRAPHS * free / max(1, size))
@@ -300,10 +282,6 @@ class _GradientSums:
     ``grad_by_distance[k]`` is the gradient, for the memory reached, of the losses that are k
     segments later. With a ``bptt_depth`` they are kept apart, since each may cross that many
     segments; without one, entry 1 holds all later losses.
-
-    Args:
-        parameters: The trained tensors.
-        bptt_depth: How many segments the gradient of each loss crosses; None = all.
     """
 
     def __init__(self, parameters: Sequence[Tensor], bptt_depth: int | None) -> None:
@@ -334,16 +312,10 @@ class _GradientSums:
         self.grad_output = grad_output
 
     def backward_through(self, read: Tensor, written: StepOutput, *, is_first: bool) -> None:
-        """Take the gradients back over one segment and add up those of the parameters.
-
-        Args:
-            read: The memory the segment read.
-            written: What it wrote; its graph is freed.
-            is_first: Whether it is the first segment, before which nothing has to be kept apart.
-        """
+        """Take the gradients back over one segment, whose graph is freed."""
         targets = [written.memory, written.output]
         gradients = [self.grad_memory, self.grad_output]
-        if self.bptt_depth is None or is_first:
+        if self.bptt_depth is None or is_first:  # nothing has to be kept apart
             self.grad_by_distance = [self._to_memory_and_parameters(targets, gradients, read)]
             return
         # Losses that have crossed bptt_depth - 1 segments end here: they reach the parameters only.

@@ -5,7 +5,7 @@ setting.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -44,16 +44,8 @@ def measure_saved_bytes(compute: Callable[[], Result]) -> tuple[Result, int]:
     return result, sum(sizes.values())
 
 
-TrainingModes = dict[nn.Module, bool]
-
-
-def training_modes_of(module: nn.Module) -> TrainingModes:
-    """Return for a module and all its parts whether they are in training mode."""
-    return {part: part.training for part in module.modules()}
-
-
 @contextmanager
-def set_training_modes(modes: TrainingModes) -> Iterator[None]:
+def set_training_modes(modes: dict[nn.Module, bool]) -> Iterator[None]:
     """Set modules to these modes; restore their own modes at the end."""
     before = {module: module.training for module in modes}
     for module, is_training in modes.items():
@@ -65,11 +57,9 @@ def set_training_modes(modes: TrainingModes) -> Iterator[None]:
             module.training = is_training
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> AbstractContextManager[None]:
     """Set a module and all its parts to evaluation mode; restore their modes at the end."""
-    with set_training_modes(dict.fromkeys(module.modules(), False)):
-        yield
+    return set_training_modes(dict.fromkeys(module.modules(), False))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,16 +93,6 @@ class RandomState:
         if not torch.equal(self.cpu, other.cpu):
             return False
         return self.gpu is None or other.gpu is None or torch.equal(self.gpu, other.gpu)
-
-
-@contextmanager
-def preserve_random_state(device: torch.device) -> Iterator[None]:
-    """Restore the random state at the end, whatever was drawn in between."""
-    before = RandomState.current(device)
-    try:
-        yield
-    finally:
-        before.restore()
 
 
 def capture_autocast(device: torch.device) -> Callable[[], torch.autocast]:

@@ -7,7 +7,7 @@ Dimensions: b batch, n tokens in a segment; ``active`` batch rows that have not 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Integer
@@ -75,12 +75,8 @@ class Segments(Sequence[Segment]):
     def __len__(self) -> int:
         return -(-self.lengths[0] // self.segment_length)
 
-    @overload
-    def __getitem__(self, index: int) -> Segment: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Segment]: ...
-    def __getitem__(self, index: int | slice) -> Segment | list[Segment]:
-        """Return segment ``index``, of the batch rows that reach into it."""
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return segment ``index``, of the batch rows that reach into it; a list for a slice."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]

@@ -88,9 +88,8 @@ class MetricsLogger(Callback):
             table = as_csv(self.rows, self.columns)
             self.folder.write({"metrics.jsonl": as_jsonl(self.rows), "metrics.csv": table})
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_start(self, *_: Any, **__: Any) -> None:
         """Start the clock."""
-        del trainer, pl_module
         self.read_bp, self._train_seconds = 0, 0.0
         self._epoch_start = time.perf_counter()
 
@@ -202,24 +201,19 @@ class TrainingProgress(Callback):
             task = self.bar.task_ids[0]
             self.bar.update(task, advance=1, speed=format_speed(self.metrics.bp_per_second))
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Replace the bar by the line of the epoch."""
-        del trainer, pl_module
         self._remove_bar()
         logger.info(format_epoch(self.metrics.rows[-1], self.max_epochs))
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, *_: Any, **__: Any) -> None:
         """Report a resumed run that was finished already."""
-        del trainer, pl_module
         if not self.has_trained:
             epochs = f"{len(self.metrics.rows)} of at most {self.max_epochs} epochs"
             logger.info("Nothing to resume: the run had finished (%s).", epochs)
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: Any, **__: Any) -> None:
         """Restore the terminal's cursor."""
-        del trainer, pl_module, exception
         self._remove_bar()
 
     def _remove_bar(self) -> None:

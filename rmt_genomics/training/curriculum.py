@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from rmt_genomics.datasets import Example, IntervalDataset, LengthBuckets, SequenceStore
-from rmt_genomics.datasets.batches import Item
 from rmt_genomics.datasets.examples import Targets
 from rmt_genomics.dna import Interval, Tokenizer
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, counted
@@ -142,7 +140,7 @@ class Curriculum:
 
 
 class StagedDataset(IntervalDataset):
-    """Examples, shortened as in the present stage.
+    """Examples, shortened as in the present stage; whole if there are no stages.
 
     Args:
         store: The encoded sequences.
@@ -168,26 +166,18 @@ class StagedDataset(IntervalDataset):
         self.curriculum = curriculum
         self.seed = seed
         self.is_training = is_training
-        self.whole_bp = np.array([len(example.interval) for example in examples], dtype=np.int64)
-        self.intervals: list[Interval] = []
+        self.whole_bp = np.array(self.lengths, dtype=np.int64)
         self.begin_epoch(0)
-
-    @property
-    def lengths(self) -> list[int]:
-        """Length of each example in bp, in the present epoch."""
-        return [len(interval) for interval in self.intervals]
 
     def begin_epoch(self, epoch: int) -> None:
         """Choose the part of each example that an epoch reads, from seed, epoch and stage."""
+        if not self.curriculum.is_on:
+            return
         epoch = epoch if self.is_training else 0
         lengths = np.minimum(self.whole_bp, np.array(self.curriculum.stage_bp)[self._stages(epoch)])
         starts = self._starts(epoch, lengths)
         parts = zip(self.examples, starts.tolist(), lengths.tolist(), strict=True)
         self.intervals = [part_of(example.interval, *part) for example, *part in parts]
-
-    def __getitem__(self, index: int) -> Item:
-        codes = torch.from_numpy(self.store.codes(self.intervals[index]))
-        return Item(codes, self.targets[index], self.examples[index].name)
 
     def _stages(self, epoch: int) -> Numbers:
         """Return the stage of each example: the present one, or in training some earlier one."""

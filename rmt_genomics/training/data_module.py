@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -16,7 +15,6 @@ from torch.utils.data import DataLoader
 from rmt_genomics import __version__
 from rmt_genomics.datasets import (
     Example,
-    IntervalDataset,
     LabelScheme,
     LabelSource,
     LengthBuckets,
@@ -25,9 +23,10 @@ from rmt_genomics.datasets import (
     open_sequences,
     split_examples,
 )
+from rmt_genomics.datasets.examples import SPLITS
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
-from rmt_genomics.datasets.label_table import quote_cell
 from rmt_genomics.datasets.leakage import Audit, audit, check_leakage
+from rmt_genomics.datasets.make_split import format_table, new_columns
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
@@ -50,18 +49,10 @@ class PreparedData:
 
         Coordinates are 0-based and half-open. There is a group column if there are groups.
         """
-        parts = {name: getattr(self.split, name) for name in ("train", "validation", "test")}
-        has_groups = any(example.group is not None for part in parts.values() for example in part)
-        columns = ["record", "start", "end", "strand", "label", *["group"] * has_groups, "split"]
-        lines = ["\t".join(columns)]
-        for name, examples in parts.items():
-            for example in examples:
-                interval = example.interval
-                cells = [interval.record, str(interval.start), str(interval.end), interval.strand]
-                group = [example.group or ""] * has_groups
-                row = [*cells, ";".join(example.labels), *group, name]
-                lines.append("\t".join(map(quote_cell, row)))
-        return "\n".join(lines) + "\n"
+        parts = {name: getattr(self.split, name) for name in SPLITS}
+        examples = [example for part in parts.values() for example in part]
+        columns = new_columns(examples, [name for name, part in parts.items() for _ in part])
+        return format_table(examples, columns, has_intervals=True)
 
 
 def read_and_split(
@@ -181,24 +172,23 @@ class SplitDataModule(LightningDataModule):
         return self._loader(self.data.split.validation, is_training=False)
 
     def _loader(self, examples: Sequence[Example], *, is_training: bool) -> DataLoader[object]:
-        targets = self.data.scheme.targets(examples)
         rank, num_ranks = rank_and_world_size()
-        options: dict[str, Any] = {"rank": rank, "num_ranks": num_ranks}
-        options |= {"shuffle": is_training, "seed": self.seed}
-        if self.curriculum.is_on:
-            staged = StagedDataset(
-                self.data.store,
-                examples,
-                targets,
-                curriculum=self.curriculum,
-                seed=self.seed,
-                is_training=is_training,
-            )
-            dataset: IntervalDataset = staged
-            sampler: LengthBuckets = StagedBuckets(staged, self.batch_size, **options)
-        else:
-            dataset = IntervalDataset(self.data.store, examples, targets)
-            sampler = LengthBuckets(dataset.lengths, self.batch_size, **options)
+        dataset = StagedDataset(
+            self.data.store,
+            examples,
+            self.data.scheme.targets(examples),
+            curriculum=self.curriculum,
+            seed=self.seed,
+            is_training=is_training,
+        )
+        sampler = StagedBuckets(
+            dataset,
+            self.batch_size,
+            shuffle=is_training,
+            seed=self.seed,
+            rank=rank,
+            num_ranks=num_ranks,
+        )
         return ResumableLoader(
             dataset,
             batch_sampler=sampler,

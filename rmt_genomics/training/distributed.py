@@ -94,12 +94,10 @@ class DistributedSetup:
         """Return the options of Lightning's Trainer that depend on the processes."""
         from pytorch_lightning.strategies import DDPStrategy
 
-        ddp = {"strategy": DDPStrategy(), "use_distributed_sampler": False}
-        return {
-            "devices": self.devices,
-            "num_nodes": self.num_nodes,
-            **(ddp if self.world_size > 1 else {}),
-        }
+        options: dict[str, Any] = {"devices": self.devices, "num_nodes": self.num_nodes}
+        if self.world_size > 1:
+            options |= {"strategy": DDPStrategy(), "use_distributed_sampler": False}
+        return options
 
     def cluster_environment(self) -> ClusterEnvironment:
         """Return Lightning's description of the launcher that started the processes."""

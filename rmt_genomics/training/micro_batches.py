@@ -166,7 +166,10 @@ def _loss_and_gradients(
         with torch.enable_grad():
             part_loss = compute(part)
         loss = part_loss.detach() if loss is None else loss + part_loss.detach()
-        for index, gradient in enumerate(_gradients(part_loss, parameters)):
+        torch.clear_autocast_cache()  # the weights cast for this part belong to its graph
+        with torch.autocast(loss.device.type, enabled=False):  # PyTorch: no autocast in backward
+            gradients = torch.autograd.grad(part_loss, parameters, allow_unused=True)
+        for index, gradient in enumerate(gradients):
             total = totals[index]
             if gradient is not None:  # not in place: autograd may return one tensor twice
                 totals[index] = gradient if total is None else total + gradient
@@ -175,12 +178,3 @@ def _loss_and_gradients(
         torch.zeros_like(parameter) if total is None else total
         for total, parameter in zip(totals, parameters, strict=True)
     ]
-
-
-def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
-    torch.clear_autocast_cache()  # the weights cast for this part belong to its graph
-    with torch.autocast(loss.device.type, enabled=False):  # PyTorch: no autocast in backward
-        gradients: Sequence[Tensor | None] = torch.autograd.grad(
-            loss, parameters, allow_unused=True
-        )
-    return gradients

@@ -262,12 +262,9 @@ def shift_randomly(
     shifted = codes.clone()
     for row, (length, shift) in enumerate(zip(lengths.tolist(), shifts, strict=True)):
         shift = max(1 - length, min(length - 1, shift))
-        if shift > 0:
-            shifted[row, shift:length] = codes[row, : length - shift]
-            shifted[row, :shift] = N
-        elif shift < 0:
-            shifted[row, : length + shift] = codes[row, -shift:length]
-            shifted[row, length + shift : length] = N
+        begin, end = max(0, shift), min(length, length + shift)
+        shifted[row, :length] = N
+        shifted[row, begin:end] = codes[row, begin - shift : end - shift]
     return shifted
 
 

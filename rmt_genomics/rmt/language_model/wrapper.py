@@ -3,8 +3,6 @@
 Dimensions: b batch, n tokens in all, m memory tokens, d model width, v vocabulary.
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
@@ -20,12 +18,8 @@ from rmt_genomics.rmt.replay import KeepSegments, replay_with_outputs
 from rmt_genomics.rmt.segments import Segment, Segments
 from rmt_genomics.rmt.unroll import StepOutput, unroll_with_outputs
 
-
-class LabelledSegment(NamedTuple):
-    """A segment, and the target of each of its positions."""
-
-    segment: Segment
-    labels: Integer[Tensor, "b n"] | None
+LabelledSegment = tuple[Segment, Integer[Tensor, "b n"] | None]
+"""A segment, and the target of each of its positions."""
 
 
 class TokenStep(nn.Module):
@@ -39,13 +33,13 @@ class TokenStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, segment: LabelledSegment, memory: Tensor, cache: Cache) -> StepOutput:
+    def forward(self, labelled: LabelledSegment, memory: Tensor, cache: Cache) -> StepOutput:
         """Read a segment."""
-        state = self.model.transformer.read(segment.segment, memory, cache, return_tokens=True)
+        segment, labels = labelled
+        state = self.model.transformer.read(segment, memory, cache, return_tokens=True)
         output = self.model.to_logits(state.output)
-        if segment.labels is not None:
-            keep = segment.segment.keep_inside
-            output = self.model.token_losses(output, segment.labels, keep).sum()
+        if labels is not None:
+            output = self.model.token_losses(output, labels, segment.keep_inside).sum()
         return state._replace(output=output)
 
 
@@ -197,5 +191,5 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
                 may_be_empty=mask is not None,
             )
             own = None if labels is None else labels[:, start : start + segment.length]
-            segments.append(LabelledSegment(segment, own))
+            segments.append((segment, own))
         return segments
