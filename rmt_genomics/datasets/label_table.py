@@ -133,9 +133,9 @@ def read_rows(path: Path, what: str) -> list[Row]:
         return []
     if _BED_HEADER.match(lines[top]):
         lines[top] = lines[top].lstrip("#")
-    separator = "\t" if "\t" in lines[top] or "," not in lines[top] else ","
-    if "\t" not in lines[top] and _BED_LINE.match(lines[top]):
-        separator = " "
+    separator = "\t"
+    if "\t" not in lines[top]:
+        separator = " " if _BED_LINE.match(lines[top]) else "," if "," in lines[top] else "\t"
     rows = []
     for number, num_lines, cells in _parse(lines[top:], separator, path, top + 1):
         cells = [" ".join(cell.split()) if "\n" in cell else cell.strip() for cell in cells]

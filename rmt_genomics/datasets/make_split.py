@@ -220,7 +220,7 @@ def _csv_cell(text: str) -> str:
 
 
 def new_columns(examples: Sequence[Example], parts: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Return the columns of a split: ``group`` if any example has one, and ``split``."""
+    """Return the columns of a split: ``group`` if any has one, and ``split``, the parts."""
     if not any(example.group for example in examples):
         return {"split": parts}
     return {"group": [example.group or "" for example in examples], "split": parts}
