@@ -46,27 +46,22 @@ def demo(out: Path, *, overwrite: bool) -> None:
     run, evaluation, selected_fasta = out / "run", out / "evaluation", out / "stretches.fasta"
 
     # Here, because they load torch: the task is shown at once.
+    from rmt_genomics import reports
     from rmt_genomics.evaluation import evaluate_run
     from rmt_genomics.evaluation.evaluate import evaluate
     from rmt_genomics.evaluation.tables import metric_lines
-    from rmt_genomics.reports import (
-        write_model_card,
-        write_plots,
-        write_report,
-        write_training_plot,
-    )
     from rmt_genomics.training import read_config, train
 
     click.echo("\n1. Train")
     train(fasta, labels, run, read_config(genomes / "config.toml"), overwrite=overwrite)
     evaluate_run(run, fasta)
-    write_training_plot(run)
-    write_report(run)
-    write_model_card(run)
+    reports.write_training_plot(run)
+    reports.write_report(run)
+    reports.write_model_card(run)
     click.echo(f"\n2. Evaluate on the {len(test)} test intervals")
     metrics = evaluate(run, fasta, labels, evaluation, overwrite=overwrite)
-    write_plots(evaluation)
-    write_report(evaluation)
+    reports.write_plots(evaluation)
+    reports.write_report(evaluation)
     click.echo(_aligned([line.split("\t") for line in metric_lines(metrics)]))
     click.echo("\n3. Predict a few test intervals from a FASTA file without labels")
     selected = [

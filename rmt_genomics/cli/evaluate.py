@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,9 +26,7 @@ def evaluate(
     labels: Path,
     label_pattern: str | None,
     out: Path,
-    device: str,
-    *,
-    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Compare a model's predictions with true labels.
 
@@ -46,7 +45,7 @@ def evaluate(
     from rmt_genomics.reports import write_plots, write_report
 
     source = LabelSource(labels, label_pattern)
-    metrics = evaluate_model(model_dir, fasta, source, out, device=device, overwrite=overwrite)
+    metrics = evaluate_model(model_dir, fasta, source, out, **options)
     write_plots(out)
     write_report(out)
     for line in metric_lines(metrics):

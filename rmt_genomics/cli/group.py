@@ -62,13 +62,12 @@ class LazyGroup(click.Group):
             if error.errno is None or error.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of a pipe has gone
             where = f"{error.filename}: " if error.filename else ""
+            reason = str(error.strerror)
             if is_disk_full(error):
                 reason = (
                     "no space is left on the disk, but the output needs some. "
                     "Free some space, or give an --out on another disk."
                 )
-            else:
-                reason = str(error.strerror)
             raise click.ClickException(f"{where}{reason}") from error
 
 

@@ -6,7 +6,8 @@ import click
 
 PATH = click.Path(path_type=Path)
 SEQUENCES = click.Path(path_type=Path, allow_dash=True)
-BP = click.IntRange(min=1)
+COUNT = click.IntRange(min=1)
+BP = COUNT
 DEVICE = click.Choice(["auto", "cpu", "cuda", "mps"])
 SEED = click.IntRange(0, 2**32 - 1)  # NumPy's limit
 

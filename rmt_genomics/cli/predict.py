@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES
+from rmt_genomics.cli.options import BP, COUNT, DEVICE, PATH, SEQUENCES
 
 if TYPE_CHECKING:
     from rmt_genomics.prediction.inputs import PredictionInput
@@ -49,7 +49,7 @@ def _shard(
 @click.option("--coverage", type=_FRACTION, metavar="C", help="Also the labels that may be true.")
 @click.option("--out", type=PATH, help="Write here instead of to stdout.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of --out.")
-@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="Run N, a shard each.")
+@click.option("--processes", type=COUNT, metavar="N", help="Run N, a shard each.")
 @click.option("--shard", callback=_shard, metavar="I/N", help="Only this shard, for join.")
 @click.option("--device", type=DEVICE, default="auto", help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")

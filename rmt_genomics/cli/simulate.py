@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import BP, PATH, SEED
+from rmt_genomics.cli.options import BP, COUNT, PATH, SEED
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _FILES = ("sequences.fasta", "labels.tsv", "simulation.json")
 @click.option(
     "--length", "length_bp", type=BP, required=True, metavar="BP", help="Length of each sequence."
 )
-@click.option("--number", type=click.IntRange(min=1), default=1000, help="Number of sequences.")
+@click.option("--number", type=COUNT, default=1000, help="Number of sequences.")
 @click.option(
     "--distance",
     "distance_bp",

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,18 +50,16 @@ def _parse_fractions(
     "--task", type=_TASKS, default="auto", help="Whether labels are class names or numbers."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
-def split(  # noqa: PLR0913 (one argument per option)
+def split(
     fasta: Path,
     labels: Path,
     label_pattern: str | None,
     out: Path,
-    method: str | None,
     clusters: Path | None,
     fractions: dict[str, float],
-    seed: int,
-    task: str,
     *,
     overwrite: bool,
+    **options: Any,
 ) -> None:
     """Split labelled DNA into train, validation and test sets.
 
@@ -93,9 +92,7 @@ def split(  # noqa: PLR0913 (one argument per option)
     check_new_file(out, inputs=inputs, overwrite=overwrite)
     source.check()
     store = EncodedStore.open(fasta)
-    result = make_split(
-        store, source, fractions, method=method, clusters=clusters, seed=seed, task=task
-    )
+    result = make_split(store, source, fractions, clusters=clusters, **options)
     write_text(out, result.table)
     for row in result.counts():
         click.echo("\t".join(row))

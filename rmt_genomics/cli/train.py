@@ -2,14 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import DEVICE, PATH, SEED, settings_option
-
-if TYPE_CHECKING:
-    from rmt_genomics.training import TrainingResult
+from rmt_genomics.cli.options import COUNT, DEVICE, PATH, SEED, settings_option
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +33,8 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Resume the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
-@click.option(
-    "--devices", type=click.IntRange(min=1), default=1, help="Processes per machine; one per GPU."
-)
-@click.option("--num-nodes", type=click.IntRange(min=1), default=1, help="Machines.")
+@click.option("--devices", type=COUNT, default=1, help="Processes per machine; one per GPU.")
+@click.option("--num-nodes", type=COUNT, default=1, help="Machines.")
 @click.option("--strict", is_flag=True, help="Refuse a split with leakage, instead of warning.")
 @click.option(
     "--list-settings",
@@ -109,28 +104,20 @@ def train(  # noqa: PLR0913 (one argument an option)
         **options,
     )
     if result.is_rank_zero:
-        _evaluate(result, fasta, device)
+        from rmt_genomics.evaluation import evaluate_run
+        from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
+        from rmt_genomics.reports import write_model_card, write_report
+
+        metrics = evaluate_run(out, fasta, device=device, trained=result)
+        report = write_report(out)
+        write_model_card(out)
+        for line in metric_lines(metrics):
+            click.echo(line)
+        for sentence in summary_sentences(metrics):
+            logger.info(sentence)
+        part = metrics["split"]
+        logger.info(
+            "Evaluated on the %s part. The model is in %s, a report in %s.", part, out, report
+        )
     if options["devices"] * options["num_nodes"] > 1:
         exit_without_cleanup()
-
-
-def _evaluate(result: "TrainingResult", fasta: Path, device: str) -> None:
-    """Evaluate the new run, write its report and model card, and print the main metrics."""
-    from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
-    from rmt_genomics.reports import write_model_card, write_report
-
-    out = result.model_dir
-    metrics = evaluate_run(out, fasta, device=device, trained=result)
-    report = write_report(out)
-    write_model_card(out)
-    for line in metric_lines(metrics):
-        click.echo(line)
-    for sentence in summary_sentences(metrics):
-        logger.info(sentence)
-    logger.info(
-        "Evaluated on the %s part. The model is in %s, a report in %s.",
-        metrics["split"],
-        out,
-        report,
-    )

@@ -20,8 +20,6 @@ MIN_CONTINUOUS_VALUES = 20
 """Numbers are taken as measured values only if there are this many different ones."""
 
 _MIN_EXAMPLES_PER_CLASS = 5
-_NAMES_SHOWN = 5
-_LABELS_SHOWN = 3
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _MISSING = frozenset(
@@ -58,8 +56,7 @@ def check_records_exist(
     missing = [name for name in first_lines if name not in records]
     if not missing:
         return
-    shown = ", ".join(f"{name!r} (line {first_lines[name]})" for name in missing[:_NAMES_SHOWN])
-    shown += ", ..." if len(missing) > _NAMES_SHOWN else ""
+    shown = first_few([f"{name!r} (line {first_lines[name]})" for name in missing])
     remedy = f"It has {quoted(list(records))}.{did_you_mean(missing[0], records)}"
     for difference, normalise in _NORMALISATIONS.items():
         normalised = {normalise(name): name for name in records}
@@ -96,9 +93,12 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
 
 def quoted(names: Sequence[str]) -> str:
     """Return the first five names in quotes."""
-    return ", ".join(map(repr, names[:_NAMES_SHOWN])) + (
-        ", ..." if len(names) > _NAMES_SHOWN else ""
-    )
+    return first_few([repr(name) for name in names])
+
+
+def first_few(texts: Sequence[str], most: int = 5) -> str:
+    """Return the first texts, separated by commas."""
+    return ", ".join(texts[:most]) + (", ..." if len(texts) > most else "")
 
 
 @contextmanager
@@ -211,10 +211,7 @@ def check_label_kinds(
         or _look_continuous({float(number) for number in numbers})
     )
     if not_numeric and (task == "regression" or (task == "auto" and is_mixture)):
-        shown = ", ".join(
-            f"{label!r} at {location}" for label, location in not_numeric[:_LABELS_SHOWN]
-        )
-        shown += ", ..." if len(not_numeric) > _LABELS_SHOWN else ""
+        shown = first_few([f"{label!r} at {place}" for label, place in not_numeric], most=3)
         problem = f"{where}: {len(not_numeric)} of {len(labels)} labels cannot be read as numbers"
         remedy = "Fill them in, or remove these lines."
         if any(_DECIMAL_COMMA.fullmatch(label) for label, _ in not_numeric):

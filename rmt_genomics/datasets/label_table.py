@@ -133,7 +133,9 @@ def read_rows(path: Path, what: str) -> list[Row]:
         return []
     if _BED_HEADER.match(lines[top]):
         lines[top] = lines[top].lstrip("#")
-    separator = _separator_of(lines[top])
+    separator = "\t"
+    if "\t" not in lines[top]:
+        separator = " " if _BED_LINE.match(lines[top]) else "," if "," in lines[top] else "\t"
     rows = []
     for number, num_lines, cells in _parse(lines[top:], separator, path, top + 1):
         cells = [" ".join(cell.split()) if "\n" in cell else cell.strip() for cell in cells]
@@ -190,12 +192,6 @@ def _is_content(line: str) -> bool:
     if line.startswith("#"):
         return _BED_HEADER.match(line) is not None
     return bool(line.strip()) and not _BED_COMMENT.match(line)
-
-
-def _separator_of(line: str) -> str:
-    if "\t" in line:
-        return "\t"
-    return " " if _BED_LINE.match(line) else "," if "," in line else "\t"
 
 
 def _parse(

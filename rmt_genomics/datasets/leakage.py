@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmt_genomics.datasets.clusters import overlaps_across
-from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
+from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, Numbers
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.datasets.similarity import similar_pairs, sketch
 from rmt_genomics.datasets.splits import Split
@@ -41,8 +41,6 @@ _MAX_EXAMPLES = 20_000
 _MAX_TARGETS = 1_000_000
 _NUM_TREES = 50
 _MIN_IN_LEAF = 5
-
-_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +244,7 @@ def probe_labels(
     }
 
 
-def _features(store: SequenceStore, examples: Sequence[Example]) -> _Floats:
+def _features(store: SequenceStore, examples: Sequence[Example]) -> Numbers:
     """Return length (bp), GC content of the known bases and N content, one row per example."""
     rows = []
     for example in examples:
@@ -257,7 +255,7 @@ def _features(store: SequenceStore, examples: Sequence[Example]) -> _Floats:
     return np.array(rows)
 
 
-def _predict(train: _Floats, targets: npt.NDArray[np.float32], features: _Floats) -> _Floats:
+def _predict(train: Numbers, targets: npt.NDArray[np.float32], features: Numbers) -> Numbers:
     """Return a score per example and class, ``(n, c)``; all equal if the feature is constant."""
     if np.all(train == train[0]):
         return np.zeros((len(features), targets.shape[1]))
@@ -266,11 +264,11 @@ def _predict(train: _Floats, targets: npt.NDArray[np.float32], features: _Floats
     # Regression on 0 and 1 gives class fractions, whether examples have one label or several.
     forest = RandomForestRegressor(_NUM_TREES, min_samples_leaf=_MIN_IN_LEAF, random_state=0)
     forest.fit(train, targets[:, 0] if targets.shape[1] == 1 else targets)
-    scores: _Floats = forest.predict(features)
+    scores: Numbers = forest.predict(features)
     return scores.reshape(len(features), targets.shape[1])
 
 
-def _auroc(truth: npt.NDArray[np.float32], scores: _Floats) -> float | None:
+def _auroc(truth: npt.NDArray[np.float32], scores: Numbers) -> float | None:
     from sklearn.metrics import roc_auc_score
 
     defined = np.flatnonzero((truth.min(axis=0) == 0) & (truth.max(axis=0) == 1))

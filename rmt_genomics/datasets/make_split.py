@@ -220,26 +220,23 @@ def _csv_cell(text: str) -> str:
 
 
 def new_columns(examples: Sequence[Example], parts: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Return the columns of a split: ``group`` if any example has one, and ``split``."""
+    """Return the columns of a split: ``group`` if any has one, and ``split``, the parts."""
     if not any(example.group for example in examples):
         return {"split": parts}
     return {"group": [example.group or "" for example in examples], "split": parts}
 
 
 def format_table(
-    examples: Sequence[Example],
-    columns: Mapping[str, Sequence[str]],
-    *,
-    has_intervals: bool = False,
+    examples: Sequence[Example], columns: Mapping[str, Sequence[str]], *, intervals: bool = False
 ) -> str:
     """Return a new labels table: record or interval, label, and more columns.
 
     Args:
         examples: One per row.
         columns: The values of each further column.
-        has_intervals: Write intervals although all examples are whole records.
+        intervals: Write intervals although all examples are whole records.
     """
-    is_whole = not has_intervals and all(example.whole for example in examples)
+    is_whole = not intervals and all(example.whole for example in examples)
     rows = [["record", *([] if is_whole else ["start", "end", "strand"]), "label", *columns]]
     for example, cells in zip(examples, zip(*columns.values(), strict=True), strict=True):
         interval = example.interval

@@ -277,7 +277,10 @@ def choose_motifs(number: int, length_bp: int) -> list[Codes]:
     motifs: list[Codes] = []
     while len(motifs) < number:
         motif = random.integers(0, 4, length_bp, dtype=np.uint8)
-        if _is_complex(motif) and _is_distinct(motif, motifs):
+        changes = np.flatnonzero(np.diff(motif)) + 1
+        longest_run = np.diff([0, *changes, length_bp]).max()
+        has_all_bases = len(set(motif.tolist())) == 4
+        if has_all_bases and longest_run <= _LONGEST_RUN and _is_distinct(motif, motifs):
             motifs.append(motif)
     return motifs
 
@@ -315,13 +318,6 @@ def remove_motifs(
             free = [position for position in range(start, start + length) if position not in fixed]
             position = free[random.integers(len(free))]
             codes[position] = (codes[position] + random.integers(1, 4)) % 4
-
-
-def _is_complex(motif: Codes) -> bool:
-    """Whether all four bases occur, and none too often in a row."""
-    changes = np.flatnonzero(np.diff(motif)) + 1
-    runs = np.diff([0, *changes, len(motif)])
-    return len(set(motif.tolist())) == 4 and int(runs.max()) <= _LONGEST_RUN
 
 
 def _is_distinct(motif: Codes, others: Sequence[Codes]) -> bool:

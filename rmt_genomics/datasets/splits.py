@@ -22,7 +22,6 @@ MAX_BINS = 10
 _MAX_ORDERS = 20
 _MAX_STEPS = 50_000  # groups tried in all orders together
 
-_Counts = npt.NDArray[np.float64]
 _Examples = tuple[Example, ...]
 
 
@@ -207,14 +206,14 @@ def hold_out(
     return {index for group in chosen for index in groups[group]}
 
 
-def _choose_greedily(counts: _Counts, total: _Counts, wanted: _Counts) -> list[int]:
+def _choose_greedily(counts: Numbers, total: Numbers, wanted: Numbers) -> list[int]:
     """Take each group in turn that brings the held-out counts of the classes closer to ``wanted``.
 
     If none does (all are large), take the one that exceeds it least. Every class keeps an example
     among those that are not held out.
     """
 
-    def leaves_all_classes(held_out: _Counts) -> bool:
+    def leaves_all_classes(held_out: Numbers) -> bool:
         return bool(np.all((held_out < total) | (total == 0)) and held_out.sum() < total.sum())
 
     held_out = np.zeros_like(total)

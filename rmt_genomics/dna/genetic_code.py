@@ -5,6 +5,7 @@ translates the same way). Amino acids that often replace each other in related p
 class: the ten classes of Murphy et al. 2000 (doi:10.1093/protein/13.3.149).
 """
 
+from functools import reduce
 from itertools import product
 
 import numpy as np
@@ -40,8 +41,5 @@ def expected_kmer_frequencies(k: int) -> np.ndarray:
         of its index.
     """
     num_codons = np.bincount(CLASS_OF_CODON, minlength=STOP + 1)[:STOP]
-    of_classes: np.ndarray = num_codons / num_codons.sum()
-    of_kmers = of_classes
-    for _ in range(k - 1):
-        of_kmers = np.outer(of_kmers, of_classes).ravel()
+    of_kmers: np.ndarray = reduce(np.kron, [num_codons / num_codons.sum()] * k)
     return of_kmers

@@ -251,13 +251,12 @@ def predict_in_processes(
     check_shards_folder(out, resume=resume, overwrite=True)
     folder = shards_folder(out)
     key = {**config.key(), "processes": num_processes}
-    if resume and folder.exists():
-        check_key(folder, folder / _NOTE, key)
-    else:
-        if folder.exists():
-            shutil.rmtree(folder)
+    if folder.exists() and not resume:
+        shutil.rmtree(folder)
+    if not folder.exists():
         folder.mkdir()
         write_text(folder / _NOTE, key_as_json(key))
+    check_key(folder, folder / _NOTE, key)
     paths = [folder / f"{number}-of-{num_processes}" for number in range(1, num_processes + 1)]
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     running: dict[Any, BaseProcess] = {}  # by the pipe on which each one sends its result

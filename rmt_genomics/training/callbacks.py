@@ -66,6 +66,8 @@ class MetricsLogger(Callback):
         curriculum: Source of the stage, which rows count from 1 (None without a curriculum).
     """
 
+    state_key = "MetricsLog"  # in checkpoints; must not change: old ones are resumed
+
     def __init__(self, folder: RunFolder, curriculum: Curriculum | None = None) -> None:
         self.folder = folder
         self.curriculum = curriculum or Curriculum()
@@ -74,11 +76,6 @@ class MetricsLogger(Callback):
         self.read_bp = 0
         self._epoch_start = 0.0
         self._train_seconds = 0.0
-
-    @property
-    def state_key(self) -> str:
-        """The key in checkpoints, which must not change: old ones are resumed."""
-        return "MetricsLog"
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Write both files anew: empty, or with the rows of the checkpoint."""

@@ -52,7 +52,7 @@ class PreparedData:
         parts = {name: getattr(self.split, name) for name in SPLITS}
         examples = [example for part in parts.values() for example in part]
         columns = new_columns(examples, [name for name, part in parts.items() for _ in part])
-        return format_table(examples, columns, has_intervals=True)
+        return format_table(examples, columns, intervals=True)
 
 
 def read_and_split(

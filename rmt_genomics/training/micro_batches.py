@@ -173,7 +173,7 @@ def _loss_and_gradients(
             total = totals[index]
             if gradient is not None:  # not in place: autograd may return one tensor twice
                 totals[index] = gradient if total is None else total + gradient
-        del part_loss  # frees its graph before the next part is computed
+        del part_loss, gradients  # frees the graph before the next part is computed
     return loss, [
         torch.zeros_like(parameter) if total is None else total
         for total, parameter in zip(totals, parameters, strict=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from rmt_genomics.datasets import Batch
+from rmt_genomics.datasets.label_checks import first_few
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.metrics import compute_metrics
@@ -33,8 +34,6 @@ from rmt_genomics.training.distributed import (
 from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
 from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
-
-_MAX_NAMES_SHOWN = 5
 
 
 class ClassifierModule(LightningModule):
@@ -216,12 +215,10 @@ class ClassifierModule(LightningModule):
         self.epoch_loss = checkpoint["epoch_loss"]
 
     def _not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
-        shown = ", ".join(names[:_MAX_NAMES_SHOWN])
-        shown += ", ..." if len(names) > _MAX_NAMES_SHOWN else ""
         is_bf16 = self.settings.precision == "bf16"
         return ConfigError(
-            f"epoch {self.current_epoch + 1}, step {self.global_step} ({shown}): the {what} is "
-            f"{value}, but must be a finite number. Lower training.learning_rate (now "
+            f"epoch {self.current_epoch + 1}, step {self.global_step} ({first_few(names)}): the "
+            f"{what} is {value}, but must be a finite number. Lower training.learning_rate (now "
             f"{self.settings.learning_rate:g})"
             f"{', or set training.precision to fp32' if is_bf16 else ''}."
         )

@@ -3,6 +3,9 @@
 Dimensions: b batch, n tokens in all, m memory tokens, d model width, v vocabulary.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
@@ -16,7 +19,7 @@ from rmt_genomics.rmt.language_model.recurrent_memory_transformer import (
 from rmt_genomics.rmt.memory import Cache
 from rmt_genomics.rmt.replay import KeepSegments, replay_with_outputs
 from rmt_genomics.rmt.segments import Segment, Segments
-from rmt_genomics.rmt.unroll import StepOutput, unroll_with_outputs
+from rmt_genomics.rmt.unroll import RunOutput, StepOutput, unroll_with_outputs
 
 LabelledSegment = tuple[Segment, Integer[Tensor, "b n"] | None]
 """A segment, and the target of each of its positions."""
@@ -120,18 +123,12 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         memory = self.transformer.memory_for(memories, len(x))
         depth = self.truncate_at_step if truncate_at_step is None else truncate_at_step
         cache = tuple(xl_memories or ())
-        if not memory_replay_backprop:
-            run = unroll_with_outputs(self.step, segments, memory, cache, bptt_depth=depth)
-        else:
-            run = replay_with_outputs(
-                self.step,
-                segments,
-                memory,
-                cache,
-                bptt_depth=depth,
-                keep_segments=keep_segments,
-                memory_device=memory_device,
+        run_segments: Callable[..., RunOutput] = unroll_with_outputs
+        if memory_replay_backprop:
+            run_segments = partial(
+                replay_with_outputs, keep_segments=keep_segments, memory_device=memory_device
             )
+        run = run_segments(self.step, segments, memory, cache, bptt_depth=depth)
         if not wants_loss:
             return torch.cat(run.outputs, dim=1), run.memories[-1]
         assert labels is not None
