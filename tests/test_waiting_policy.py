@@ -11,7 +11,8 @@ TORCH_FIRST = "import logging, torch; logging.basicConfig(level=logging.DEBUG); 
 
 
 def run(code: str, policy: str | None) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    env = {name: value for name, value in os.environ.items() if name not in ours}
     if policy is not None:
         env["OMP_WAIT_POLICY"] = policy
     command = [sys.executable, "-c", code]
@@ -23,6 +24,15 @@ def test_importing_the_package_sets_the_policy_unless_the_user_has(
     policy: str | None, expected: str
 ) -> None:
     assert run(SHOW, policy).stdout.strip() == expected
+
+
+@pytest.mark.parametrize(("policy", "expected"), [(None, "1000"), ("ACTIVE", "None")])
+def test_threads_spin_for_a_moment_unless_the_user_has_chosen(
+    policy: str | None, expected: str
+) -> None:
+    code = "import os, rmt_genomics; print(os.environ.get('GOMP_SPINCOUNT'))"
+
+    assert run(code, policy).stdout.strip() == expected
 
 
 def test_the_command_line_sets_it_before_torch_is_loaded() -> None:
