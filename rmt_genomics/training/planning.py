@@ -201,7 +201,7 @@ def plan(
             auto_choice = choose_batch(_with_batch_size(config, "auto"), train_bp, torch_device)
         probe = Probe(config, torch_device)
         peak, bp_per_second = _prediction(probe, all_bp)
-        graph = max(1, probe.graph_bytes(choice.rows))
+        graph = max(1, probe.graph_bytes(min(choice.rows, len(train_bp))))
     return Plan(
         config=config,
         device=torch_device,

@@ -147,6 +147,17 @@ def test_labels_of_a_regression_are_split_as_in_training(tmp_path: Path) -> None
     assert "curriculum" not in summary(result)
 
 
+def test_graphs_are_measured_for_no_more_examples_than_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    monkeypatch.setattr(Probe, "graph_bytes", lambda _, count: rows.append(count) or 1)
+
+    result = plan(write_data(tmp_path)[0], settings(training__batch_size=5000), device="cpu")
+
+    assert rows == [len(result.train_bp)]
+
+
 def test_the_summary_mentions_earlier_stages(small: Plan) -> None:
     staged = settings(curriculum__segments="[1, 2]", curriculum__shorten="'prefix'")
     assert "earlier stages of the curriculum" in summary(replace(small, config=staged.resolved()))
