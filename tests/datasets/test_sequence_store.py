@@ -448,7 +448,7 @@ def test_files_that_have_been_encoded_are_not_indexed(fasta: Path, cache: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.fa.gz", gzip.compress(b">x\nACGT\n"), "is compressed with gzip, but random access"),
+        ("a.fa.gz", gzip.compress(b">x\nACGT\n", mtime=0), "is compressed with gzip, but random access"),
         ("a.fa", b">x\nAC\nACGT\nAC\n", "cannot be indexed (Line length of fasta file is not"),
         (
             "a.fa",
@@ -458,6 +458,7 @@ def test_files_that_have_been_encoded_are_not_indexed(fasta: Path, cache: Path) 
         ("a.fa", b">x\nAC GT\n", "cannot be indexed (record 'x' has other lines than"),
         ("a.fa", b"\xef\xbb\xbf>x\nACGT\n", "cannot be indexed (Unexpected text before the"),
     ],
+    ids=["gzip", "three line lengths", "two line lengths", "a blank", "byte order mark"],
 )
 def test_files_that_cannot_be_indexed_are_encoded_with_one_message(
     tmp_path: Path, name: str, content: bytes, message: str, caplog: pytest.LogCaptureFixture
