@@ -448,7 +448,11 @@ def test_files_that_have_been_encoded_are_not_indexed(fasta: Path, cache: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.fa.gz", gzip.compress(b">x\nACGT\n", mtime=0), "is compressed with gzip, but random access"),
+        (
+            "a.fa.gz",
+            gzip.compress(b">x\nACGT\n", mtime=0),
+            "is compressed with gzip, but random access",
+        ),
         ("a.fa", b">x\nAC\nACGT\nAC\n", "cannot be indexed (Line length of fasta file is not"),
         (
             "a.fa",
