@@ -1,12 +1,9 @@
 """Base composition of a sequence: length, GC content, unknown bases, soft masking."""
 
 from dataclasses import dataclass
-
-import numpy as np
+from string import ascii_lowercase
 
 from rmt_genomics.dna.alphabet import check_letters
-
-_BLOCK_BP = 1 << 20  # bincount widens every letter to eight bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +37,14 @@ def composition_of(sequence: str) -> Composition:
         Composition(length=8, gc=0.6, n=0.25, ambiguous=1, lower_case=0.25)
     """
     check_letters(sequence)
-    values = np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)
-    counts = np.zeros(256, dtype=np.int64)
-    for start in range(0, len(values), _BLOCK_BP):
-        counts += np.bincount(values[start : start + _BLOCK_BP], minlength=256)
-    either_case = counts[65:91] + counts[97:123]  # A-Z and a-z
-    num = {letter: int(either_case[ord(letter) - 65]) for letter in "ACGTUN"}
+    upper, length = sequence.upper(), len(sequence)
+    num = {letter: upper.count(letter) for letter in "ACGTUN"}
     known = sum(num.values()) - num["N"]
-    length = len(sequence)
+    num_lower = length - len(sequence.encode("ascii").translate(None, ascii_lowercase.encode()))
     return Composition(
         length=length,
         gc=(num["G"] + num["C"]) / known if known else None,
         n=num["N"] / length if length else 0.0,
         ambiguous=length - known - num["N"],
-        lower_case=int(counts[97:123].sum()) / length if length else 0.0,
+        lower_case=num_lower / length if length else 0.0,
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from io import BufferedReader, TextIOWrapper
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
@@ -21,31 +21,18 @@ _PEEK_BYTES = 1 << 13
 _TRUNCATED = ("Premature end", "sequence length")  # in Biopython's warnings
 
 
-def read_genbank(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
-    """Yield the entries of a GenBank file.
+def read_flat_file(
+    format_name: Literal["GenBank", "EMBL"], text: TextIOWrapper, path: Path
+) -> Iterator[Entry]:
+    """Yield the entries of a GenBank or EMBL file.
 
     Raises:
         DataError: If a record is truncated or cannot be read.
     """
-    from Bio.GenBank.Scanner import GenBankScanner  # here, so that importing dna stays quick
-
-    return _read(GenBankScanner(), text, path, "GenBank")  # type: ignore[no-untyped-call]
-
-
-def read_embl(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
-    """Yield the entries of an EMBL file.
-
-    Raises:
-        DataError: If a record is truncated or cannot be read.
-    """
-    from Bio.GenBank.Scanner import EmblScanner
-
-    return _read(EmblScanner(), text, path, "EMBL")  # type: ignore[no-untyped-call]
-
-
-def _read(scanner: Any, text: TextIOWrapper, path: Path, format_name: str) -> Iterator[Entry]:
+    from Bio.GenBank import Scanner  # here, so that importing dna stays quick
     from Bio.Seq import UndefinedSequenceError
 
+    scanner: Any = {"GenBank": Scanner.GenBankScanner, "EMBL": Scanner.EmblScanner}[format_name]()
     start = cast(BufferedReader, text.buffer).peek(_PEEK_BYTES).decode(errors="replace").strip()
     for number in count(1):
         where = f"{path}: record {number}"

@@ -99,7 +99,7 @@ class IndexedFasta:
         check_is_file(path, "a FASTA file")
         is_bgzip = _check_compression(path) == "bgzip"
         self.path = path.absolute()
-        self._version = self._size_and_mtime()
+        self._version = _size_and_mtime(self.path)
         self._blocks = _bgzip_blocks(self.path) if is_bgzip else None
         self._size = self._version[0] if self._blocks is None else self._blocks[-1][1]
         self._index: dict[str, _Entry] = {}
@@ -135,12 +135,12 @@ class IndexedFasta:
                 f"but there are {', '.join(list(self.lengths)[:5])}, ... Check the name."
             )
         interval.check_within(self.lengths[interval.record])
-        if self._size_and_mtime() != self._version:
-            raise DataError(
-                f"{self.path}: has changed since it was indexed, but must not change while it is "
-                "read. Start again."
-            )
         with explain_read_errors(self.path), self.path.open("rb") as file:
+            if _size_and_mtime(self.path) != self._version:
+                raise DataError(
+                    f"{self.path}: has changed since it was indexed, but must not change while it "
+                    "is read. Start again."
+                )
             try:
                 yield from self._letters(file, interval)
             except _WrongIndexError as error:
@@ -171,13 +171,6 @@ class IndexedFasta:
         last = bisect_left(self._blocks, min(end, self._size), key=itemgetter(1))
         (begin, offset), (stop, _) = self._blocks[first], self._blocks[max(first, last)]
         return _decompress(file, begin, stop)[start - offset : end - offset]
-
-    def _size_and_mtime(self) -> tuple[int, int]:
-        """Return what shows that the file has changed; zeros if it has been removed."""
-        if not self.path.exists():
-            return 0, 0
-        stat = self.path.stat()
-        return stat.st_size, stat.st_mtime_ns
 
     def _load_beside(self) -> bool:
         """Load the index beside the file, if there is one that can be used."""
@@ -237,7 +230,7 @@ class IndexedFasta:
                 if not 0 < entry.offset - end <= _MOST_HEADER_BYTES:
                     raise _WrongIndexError(f"record {name!r} is not where it should be")
                 header = _HEADER.fullmatch(self._read(file, end, entry.offset))
-                if header is None or header[1].split(maxsplit=1)[:1] != [name.encode()]:
+                if header is None or re.split(rb"\s", header[1])[0] != name.encode():
                     raise _WrongIndexError(f"record {name!r} is not where it should be")
                 end = entry.end(self._size)
                 if end > self._size or (
@@ -270,6 +263,11 @@ def _check_compression(path: Path) -> str:
             "bgzip, and any other name must not. Rename the file."
         )
     return compression
+
+
+def _size_and_mtime(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _bgzip_blocks(path: Path) -> list[tuple[int, int]]:

@@ -2,9 +2,10 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rmt_genomics.dna.alphabet import Codes
@@ -119,7 +120,7 @@ class Entry(NamedTuple):
     pieces: Iterable[str]
     """The sequence, to be read before the next entry is."""
 
-    columns: dict[str, str] = {}
+    columns: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

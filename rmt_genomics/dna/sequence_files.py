@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import RawIOBase, TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -16,7 +17,7 @@ from typing import BinaryIO, TypeVar
 from rmt_genomics.dna.alphabet import Codes, check_letters, encode_pieces
 from rmt_genomics.dna.compression import check_exists, open_decompressed
 from rmt_genomics.dna.fasta import read_fasta, read_fastq
-from rmt_genomics.dna.genbank_embl import read_embl, read_genbank
+from rmt_genomics.dna.genbank_embl import read_flat_file
 from rmt_genomics.dna.record_types import EncodedRecord, Entry, Record
 from rmt_genomics.dna.sequence_tables import has_sequence_column, read_table
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
@@ -120,7 +121,7 @@ def read_records(path: Path) -> Iterator[Record]:
         DataError: At the first broken rule, naming file, line or record, value, rule and remedy.
     """
     for entry, sequence in _read(path, None, _checked_letters):
-        yield Record(entry.name, entry.description, sequence, entry.columns)
+        yield Record(entry.name, entry.description, sequence, dict(entry.columns))
 
 
 def _checked_letters(pieces: Iterable[str]) -> str:
@@ -143,7 +144,7 @@ def read_encoded(path: Path, raw: BinaryIO | RawIOBase | None = None) -> Iterato
         DataError: As in ``read_records``.
     """
     for entry, codes in _read(path, raw, encode_pieces):
-        yield EncodedRecord(entry.name, entry.description, codes, entry.columns)
+        yield EncodedRecord(entry.name, entry.description, codes, dict(entry.columns))
         del codes  # so that they are freed before the next record is read
 
 
@@ -225,9 +226,11 @@ FORMATS = (
         "GenBank",
         (".gb", ".gbk", ".gbff", ".genbank"),
         lambda text: text.startswith("LOCUS "),
-        read_genbank,
+        partial(read_flat_file, "GenBank"),
     ),
-    Format("EMBL", (".embl",), lambda text: text.startswith("ID   "), read_embl),
+    Format(
+        "EMBL", (".embl",), lambda text: text.startswith("ID   "), partial(read_flat_file, "EMBL")
+    ),
     Format(
         "table",
         (".csv", ".tsv"),
