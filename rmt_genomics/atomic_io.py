@@ -360,11 +360,7 @@ def remove_cache_folder(target: Path) -> None:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hexadecimal digits.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -380,6 +376,9 @@ class HashingReader(io.RawIOBase):
         super().__init__()
         self._file = file
         self._sha256 = hashlib.sha256()
+        self.hexdigest = self._sha256.hexdigest
+        """Returns the SHA-256 of the bytes read so far, as hexadecimal digits."""
+
         self.num_bytes = 0
         """How many bytes have been read so far."""
 
@@ -394,10 +393,6 @@ class HashingReader(io.RawIOBase):
         self._sha256.update(content)
         self.num_bytes += len(content)
         return len(content)
-
-    def hexdigest(self) -> str:
-        """Return the SHA-256 of the bytes read so far, as hexadecimal digits."""
-        return self._sha256.hexdigest()
 
     def close(self) -> None:
         """Close the file, too."""

@@ -23,7 +23,7 @@ def read_fasta(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
     """
     for (line, header), pieces in groupby(_pieces(text, path), key=itemgetter(0)):
         name, description = split_header(header, ">", f"{path}:{line}")
-        yield Entry(line, name, description, (letters for _, letters in pieces))
+        yield Entry(line, name, description, (letters for _, letters in pieces), {})
 
 
 def _pieces(text: TextIOWrapper, path: Path) -> Iterator[tuple[tuple[int, str], str]]:
@@ -117,7 +117,7 @@ def read_fastq(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
     try:
         for number, (title, sequence, _) in enumerate(FastqGeneralIterator(text), start=1):
             name, description = split_header(title, "@", f"{path}: record {number}")
-            yield Entry(number, name, description, [sequence])
+            yield Entry(number, name, description, [sequence], {})
     except DataError:  # a ValueError, too
         raise
     except ValueError as error:

@@ -52,7 +52,7 @@ def read_flat_file(
             sequence = str(entry.seq)
         except UndefinedSequenceError:  # it names its parts, and has no letters of its own
             sequence = ""
-        yield Entry(number, entry.id or "", entry.description or "", [sequence])
+        yield Entry(number, entry.id or "", entry.description or "", [sequence], {})
     if number == 1 and start:
         raise DataError(
             f"{path}: the file begins with {start.splitlines()[0][:40]!r} and has no line that "

@@ -2,10 +2,9 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from rmt_genomics.dna.alphabet import Codes
@@ -120,7 +119,7 @@ class Entry(NamedTuple):
     pieces: Iterable[str]
     """The sequence, to be read before the next entry is."""
 
-    columns: Mapping[str, str] = MappingProxyType({})
+    columns: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -121,7 +121,7 @@ def read_records(path: Path) -> Iterator[Record]:
         DataError: At the first broken rule, naming file, line or record, value, rule and remedy.
     """
     for entry, sequence in _read(path, None, _checked_letters):
-        yield Record(entry.name, entry.description, sequence, dict(entry.columns))
+        yield Record(entry.name, entry.description, sequence, entry.columns)
 
 
 def _checked_letters(pieces: Iterable[str]) -> str:
@@ -144,7 +144,7 @@ def read_encoded(path: Path, raw: BinaryIO | RawIOBase | None = None) -> Iterato
         DataError: As in ``read_records``.
     """
     for entry, codes in _read(path, raw, encode_pieces):
-        yield EncodedRecord(entry.name, entry.description, codes, dict(entry.columns))
+        yield EncodedRecord(entry.name, entry.description, codes, entry.columns)
         del codes  # so that they are freed before the next record is read
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.dna.base_composition import Composition, composition_of
+from rmt_genomics.dna.alphabet import Composition, composition_of
 from rmt_genomics.errors import DataError
 
 IUPAC = "ACGTUNRYSWKMBDHV"
