@@ -32,7 +32,8 @@ def read_flat_file(
     from Bio.GenBank import Scanner  # here, so that importing dna stays quick
     from Bio.Seq import UndefinedSequenceError
 
-    scanner: Any = {"GenBank": Scanner.GenBankScanner, "EMBL": Scanner.EmblScanner}[format_name]()
+    scanners: Any = {"GenBank": Scanner.GenBankScanner, "EMBL": Scanner.EmblScanner}
+    scanner = scanners[format_name]()
     start = cast(BufferedReader, text.buffer).peek(_PEEK_BYTES).decode(errors="replace").strip()
     for number in count(1):
         where = f"{path}: record {number}"
