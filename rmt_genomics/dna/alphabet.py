@@ -95,10 +95,11 @@ def decode(codes: Codes) -> str:
     return codes.tobytes().translate(bytes(LETTERS, "ascii").ljust(256)).decode("ascii")
 
 
-def check_letters(sequence: str | bytes) -> None:
-    """Raise DataError, naming the first letter that is not DNA and its 0-based position."""
+def check_letters(sequence: str) -> str:
+    """Return a sequence; or raise DataError, naming the first letter that is not DNA."""
     if (position := _as_bytes(sequence).translate(_CODES).find(_INVALID)) >= 0:
         raise _not_dna(sequence, position)
+    return sequence
 
 
 def reverse_complement(sequence: str) -> str:
@@ -122,8 +123,7 @@ def reverse_complement(sequence: str) -> str:
         >>> reverse_complement("acR")
         'Ygt'
     """
-    check_letters(sequence)
-    return sequence.translate(_COMPLEMENT)[::-1]
+    return check_letters(sequence).translate(_COMPLEMENT)[::-1]
 
 
 def reverse_complement_codes(codes: Codes) -> Codes:
@@ -210,8 +210,7 @@ def composition_of(sequence: str) -> Composition:
         >>> composition_of("GGCAnnRT")
         Composition(length=8, gc=0.6, n=0.25, ambiguous=1, lower_case=0.25)
     """
-    check_letters(sequence)
-    upper, length = sequence.upper(), len(sequence)
+    upper, length = check_letters(sequence).upper(), len(sequence)
     num = {letter: upper.count(letter) for letter in "ACGTUN"}
     known = sum(num.values()) - num["N"]
     num_lower = length - len(sequence.encode("ascii").translate(None, ascii_lowercase.encode()))

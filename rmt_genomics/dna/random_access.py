@@ -110,8 +110,7 @@ class IndexedFasta:
         """The rest of each header after the name."""
 
         folder = default_cache() if cache is None else cache.absolute()
-        if not self._load_beside():
-            self._load_cached(folder / "indexes" / cache_key(_FORMAT, self.path, self._version))
+        self._load_or_build(folder / "indexes" / cache_key(_FORMAT, self.path, self._version))
 
     def sequence(self, interval: Interval) -> str:
         """Return the letters of an interval, as in the file; reverse-complemented for strand -.
@@ -172,34 +171,20 @@ class IndexedFasta:
         (begin, offset), (stop, _) = self._blocks[first], self._blocks[max(first, last)]
         return _decompress(file, begin, stop)[start - offset : end - offset]
 
-    def _load_beside(self) -> bool:
-        """Load the index beside the file, if there is one that can be used."""
-        fai = Path(f"{self.path}.fai")
-        if not fai.exists():
-            return False
-        try:
-            if fai.stat().st_mtime_ns < self._version[1]:
-                raise _WrongIndexError(f"{fai.name} is older than {self.path.name}")
-            self._load(fai, check_all=self._blocks is None)
-        except _WrongIndexError as error:
-            logger.warning(
-                "%s: this index is not used (%s). Make it again: samtools faidx %s",
-                fai,
-                error,
-                self.path.name,
-            )
-            return False
-        return True
-
-    def _load_cached(self, folder: Path) -> None:
-        """Load the index in the cache; build it if it is not there."""
-        if folder.is_dir():
-            fai = folder / "records.fai"
+    def _load_or_build(self, folder: Path) -> None:
+        """Load the index beside the file or in the cache; build it in the cache if none fits."""
+        beside = Path(f"{self.path}.fai")
+        remedies = {beside: f"Make it again: samtools faidx {self.path.name}"}
+        for fai in filter(Path.exists, (beside, folder / "records.fai")):
             try:
-                return self._load(fai, check_all=False)
+                if fai == beside and fai.stat().st_mtime_ns < self._version[1]:
+                    raise _WrongIndexError(f"{fai.name} is older than {self.path.name}")
+                return self._load(fai, check_all=fai == beside and self._blocks is None)
             except _WrongIndexError as error:
-                logger.warning("%s: this index is built again (%s).", fai, error)
-                remove_cache_folder(folder)
+                remedy = remedies.get(fai, "It is built again.")
+                logger.warning("%s: this index is not used (%s). %s", fai, error, remedy)
+        if folder.is_dir():
+            remove_cache_folder(folder)
         level = logging.INFO if self._version[0] > _LARGE_BYTES else logging.DEBUG
         logger.log(level, "%s: building an index for random access, once.", self.path)
         with cache_folder(folder) as temporary:

@@ -120,14 +120,8 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises:
         DataError: At the first broken rule, naming file, line or record, value, rule and remedy.
     """
-    for entry, sequence in _read(path, None, _checked_letters):
+    for entry, sequence in _read(path, None, lambda pieces: check_letters("".join(pieces))):
         yield Record(entry.name, entry.description, sequence, entry.columns)
-
-
-def _checked_letters(pieces: Iterable[str]) -> str:
-    sequence = "".join(pieces)
-    check_letters(sequence)
-    return sequence
 
 
 def read_encoded(path: Path, raw: BinaryIO | RawIOBase | None = None) -> Iterator[EncodedRecord]:
@@ -159,9 +153,10 @@ def _read(
         text = TextIOWrapper(decompressed, encoding="utf-8-sig", errors="surrogateescape")
         for entry in file_format.read(text, path):
             name = entry.name
+            where = f"{path}{':' if file_format.unit == 'line' else ': record '}{entry.number}"
             if (first := numbers.setdefault(name, entry.number)) != entry.number:
                 raise DataError(
-                    f"{file_format.where(path, entry.number)}: record {name!r} was already at "
+                    f"{where}: record {name!r} was already at "
                     f"{file_format.unit} {first}, but record names must be unique. "
                     "Rename or remove one of them."
                 )
@@ -171,9 +166,8 @@ def _read(
                 raise DataError(f"{path}: record {name!r}: {error}") from error
             if not len(sequence):
                 raise DataError(
-                    f"{file_format.where(path, entry.number)}: record {name!r} has no sequence, "
-                    "but must have at least one letter. Remove the record, or check that the file "
-                    "is complete."
+                    f"{where}: record {name!r} has no sequence, but must have at least one "
+                    "letter. Remove the record, or check that the file is complete."
                 )
             yield entry, sequence
             del sequence, entry  # so that they are freed before the next record is read
@@ -201,10 +195,6 @@ class Format:
 
     unit: str = "record"
     """What the numbers count, from 1: ``line`` or ``record``."""
-
-    def where(self, path: Path, number: int) -> str:
-        """Name a line or record for an error."""
-        return f"{path}:{number}" if self.unit == "line" else f"{path}: record {number}"
 
 
 FASTA = Format(
