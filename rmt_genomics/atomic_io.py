@@ -8,9 +8,9 @@ import errno
 import hashlib
 import io
 import json
+import mmap
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,6 @@ Key = Mapping[str, Any]
 """What the content of a resumable file depends on, by name; values can be written as JSON."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_BLOCK_BYTES = 1 << 20
 _PROGRESS = "progress"  # its name in the note beside partial output; not a part of the key
 _LAST_STAGED = "config.json"  # a folder without it is not a model, so it must appear last
 
@@ -57,19 +56,18 @@ def check_new_file(
         )
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder, but must be a file. Name a file inside it.")
-    kind: str | None = None
+    kind = None
     if path.is_symlink():
         kind = f"a link to {path.readlink()}"
-    elif path.exists():
-        kinds = {stat.S_IFREG: "a file", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-        kind = kinds.get(stat.S_IFMT(path.stat().st_mode), "a device")
-    if kind not in (None, "a file"):
+    elif path.exists() and not path.is_file():
+        kind = "a named pipe" if path.is_fifo() else "a socket" if path.is_socket() else "a device"
+    if kind is not None:
         remedy = "Omit --out to write to stdout, or name" if or_stdout else "Name"
         raise ConfigError(
             f"{path}: is {kind}, but --out creates a file and replaces only files. "
             f"{remedy} a file in a folder."
         )
-    if kind is not None and not overwrite:
+    if path.exists() and not overwrite:
         raise ConfigError(
             f"{path}: the file exists, but is only replaced on request. "
             "Add --overwrite, or give another --out."
@@ -222,13 +220,13 @@ def resumable_file(path: Path, key: Key, *, resume: bool) -> Iterator[ResumableF
     """
     partial = partial_path(path)
     note = partial.with_name(f"{partial.name}.json")
-    with _errors_name(path), partial.open("ab") as file:
+    with _errors_name(path), partial.open("a+b") as file:
         _lock(file, partial)
         resumable = ResumableFile(file, partial, note, key)
         try:
             if resume and note.exists():
                 resumable.progress = check_key(partial, note, key).get(_PROGRESS)
-                file.truncate(_end_of_last_line(partial))  # a kill may have cut the last line
+                file.truncate(_end_of_last_line(file))  # a kill may have cut the last line
                 file.seek(0, os.SEEK_END)
             else:
                 file.truncate(0)
@@ -274,17 +272,12 @@ def check_key(partial: Path, note: Path, key: Key) -> dict[str, Any]:
     return before
 
 
-def _end_of_last_line(path: Path) -> int:
+def _end_of_last_line(file: IO[bytes]) -> int:
     """Return the position after the last line end of a file; 0 if there is none."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - _BLOCK_BYTES)
-            file.seek(start)
-            if (index := file.read(end - start).rfind(b"\n")) >= 0:
-                return start + index + 1
-            end = start
-    return 0
+    if not file.tell():  # an empty file, which cannot be mapped
+        return 0
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.rfind(b"\n") + 1
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
@@ -367,11 +360,7 @@ def remove_cache_folder(target: Path) -> None:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hexadecimal digits.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """Return the SHA-256 of a file's bytes, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -387,6 +376,9 @@ class HashingReader(io.RawIOBase):
         super().__init__()
         self._file = file
         self._sha256 = hashlib.sha256()
+        self.hexdigest = self._sha256.hexdigest
+        """Returns the SHA-256 of the bytes read so far, as hexadecimal digits."""
+
         self.num_bytes = 0
         """How many bytes have been read so far."""
 
@@ -401,10 +393,6 @@ class HashingReader(io.RawIOBase):
         self._sha256.update(content)
         self.num_bytes += len(content)
         return len(content)
-
-    def hexdigest(self) -> str:
-        """Return the SHA-256 of the bytes read so far, as hexadecimal digits."""
-        return self._sha256.hexdigest()
 
     def close(self) -> None:
         """Close the file, too."""

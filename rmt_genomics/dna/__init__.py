@@ -2,12 +2,13 @@
 
 from rmt_genomics.dna.alphabet import (
     LETTERS,
+    Composition,
+    composition_of,
     decode,
     encode,
     reverse_complement,
     reverse_complement_codes,
 )
-from rmt_genomics.dna.base_composition import Composition, composition_of
 from rmt_genomics.dna.random_access import IndexedFasta
 from rmt_genomics.dna.record_types import EncodedRecord, Interval, Record, windows
 from rmt_genomics.dna.sequence_files import read_encoded, read_records, sequence_files

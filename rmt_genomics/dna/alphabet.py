@@ -1,4 +1,4 @@
-"""The DNA alphabet: letters to base codes and back, and the reverse complement.
+"""The DNA alphabet: letters to base codes and back, reverse complement, base composition.
 
 A base code is the index of a letter in ``LETTERS``: A 0, C 1, G 2, T 3, N 4. Lower case (soft
 masking) is read like upper case, U (RNA) as T, and every IUPAC code for several bases as N.
@@ -9,6 +9,8 @@ Reverse complement and encoding commute:
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
 
 import numpy as np
 import numpy.typing as npt
@@ -93,10 +95,11 @@ def decode(codes: Codes) -> str:
     return codes.tobytes().translate(bytes(LETTERS, "ascii").ljust(256)).decode("ascii")
 
 
-def check_letters(sequence: str | bytes) -> None:
-    """Raise DataError, naming the first letter that is not DNA and its 0-based position."""
+def check_letters(sequence: str) -> str:
+    """Return a sequence; or raise DataError, naming the first letter that is not DNA."""
     if (position := _as_bytes(sequence).translate(_CODES).find(_INVALID)) >= 0:
         raise _not_dna(sequence, position)
+    return sequence
 
 
 def reverse_complement(sequence: str) -> str:
@@ -120,8 +123,7 @@ def reverse_complement(sequence: str) -> str:
         >>> reverse_complement("acR")
         'Ygt'
     """
-    check_letters(sequence)
-    return sequence.translate(_COMPLEMENT)[::-1]
+    return check_letters(sequence).translate(_COMPLEMENT)[::-1]
 
 
 def reverse_complement_codes(codes: Codes) -> Codes:
@@ -175,4 +177,47 @@ def _not_dna(sequence: str | bytes, position: int, *, offset: int = 0) -> DataEr
     return DataError(
         f"position {offset + position} holds {letter!r}, but a DNA letter is one of "
         f"{', '.join(LETTERS)} or an IUPAC code. {remedy}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The base composition of one sequence, counted on its letters as in the file."""
+
+    length: int
+    """Letters, in bp."""
+
+    gc: float | None
+    """Fraction of G and C among A, C, G, T and U; None if there is none of these."""
+
+    n: float
+    """Fraction of N in the length."""
+
+    ambiguous: int
+    """IUPAC letters other than N that stand for several bases, such as R; the model reads N."""
+
+    lower_case: float
+    """Fraction of lower-case letters (soft-masked, mostly repeats) in the length."""
+
+
+def composition_of(sequence: str) -> Composition:
+    """Count the letters of a sequence.
+
+    Raises:
+        DataError: If a letter is not DNA.
+
+    Examples:
+        >>> composition_of("GGCAnnRT")
+        Composition(length=8, gc=0.6, n=0.25, ambiguous=1, lower_case=0.25)
+    """
+    upper, length = check_letters(sequence).upper(), len(sequence)
+    num = {letter: upper.count(letter) for letter in "ACGTUN"}
+    known = sum(num.values()) - num["N"]
+    num_lower = length - len(sequence.encode("ascii").translate(None, ascii_lowercase.encode()))
+    return Composition(
+        length=length,
+        gc=(num["G"] + num["C"]) / known if known else None,
+        n=num["N"] / length if length else 0.0,
+        ambiguous=length - known - num["N"],
+        lower_case=num_lower / length if length else 0.0,
     )

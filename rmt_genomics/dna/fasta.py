@@ -1,4 +1,4 @@
-"""FASTA and FASTQ text to records, or FASTA directly to base codes, in the memory of one record.
+"""FASTA and FASTQ text to entries: name, description and sequence.
 
 CRLF line ends, lower case, blank lines, a missing last newline and very long lines are accepted.
 """
@@ -9,41 +9,21 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from rmt_genomics.dna.alphabet import encode_pieces
-from rmt_genomics.dna.record_types import EncodedRecord, Record
+from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError
 
 _PIECE_LETTERS = 1 << 20
 
 
-def read_fasta(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
-    """Yield the line number of each header with its record; the letters are not checked.
+def read_fasta(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
+    """Yield the entries of FASTA text, numbered by the line of their header.
 
     Raises:
         DataError: If text comes before the first header, or a header has no usable name.
     """
-    for line, name, description, pieces in _entries(text, path):
-        yield line, Record(name, description, "".join(pieces))
-
-
-def read_fasta_codes(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, EncodedRecord]]:
-    """Yield the same with base codes, one byte per base; the letters of a record are never held.
-
-    Raises:
-        DataError: As ``read_fasta``, or at a letter that is not DNA.
-    """
-    for line, name, description, pieces in _entries(text, path):
-        try:
-            yield line, EncodedRecord(name, description, encode_pieces(pieces))
-        except DataError as error:
-            raise DataError(f"{path}: record {name!r}: {error}") from error
-
-
-def _entries(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, str, str, Iterator[str]]]:
-    """Yield line number, name, description and the pieces of the sequence, to be read at once."""
     for (line, header), pieces in groupby(_pieces(text, path), key=itemgetter(0)):
         name, description = split_header(header, ">", f"{path}:{line}")
-        yield line, name, description, (letters for _, letters in pieces)
+        yield Entry(line, name, description, (letters for _, letters in pieces), {})
 
 
 def _pieces(text: TextIOWrapper, path: Path) -> Iterator[tuple[tuple[int, str], str]]:
@@ -125,8 +105,8 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def read_fastq(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
-    """Yield the number of each record, counted from 1, with the record.
+def read_fastq(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
+    """Yield the entries of FASTQ text, without their quality.
 
     Raises:
         DataError: If a record is truncated, has a quality of another length, or no usable name.
@@ -137,7 +117,7 @@ def read_fastq(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
     try:
         for number, (title, sequence, _) in enumerate(FastqGeneralIterator(text), start=1):
             name, description = split_header(title, "@", f"{path}: record {number}")
-            yield number, Record(name, description, sequence)
+            yield Entry(number, name, description, [sequence], {})
     except DataError:  # a ValueError, too
         raise
     except ValueError as error:

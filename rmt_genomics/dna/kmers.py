@@ -13,7 +13,6 @@ import numpy.typing as npt
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
 
 KmerNumbers = npt.NDArray[np.uint64]
-_BothStrands = tuple[KmerNumbers, KmerNumbers]
 
 _BLOCK_BP = 1 << 20
 
@@ -64,29 +63,20 @@ def canonical_kmers(codes: Codes, k: int) -> KmerNumbers:
         ([0, 1], [1, 0])
     """
     bases = codes.astype(np.uint64)
-    return np.minimum(*_number_both_strands((bases, np.uint64(3) - bases), k))
+    reverse_complements = _number(np.uint64(3) - bases[::-1], k)[::-1]
+    return np.minimum(_number(bases, k), reverse_complements)
 
 
-def _number_both_strands(bases: _BothStrands, k: int) -> _BothStrands:
+def _number(bases: KmerNumbers, k: int) -> KmerNumbers:
     """Number the k-mers in log2(k) steps over the sequence instead of k: most steps double k."""
     if k == 1:
         return bases
-    if k % 2:
-        return _join(_number_both_strands(bases, k - 1), k - 1, bases, 1)
-    half = _number_both_strands(bases, k // 2)
-    return _join(half, k // 2, half, k // 2)
-
-
-def _join(
-    left: _BothStrands, left_width: int, right: _BothStrands, right_width: int
-) -> _BothStrands:
-    """Join adjacent k-mers of two widths; all are given as (forward, reverse complement)."""
-    count = max(0, len(right[0]) - left_width)
-    adjacent = slice(left_width, left_width + count)
-    forward = (left[0][:count] << np.uint64(2 * right_width)) | right[0][adjacent]
-    # On the reverse strand the right one comes first.
-    reverse = (right[1][adjacent] << np.uint64(2 * left_width)) | left[1][:count]
-    return forward, reverse
+    left_width = k - 1 if k % 2 else k // 2
+    left = _number(bases, left_width)
+    right = bases if k % 2 else left
+    count = max(0, len(bases) - k + 1)
+    shifted = left[:count] << np.uint64(2 * (k - left_width))
+    return shifted | right[left_width : left_width + count]
 
 
 def count_canonical_kmers(codes: Codes, k: int) -> npt.NDArray[np.float64]:

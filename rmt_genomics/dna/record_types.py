@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
@@ -105,6 +106,20 @@ class Record:
     def length(self) -> int:
         """Length in bp."""
         return len(self.sequence)
+
+
+class Entry(NamedTuple):
+    """One entry of a sequence file as a reader gives it; neither name nor letters are checked."""
+
+    number: int
+    """Its line or its number among the records, counted from 1."""
+
+    name: str
+    description: str
+    pieces: Iterable[str]
+    """The sequence, to be read before the next entry is."""
+
+    columns: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,17 +7,18 @@ error that names the place: nothing is skipped or repaired silently.
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import RawIOBase, TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from rmt_genomics.dna.alphabet import check_letters, encode
+from rmt_genomics.dna.alphabet import Codes, check_letters, encode_pieces
 from rmt_genomics.dna.compression import check_exists, open_decompressed
-from rmt_genomics.dna.fasta import read_fasta, read_fasta_codes, read_fastq
-from rmt_genomics.dna.genbank_embl import read_embl, read_genbank
-from rmt_genomics.dna.record_types import EncodedRecord, Record
+from rmt_genomics.dna.fasta import read_fasta, read_fastq
+from rmt_genomics.dna.genbank_embl import read_flat_file
+from rmt_genomics.dna.record_types import EncodedRecord, Entry, Record
 from rmt_genomics.dna.sequence_tables import has_sequence_column, read_table
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
@@ -26,8 +27,7 @@ PEEK_BYTES = 1 << 13
 
 _SHOWN = 5
 _SAM = re.compile(r"@[A-Z]{2}\t")  # a SAM header, which begins like FASTQ
-_AnyRecord = TypeVar("_AnyRecord", Record, EncodedRecord)
-_Reader = Callable[[TextIOWrapper, Path], Iterator[tuple[int, _AnyRecord]]]
+_Sequence = TypeVar("_Sequence", str, Codes)
 
 
 def sequence_files(paths: Sequence[Path]) -> list[Path]:
@@ -120,12 +120,8 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises:
         DataError: At the first broken rule, naming file, line or record, value, rule and remedy.
     """
-    for record in _parse(path, None, lambda file_format: file_format.read):
-        try:
-            check_letters(record.sequence)
-        except DataError as error:
-            raise DataError(f"{path}: record {record.name!r}: {error}") from error
-        yield record
+    for entry, sequence in _read(path, None, lambda pieces: check_letters("".join(pieces))):
+        yield Record(entry.name, entry.description, sequence, entry.columns)
 
 
 def read_encoded(path: Path, raw: BinaryIO | RawIOBase | None = None) -> Iterator[EncodedRecord]:
@@ -141,50 +137,40 @@ def read_encoded(path: Path, raw: BinaryIO | RawIOBase | None = None) -> Iterato
     Raises:
         DataError: As in ``read_records``.
     """
-    return _parse(path, raw, lambda file_format: file_format.read_codes or _encoding(file_format))
+    for entry, codes in _read(path, raw, encode_pieces):
+        yield EncodedRecord(entry.name, entry.description, codes, entry.columns)
+        del codes  # so that they are freed before the next record is read
 
 
-def _encoding(file_format: "Format") -> _Reader[EncodedRecord]:
-    """Return a reader of base codes for a format that is read as letters."""
-
-    def read(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, EncodedRecord]]:
-        for number, record in file_format.read(text, path):
-            try:
-                codes = encode(record.sequence)
-            except DataError as error:
-                raise DataError(f"{path}: record {record.name!r}: {error}") from error
-            yield number, EncodedRecord(record.name, record.description, codes, record.columns)
-
-    return read
-
-
-def _parse(
-    path: Path,
-    raw: BinaryIO | RawIOBase | None,
-    reader_of: Callable[["Format"], _Reader[_AnyRecord]],
-) -> Iterator[_AnyRecord]:
-    """Read records and check everything but their letters."""
+def _read(
+    path: Path, raw: BinaryIO | RawIOBase | None, convert: Callable[[Iterable[str]], _Sequence]
+) -> Iterator[tuple[Entry, _Sequence]]:
+    """Yield the entries of a file, checked, with their sequences converted."""
     numbers: dict[str, int] = {}
     with open_decompressed(path, raw) as decompressed:
         file_format = format_of(decompressed.peek(PEEK_BYTES), path)
         # Bytes that are not UTF-8 become surrogates, so that the error can name their line.
         text = TextIOWrapper(decompressed, encoding="utf-8-sig", errors="surrogateescape")
-        for number, record in reader_of(file_format)(text, path):
-            name = record.name
-            if (first := numbers.setdefault(name, number)) != number:
+        for entry in file_format.read(text, path):
+            name = entry.name
+            where = f"{path}{':' if file_format.unit == 'line' else ': record '}{entry.number}"
+            if (first := numbers.setdefault(name, entry.number)) != entry.number:
                 raise DataError(
-                    f"{file_format.where(path, number)}: record {name!r} was already at "
+                    f"{where}: record {name!r} was already at "
                     f"{file_format.unit} {first}, but record names must be unique. "
                     "Rename or remove one of them."
                 )
-            if not record.length:
+            try:
+                sequence = convert(entry.pieces)
+            except DataError as error:
+                raise DataError(f"{path}: record {name!r}: {error}") from error
+            if not len(sequence):
                 raise DataError(
-                    f"{file_format.where(path, number)}: record {name!r} has no sequence, but must "
-                    "have at least one letter. Remove the record, or check that the file is "
-                    "complete."
+                    f"{where}: record {name!r} has no sequence, but must have at least one "
+                    "letter. Remove the record, or check that the file is complete."
                 )
-            yield record
-            del record  # so that it is freed before the next one is read
+            yield entry, sequence
+            del sequence, entry  # so that they are freed before the next record is read
     if not numbers:
         is_table = file_format.name == "table"
         needed = "row below its header" if is_table else f"{file_format.name} record"
@@ -204,18 +190,11 @@ class Format:
     matches: Callable[[str], bool]
     """Whether a text, from its first letter on, is of this format."""
 
-    read: _Reader[Record]
-    """Yields records with the numbers of their lines or records; the path is for errors only."""
-
-    read_codes: _Reader[EncodedRecord] | None = None
-    """The same with base codes, if that is possible without holding the letters."""
+    read: Callable[[TextIOWrapper, Path], Iterator[Entry]]
+    """Reads it; the path is for errors only."""
 
     unit: str = "record"
     """What the numbers count, from 1: ``line`` or ``record``."""
-
-    def where(self, path: Path, number: int) -> str:
-        """Name a line or record for an error."""
-        return f"{path}:{number}" if self.unit == "line" else f"{path}: record {number}"
 
 
 FASTA = Format(
@@ -223,7 +202,6 @@ FASTA = Format(
     (".fasta", ".fa", ".fna", ".ffn", ".frn", ".fas"),
     lambda text: text.startswith(">"),
     read_fasta,
-    read_fasta_codes,
     unit="line",
 )
 FORMATS = (
@@ -238,9 +216,11 @@ FORMATS = (
         "GenBank",
         (".gb", ".gbk", ".gbff", ".genbank"),
         lambda text: text.startswith("LOCUS "),
-        read_genbank,
+        partial(read_flat_file, "GenBank"),
     ),
-    Format("EMBL", (".embl",), lambda text: text.startswith("ID   "), read_embl),
+    Format(
+        "EMBL", (".embl",), lambda text: text.startswith("ID   "), partial(read_flat_file, "EMBL")
+    ),
     Format(
         "table",
         (".csv", ".tsv"),

@@ -17,7 +17,7 @@ from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
-from rmt_genomics.dna.record_types import Record
+from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 SEQUENCE = "sequence"
@@ -31,8 +31,8 @@ def has_sequence_column(first_line: str) -> bool:
     return SEQUENCE in _columns(first_line)
 
 
-def read_table(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
-    """Yield the last line of each row with its record.
+def read_table(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
+    """Yield one entry per row, numbered by its last line.
 
     Raises:
         DataError: If there is no sequence column, or a row has another number of cells.
@@ -67,7 +67,7 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[tuple[int, Record]]:
         name = f"{stem_of(path)}:{num_rows}" if name_column is None else cells.pop(name_column)
         if not name:
             raise DataError(f"{path}:{line}: the {name_column} is empty, but every row needs one.")
-        yield line, Record(name, "", sequence, cells)
+        yield Entry(line, name, "", [sequence], cells)
         num_rows += 1
     if num_from_kmers:
         warnings.warn(

@@ -459,7 +459,7 @@ def test_files_that_have_been_encoded_are_not_indexed(fasta: Path, cache: Path) 
             b">x\nAC\nACGT\n",
             "cannot be indexed (the lines of record 'x' are not of",
         ),
-        ("a.fa", b">x\nAC GT\n", "cannot be indexed (record 'x' has other lines than"),
+        ("a.fa", b">x\nAC GT\n", "cannot be indexed (the lines of record 'x' are not of"),
         ("a.fa", b"\xef\xbb\xbf>x\nACGT\n", "cannot be indexed (Unexpected text before the"),
     ],
     ids=["gzip", "three line lengths", "two line lengths", "a blank", "byte order mark"],

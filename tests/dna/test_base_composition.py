@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmt_genomics.dna import base_composition as composition
-from rmt_genomics.dna.base_composition import Composition, composition_of
+from rmt_genomics.dna.alphabet import Composition, composition_of
 from rmt_genomics.errors import DataError
 
 IUPAC = "ACGTUNRYSWKMBDHV"
@@ -38,14 +37,6 @@ def test_agrees_with_counting_letter_by_letter(sequence: str) -> None:
     assert found.lower_case == sum(map(str.islower, sequence)) / len(sequence)
     if known:
         assert found.gc == sum(letter in "GC" for letter in known) / len(known)
-
-
-def test_the_size_of_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = composition_of("GATTACA" * 3)
-
-    monkeypatch.setattr(composition, "_BLOCK_BP", 4)
-
-    assert composition_of("GATTACA" * 3) == expected
 
 
 def test_protein_is_refused() -> None:
