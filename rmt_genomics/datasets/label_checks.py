@@ -182,7 +182,7 @@ def _look_continuous(numbers: Collection[float]) -> bool:
 
 
 def check_label_kinds(
-    where: str, labels: Sequence[Labels], locations: Sequence[str], task: str
+    where: str, labels: Sequence[Labels], location: Callable[[int], str], task: str
 ) -> None:
     """Refuse labels of which some are numbers and others are not, where all should be numbers.
 
@@ -191,7 +191,7 @@ def check_label_kinds(
     Args:
         where: The file, for the message.
         labels: Those of each example.
-        locations: Where each example is, such as ``line 3``.
+        location: Where an example is, such as ``line 3``, by its index.
         task: ``auto``, ``classification`` or ``regression``, or the task of a model.
 
     Raises:
@@ -201,8 +201,8 @@ def check_label_kinds(
         label for of_example in labels for label in of_example if number_of(label) is not None
     }
     not_numeric = [
-        (";".join(of_example), location)
-        for of_example, location in zip(labels, locations, strict=True)
+        (";".join(of_example), location(index))
+        for index, of_example in enumerate(labels)
         if len(of_example) != 1 or number_of(of_example[0]) is None
     ]
     # Most are numbers, and the rest says "missing" or the numbers look measured: no class names.

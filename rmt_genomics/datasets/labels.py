@@ -18,7 +18,8 @@ before the header. A BED file needs no header: its fourth column is the label, i
 Labels that are numbers may be measured values (see ``label_checks``).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
@@ -30,7 +31,7 @@ from rmt_genomics.datasets.label_checks import (
     warn_if_one_based,
     warn_of_unused_columns,
 )
-from rmt_genomics.datasets.label_table import HEADER_FORMS, Row, read_table
+from rmt_genomics.datasets.label_table import HEADER_FORMS, Row, Table, read_table
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
@@ -76,27 +77,29 @@ def read_labels(
             records named here and those of the FASTA file do not match, with a count and
             examples. A FASTA record may be without label only if the file has intervals.
     """
-    header, rows = read_table(path, "a labels file")
-    _check_header(header, group_column)
-    table = _cells_by_column(path, header, rows, record_lengths)
-    is_multilabel = task == "multilabel" or any(";" in cells["label"] for cells in table)
-    examples = [
-        parse_example(
+    table = read_table(path, "a labels file")
+    columns = table.header.cells
+    _check_header(table.header, group_column)
+    first_lines, has_several = _check_records(table, record_lengths)
+    line_numbers = array("q")
+    examples = []
+    for row, cells in table:
+        line_numbers.append(row.line_number)
+        example = parse_example(
             row.where,
             cells,
             record_lengths,
             group_column=group_column,
-            may_lack_label=is_multilabel,
+            may_lack_label=has_several or task == "multilabel",
         )
-        for row, cells in zip(rows, table, strict=True)
-    ]
-    _check_no_repeats(path, rows, examples)
-    if "start" in header.cells:
+        examples.append(example)
+    _check_no_repeats(path, line_numbers, examples)
+    if "start" in columns:
         warn_if_one_based(str(path), [example.interval for example in examples], record_lengths)
     else:
-        check_records_labelled(path, {cells["record"] for cells in table}, record_lengths.keys())
-    locations = [f"line {row.line_number}" for row in rows]
-    check_label_kinds(str(path), [example.labels for example in examples], locations, task)
+        check_records_labelled(path, first_lines, record_lengths)
+    labels = [example.labels for example in examples]
+    check_label_kinds(str(path), labels, lambda index: f"line {line_numbers[index]}", task)
     return examples
 
 
@@ -113,17 +116,14 @@ def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interv
     Raises:
         DataError: As in ``read_labels``.
     """
-    header, rows = read_table(path, "a file of intervals")
-    if missing := [name for name in ("record", "start", "end") if name not in header.cells]:
+    table = read_table(path, "a file of intervals")
+    if missing := [name for name in ("record", "start", "end") if name not in table.header.cells]:
         raise DataError(
-            f"{header.where}: the header lacks {', '.join(missing)}, but intervals need record, "
+            f"{table.header.where}: the header lacks {', '.join(missing)}, but intervals need record, "
             "start and end. A BED file without a header is fine too."
         )
-    table = _cells_by_column(path, header, rows, record_lengths)
-    intervals = [
-        parse_interval(row.where, cells, record_lengths)
-        for row, cells in zip(rows, table, strict=True)
-    ]
+    _check_records(table, record_lengths)
+    intervals = [parse_interval(row.where, cells, record_lengths) for row, cells in table]
     warn_if_one_based(str(path), intervals, record_lengths)
     return intervals
 
@@ -231,28 +231,34 @@ def _check_header(header: Row, group_column: str) -> None:
     warn_of_unused_columns(header.where, columns, known)
 
 
-def _cells_by_column(
-    path: Path, header: Row, rows: Collection[Row], record_lengths: Mapping[str, int]
-) -> list[dict[str, str]]:
-    """Return the cells of all rows, whose records are checked to be in the FASTA file."""
-    if not rows:
-        raise DataError(f"{path}: there is no line below the header, but at least one is needed.")
-    table: list[dict[str, str]] = []
+def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dict[str, int], bool]:
+    """Check that the FASTA file has all records named in a table.
+
+    Returns:
+        The first line of every record, and whether a line has several labels.
+    """
     first_lines: dict[str, int] = {}
-    for row in rows:
-        table.append(row.by_column(header.cells))
-        first_lines.setdefault(_required(row.where, table[-1], "record"), row.line_number)
-    check_records_exist(path, first_lines, record_lengths.keys())
-    return table
+    has_several = False
+    for row, cells in table:
+        first_lines.setdefault(_required(row.where, cells, "record"), row.line_number)
+        has_several |= ";" in cells.get("label", "")
+    path = table.rows.path
+    if not first_lines:
+        raise DataError(f"{path}: there is no line below the header, but at least one is needed.")
+    check_records_exist(path, first_lines, record_lengths)
+    return first_lines, has_several
 
 
-def _check_no_repeats(path: Path, rows: Sequence[Row], examples: Sequence[Example]) -> None:
-    first: dict[Interval, tuple[int, Example]] = {}
-    for row, example in zip(rows, examples, strict=True):
-        number, earlier = first.setdefault(example.interval, (row.line_number, example))
-        if earlier is not example:
-            remedy = "Remove one of them." if earlier == example else "Join several labels by ';'."
+def _check_no_repeats(path: Path, line_numbers: Sequence[int], examples: list[Example]) -> None:
+    intervals = [example.interval for example in examples]
+    if len(set(intervals)) == len(intervals):
+        return
+    first: dict[Interval, int] = {}
+    for index, example in enumerate(examples):
+        if (earlier := first.setdefault(example.interval, index)) != index:
+            is_same = examples[earlier] == example
+            remedy = "Remove one of them." if is_same else "Join several labels by ';'."
             raise DataError(
-                f"{path}:{row.line_number}: {example.name} was already at line {number}, but "
-                f"must have one line. {remedy}"
+                f"{path}:{line_numbers[index]}: {example.name} was already at line "
+                f"{line_numbers[earlier]}, but must have one line. {remedy}"
             )
