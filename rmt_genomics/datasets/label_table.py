@@ -87,7 +87,7 @@ class Rows:
             )
 
     def lines(self, *, as_they_are: bool = False) -> Iterator[str]:
-        r"""Return the lines of the file; those that end in ``\r`` with ``\n`` if not as they are."""
+        r"""Return the lines of the file: all with ``\n`` at the end, or as they are."""
         encoding, newline = ("utf-8", "") if as_they_are else ("utf-8-sig", None)
         return TextIOWrapper(BytesIO(self._content), encoding=encoding, newline=newline)
 

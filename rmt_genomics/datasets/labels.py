@@ -117,9 +117,10 @@ def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interv
         DataError: As in ``read_labels``.
     """
     table = read_table(path, "a file of intervals")
-    if missing := [name for name in ("record", "start", "end") if name not in table.header.cells]:
+    header = table.header
+    if missing := [name for name in ("record", "start", "end") if name not in header.cells]:
         raise DataError(
-            f"{table.header.where}: the header lacks {', '.join(missing)}, but intervals need record, "
+            f"{header.where}: the header lacks {', '.join(missing)}, but intervals need record, "
             "start and end. A BED file without a header is fine too."
         )
     _check_records(table, record_lengths)
