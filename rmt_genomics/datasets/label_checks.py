@@ -46,12 +46,8 @@ Labels = tuple[str, ...]
 def check_records_exist(
     path: Path, first_lines: Mapping[str, int], records: Collection[str]
 ) -> None:
-    """Raise DataError if labels name records that the FASTA file does not have.
-
-    Args:
-        path: The labels file.
-        first_lines: The first line of every record named in it.
-        records: The records of the FASTA file.
+    """Raise DataError if labels name records, of which ``first_lines`` has the first line of each,
+    that the FASTA file does not have.
     """
     missing = [name for name in first_lines if name not in records]
     if not missing:

@@ -28,6 +28,7 @@ from rmt_genomics.datasets.label_checks import (
     check_records_exist,
     check_records_labelled,
     did_you_mean,
+    in_file,
     warn_if_one_based,
     warn_of_unused_columns,
 )
@@ -83,16 +84,10 @@ def read_labels(
     first_lines, has_several = _check_records(table, record_lengths)
     line_numbers = array("q")
     examples = []
+    options = {"group_column": group_column, "may_lack_label": has_several or task == "multilabel"}
     for row, cells in table:
         line_numbers.append(row.line_number)
-        example = parse_example(
-            row.where,
-            cells,
-            record_lengths,
-            group_column=group_column,
-            may_lack_label=has_several or task == "multilabel",
-        )
-        examples.append(example)
+        examples.append(parse_example(row.where, cells, record_lengths, **options))
     _check_no_repeats(path, line_numbers, examples)
     if "start" in columns:
         warn_if_one_based(str(path), [example.interval for example in examples], record_lengths)
@@ -106,15 +101,10 @@ def read_labels(
 def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interval]:
     """Read intervals only: BED of 3 to 6 columns, or a table that has record, start and end.
 
-    Args:
-        path: The file; a label in it is ignored.
-        record_lengths: Length in bp of every record of the FASTA file, by name.
+    A label is ignored. Arguments and errors are those of ``read_labels``.
 
     Returns:
         The intervals in file order, each on its strand (``+`` if there is no such column).
-
-    Raises:
-        DataError: As in ``read_labels``.
     """
     table = read_table(path, "a file of intervals")
     header = table.header
@@ -139,23 +129,12 @@ def parse_example(
 ) -> Example:
     """Check the cells of one row and make an example of them.
 
-    Args:
-        where: The row, for errors.
-        cells: By column: at least ``record`` and ``label``.
-        record_lengths: Length in bp of every record, by name.
-        group_column: The column whose value is the group, if it exists.
-        may_lack_label: Whether an empty label means none of several.
+    ``where`` names the row in errors. With ``may_lack_label``, an empty label means none of several.
     """
     interval = parse_interval(where, cells, record_lengths)
     labels: tuple[str, ...] = ()
     if cells["label"] or not may_lack_label:
-        text = _required(where, cells, "label")
-        labels = tuple(label.strip() for label in text.split(";"))
-        if "" in labels or len(set(labels)) < len(labels):
-            raise DataError(
-                f"{where}: the label is {text!r}, but labels joined by ';' must be different "
-                "names. Remove what is empty or repeated."
-            )
+        labels = tuple(map(str.strip, _required(where, cells, "label").split(";")))
     group = _required(where, cells, group_column) if group_column in cells else None
     split = None
     if "split" in cells:
@@ -165,7 +144,8 @@ def parse_example(
                 f"{where}: the split is {name!r}, but must be one of train, validation "
                 f"(or val, dev, valid), test.{did_you_mean(name, SPLIT_NAMES)}"
             )
-    return Example(interval, whole="start" not in cells, labels=labels, group=group, split=split)
+    with in_file(where):
+        return Example(interval, "start" not in cells, labels, group, split)
 
 
 def parse_interval(
@@ -183,11 +163,9 @@ def parse_interval(
         if not (text.isascii() and text.isdecimal()):
             raise DataError(f"{where}: {column} {text!r} must be a whole number, 0 or more.")
         ends[column] = int(text)
-    try:
+    with in_file(where):
         interval = Interval(record, ends["start"], ends["end"], strand)
         interval.check_within(length_bp)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
     return interval
 
 
