@@ -51,12 +51,7 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
 
 
 def connected_components(count: int, first: Indices, second: Indices) -> Indices:
-    """Return the group of each item, by number: pairs of items are in one group.
-
-    Args:
-        count: Number of items.
-        first: One end of each pair, 0 to ``count - 1``.
-        second: The other end.
+    """Return the group of each of ``count`` items, by number: pairs of items are in one group.
 
     Examples:
         >>> connected_components(5, np.array([3, 1]), np.array([1, 4])).tolist()

@@ -124,17 +124,10 @@ def default_method(examples: Sequence[Example]) -> str:
 def assign_groups(
     store: SequenceStore, examples: Sequence[Example], method: str, clusters: Path | None = None
 ) -> list[Example]:
-    """Give the examples the groups that a method of splitting needs.
-
-    Args:
-        store: The sequences.
-        examples: As read from the labels.
-        method: ``record`` and ``homology`` make groups; ``column``, ``group`` and ``stratified``
-            leave the examples as they are.
-        clusters: A file of clusters to be used for ``homology`` instead of our own.
+    """Give the examples groups by ``record`` or ``homology``; other methods leave them as they are.
 
     Raises:
-        ConfigError: If clusters are given for another method.
+        ConfigError: If clusters are given for another method than ``homology``.
         DataError: If the labels have groups or a split that would be replaced or divided, or the
             clusters file cannot be used.
     """
@@ -169,11 +162,7 @@ def assign_groups(
 def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
     """Return the text of a labels table with more columns, or with new values in those it has.
 
-    All else stays byte for byte.
-
-    Args:
-        path: A table that ``read_labels`` has read.
-        columns: The values of each column, one per row below the header.
+    All else stays byte for byte. ``columns`` has one value per row below the header.
 
     Returns:
         The text; None if the table has no header with our column names (as BED files).
@@ -217,12 +206,9 @@ def new_columns(examples: Sequence[Example], parts: Sequence[str]) -> dict[str, 
 def format_table(
     examples: Sequence[Example], columns: Mapping[str, Sequence[str]], *, intervals: bool = False
 ) -> str:
-    """Return a new labels table: record or interval, label, and more columns.
+    """Return a new labels table with one row per example: record or interval, label, more columns.
 
-    Args:
-        examples: One per row.
-        columns: The values of each further column.
-        intervals: Write intervals although all examples are whole records.
+    With ``intervals``, intervals are written although all examples are whole records.
     """
     is_whole = not intervals and all(example.whole for example in examples)
     rows = [["record", *([] if is_whole else ["start", "end", "strand"]), "label", *columns]]
