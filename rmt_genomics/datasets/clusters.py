@@ -120,22 +120,22 @@ def _parse_mmseqs(path: Path, lines: list[tuple[int, str]]) -> Iterator[_Line]:
 
 
 def _parse_cdhit(path: Path, lines: list[tuple[int, str]]) -> Iterator[_Line]:
-    members: list[tuple[int, str]] = []
-    representative, header = "", lines[0]
-    for number, line in [*lines[1:], (lines[-1][0], ">Cluster")]:  # one more, to end the last one
+    clusters: list[tuple[int, str, list[tuple[int, re.Match[str]]]]] = []
+    for number, line in lines:
         if line.startswith(">Cluster"):
-            if not representative:
-                raise DataError(
-                    f"{path}:{header[0]}: {header[1]!r} has no representative, but one of its "
-                    "lines must end in '*'. Is the file complete?"
-                )
-            yield from ((at, representative, member) for at, member in members)
-            members, representative, header = [], "", (number, line)
-        elif (match := _CDHIT_MEMBER.fullmatch(line)) is None:
+            clusters.append((number, line, []))
+        elif (member := _CDHIT_MEMBER.fullmatch(line)) is None:
             raise _malformed(path, number, line)
         else:
-            members.append((number, match[1]))
-            representative = match[1] if match[2] == "*" else representative
+            clusters[-1][2].append((number, member))
+    for number, header, members in clusters:
+        representatives = [member[1] for _, member in members if member[2] == "*"]
+        if not representatives:
+            raise DataError(
+                f"{path}:{number}: {header!r} has no representative, but one of its lines must "
+                "end in '*'. Is the file complete?"
+            )
+        yield from ((at, representatives[-1], member[1]) for at, member in members)
 
 
 def _malformed(path: Path, number: int, line: str) -> DataError:

@@ -129,7 +129,7 @@ def parse_example(
 ) -> Example:
     """Check the cells of one row and make an example of them.
 
-    ``where`` names the row in errors. With ``may_lack_label``, an empty label means none of several.
+    ``where`` names the row in errors. With ``may_lack_label``, an empty label means no class.
     """
     interval = parse_interval(where, cells, record_lengths)
     labels: tuple[str, ...] = ()

@@ -121,7 +121,7 @@ def open_sequences(
             return IndexedStore(files, sha256, cache)
         except NotIndexableError as error:
             logger.info("%s Now all sequences are read and encoded first.", error)
-    return EncodedStore.in_folder(folder, files, sha256, progress=progress)
+    return EncodedStore.open(files, cache, progress=progress, sha256=sha256)
 
 
 @dataclass
@@ -154,21 +154,21 @@ class EncodedStore(SequenceStore):
 
     @classmethod
     def open(
-        cls, fasta: Path | Sequence[Path], cache: Path | None = None, *, progress: bool = False
+        cls,
+        fasta: Path | Sequence[Path],
+        cache: Path | None = None,
+        *,
+        progress: bool = False,
+        sha256: str | None = None,
     ) -> "EncodedStore":
         """Return the encoded sequences from the cache; encode them if they are not there.
 
-        The cache takes one byte per base. Arguments and errors are those of ``open_sequences``.
+        The cache takes one byte per base. Arguments and errors are those of ``open_sequences``;
+        ``sha256`` is the checksum of the files, if it is known.
         """
         files = sequence_files([fasta] if isinstance(fasta, Path) else fasta)
-        sha256 = _sha256_of(files)
-        return cls.in_folder(_cache_entry(files, sha256, cache), files, sha256, progress=progress)
-
-    @classmethod
-    def in_folder(
-        cls, folder: Path, files: Sequence[Path], sha256: str, *, progress: bool
-    ) -> "EncodedStore":
-        """Do as ``open``, for files whose checksum is known, with an entry of the cache."""
+        sha256 = sha256 or _sha256_of(files)
+        folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
             if (index := _read_index(folder, sha256)) is not None:
                 return cls(folder, files, index)
