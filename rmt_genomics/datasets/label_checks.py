@@ -183,15 +183,8 @@ def check_label_kinds(
     """Refuse labels of which some are numbers and others are not, where all should be numbers.
 
     Warns where they may all be names of classes, and of whole numbers that may be measured values.
-
-    Args:
-        where: The file, for the message.
-        labels: Those of each example.
-        location: Where an example is, such as ``line 3``, by its index.
-        task: ``auto``, ``classification`` or ``regression``, or the task of a model.
-
-    Raises:
-        DataError: With a count and the first ones.
+    ``location`` says where an example is, such as ``line 3``, by its index; ``task`` is ``auto``,
+    ``classification`` or ``regression``, or the task of a model.
     """
     numbers = {
         label for of_example in labels for label in of_example if number_of(label) is not None

@@ -20,6 +20,7 @@ Labels that are numbers may be measured values (see ``label_checks``).
 
 from array import array
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
@@ -39,14 +40,8 @@ from rmt_genomics.errors import DataError
 COLUMNS = ("record", "start", "end", "strand", "label", "group", "split")
 _UNUSED_BED_COLUMN = "score"
 
-SPLIT_NAMES = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
+SPLIT_NAMES = {"train": "train", "test": "test"}
+SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 """What the parts of a split may be called, and what we call them."""
 
 
@@ -79,17 +74,21 @@ def read_labels(
             examples. A FASTA record may be without label only if the file has intervals.
     """
     table = read_table(path, "a labels file")
-    columns = table.header.cells
     _check_header(table.header, group_column)
     first_lines, has_several = _check_records(table, record_lengths)
     line_numbers = array("q")
     examples = []
-    options = {"group_column": group_column, "may_lack_label": has_several or task == "multilabel"}
+    parse = partial(
+        parse_example,
+        record_lengths=record_lengths,
+        group_column=group_column,
+        may_lack_label=has_several or task == "multilabel",
+    )
     for row, cells in table:
         line_numbers.append(row.line_number)
-        examples.append(parse_example(row.where, cells, record_lengths, **options))
+        examples.append(parse(row.where, cells))
     _check_no_repeats(path, line_numbers, examples)
-    if "start" in columns:
+    if "start" in table.header.cells:
         warn_if_one_based(str(path), [example.interval for example in examples], record_lengths)
     else:
         check_records_labelled(path, first_lines, record_lengths)

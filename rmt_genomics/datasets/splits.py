@@ -175,13 +175,10 @@ def _hold_out(
         groups: The group of each example, by number.
         fraction: Fraction of the examples of each class to choose.
         seed: Of the random orders.
-        part: What the chosen ones are for; named in errors.
+        part: What the chosen ones are for, in the error if every class cannot stay in train.
 
     Returns:
         Whether each example is chosen.
-
-    Raises:
-        DataError: If nothing can be chosen so that every class stays among the others.
     """
     counts = np.zeros((groups.max() + 1, multi_hot.shape[1]))
     np.add.at(counts, groups, multi_hot)
@@ -219,19 +216,27 @@ def _choose_greedily(counts: Numbers, total: Numbers, wanted: Numbers) -> list[i
 
     held_out = np.zeros_like(total)
     chosen: list[int] = []
-    for index, group in enumerate(counts):
+    kinds, kind_of = np.unique(counts, axis=0, return_inverse=True)
+    refused = set()  # more groups of the same classes would be refused as well
+    for index, kind in enumerate(kind_of.tolist()):
+        if kind in refused:
+            continue
+        group = kinds[kind]
         is_closer = np.abs(held_out + group - wanted).sum() < np.abs(held_out - wanted).sum()
         if is_closer and leaves_all_classes(held_out + group):
             held_out += group
             chosen.append(index)
+        else:
+            refused.add(kind)
     if chosen:
         return chosen
-    possible = [index for index, group in enumerate(counts) if leaves_all_classes(group)]
-    return sorted(possible, key=lambda index: np.abs(counts[index] - wanted).sum())[:1]
+    by_excess = np.argsort(np.abs(counts - wanted).sum(axis=1), kind="stable").tolist()
+    return next(([index] for index in by_excess if leaves_all_classes(counts[index])), [])
 
 
 def _group_numbers(examples: Sequence[Example]) -> npt.NDArray[np.int64]:
     numbers: dict[str, int] = {}
+    group_of = []
     for example in examples:
         if example.group is None:
             raise DataError(
@@ -239,8 +244,8 @@ def _group_numbers(examples: Sequence[Example]) -> npt.NDArray[np.int64]:
                 "Fill in the group column of the labels file, or remove it and set data.split "
                 "to 'stratified'."
             )
-        numbers.setdefault(example.group, len(numbers))
-    return np.array([numbers[example.group or ""] for example in examples])
+        group_of.append(numbers.setdefault(example.group, len(numbers)))
+    return np.array(group_of)
 
 
 def bin_edges(values: Numbers, num_bins: int) -> Numbers:
