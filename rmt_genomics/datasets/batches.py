@@ -193,15 +193,7 @@ def deal(batch: Sequence[int], lengths: Sequence[int], num_ranks: int) -> list[l
 
     The longest examples are dealt first, each to the rank with the least bases so far (Graham
     1969, doi:10.1137/0117039). So the ranks, which wait for each other in every step, never differ
-    by more than the longest example of the batch.
-
-    Args:
-        batch: Indices of examples.
-        lengths: Length of every example in bp.
-        num_ranks: Number of ranks.
-
-    Returns:
-        The part of each rank, in the order of the batch.
+    by more than the longest example of the batch. Each part is in the order of the batch.
 
     Examples:
         >>> deal([0, 1, 2, 3], [10, 40, 20, 20], 2)

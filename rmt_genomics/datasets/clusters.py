@@ -38,7 +38,7 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
     intervals = [example.interval for example in examples]
     sketches = sketch(store, intervals)
     similar = similar_pairs(sketches, IDENTITY**sketches.k)
-    overlapping = np.array(overlapping_pairs(intervals), dtype=np.int64).reshape(-1, 2)
+    overlapping = overlapping_pairs(intervals)
     group_of = connected_components(
         len(examples),
         np.concatenate([similar.first, overlapping[:, 0]]),
@@ -51,12 +51,7 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
 
 
 def connected_components(count: int, first: Indices, second: Indices) -> Indices:
-    """Return the group of each item, by number: pairs of items are in one group.
-
-    Args:
-        count: Number of items.
-        first: One end of each pair, 0 to ``count - 1``.
-        second: The other end.
+    """Return the group of each of ``count`` items, by number: pairs of items are in one group.
 
     Examples:
         >>> connected_components(5, np.array([3, 1]), np.array([1, 4])).tolist()
@@ -125,22 +120,22 @@ def _parse_mmseqs(path: Path, lines: list[tuple[int, str]]) -> Iterator[_Line]:
 
 
 def _parse_cdhit(path: Path, lines: list[tuple[int, str]]) -> Iterator[_Line]:
-    members: list[tuple[int, str]] = []
-    representative, header = "", lines[0]
-    for number, line in [*lines[1:], (lines[-1][0], ">Cluster")]:  # one more, to end the last one
+    clusters: list[tuple[int, str, list[tuple[int, re.Match[str]]]]] = []
+    for number, line in lines:
         if line.startswith(">Cluster"):
-            if not representative:
-                raise DataError(
-                    f"{path}:{header[0]}: {header[1]!r} has no representative, but one of its "
-                    "lines must end in '*'. Is the file complete?"
-                )
-            yield from ((at, representative, member) for at, member in members)
-            members, representative, header = [], "", (number, line)
-        elif (match := _CDHIT_MEMBER.fullmatch(line)) is None:
+            clusters.append((number, line, []))
+        elif (member := _CDHIT_MEMBER.fullmatch(line)) is None:
             raise _malformed(path, number, line)
         else:
-            members.append((number, match[1]))
-            representative = match[1] if match[2] == "*" else representative
+            clusters[-1][2].append((number, member))
+    for number, header, members in clusters:
+        representatives = [member[1] for _, member in members if member[2] == "*"]
+        if not representatives:
+            raise DataError(
+                f"{path}:{number}: {header!r} has no representative, but one of its lines must "
+                "end in '*'. Is the file complete?"
+            )
+        yield from ((at, representatives[-1], member[1]) for at, member in members)
 
 
 def _malformed(path: Path, number: int, line: str) -> DataError:
@@ -151,22 +146,14 @@ def _malformed(path: Path, number: int, line: str) -> DataError:
     )
 
 
-def overlapping_pairs(intervals: Sequence[Interval]) -> list[tuple[int, int]]:
+def overlapping_pairs(intervals: Sequence[Interval]) -> Indices:
     """Pair each interval with one before it that it overlaps, if there is one.
 
-    These pairs of indices connect all intervals that overlap, directly or through others.
+    These pairs of indices, ``(n, 2)``, connect all intervals that overlap, directly or through
+    others.
     """
-    pairs: list[tuple[int, int]] = []
-    record, end, furthest = "", 0, 0  # the interval that reaches furthest so far
-    for index in sorted(range(len(intervals)), key=lambda index: intervals[index]):
-        interval = intervals[index]
-        if interval.record != record:
-            record, end, furthest = interval.record, 0, index
-        if interval.start < end:
-            pairs.append((furthest, index))
-        if interval.end > end:
-            end, furthest = interval.end, index
-    return pairs
+    order, starts, ends = _in_order(intervals)
+    return order[_overlapped(starts, ends)]
 
 
 def overlaps_across(parts: Mapping[str, Sequence[Example]]) -> list[tuple[Example, Example]]:
@@ -174,23 +161,41 @@ def overlaps_across(parts: Mapping[str, Sequence[Example]]) -> list[tuple[Exampl
 
     So each example is counted once, however many it overlaps.
     """
-    sorted_examples = sorted(
-        ((example, part) for part, examples in parts.items() for example in examples),
-        key=lambda pair: (pair[0].interval, pair[1]),
-    )
-    pairs: list[tuple[Example, Example]] = []
-    record, furthest = "", dict[str, Example]()  # by part, the example that reaches furthest so far
-    for example, part in sorted_examples:
-        interval = example.interval
-        if interval.record != record:
-            record, furthest = interval.record, {}
-        overlapped = [
-            earlier
-            for other_part, earlier in furthest.items()
-            if other_part != part and earlier.interval.end > interval.start
-        ]
-        if overlapped:
-            pairs.append((overlapped[0], example))
-        if part not in furthest or interval.end > furthest[part].interval.end:
-            furthest[part] = example
-    return pairs
+    examples = [example for name in sorted(parts) for example in parts[name]]
+    part_of = np.repeat(np.arange(len(parts)), [len(parts[name]) for name in sorted(parts)])
+    order, starts, ends = _in_order([example.interval for example in examples])
+    pairs = np.zeros((0, 2), dtype=np.int64)
+    for part in range(len(parts)):
+        is_in_part = part_of[order] == part
+        found = _overlapped(starts, np.where(is_in_part, 0, ends))
+        pairs = np.concatenate([pairs, found[is_in_part[found[:, 1]]]])
+    pairs = order[pairs[np.argsort(pairs[:, 1])]]
+    return [(examples[one], examples[other]) for one, other in pairs]
+
+
+def _in_order(intervals: Sequence[Interval]) -> tuple[Indices, Indices, Indices]:
+    """Sort intervals by record, start and end.
+
+    Returns:
+        Indices in that order, and the starts and ends in it, as if the records were one sequence.
+    """
+    records = sorted({interval.record for interval in intervals})
+    number_of = {record: number for number, record in enumerate(records)}
+    count = len(intervals)
+    offsets = np.fromiter((number_of[interval.record] for interval in intervals), np.int64, count)
+    ends = np.fromiter((interval.end for interval in intervals), np.int64, count)
+    offsets *= ends.max(initial=0)
+    starts = np.fromiter((interval.start for interval in intervals), np.int64, count) + offsets
+    ends += offsets
+    order = np.lexsort((ends, starts))
+    return order, starts[order], ends[order]
+
+
+def _overlapped(starts: Indices, ends: Indices) -> Indices:
+    """Pair each interval that begins before an earlier one ends with the earlier one.
+
+    ``starts`` are sorted. Of several earlier ones, the first that reaches furthest is taken.
+    """
+    furthest = np.maximum.accumulate(ends)
+    overlapping = np.flatnonzero(starts[1:] < furthest[:-1]) + 1
+    return np.column_stack([np.searchsorted(furthest, furthest[overlapping - 1]), overlapping])

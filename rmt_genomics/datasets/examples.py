@@ -47,7 +47,8 @@ class Example:
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels) or "" in self.labels:
             raise DataError(
-                f"{self.name}: the labels are {self.labels}, but must be different names."
+                f"{self.name}: the labels are {self.labels}, but must be different names. "
+                "Remove what is empty or repeated."
             )
         if self.split is not None and self.split not in SPLITS:
             raise DataError(

@@ -46,12 +46,8 @@ Labels = tuple[str, ...]
 def check_records_exist(
     path: Path, first_lines: Mapping[str, int], records: Collection[str]
 ) -> None:
-    """Raise DataError if labels name records that the FASTA file does not have.
-
-    Args:
-        path: The labels file.
-        first_lines: The first line of every record named in it.
-        records: The records of the FASTA file.
+    """Raise DataError if labels name records, of which ``first_lines`` has the first line of each,
+    that the FASTA file does not have.
     """
     missing = [name for name in first_lines if name not in records]
     if not missing:
@@ -182,27 +178,20 @@ def _look_continuous(numbers: Collection[float]) -> bool:
 
 
 def check_label_kinds(
-    where: str, labels: Sequence[Labels], locations: Sequence[str], task: str
+    where: str, labels: Sequence[Labels], location: Callable[[int], str], task: str
 ) -> None:
     """Refuse labels of which some are numbers and others are not, where all should be numbers.
 
     Warns where they may all be names of classes, and of whole numbers that may be measured values.
-
-    Args:
-        where: The file, for the message.
-        labels: Those of each example.
-        locations: Where each example is, such as ``line 3``.
-        task: ``auto``, ``classification`` or ``regression``, or the task of a model.
-
-    Raises:
-        DataError: With a count and the first ones.
+    ``location`` says where an example is, such as ``line 3``, by its index; ``task`` is ``auto``,
+    ``classification`` or ``regression``, or the task of a model.
     """
     numbers = {
         label for of_example in labels for label in of_example if number_of(label) is not None
     }
     not_numeric = [
-        (";".join(of_example), location)
-        for of_example, location in zip(labels, locations, strict=True)
+        (";".join(of_example), location(index))
+        for index, of_example in enumerate(labels)
         if len(of_example) != 1 or number_of(of_example[0]) is None
     ]
     # Most are numbers, and the rest says "missing" or the numbers look measured: no class names.

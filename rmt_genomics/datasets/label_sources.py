@@ -104,8 +104,7 @@ class LabelSource:
         if self.table is None:
             return False
         with warnings.catch_warnings(action="ignore"):  # they come when the labels are read
-            header, _ = read_table(self.table, "a labels file")
-        return "start" in header.cells
+            return "start" in read_table(self.table, "a labels file").header.cells
 
     def read(
         self, records: Sequence[RecordInfo], *, group_column: str = "group", task: str = "auto"
@@ -142,8 +141,8 @@ class LabelSource:
             )
             for record, row in zip(records, rows, strict=True)
         ]
-        locations = [f"record {record.name!r}" for record in records]
-        check_label_kinds(str(self), [example.labels for example in examples], locations, task)
+        given = [example.labels for example in examples]
+        check_label_kinds(str(self), given, lambda index: f"record {records[index].name!r}", task)
         return examples
 
     def check_classes(self, examples: Sequence[Example]) -> None:

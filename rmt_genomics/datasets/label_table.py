@@ -9,8 +9,11 @@ import csv
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from rmt_genomics.dna.compression import open_decompressed
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
@@ -35,8 +38,7 @@ _ZIP = b"PK\x03\x04"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The cells of one row, and where the row is."""
 
     where: str
@@ -45,52 +47,125 @@ class Row:
     line_number: int
     """Of its first line, from 1."""
 
-    separator: str
-    """A tab, a comma or a space."""
+    num_lines: int
+    """More than 1 if a quoted cell spans several lines."""
 
     cells: list[str]
 
-    num_lines: int = 1
-    """More than 1 if a quoted cell spans several lines."""
 
-    def by_column(self, columns: list[str]) -> dict[str, str]:
-        """Return the cells by column name.
+class Rows:
+    """All rows of a text file, a header like any other. Each iteration reads them anew.
 
-        Raises:
-            DataError: If the number of cells is not the number of columns.
-        """
-        if len(self.cells) != len(columns):
-            cells = counted(len(self.cells), f"{_SEPARATOR_NAMES[self.separator]}-separated cell")
-            raise DataError(
-                f"{self.where}: the line has {cells}, but must have {len(columns)}, as the "
-                f"header: {', '.join(columns)}."
+    So a long table needs little more memory than its text.
+
+    Args:
+        path: The file.
+        what: What the file should be, for error messages.
+
+    Raises:
+        DataError: If the file cannot be read; while iterating, if a quote is not closed.
+    """
+
+    separator = "\t"
+    """A tab, a comma or a space."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self._content = _read_utf8(path, what)
+        numbered = enumerate(self.lines(), 1)
+        self._top, top = next((pair for pair in numbered if _is_content(pair[1])), (0, ""))
+        if "\t" not in top:
+            self.separator = " " if _BED_LINE.match(top) else "," if "," in top else "\t"
+        may_be_multiline = self if b'"' in self._content else ()
+        if multiline := [row.line_number for row in may_be_multiline if row.num_lines > 1]:
+            warnings.warn(
+                f"{path}: {counted(len(multiline), 'row')} with a quoted cell over several lines "
+                f"(the first at line {multiline[0]}); its line breaks are read as spaces. Is that "
+                "intended?",
+                RMTGenomicsWarning,
+                stacklevel=2,
             )
-        return dict(zip(columns, self.cells, strict=True))
+
+    def lines(self, *, as_they_are: bool = False) -> Iterator[str]:
+        r"""Return the lines of the file: all with ``\n`` at the end, or as they are."""
+        encoding, newline = ("utf-8", "") if as_they_are else ("utf-8-sig", None)
+        return TextIOWrapper(BytesIO(self._content), encoding=encoding, newline=newline)
+
+    def __iter__(self) -> Iterator[Row]:
+        if not self._top:
+            return
+        below = islice(self.lines(), self._top - 1, None)
+        lines: Iterator[str] = chain([next(below).lstrip("#")], below)
+        if self.separator == " ":
+            lines = ("\t".join(line.split()) + "\n" for line in lines)
+        delimiter = self.separator.replace(" ", "\t")
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        while True:
+            number = self._top + reader.line_num
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                line = next(islice(self.lines(), number - 1, None)).rstrip("\n")
+                shown = line if len(line) <= 40 else line[:37] + "..."
+                raise DataError(
+                    f"{self.path}:{number}: a cell in {shown!r} begins with a quote that is not "
+                    "closed at the end of the cell, but must be. Close or remove it; a quote "
+                    "inside a cell is written twice."
+                ) from error
+            if cells is None:
+                return
+            if "".join(cells).strip() or (delimiter == "," and len(cells) > 1):
+                num_lines = self._top + reader.line_num - number
+                cells = [" ".join(c.split()) if "\n" in c else c.strip() for c in cells]
+                yield Row(f"{self.path}:{number}", number, num_lines, cells)
 
 
-def read_table(path: Path, what: str) -> tuple[Row, list[Row]]:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with named columns; iterating gives each row below the header by column name."""
+
+    header: Row
+    """With the column names of ``HEADER_FORMS``; the first row if the file has no header."""
+
+    rows: Rows
+    has_header: bool
+
+    def __iter__(self) -> Iterator[tuple[Row, dict[str, str]]]:
+        columns, separator = self.header.cells, _SEPARATOR_NAMES[self.rows.separator]
+        for row in islice(self.rows, int(self.has_header), None):
+            if len(row.cells) != len(columns):
+                cells = counted(len(row.cells), f"{separator}-separated cell")
+                raise DataError(
+                    f"{row.where}: the line has {cells}, but must have {len(columns)}, as the "
+                    f"header: {', '.join(columns)}."
+                )
+            by_column = dict(zip(columns, row.cells, strict=True))
+            if not self.has_header and by_column.get("label") == ".":
+                by_column["label"] = ""  # a dot means "none" in BED
+            yield row, by_column
+
+
+def read_table(path: Path, what: str) -> Table:
     """Read a table with a header, or a BED file with or without one.
 
     Args:
         path: The file.
         what: What the file should be, for error messages.
 
-    Returns:
-        The header with the column names of ``HEADER_FORMS``, and the rows below it.
-
     Raises:
         DataError: If the file cannot be read, is empty, is GFF, or is BED with more columns than
-            ``BED_COLUMNS``.
+            ``BED_COLUMNS``; while iterating, if a row has more cells than the header, or fewer.
     """
-    rows = read_rows(path, what)
-    if not rows:
+    rows = Rows(path, what)
+    if (first := next(iter(rows), None)) is None:
         raise DataError(f"{path}: the file is empty, but must have a header line: {HEADER_FORMS}.")
-    first, cells = rows[0], rows[0].cells
+    cells = columns = first.cells
+    has_header = True
     if cells[0].lower() in ("chrom", "chr"):
         lower = [cell.lower() for cell in cells]
         # If there is a column "label" already, "name" keeps its name.
         names = {bed: name for bed, name in _BED_NAMES.items() if name not in lower}
-        header, body = replace(first, cells=[names.get(cell, cell) for cell in lower]), rows[1:]
+        columns = [names.get(cell, cell) for cell in lower]
     elif len(cells) == _GFF_COLUMNS and all(map(_NUMBER.fullmatch, cells[3:5])):
         raise DataError(
             f"{first.where}: this looks like GFF or GTF (1-based coordinates), but must be a "
@@ -102,68 +177,26 @@ def read_table(path: Path, what: str) -> tuple[Row, list[Row]]:
                 f"{first.where}: the BED line has {len(cells)} columns, but must have 3 to "
                 f"{len(BED_COLUMNS)}: {', '.join(BED_COLUMNS)}. Remove the others: cut -f 1-6."
             )
-        header = replace(first, cells=list(BED_COLUMNS[: len(cells)]))
-        body = [_without_dot_label(row) for row in rows]
-    else:
-        header, body = first, rows[1:]
-    if len(header.cells) == 1:
+        columns, has_header = list(BED_COLUMNS[: len(cells)]), False
+    if len(columns) == 1:
         remedy = "Save the file as tab-separated text."
-        if header.cells[0].startswith(">"):
+        if columns[0].startswith(">"):
             remedy = "This looks like FASTA: was it given as the labels?"
         raise DataError(
-            f"{header.where}: the header is {header.cells[0]!r}, but must be {HEADER_FORMS}, "
+            f"{first.where}: the header is {columns[0]!r}, but must be {HEADER_FORMS}, "
             f"with tabs between the columns. {remedy}"
         )
-    return header, body
+    return Table(first._replace(cells=columns), rows, has_header)
 
 
-def read_rows(path: Path, what: str) -> list[Row]:
-    """Read every row, a header like any other.
-
-    Args:
-        path: The file.
-        what: What the file should be, for error messages.
-
-    Raises:
-        DataError: If the file cannot be read, or a quote is not closed.
-    """
-    lines = _read_text(path, what).split("\n")
-    top = next((index for index, line in enumerate(lines) if _is_content(line)), len(lines))
-    if top == len(lines):
-        return []
-    if _BED_HEADER.match(lines[top]):
-        lines[top] = lines[top].lstrip("#")
-    separator = "\t"
-    if "\t" not in lines[top]:
-        separator = " " if _BED_LINE.match(lines[top]) else "," if "," in lines[top] else "\t"
-    rows = []
-    for number, num_lines, cells in _parse(lines[top:], separator, path, top + 1):
-        cells = [" ".join(cell.split()) if "\n" in cell else cell.strip() for cell in cells]
-        rows.append(Row(f"{path}:{number}", number, separator, cells, num_lines))
-    if multiline := [row.line_number for row in rows if row.num_lines > 1]:
-        warnings.warn(
-            f"{path}: {counted(len(multiline), 'row')} with a quoted cell over several lines (the "
-            f"first at line {multiline[0]}); its line breaks are read as spaces. Is that intended?",
-            RMTGenomicsWarning,
-            stacklevel=2,
-        )
-    return rows
+def quote_cell(text: str, separator: str = "\t") -> str:
+    """Return a cell for a table, in quotes if it would be read as something else without them."""
+    if text.startswith('"') or separator in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
-def quote_cell(text: str) -> str:
-    """Return a cell for a tab-separated table, quoted if it begins with a quote itself."""
-    return '"' + text.replace('"', '""') + '"' if text.startswith('"') else text
-
-
-def _without_dot_label(row: Row) -> Row:
-    """Empty the label where it is a dot, which means "none" in BED."""
-    label = BED_COLUMNS.index("label")
-    if len(row.cells) > label and row.cells[label] == ".":
-        return replace(row, cells=[*row.cells[:label], "", *row.cells[label + 1 :]])
-    return row
-
-
-def _read_text(path: Path, what: str) -> str:
+def _read_utf8(path: Path, what: str) -> bytes:
     with open_decompressed(path, what=what) as file:
         content = file.read()
     if content.startswith(_ZIP):
@@ -177,14 +210,14 @@ def _read_text(path: Path, what: str) -> str:
             "iconv -f utf-16 -t utf-8."
         )
     try:
-        text = content.decode("utf-8-sig")
+        content.decode()
     except UnicodeDecodeError as error:
         bad_line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}:{bad_line}: the file is not UTF-8 text, but must be. "
             "Save it as UTF-8 with tabs, or convert it, for example: iconv -f latin1 -t utf-8."
         ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return content
 
 
 def _is_content(line: str) -> bool:
@@ -192,33 +225,3 @@ def _is_content(line: str) -> bool:
     if line.startswith("#"):
         return _BED_HEADER.match(line) is not None
     return bool(line.strip()) and not _BED_COMMENT.match(line)
-
-
-def _parse(
-    lines: list[str], separator: str, path: Path, first_number: int
-) -> Iterator[tuple[int, int, list[str]]]:
-    """Yield line number, number of lines and cells of each row that is not blank."""
-    if separator == " ":
-        for number, line in enumerate(lines, first_number):
-            if line.strip():
-                yield number, 1, line.split()
-        return
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, strict=True)
-    lines_before = 0
-    while True:
-        number = first_number + lines_before
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            line = lines[lines_before]
-            shown = line if len(line) <= 40 else line[:37] + "..."
-            raise DataError(
-                f"{path}:{number}: a cell in {shown!r} begins with a quote that is not closed at "
-                "the end of the cell, but must be. Close or remove it; a quote inside a cell is "
-                "written twice."
-            ) from error
-        if cells is None:
-            return
-        if "".join(cells).strip() or (separator == "," and len(cells) > 1):
-            yield number, reader.line_num - lines_before, cells
-        lines_before = reader.line_num

@@ -18,7 +18,9 @@ before the header. A BED file needs no header: its fourth column is the label, i
 Labels that are numbers may be measured values (see ``label_checks``).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from array import array
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
@@ -27,24 +29,19 @@ from rmt_genomics.datasets.label_checks import (
     check_records_exist,
     check_records_labelled,
     did_you_mean,
+    in_file,
     warn_if_one_based,
     warn_of_unused_columns,
 )
-from rmt_genomics.datasets.label_table import HEADER_FORMS, Row, read_table
+from rmt_genomics.datasets.label_table import HEADER_FORMS, Row, Table, read_table
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
 COLUMNS = ("record", "start", "end", "strand", "label", "group", "split")
 _UNUSED_BED_COLUMN = "score"
 
-SPLIT_NAMES = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
+SPLIT_NAMES = {"train": "train", "test": "test"}
+SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 """What the parts of a split may be called, and what we call them."""
 
 
@@ -76,54 +73,47 @@ def read_labels(
             records named here and those of the FASTA file do not match, with a count and
             examples. A FASTA record may be without label only if the file has intervals.
     """
-    header, rows = read_table(path, "a labels file")
-    _check_header(header, group_column)
-    table = _cells_by_column(path, header, rows, record_lengths)
-    is_multilabel = task == "multilabel" or any(";" in cells["label"] for cells in table)
-    examples = [
-        parse_example(
-            row.where,
-            cells,
-            record_lengths,
-            group_column=group_column,
-            may_lack_label=is_multilabel,
-        )
-        for row, cells in zip(rows, table, strict=True)
-    ]
-    _check_no_repeats(path, rows, examples)
-    if "start" in header.cells:
+    table = read_table(path, "a labels file")
+    _check_header(table.header, group_column)
+    first_lines, has_several = _check_records(table, record_lengths)
+    line_numbers = array("q")
+    examples = []
+    parse = partial(
+        parse_example,
+        record_lengths=record_lengths,
+        group_column=group_column,
+        may_lack_label=has_several or task == "multilabel",
+    )
+    for row, cells in table:
+        line_numbers.append(row.line_number)
+        examples.append(parse(row.where, cells))
+    _check_no_repeats(path, line_numbers, examples)
+    if "start" in table.header.cells:
         warn_if_one_based(str(path), [example.interval for example in examples], record_lengths)
     else:
-        check_records_labelled(path, {cells["record"] for cells in table}, record_lengths.keys())
-    locations = [f"line {row.line_number}" for row in rows]
-    check_label_kinds(str(path), [example.labels for example in examples], locations, task)
+        check_records_labelled(path, first_lines, record_lengths)
+    labels = [example.labels for example in examples]
+    check_label_kinds(str(path), labels, lambda index: f"line {line_numbers[index]}", task)
     return examples
 
 
 def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interval]:
     """Read intervals only: BED of 3 to 6 columns, or a table that has record, start and end.
 
-    Args:
-        path: The file; a label in it is ignored.
-        record_lengths: Length in bp of every record of the FASTA file, by name.
+    A label is ignored. Arguments and errors are those of ``read_labels``.
 
     Returns:
         The intervals in file order, each on its strand (``+`` if there is no such column).
-
-    Raises:
-        DataError: As in ``read_labels``.
     """
-    header, rows = read_table(path, "a file of intervals")
+    table = read_table(path, "a file of intervals")
+    header = table.header
     if missing := [name for name in ("record", "start", "end") if name not in header.cells]:
         raise DataError(
             f"{header.where}: the header lacks {', '.join(missing)}, but intervals need record, "
             "start and end. A BED file without a header is fine too."
         )
-    table = _cells_by_column(path, header, rows, record_lengths)
-    intervals = [
-        parse_interval(row.where, cells, record_lengths)
-        for row, cells in zip(rows, table, strict=True)
-    ]
+    _check_records(table, record_lengths)
+    intervals = [parse_interval(row.where, cells, record_lengths) for row, cells in table]
     warn_if_one_based(str(path), intervals, record_lengths)
     return intervals
 
@@ -138,23 +128,12 @@ def parse_example(
 ) -> Example:
     """Check the cells of one row and make an example of them.
 
-    Args:
-        where: The row, for errors.
-        cells: By column: at least ``record`` and ``label``.
-        record_lengths: Length in bp of every record, by name.
-        group_column: The column whose value is the group, if it exists.
-        may_lack_label: Whether an empty label means none of several.
+    ``where`` names the row in errors. With ``may_lack_label``, an empty label means no class.
     """
     interval = parse_interval(where, cells, record_lengths)
     labels: tuple[str, ...] = ()
     if cells["label"] or not may_lack_label:
-        text = _required(where, cells, "label")
-        labels = tuple(label.strip() for label in text.split(";"))
-        if "" in labels or len(set(labels)) < len(labels):
-            raise DataError(
-                f"{where}: the label is {text!r}, but labels joined by ';' must be different "
-                "names. Remove what is empty or repeated."
-            )
+        labels = tuple(map(str.strip, _required(where, cells, "label").split(";")))
     group = _required(where, cells, group_column) if group_column in cells else None
     split = None
     if "split" in cells:
@@ -164,7 +143,8 @@ def parse_example(
                 f"{where}: the split is {name!r}, but must be one of train, validation "
                 f"(or val, dev, valid), test.{did_you_mean(name, SPLIT_NAMES)}"
             )
-    return Example(interval, whole="start" not in cells, labels=labels, group=group, split=split)
+    with in_file(where):
+        return Example(interval, "start" not in cells, labels, group, split)
 
 
 def parse_interval(
@@ -182,11 +162,9 @@ def parse_interval(
         if not (text.isascii() and text.isdecimal()):
             raise DataError(f"{where}: {column} {text!r} must be a whole number, 0 or more.")
         ends[column] = int(text)
-    try:
+    with in_file(where):
         interval = Interval(record, ends["start"], ends["end"], strand)
         interval.check_within(length_bp)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
     return interval
 
 
@@ -231,28 +209,34 @@ def _check_header(header: Row, group_column: str) -> None:
     warn_of_unused_columns(header.where, columns, known)
 
 
-def _cells_by_column(
-    path: Path, header: Row, rows: Collection[Row], record_lengths: Mapping[str, int]
-) -> list[dict[str, str]]:
-    """Return the cells of all rows, whose records are checked to be in the FASTA file."""
-    if not rows:
-        raise DataError(f"{path}: there is no line below the header, but at least one is needed.")
-    table: list[dict[str, str]] = []
+def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dict[str, int], bool]:
+    """Check that the FASTA file has all records named in a table.
+
+    Returns:
+        The first line of every record, and whether a line has several labels.
+    """
     first_lines: dict[str, int] = {}
-    for row in rows:
-        table.append(row.by_column(header.cells))
-        first_lines.setdefault(_required(row.where, table[-1], "record"), row.line_number)
-    check_records_exist(path, first_lines, record_lengths.keys())
-    return table
+    has_several = False
+    for row, cells in table:
+        first_lines.setdefault(_required(row.where, cells, "record"), row.line_number)
+        has_several |= ";" in cells.get("label", "")
+    path = table.rows.path
+    if not first_lines:
+        raise DataError(f"{path}: there is no line below the header, but at least one is needed.")
+    check_records_exist(path, first_lines, record_lengths)
+    return first_lines, has_several
 
 
-def _check_no_repeats(path: Path, rows: Sequence[Row], examples: Sequence[Example]) -> None:
-    first: dict[Interval, tuple[int, Example]] = {}
-    for row, example in zip(rows, examples, strict=True):
-        number, earlier = first.setdefault(example.interval, (row.line_number, example))
-        if earlier is not example:
-            remedy = "Remove one of them." if earlier == example else "Join several labels by ';'."
+def _check_no_repeats(path: Path, line_numbers: Sequence[int], examples: list[Example]) -> None:
+    intervals = [example.interval for example in examples]
+    if len(set(intervals)) == len(intervals):
+        return
+    first: dict[Interval, int] = {}
+    for index, example in enumerate(examples):
+        if (earlier := first.setdefault(example.interval, index)) != index:
+            is_same = examples[earlier] == example
+            remedy = "Remove one of them." if is_same else "Join several labels by ';'."
             raise DataError(
-                f"{path}:{row.line_number}: {example.name} was already at line {number}, but "
-                f"must have one line. {remedy}"
+                f"{path}:{line_numbers[index]}: {example.name} was already at line "
+                f"{line_numbers[earlier]}, but must have one line. {remedy}"
             )

@@ -156,13 +156,7 @@ class Audit:
 
 
 def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
-    """Compare the parts of a split with each other.
-
-    Args:
-        store: The sequences.
-        split: The parts.
-        scheme: The classes, for the probes.
-    """
+    """Compare the parts of a split with each other; train the probes."""
     parts: dict[str, tuple[Example, ...]] = {name: getattr(split, name) for name in SPLITS}
     examples = [example for part in parts.values() for example in part]
     sketches = sketch(store, [example.interval for example in examples])
@@ -199,11 +193,7 @@ def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
 
 
 def check_leakage(result: Audit, *, strict: bool) -> None:
-    """Warn of each problem that an audit found.
-
-    Raises:
-        DataError: With all of them, if ``strict``.
-    """
+    """Warn of each problem that an audit found; if ``strict``, raise DataError with all of them."""
     texts = list(result.warnings())
     if texts and strict:
         raise DataError("the split leaks, but --strict refuses such splits. " + " ".join(texts))
@@ -272,6 +262,4 @@ def _auroc(truth: npt.NDArray[np.float32], scores: Numbers) -> float | None:
     from sklearn.metrics import roc_auc_score
 
     defined = np.flatnonzero((truth.min(axis=0) == 0) & (truth.max(axis=0) == 1))
-    if not len(defined):
-        return None
-    return float(np.mean([roc_auc_score(truth[:, c], scores[:, c]) for c in defined]))
+    return float(roc_auc_score(truth[:, defined], scores[:, defined])) if len(defined) else None

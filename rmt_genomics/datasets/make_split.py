@@ -1,11 +1,10 @@
 """Make the split of ``rmt-genomics split``: groups, parts, and a labels table with both."""
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from io import StringIO
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from rmt_genomics.datasets.clusters import clusters_from_file, homology_groups
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.label_sources import LabelSource
-from rmt_genomics.datasets.label_table import quote_cell, read_rows
+from rmt_genomics.datasets.label_table import quote_cell, read_table
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.datasets.splits import (
     Split,
@@ -23,12 +22,10 @@ from rmt_genomics.datasets.splits import (
     split_by_fractions,
     split_examples,
 )
-from rmt_genomics.dna.compression import open_decompressed
 from rmt_genomics.errors import ConfigError, DataError
 
 METHODS = ("column", "group", "record", "homology", "stratified")
 _NUM_COUNT_BINS = 5
-_LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _QUOTED = r'"(?:[^"]|"")*"'
 
 
@@ -127,17 +124,10 @@ def default_method(examples: Sequence[Example]) -> str:
 def assign_groups(
     store: SequenceStore, examples: Sequence[Example], method: str, clusters: Path | None = None
 ) -> list[Example]:
-    """Give the examples the groups that a method of splitting needs.
-
-    Args:
-        store: The sequences.
-        examples: As read from the labels.
-        method: ``record`` and ``homology`` make groups; ``column``, ``group`` and ``stratified``
-            leave the examples as they are.
-        clusters: A file of clusters to be used for ``homology`` instead of our own.
+    """Give the examples groups by ``record`` or ``homology``; other methods leave them as they are.
 
     Raises:
-        ConfigError: If clusters are given for another method.
+        ConfigError: If clusters are given for another method than ``homology``.
         DataError: If the labels have groups or a split that would be replaced or divided, or the
             clusters file cannot be used.
     """
@@ -172,51 +162,38 @@ def assign_groups(
 def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
     """Return the text of a labels table with more columns, or with new values in those it has.
 
-    All else stays byte for byte.
-
-    Args:
-        path: A table that ``read_labels`` has read.
-        columns: The values of each column, one per row below the header.
+    All else stays byte for byte. ``columns`` has one value per row below the header.
 
     Returns:
         The text; None if the table has no header with our column names (as BED files).
     """
-    rows = read_rows(path, "a labels file")
-    header = rows[0]
-    if not {"record", "label"} <= set(header.cells) or header.separator not in ("\t", ","):
+    table = read_table(path, "a labels file")
+    names, separator = table.header.cells, table.rows.separator
+    rows = iter(table.rows)
+    if not table.has_header or next(rows).cells != names:
         return None
-    with open_decompressed(path) as handle:
-        lines: list[tuple[str, str]] = _LINE.findall(handle.read().decode("utf-8"))
-    new_cells = [list(columns), *zip(*columns.values(), strict=True)]  # per row, header first
-    for row, cells in zip(rows, new_cells, strict=True):
-        first, last = row.line_number - 1, row.line_number + row.num_lines - 2
-        text = "".join(text + end for text, end in lines[first:last]) + lines[last][0]
-        values = dict(zip(columns, cells, strict=True))
-        text = _set_cells(text, header.separator, header.cells, values)
-        lines[first : last + 1] = [("", "")] * (last - first) + [(text, lines[last][1])]
-    return "".join(text + end for text, end in lines)
-
-
-def _set_cells(line: str, separator: str, names: list[str], values: Mapping[str, str]) -> str:
-    """Set cells of one row; if all of them are new, they are appended to the unchanged text."""
-    cells = [line]
-    if not values.keys().isdisjoint(names):
-        # The cells as they are written, quotes included.
-        pattern = rf"(?:^|(?<={separator}))({_QUOTED}|[^{separator}]*)(?={separator}|\Z)"
-        cells = re.findall(pattern, line)
-    for name, value in values.items():
-        cell = quote_cell(value) if separator == "\t" else _csv_cell(value)
-        if name in names:
-            cells[names.index(name)] = cell
-        else:
-            cells.append(cell)
-    return separator.join(cells)
-
-
-def _csv_cell(text: str) -> str:
-    cell = io.StringIO()
-    csv.writer(cell, lineterminator="").writerow([text])
-    return cell.getvalue()
+    lines = table.rows.lines(as_they_are=True)
+    new_cells = chain([columns], zip(*columns.values(), strict=True))  # the header first
+    text, num_read = StringIO(newline=""), 0
+    for row, values in zip(table.rows, new_cells, strict=True):
+        text.writelines(islice(lines, row.line_number - 1 - num_read))  # comments and blank lines
+        num_read = row.line_number - 1 + row.num_lines
+        line = "".join(islice(lines, row.num_lines))
+        cells = [line.rstrip("\r\n")]
+        end = line[len(cells[0]) :]
+        if not columns.keys().isdisjoint(names):
+            # The cells as they are written, quotes included.
+            pattern = rf"(?:^|(?<={separator}))({_QUOTED}|[^{separator}]*)(?={separator}|\Z)"
+            cells = re.findall(pattern, cells[0])
+        for name, value in zip(columns, values, strict=True):
+            cell = quote_cell(value, separator)
+            if name in names:
+                cells[names.index(name)] = cell
+            else:
+                cells.append(cell)
+        text.write(separator.join(cells) + end)
+    text.writelines(lines)
+    return text.getvalue()
 
 
 def new_columns(examples: Sequence[Example], parts: Sequence[str]) -> dict[str, Sequence[str]]:
@@ -229,12 +206,9 @@ def new_columns(examples: Sequence[Example], parts: Sequence[str]) -> dict[str, 
 def format_table(
     examples: Sequence[Example], columns: Mapping[str, Sequence[str]], *, intervals: bool = False
 ) -> str:
-    """Return a new labels table: record or interval, label, and more columns.
+    """Return a new labels table with one row per example: record or interval, label, more columns.
 
-    Args:
-        examples: One per row.
-        columns: The values of each further column.
-        intervals: Write intervals although all examples are whole records.
+    With ``intervals``, intervals are written although all examples are whole records.
     """
     is_whole = not intervals and all(example.whole for example in examples)
     rows = [["record", *([] if is_whole else ["start", "end", "strand"]), "label", *columns]]

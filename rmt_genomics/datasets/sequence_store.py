@@ -12,13 +12,12 @@ codes; letters that are not DNA are found where they are read, so by the second 
 import hashlib
 import json
 import logging
-import sys
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from rmt_genomics.datasets.label_checks import did_you_mean
 from rmt_genomics.dna.alphabet import Codes, encode_pieces, reverse_complement_codes
 from rmt_genomics.dna.compression import explain_read_errors, open_decompressed
 from rmt_genomics.dna.random_access import IndexedFasta, NotIndexableError
-from rmt_genomics.dna.record_types import EncodedRecord, Interval, RecordInfo
+from rmt_genomics.dna.record_types import Interval, RecordInfo
 from rmt_genomics.dna.sequence_files import (
     FASTA,
     PEEK_BYTES,
@@ -50,8 +49,7 @@ FORMAT_VERSION = 2
 _MOST_INDEXED_FILES = 100  # each stays open
 
 
-@runtime_checkable
-class SequenceStore(Protocol):
+class SequenceStore(ABC):
     """The sequences of some files, by interval. Can be pickled, and used in forked processes."""
 
     files: tuple[Path, ...]
@@ -71,13 +69,26 @@ class SequenceStore(Protocol):
             A new array, 5' to 3' of the interval's strand.
 
         Raises:
-            DataError: If the record is unknown, or the interval runs past its end.
+            DataError: If the record is unknown, or the interval runs past its end; if files are
+                read by their index, also if a letter is not DNA, or the file has changed.
         """
-        ...
+        if interval.record not in self.lengths:
+            raise DataError(
+                f"{interval}: there is no record {interval.record!r}, but it must be one of "
+                f"{', '.join(list(self.lengths)[:5])}, ..."
+                f"{did_you_mean(interval.record, self.lengths)}"
+            )
+        interval.check_within(self.lengths[interval.record])
+        forward = self._forward(interval)
+        return reverse_complement_codes(forward) if interval.strand == "-" else np.array(forward)
 
+    @abstractmethod
+    def _forward(self, interval: Interval) -> Codes:
+        """Return the base codes of the forward strand."""
+
+    @abstractmethod
     def records(self) -> list[RecordInfo]:
         """Return name, length, file, description and columns of each record, in file order."""
-        ...
 
 
 def open_sequences(
@@ -110,10 +121,10 @@ def open_sequences(
             return IndexedStore(files, sha256, cache)
         except NotIndexableError as error:
             logger.info("%s Now all sequences are read and encoded first.", error)
-    return EncodedStore.in_folder(folder, files, sha256, progress=progress)
+    return EncodedStore.open(files, cache, progress=progress, sha256=sha256)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class _Index:
     """Where each record is in the file of codes; saved as JSON."""
 
@@ -129,16 +140,6 @@ class _Index:
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     """By record name, for those records whose file is a table."""
 
-    def add(self, record: EncodedRecord, file: int) -> None:
-        """Append a record whose codes are written next."""
-        self.offsets.append(self.offsets[-1] + self.lengths[-1] if self.names else 0)
-        self.names.append(record.name)
-        self.lengths.append(len(record.codes))
-        self.files.append(file)
-        self.descriptions.append(record.description)
-        if record.columns:
-            self.columns[record.name] = record.columns
-
 
 class EncodedStore(SequenceStore):
     """Base codes of all records of some sequence files. Made by ``open``; can be pickled."""
@@ -153,30 +154,21 @@ class EncodedStore(SequenceStore):
 
     @classmethod
     def open(
-        cls, fasta: Path | Sequence[Path], cache: Path | None = None, *, progress: bool = False
+        cls,
+        fasta: Path | Sequence[Path],
+        cache: Path | None = None,
+        *,
+        progress: bool = False,
+        sha256: str | None = None,
     ) -> "EncodedStore":
         """Return the encoded sequences from the cache; encode them if they are not there.
 
-        Args:
-            fasta: A file of any kind that ``read_records`` reads, a folder of such files, or
-                several of both. Record names must be unique.
-            cache: The cache folder; by default ``$RMT_GENOMICS_CACHE`` or
-                ``~/.cache/rmt_genomics``. It takes one byte per base.
-            progress: Whether to show a progress bar on stderr while encoding.
-
-        Raises:
-            DataError: If a file breaks a rule (see ``read_records``) or the cache cannot be
-                written, for example because no space is left.
+        The cache takes one byte per base. Arguments and errors are those of ``open_sequences``;
+        ``sha256`` is the checksum of the files, if it is known.
         """
         files = sequence_files([fasta] if isinstance(fasta, Path) else fasta)
-        sha256 = _sha256_of(files)
-        return cls.in_folder(_cache_entry(files, sha256, cache), files, sha256, progress=progress)
-
-    @classmethod
-    def in_folder(
-        cls, folder: Path, files: Sequence[Path], sha256: str, *, progress: bool
-    ) -> "EncodedStore":
-        """Do as ``open``, for files whose checksum is known, with an entry of the cache."""
+        sha256 = sha256 or _sha256_of(files)
+        folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
             if (index := _read_index(folder, sha256)) is not None:
                 return cls(folder, files, index)
@@ -192,12 +184,11 @@ class EncodedStore(SequenceStore):
         assert index is not None, "the index has just been written"
         return cls(folder, files, index)
 
-    def codes(self, interval: Interval) -> Codes:
-        """Return the base codes of an interval: see ``SequenceStore``."""
-        _check_interval(interval, self.lengths)
+    def _forward(self, interval: Interval) -> Codes:
+        if self._mapped is None:  # a pickled store maps the file again in the other process
+            self._mapped = np.memmap(self._folder / "codes.bin", dtype=np.uint8, mode="r")
         offset = self._offsets[interval.record]
-        forward = self._map()[offset + interval.start : offset + interval.end]
-        return reverse_complement_codes(forward) if interval.strand == "-" else np.array(forward)
+        return self._mapped[offset + interval.start : offset + interval.end]
 
     def records(self) -> list[RecordInfo]:
         """Return name, length, file, description and columns of each record, in file order.
@@ -220,12 +211,6 @@ class EncodedStore(SequenceStore):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_mapped": None}
-
-    def _map(self) -> Codes:
-        """Map the file on first use: a pickled store maps it again in the other process."""
-        if self._mapped is None:
-            self._mapped = np.memmap(self._folder / "codes.bin", dtype=np.uint8, mode="r")
-        return self._mapped
 
 
 class IndexedStore(SequenceStore):
@@ -250,13 +235,12 @@ class IndexedStore(SequenceStore):
         self.files = tuple(files)
         self.sha256 = sha256
         self._fasta_of: dict[str, IndexedFasta] = {}
-        self._file_of: dict[str, Path] = {}
         names = RecordNames()
         for file in files:
             fasta = IndexedFasta(file, cache)
             for name in fasta.lengths:
                 names.add(name, file)
-                self._fasta_of[name], self._file_of[name] = fasta, file
+                self._fasta_of[name] = fasta
         self.lengths = {name: fasta.lengths[name] for name, fasta in self._fasta_of.items()}
         if empty := [name for name, length in self.lengths.items() if not length]:
             raise NotIndexableError(
@@ -264,38 +248,20 @@ class IndexedStore(SequenceStore):
                 "have at least one letter."
             )
 
-    def codes(self, interval: Interval) -> Codes:
-        """Return the base codes of an interval: see ``SequenceStore``.
-
-        Raises:
-            DataError: Also if a letter is not DNA, or the file has changed.
-        """
-        _check_interval(interval, self.lengths)
+    def _forward(self, interval: Interval) -> Codes:
         fasta = self._fasta_of[interval.record]
         pieces = list(fasta.pieces(interval))  # an error in them names its place itself
         try:
-            forward = encode_pieces(pieces)
+            return encode_pieces(pieces)
         except DataError as error:
             raise DataError(f"{fasta.path}: {interval} on strand +: {error}") from error
-        return reverse_complement_codes(forward) if interval.strand == "-" else forward
 
     def records(self) -> list[RecordInfo]:
         """Return name, length, file and description of each record; FASTA has no columns."""
         return [
-            RecordInfo(name, fasta.lengths[name], self._file_of[name], fasta.descriptions[name], {})
+            RecordInfo(name, fasta.lengths[name], fasta.path, fasta.descriptions[name], {})
             for name, fasta in self._fasta_of.items()
         ]
-
-
-def _check_interval(interval: Interval, lengths: dict[str, int]) -> None:
-    """Raise DataError unless the interval is within a record."""
-    if interval.record not in lengths:
-        raise DataError(
-            f"{interval}: there is no record {interval.record!r}, but it must be one of "
-            f"{', '.join(list(lengths)[:5])}, ..."
-            f"{did_you_mean(interval.record, lengths)}"
-        )
-    interval.check_within(lengths[interval.record])
 
 
 def _is_fasta(file: Path) -> bool:
@@ -328,37 +294,42 @@ def _sha256_of(files: Sequence[Path]) -> str:
 
 def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool) -> None:
     """Write codes and index into ``folder``, one record in memory at a time."""
-    index = _Index(FORMAT_VERSION, sha256)
-    with (folder / "codes.bin").open("wb") as codes_file:
-        names = RecordNames()
-        for file_index, file in enumerate(files):
-            with _open_file(file, progress=progress) as raw:
-                for record in read_encoded(file, raw):
-                    names.add(record.name, file)
-                    codes_file.write(record.codes.data)
-                    index.add(record, file_index)
-    with (folder / "index.json").open("w", encoding="utf-8") as index_file:
-        json.dump({name: getattr(index, name) for name in _Index.__slots__}, index_file)
-
-
-def _open_file(file: Path, *, progress: bool) -> AbstractContextManager[BinaryIO]:
-    """Open a file; with ``progress``, show a progress bar on stderr while it is read."""
-    if not progress:
-        return nullcontext(file.open("rb", buffering=0))
     from rich.console import Console
     from rich.progress import open as open_with_progress
 
-    console = Console(file=sys.stderr)
-    return open_with_progress(
-        file, "rb", buffering=0, description="encoding", console=console, transient=True
-    )
+    index = _Index(FORMAT_VERSION, sha256)
+    names = RecordNames()
+    with (folder / "codes.bin").open("wb") as codes_file:
+        for file_index, file in enumerate(files):
+            with open_with_progress(
+                file,
+                "rb",
+                buffering=0,
+                description="encoding",
+                console=Console(stderr=True),
+                transient=True,
+                disable=not progress,
+            ) as raw:
+                for record in read_encoded(file, raw):
+                    names.add(record.name, file)
+                    index.names.append(record.name)
+                    index.offsets.append(codes_file.tell())
+                    index.lengths.append(len(record.codes))
+                    index.files.append(file_index)
+                    index.descriptions.append(record.description)
+                    if record.columns:
+                        index.columns[record.name] = record.columns
+                    codes_file.write(record.codes.data)
+    (folder / "index.json").write_text(json.dumps(vars(index)), encoding="utf-8")
 
 
 def _read_index(folder: Path, sha256: str) -> _Index | None:
     """Read the index of a cache entry; None if the entry is damaged."""
+    from pydantic import TypeAdapter
+
     try:
-        index = _Index(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
-        size = (folder / "codes.bin").stat().st_size
-    except (OSError, ValueError, TypeError):
+        index = TypeAdapter(_Index).validate_json((folder / "index.json").read_bytes())
+        is_whole = (folder / "codes.bin").stat().st_size == sum(index.lengths)
+    except (OSError, ValueError):
         return None
-    return index if index.sha256 == sha256 and size == sum(index.lengths) else None
+    return index if is_whole and index.sha256 == sha256 else None

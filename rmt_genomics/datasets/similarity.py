@@ -158,7 +158,7 @@ def _pairs_per_kmer(sketches: Sketches) -> tuple[Indices, Indices]:
     sequence is paired only with the next ones of its run, which is first sorted by content, so
     that the result does not depend on the order in the file.
     """
-    owners, run_lengths = sketches.owners, _run_lengths(sketches.hashes)
+    owners, run_lengths = sketches.owners, np.unique(sketches.hashes, return_counts=True)[1]
     window = int(run_lengths.max(initial=1))
     while (
         window > 1
@@ -184,14 +184,6 @@ def _pairs_per_kmer(sketches: Sketches) -> tuple[Indices, Indices]:
         pairs.append(np.sort([owners[left], owners[left + step]], axis=0))
     first, second = np.concatenate(pairs, axis=1)
     return first, second
-
-
-def _run_lengths(hashes: Hashes) -> Indices:
-    """Count how many sequences have each hash."""
-    if not len(hashes):
-        return np.zeros(0, dtype=np.int64)
-    borders = np.flatnonzero(hashes[1:] != hashes[:-1]) + 1
-    return np.diff(np.concatenate([[0], borders, [len(hashes)]]))
 
 
 def _content_rank(sketches: Sketches) -> Indices:

@@ -13,6 +13,7 @@ the background is changed. Every record depends only on the seed and its number.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import TextIOBase
@@ -31,38 +32,26 @@ SHORTEST_BP, LONGEST_BP = 6, 64
 START_BP = 64
 _MOTIF_NAMES = "ABCD"
 _LONGEST_RUN = 3
-_LINE_BP = 80
 _MAX_DRAWS = 1000
 _MAX_UNKNOWN_FRACTION = 0.05
 
 TASKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "memorise": {"A": ("A",), "B": ("B",), "C": ("C",), "D": ("D",)},
     "detect": {"absent": (), "present": ("A",)},
-    "two_facts": {
-        "neither": ("C", "D"),
-        "A": ("A", "D"),
-        "B": ("C", "B"),
-        "A+B": ("A", "B"),
-    },
+    "two_facts": {"neither": ("C", "D"), "A": ("A", "D"), "B": ("C", "B"), "A+B": ("A", "B")},
     "order": {"A_first": ("A", "B"), "B_first": ("B", "A")},
 }
 """The labels of each task, and the motifs of a sequence with that label."""
 
 
 class Simulated(NamedTuple):
-    """One sequence.
-
-    Attributes:
-        name: Name of the record.
-        label: The true label.
-        codes: Base codes of the forward strand.
-        sites: Start (0-based) and name of each motif, in the order of the sequence.
-    """
+    """One sequence: base codes of its forward strand."""
 
     name: str
     label: str
     codes: Codes
     sites: tuple[tuple[int, str], ...]
+    """Start (0-based) and name of each motif, in the order of the sequence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +117,7 @@ class Simulation:
 
     def motifs(self) -> dict[str, Codes]:
         """Return the four motifs by name."""
-        return dict(
-            zip(_MOTIF_NAMES, choose_motifs(len(_MOTIF_NAMES), self.motif_length_bp), strict=True)
-        )
+        return dict(zip(_MOTIF_NAMES, choose_motifs(self.motif_length_bp), strict=True))
 
     def check_background(self, background: EncodedStore | None) -> None:
         """Raise DataError unless a record of the background is long enough."""
@@ -184,14 +171,9 @@ def write_simulation(
     labels: TextIOBase,
     background: EncodedStore | None = None,
 ) -> dict[str, int]:
-    """Write sequences and labels, one record in memory at a time.
+    """Write sequences and a table of labels, one record in memory at a time.
 
-    Args:
-        simulation: The settings.
-        number: Number of sequences.
-        fasta: For the sequences; headers give the start (0-based) of each motif.
-        labels: For a table with the columns record and label.
-        background: As for ``Simulation.examples``.
+    Headers give the start (0-based) of each motif.
 
     Returns:
         The number of sequences of each label.
@@ -208,9 +190,7 @@ def write_simulation(
 
 def fasta_text(header: str, codes: Codes) -> str:
     """Return a FASTA record, in lines of 80 bp."""
-    letters = decode(codes)
-    lines = [letters[start : start + _LINE_BP] for start in range(0, len(letters), _LINE_BP)]
-    return "".join(f"{line}\n" for line in [f">{header}", *lines])
+    return f">{header}\n" + re.sub(".{1,80}", r"\g<0>\n", decode(codes))
 
 
 def description(simulation: Simulation, number: int, background: Path | None) -> str:
@@ -225,12 +205,7 @@ def description(simulation: Simulation, number: int, background: Path | None) ->
 
 
 class _Background:
-    """Draws backgrounds.
-
-    Args:
-        store: The sequences to cut them from; None = random bases.
-        length_bp: Length of a background in bp.
-    """
+    """Draws backgrounds of one length: intervals of the sequences of a store, or random bases."""
 
     def __init__(self, store: EncodedStore | None, length_bp: int) -> None:
         self.store, self.length_bp = store, length_bp
@@ -262,20 +237,16 @@ class _Background:
         )
 
 
-def choose_motifs(number: int, length_bp: int) -> list[Codes]:
-    """Return motifs that differ from each other on both strands.
+def choose_motifs(length_bp: int) -> list[Codes]:
+    """Return four motifs, 6 to 64 bp long, that differ from each other on both strands.
 
-    They depend on the two arguments alone, so that data of another length or seed have the same
+    They depend on their length alone, so that data of another length or seed have the same
     motifs. Each has all four bases and no base more than three times in a row; any two differ in
     at least a third of their positions; none arises where two of them are side by side.
-
-    Args:
-        number: Number of motifs, at most 4.
-        length_bp: Length of each in bp, between 6 and 64.
     """
-    random = np.random.default_rng((number, length_bp))
+    random = np.random.default_rng((len(_MOTIF_NAMES), length_bp))
     motifs: list[Codes] = []
-    while len(motifs) < number:
+    while len(motifs) < len(_MOTIF_NAMES):
         motif = random.integers(0, 4, length_bp, dtype=np.uint8)
         changes = np.flatnonzero(np.diff(motif)) + 1
         longest_run = np.diff([0, *changes, length_bp]).max()
@@ -305,11 +276,7 @@ def remove_motifs(
 ) -> None:
     """Change single bases of ``codes``, in place, until only planted motifs are left.
 
-    Args:
-        codes: Base codes of one strand.
-        motifs: The motifs, all of the same length.
-        random: Chooses which base is changed, and to what.
-        planted: Starts of the motifs that stay; their bases are never changed.
+    The motifs have one length. ``planted`` are the starts of those that stay as they are.
     """
     length = len(motifs[0])
     fixed = {position for start in planted for position in range(start, start + length)}

@@ -8,6 +8,7 @@ binned, and the bins are treated as classes as far as groups allow it.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +138,7 @@ def _hold_out_of_train(
     part: str,
 ) -> dict[str, _Examples]:
     """Move a fraction of every class, or of every bin of numbers, from train to another part."""
-    groups = group_indices(train, by_group=by_group)
+    groups = _group_numbers(train) if by_group else np.arange(len(train))
     if scheme.task == "regression":
         *finer, multi_hot = candidate_bins(scheme.numbers(train), fraction)
     else:
@@ -147,24 +148,23 @@ def _hold_out_of_train(
         multi_hot = np.column_stack([hot, ~hot.any(axis=1)]).astype(np.float32)
     for finer_bins in finer:
         with suppress(DataError):
-            held_out = hold_out(finer_bins, groups, fraction, seed, part=part)
+            is_held_out = _hold_out(finer_bins, groups, fraction, seed, part)
             break
     else:
-        held_out = hold_out(multi_hot, groups, fraction, seed, part=part)
+        is_held_out = _hold_out(multi_hot, groups, fraction, seed, part)
     return {
-        "train": tuple(example for index, example in enumerate(train) if index not in held_out),
-        part: tuple(example for index, example in enumerate(train) if index in held_out),
+        "train": tuple(compress(train, ~is_held_out)),
+        part: tuple(compress(train, is_held_out)),
     }
 
 
-def hold_out(
+def _hold_out(
     multi_hot: npt.NDArray[np.float32],
-    groups: list[list[int]],
+    groups: npt.NDArray[np.int64],
     fraction: float,
     seed: int,
-    *,
-    part: str = "validation",
-) -> set[int]:
+    part: str,
+) -> npt.NDArray[np.bool_]:
     """Choose groups at random so that about the same fraction of every class is chosen.
 
     A class that is in several groups should be at least once on both sides. The groups are taken
@@ -172,23 +172,21 @@ def hold_out(
 
     Args:
         multi_hot: 1 where an example (row) has a class (column).
-        groups: Indices of the examples of each group.
+        groups: The group of each example, by number.
         fraction: Fraction of the examples of each class to choose.
         seed: Of the random orders.
-        part: What the chosen ones are for; named in errors.
+        part: What the chosen ones are for, in the error if every class cannot stay in train.
 
     Returns:
-        The indices of the chosen examples.
-
-    Raises:
-        DataError: If nothing can be chosen so that every class stays among the others.
+        Whether each example is chosen.
     """
-    counts = np.array([multi_hot[group].sum(axis=0, dtype=np.float64) for group in groups])
+    counts = np.zeros((groups.max() + 1, multi_hot.shape[1]))
+    np.add.at(counts, groups, multi_hot)
     total = counts.sum(axis=0)
     wanted = np.where((counts > 0).sum(axis=0) > 1, np.maximum(fraction * total, 1), 0)
     random = np.random.default_rng(seed)
-    num_orders = max(1, min(_MAX_ORDERS, _MAX_STEPS // len(groups)))
-    orders = [random.permutation(len(groups)) for _ in range(num_orders)]
+    num_orders = max(1, min(_MAX_ORDERS, _MAX_STEPS // len(counts)))
+    orders = [random.permutation(len(counts)) for _ in range(num_orders)]
     choices = [order[_choose_greedily(counts[order], total, wanted)] for order in orders]
 
     def distance(chosen: npt.NDArray[np.int64]) -> tuple[int, float]:
@@ -200,10 +198,10 @@ def hold_out(
     if not len(chosen):
         raise DataError(
             f"a {part} part cannot be made from {counted(len(multi_hot), 'example')} in "
-            f"{counted(len(groups), 'group')}, but training needs one, and every class must stay "
+            f"{counted(len(counts), 'group')}, but training needs one, and every class must stay "
             "in train. Add examples or groups, or name the parts in a split column."
         )
-    return {index for group in chosen for index in groups[group]}
+    return np.isin(groups, chosen)
 
 
 def _choose_greedily(counts: Numbers, total: Numbers, wanted: Numbers) -> list[int]:
@@ -218,31 +216,36 @@ def _choose_greedily(counts: Numbers, total: Numbers, wanted: Numbers) -> list[i
 
     held_out = np.zeros_like(total)
     chosen: list[int] = []
-    for index, group in enumerate(counts):
+    kinds, kind_of = np.unique(counts, axis=0, return_inverse=True)
+    refused = set()  # more groups of the same classes would be refused as well
+    for index, kind in enumerate(kind_of.tolist()):
+        if kind in refused:
+            continue
+        group = kinds[kind]
         is_closer = np.abs(held_out + group - wanted).sum() < np.abs(held_out - wanted).sum()
         if is_closer and leaves_all_classes(held_out + group):
             held_out += group
             chosen.append(index)
+        else:
+            refused.add(kind)
     if chosen:
         return chosen
-    possible = [index for index, group in enumerate(counts) if leaves_all_classes(group)]
-    return sorted(possible, key=lambda index: np.abs(counts[index] - wanted).sum())[:1]
+    by_excess = np.argsort(np.abs(counts - wanted).sum(axis=1), kind="stable").tolist()
+    return next(([index] for index in by_excess if leaves_all_classes(counts[index])), [])
 
 
-def group_indices(examples: Sequence[Example], *, by_group: bool) -> list[list[int]]:
-    """Return the indices of the examples of each group, or of each example if not ``by_group``."""
-    if not by_group:
-        return [[index] for index in range(len(examples))]
-    groups: dict[str, list[int]] = {}
-    for index, example in enumerate(examples):
+def _group_numbers(examples: Sequence[Example]) -> npt.NDArray[np.int64]:
+    numbers: dict[str, int] = {}
+    group_of = []
+    for example in examples:
         if example.group is None:
             raise DataError(
                 f"{example.name} has no group, but a split by group needs one for every example. "
                 "Fill in the group column of the labels file, or remove it and set data.split "
                 "to 'stratified'."
             )
-        groups.setdefault(example.group, []).append(index)
-    return list(groups.values())
+        group_of.append(numbers.setdefault(example.group, len(numbers)))
+    return np.array(group_of)
 
 
 def bin_edges(values: Numbers, num_bins: int) -> Numbers:

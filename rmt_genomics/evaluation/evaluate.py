@@ -18,7 +18,7 @@ import numpy as np
 from rmt_genomics.atomic_io import check_new_folder, staged_files
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
-from rmt_genomics.datasets.label_table import read_rows
+from rmt_genomics.datasets.label_table import Rows
 from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
 from rmt_genomics.datasets.splits import Split
@@ -222,7 +222,7 @@ def training_examples(model_dir: str | Path) -> list[Example]:
     split_file = Path(model_dir) / "split.tsv"
     if not split_file.is_file():
         return []
-    header, *rows = (row.cells for row in read_rows(split_file, "a table of a run's split"))
+    header, *rows = (row.cells for row in Rows(split_file, "a table of a run's split"))
     named = [dict(zip(header, cells, strict=False)) for cells in rows]
     return [
         Example(

@@ -185,7 +185,9 @@ def test_records_without_label_are_counted(tmp_path: Path, word: str, words: str
 def test_an_error_in_a_label_names_file_and_record(tmp_path: Path) -> None:
     table = write(tmp_path / "toy.csv", "name,sequence,label\nr1,AC,x;;y\n")
 
-    with pytest.raises(DataError, match=r"toy\.csv: record 'r1': the label is 'x;;y', but labels"):
+    with pytest.raises(
+        DataError, match=r"toy\.csv: record 'r1': r1: the labels are \('x', '', 'y'\)"
+    ):
         read(table, "column")
 
 

@@ -34,7 +34,7 @@ def test_motifs_occur_on_both_strands_and_may_overlap() -> None:
 
 @pytest.mark.parametrize("length", [6, 7, 12, 64])
 def test_chosen_motifs_differ_from_each_other_on_both_strands(length: int) -> None:
-    motifs = [decode(item) for item in choose_motifs(4, length)]
+    motifs = [decode(item) for item in choose_motifs(length)]
 
     strands = [*motifs, *map(reverse_complement, motifs)]
     for place, one in enumerate(strands):
@@ -44,14 +44,14 @@ def test_chosen_motifs_differ_from_each_other_on_both_strands(length: int) -> No
 
 
 def test_the_motifs_are_always_the_same() -> None:
-    motifs = [decode(item) for item in choose_motifs(4, 12)]
+    motifs = [decode(item) for item in choose_motifs(12)]
 
     assert motifs == ["ATCAGAGATCCA", "CGGTCAAATATT", "CATTATAGCCGT", "AATTCTGCGCGA"]
 
 
 @given(st.text("ACGTN", min_size=40, max_size=400), st.integers(0, 2**32 - 1))
 def test_only_planted_motifs_are_left(letters: str, seed: int) -> None:
-    motifs = choose_motifs(4, 6)
+    motifs = choose_motifs(6)
     codes = encode(letters)
     codes[10:16], codes[16:22] = motifs[0], motifs[1]
 

@@ -54,10 +54,13 @@ MALFORMED = {
     "an empty group": ("record\tlabel\tgroup\nchr1\tyes\t\n", "labels.tsv:2: the group is empty"),
     "nothing between semicolons": (
         "record\tlabel\nchr1\ta;;b\nchr2\ta\n",
-        "labels.tsv:2: the label is 'a;;b', but labels joined by ';' must be different names. "
+        "labels.tsv:2: chr1: the labels are ('a', '', 'b'), but must be different names. "
         "Remove what is empty or repeated.",
     ),
-    "a label twice": ("record\tlabel\nchr1\ta;a\nchr2\ta\n", "labels.tsv:2: the label is 'a;a'"),
+    "a label twice": (
+        "record\tlabel\nchr1\ta;a\nchr2\ta\n",
+        "labels.tsv:2: chr1: the labels are ('a', 'a')",
+    ),
     "past the end": (
         PARTS + "chr1\t10000\t42768\tyes\n",
         "labels.tsv:2: chr1:10000-42768 must satisfy start < end <= 40000, the length of chr1. "
