@@ -6,8 +6,8 @@ Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, v vo
 tokens; ``inner`` is heads x dim_head; ``two`` is keys, then values.
 """
 
-from dataclasses import fields
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,53 +48,19 @@ class RecurrentMemoryTransformer(nn.Module):
         ValueError: If settings are out of range, contradict each other or would have no effect.
     """
 
-    def __init__(  # noqa: PLR0913  # one argument per setting
-        self,
-        *,
-        num_tokens: int,
-        num_memory_tokens: int = 128,
-        dim: int = 512,
-        depth: int = 6,
-        dim_head: int = 64,
-        heads: int = 8,
-        seq_len: int = 1024,
-        causal: bool = True,
-        memory_not_causal: bool = True,
-        use_flash_attn: bool = True,
-        ff_mult: float = 4.0,
-        attn_dropout: float = 0.0,
-        ff_dropout: float = 0.0,
-        stem_dropout: float = 0.0,
-        memory_dropout: float = 0.0,
-        rotary_pos_emb: bool = True,
-        abs_pos_emb: bool = False,
-        rel_pos_bias: bool = False,
-        token_shift: bool = False,
-        stem_width: int = 0,
-        stem_pool: int = 1,
-        use_xl_memories: bool = False,
-        xl_mem_len: int | None = None,
-        enhanced_xl_recurrence: bool = False,
-        add_write_to_next_write_mem: bool = False,
-        next_write_mem_stop_grad: bool = True,
-        always_have_read_memories: bool = True,
-        memory_gate: bool | str = False,
-        memory_norm: bool = False,
-        memory_reset: str = "never",
-        emb_gradient_frac: float = 1.0,
-        ff_norm: bool = False,
-        qk_norm: bool = False,
-        value_residual: bool = False,
-        null_key_value: bool = False,
-        num_residual_streams: int = 1,
-        ignore_index: int = -1,
-    ) -> None:
-        settings = locals()  # by name, so that none can be left out or mixed up
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
-        self.config = RMTConfig(**{field.name: settings[field.name] for field in fields(RMTConfig)})
-        checks.check_token_outputs(self.config)
+        self.config = RMTConfig(**settings)
+        if self.config.stem_pool > 1:
+            raise ValueError(
+                f"stem_pool is {self.config.stem_pool}, but must be 1 here: there is one output "
+                "per token. Use SegmentTransformer where only memories are needed."
+            )
         self.transformer = SegmentTransformer(self.config)
-        self.to_logits = nn.Linear(dim, num_tokens)
+        self.to_logits = nn.Linear(self.config.dim, self.config.num_tokens)
+
+    # Editors and help() show the settings, which RMTConfig defines.
+    __init__.__signature__ = inspect.signature(RMTConfig.__init__)  # type: ignore[attr-defined]
 
     @property
     def causal(self) -> bool:
