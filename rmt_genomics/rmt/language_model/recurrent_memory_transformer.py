@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import argument_checks as checks
@@ -119,36 +119,32 @@ class RecurrentMemoryTransformer(nn.Module):
         )
         output = self.to_logits(tokens)
         if labels is not None:
-            output = self.token_losses(output, labels, mask).sum() / self.num_valid(labels, mask)
+            labels, num_labels = self.valid_labels(labels, mask)
+            output = self.loss_sum(output, labels) / num_labels
         return SegmentOutput(output, memory, list(cache) if self.config.use_xl_memories else None)
 
-    def token_losses(
-        self,
-        logits: Float[Tensor, "b n v"],
-        labels: Integer[Tensor, "b n"],
-        mask: Bool[Tensor, "b n"] | None,
-    ) -> Float[Tensor, "b n"]:
-        """Return the cross-entropy of each position; 0 where the label is left out."""
-        labels = self._valid(labels, mask)
+    def loss_sum(
+        self, logits: Float[Tensor, "b n v"], labels: Integer[Tensor, "b n"]
+    ) -> Float[Tensor, ""]:
+        """Return the summed cross-entropy of all labels but ``ignore_index``."""
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()  # sums of many losses overflow or round in 16 bits
         return F.cross_entropy(
-            rearrange(logits, "b n v -> b v n"),
-            labels,
+            rearrange(logits, "b n v -> (b n) v"),
+            labels.flatten(),
             ignore_index=self.config.ignore_index,
-            reduction="none",
+            reduction="sum",
         )
 
-    def num_valid(
+    def valid_labels(
         self, labels: Integer[Tensor, "b n"], mask: Bool[Tensor, "b n"] | None
-    ) -> Integer[Tensor, ""]:
-        """Return how many labels are not left out, but at least 1."""
-        return self._valid(labels, mask).ne(self.config.ignore_index).sum().clamp(min=1)
-
-    def _valid(self, labels: Tensor, mask: Tensor | None) -> Tensor:
-        """Return labels with ``ignore_index`` at padding."""
+    ) -> tuple[Int64[Tensor, "b n"], Int64[Tensor, ""]]:
+        """Return labels with ``ignore_index`` at padding; and how many others, but at least 1."""
+        ignored = self.config.ignore_index
         labels = labels.long()
-        return labels if mask is None else labels.masked_fill(~mask, self.config.ignore_index)
+        if mask is not None:
+            labels = labels.masked_fill(~mask, ignored)
+        return labels, labels.ne(ignored).sum().clamp(min=1)
 
     def memory_for(self, memories: Tensor | None, batch: int) -> Tensor:
         """Return a memory for each batch row: the given one, or the initial one."""
