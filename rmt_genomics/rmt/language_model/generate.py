@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import RecurrentMemoryTransformer
 from rmt_genomics.rmt.memory import Cache, attended_cache, cached_length
+from rmt_genomics.rmt.positions import PositionCounts
 from rmt_genomics.rmt.segments import Segment
 from rmt_genomics.rmt.unroll import StepOutput
 
@@ -39,14 +39,7 @@ def choose(
 
 
 class Decoder:
-    """Read tokens one after the other, with the keys and values of the segment so far cached.
-
-    Args:
-        model: A causal model.
-        batch: Batch rows.
-        memories: What was written before; None = nothing.
-        xl_memories: XL memories of earlier segments.
-    """
+    """Read tokens one after the other, with the keys and values of the segment so far cached."""
 
     def __init__(
         self,

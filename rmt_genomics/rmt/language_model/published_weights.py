@@ -12,9 +12,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import RecurrentMemoryTransformer
-from rmt_genomics.rmt.positions import rotate, rotation_of
+from rmt_genomics.rmt.positions import PositionCounts, rotate, rotation_of
 
 _NAMES = {
     "token_emb.weight": "transformer.embed.embedding.weight",

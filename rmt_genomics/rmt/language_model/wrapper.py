@@ -27,11 +27,7 @@ LabelledSegment = tuple[Segment, Integer[Tensor, "b n"] | None]
 
 
 class TokenStep(nn.Module):
-    """A step with cache; its output is the logits, or the sum of the token losses.
-
-    Args:
-        model: Reads one segment.
-    """
+    """A step with cache; its output is the logits, or the sum of the token losses."""
 
     def __init__(self, model: RecurrentMemoryTransformer) -> None:
         super().__init__()
