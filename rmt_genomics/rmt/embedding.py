@@ -26,12 +26,7 @@ _MAX_CHANNELS = 32
 
 
 class TokenEmbedding(nn.Module):
-    """One vector per (pooled) token: its embedding, the stem's output and its position's vector.
-
-    Args:
-        config: ``num_tokens``, ``dim``, ``stem_width``, ``stem_pool``, ``stem_dropout``,
-            ``abs_pos_emb`` and ``emb_gradient_frac`` are used.
-    """
+    """One vector per (pooled) token: its embedding, the stem's output and its position's vector."""
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()

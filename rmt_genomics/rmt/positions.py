@@ -68,9 +68,8 @@ def attention_mask(
         hide_read_memory: Tokens and write memory do not attend to the read memory.
     """
     given = is_token if is_token is not None else is_cached
-    if given is None:
-        is_real = None
-    else:
+    is_real = None
+    if given is not None:
         b, ones = len(given), given.new_ones
         parts = [
             ones(b, counts.cached) if is_cached is None else is_cached,

@@ -133,4 +133,5 @@ def _with_turned_key(null: Tensor) -> Tensor:
     before_first = PositionCounts(cached=1, read=0, tokens=0, write=0)
     rotation = rotation_of(before_first, null.shape[-1], null.device, torch.float64)
     key, value = rearrange(null.double(), "two h e -> two 1 h 1 e")
-    return rearrange([rotate(key, rotation), value], "two 1 h 1 e -> two h e")
+    turned: Tensor = rearrange([rotate(key, rotation), value], "two 1 h 1 e -> two h e")
+    return turned
