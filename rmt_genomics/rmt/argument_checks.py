@@ -11,15 +11,6 @@ from torch import Tensor
 from rmt_genomics.rmt.config import RMTConfig
 
 
-def check_token_outputs(config: RMTConfig) -> None:
-    """Raise ValueError if a model with this config cannot have an output per token."""
-    if config.stem_pool > 1:
-        raise ValueError(
-            f"stem_pool is {config.stem_pool}, but must be 1 here: there is one output per token. "
-            "Use SegmentTransformer where only memories are needed."
-        )
-
-
 def check_tokens(
     config: RMTConfig,
     x: Tensor,

@@ -23,11 +23,7 @@ from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.memory import Cache
 from rmt_genomics.rmt.positions import Rotation, rotate
 
-_REPRODUCIBLE_KERNELS = [
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
+_REPRODUCIBLE = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Kernels that PyTorch selects in the same way with a gradient and without. cuDNN is not one: it
 takes no bias that needs a gradient, so replay's second run could drop other weights than the
 first."""
@@ -150,7 +146,7 @@ def fused(
 ) -> Float[Tensor, "b h i e"]:
     """Attend with PyTorch's fused kernel; without a mask it can take its flash path."""
     # Without dropout any kernel will do, so PyTorch chooses.
-    with sdpa_kernel(_REPRODUCIBLE_KERNELS) if dropout and q.is_cuda else nullcontext():
+    with sdpa_kernel(_REPRODUCIBLE) if dropout and q.is_cuda else nullcontext():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
 

@@ -164,21 +164,23 @@ class RMTConfig:
 
 _AT_LEAST_ONE = (
     *("num_tokens", "num_memory_tokens", "dim", "depth", "dim_head", "heads", "seq_len"),
-    *("num_residual_streams", "stem_pool"),
+    *("num_residual_streams", "stem_pool", "xl_mem_len"),
 )
 _DROPOUTS = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
 _CHOICES = {"memory_gate": (False, True, "hard"), "memory_reset": ("never", "segment")}
 _RULES = {int: "a whole number", float: "a finite number", bool: "True or False"}
-_MOST_WEIGHTS = 10**12
+_MOST_WEIGHTS = 10**12  # without those of stem and output
 _MOST_BITS = 63  # of a whole number
 
 
-def _as_declared(name: str, annotation: Any, value: object) -> object:
+def _as_declared(name: str, annotation: Any, value: Any) -> object:
     """Return a value in the type of its field: NumPy's numbers become Python's.
 
     Raises:
         ValueError: If it is of another type, is not finite, or needs more than 64 bits.
     """
+    # A float cannot hold, nor Python format, a whole number of 4,300 digits.
+    is_long = isinstance(value, int) and value.bit_length() > _MOST_BITS
     kinds = get_args(annotation) or (annotation,)
     rule = _RULES.get(kinds[0], "")
     if name in _CHOICES:
@@ -190,40 +192,23 @@ def _as_declared(name: str, annotation: Any, value: object) -> object:
         if type(value) in kinds:
             return value
     elif int in kinds and isinstance(value, Integral):
-        if int(value).bit_length() <= _MOST_BITS:
+        if not is_long:
             return int(value)
         rule += f" of at most {_MOST_BITS} bits"
-    elif float in kinds and (number := _as_float(value)) is not None:
-        return number
-    raise ValueError(f"{name} is {_shown(value)}, but must be {rule}")
-
-
-def _as_float(value: Real) -> float | None:
-    """Return a number as a float; None if it is not finite."""
-    try:
-        return number if math.isfinite(number := float(value)) else None
-    except OverflowError:
-        return None
-
-
-def _shown(value: object) -> str:
-    """Format a value for a message; Python refuses to format whole numbers of 4,300 digits."""
-    is_long = isinstance(value, int) and value.bit_length() > _MOST_BITS
-    return "a larger number" if is_long else repr(value)
+    elif float in kinds and not is_long and math.isfinite(value):
+        return float(value)
+    found = "a larger number" if is_long else repr(value)
+    raise ValueError(f"{name} is {found}, but must be {rule}")
 
 
 def _errors(config: RMTConfig) -> Iterator[str]:
     """Yield a message for each broken rule: the setting, its value and the rule."""
-    yield from _count_errors(config)
+    for name in _AT_LEAST_ONE:
+        if (value := getattr(config, name)) is not None and value < 1:
+            yield f"{name} is {value}, but must be at least 1"
     yield from _range_errors(config)
     yield from _position_errors(config)
     yield from _unused_switch_errors(config)
-
-
-def _count_errors(config: RMTConfig) -> Iterator[str]:
-    for name in _AT_LEAST_ONE:
-        if (value := getattr(config, name)) < 1:
-            yield f"{name} is {value}, but must be at least 1"
 
 
 def _range_errors(config: RMTConfig) -> Iterator[str]:
@@ -238,20 +223,13 @@ def _range_errors(config: RMTConfig) -> Iterator[str]:
         yield f"ff_mult is {config.ff_mult}, but must be at most 1000"
     if config.ff_inner < 1:
         yield f"ff_mult is {config.ff_mult}, but must give dim * ff_mult * 2 / 3 >= 1 feature"
-    if (weights := _num_weights(config)) > _MOST_WEIGHTS:
+    per_layer = 4 * config.heads * config.dim_head + 3 * config.ff_inner
+    vectors = config.depth * per_layer + config.num_tokens + config.num_memory_tokens
+    if (weights := config.dim * vectors) > _MOST_WEIGHTS:
         yield (
             f"dim is {config.dim} and depth is {config.depth}: about {weights:.0e} weights, but "
             f"there must be at most {_MOST_WEIGHTS:.0e}"
         )
-    if config.xl_mem_len is not None and config.xl_mem_len < 1:
-        yield f"xl_mem_len is {config.xl_mem_len}, but must be at least 1"
-
-
-def _num_weights(config: RMTConfig) -> int:
-    """Return about how many weights a model has, without those of its stem and output."""
-    per_layer = 4 * config.heads * config.dim_head + 3 * config.ff_inner
-    num_vectors = config.num_tokens + config.num_memory_tokens
-    return config.dim * (config.depth * per_layer + num_vectors)
 
 
 def _position_errors(config: RMTConfig) -> Iterator[str]:

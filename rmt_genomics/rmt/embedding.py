@@ -26,12 +26,7 @@ _MAX_CHANNELS = 32
 
 
 class TokenEmbedding(nn.Module):
-    """One vector per (pooled) token: its embedding, the stem's output and its position's vector.
-
-    Args:
-        config: ``num_tokens``, ``dim``, ``stem_width``, ``stem_pool``, ``stem_dropout``,
-            ``abs_pos_emb`` and ``emb_gradient_frac`` are used.
-    """
+    """One vector per (pooled) token: its embedding, the stem's output and its position's vector."""
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
@@ -51,11 +46,7 @@ class TokenEmbedding(nn.Module):
         """
         inside = slice(segment.left, segment.left + segment.length)
         tokens = segment.tokens[:, inside].long()
-        embedded: Tensor
-        if self.pool_size == 1:
-            embedded = self.embedding(tokens)
-        else:
-            embedded = pooled_embedding(self.embedding, tokens, segment.keep_inside, self.pool_size)
+        embedded = pooled_embedding(self.embedding, tokens, segment.keep_inside, self.pool_size)
         if self.stem is not None:
             embedded = embedded + self.stem(segment)
         if self.place is not None:
@@ -66,11 +57,7 @@ class TokenEmbedding(nn.Module):
 
 
 class ConvolutionStem(nn.Module):
-    """Small embeddings, a wide convolution, a maximum over pooled tokens, GELU and a linear map.
-
-    Args:
-        config: As for TokenEmbedding.
-    """
+    """Small embeddings, a wide convolution, a maximum over pooled tokens, GELU and a linear map."""
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
@@ -133,6 +120,8 @@ def pooled_embedding(
     embedding: nn.Embedding, tokens: Int64[Tensor, "b n"], keep: Bool[Tensor, "b n"] | None, p: int
 ) -> Float[Tensor, "b r d"]:
     """Return the mean embedding of each p neighbouring tokens, of real ones only; zero if none."""
+    if p == 1:
+        return embedding(tokens)  # type: ignore[no-any-return]
     weight = embedding.weight
     is_real = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
     shares = _groups(is_real.to(weight.dtype), p)

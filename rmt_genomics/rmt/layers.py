@@ -23,11 +23,7 @@ from rmt_genomics.rmt.memory import Cache
 
 
 class Layers(nn.Module):
-    """All layers and the final norm.
-
-    Args:
-        config: ``depth`` layers are made.
-    """
+    """All layers and the final norm."""
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
@@ -42,16 +38,9 @@ class Layers(nn.Module):
         *,
         num_queries: int | None = None,
     ) -> tuple[Float[Tensor, "b i d"], Cache]:
-        """Run all layers.
+        """Return the normalised states of the last ``num_queries`` positions (None = all).
 
-        Args:
-            hidden: Embedded positions of the segment and its memory.
-            inputs: What the layers share.
-            num_queries: How many of the last positions are returned (None = all).
-
-        Returns:
-            The normalised states of these positions; and the keys and values of all, one tensor per
-            layer.
+        And the keys and values of all positions, one tensor per layer.
         """
         # Shifted tokens need their neighbours, and hyper-connections add to all positions.
         num_streams = self.config.num_residual_streams
@@ -76,12 +65,7 @@ class Layers(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then feed-forward, each on normalised states and added to them.
-
-    Args:
-        config: Passed on to both parts.
-        index: Position in the stack, from 0.
-    """
+    """Attention, then feed-forward, each on normalised states and added to them."""
 
     def __init__(self, config: RMTConfig, index: int) -> None:
         super().__init__()
@@ -129,11 +113,7 @@ class Layer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward layer on each position.
-
-    Args:
-        config: ``dim``, ``ff_inner``, ``ff_dropout`` and ``ff_norm`` are used.
-    """
+    """Gated feed-forward layer on each position."""
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()

@@ -24,8 +24,8 @@ from einops import repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.config import RMTConfig
+from rmt_genomics.rmt.positions import PositionCounts
 
 Cache = tuple[Tensor, ...]
 """XL memories: keys and values, one tensor ``[2, b, p, inner]`` per layer; empty = none."""
@@ -36,11 +36,7 @@ _HARD_GATE_SLOPE = 1.2  # of the sigmoid around 0.5, before it is cut off at 0 a
 
 
 class MemoryTokens(nn.Module):
-    """Put memory around a segment, and compute the new memory from what was written.
-
-    Args:
-        config: ``num_memory_tokens``, ``dim`` and the memory switches are used.
-    """
+    """Put memory around a segment, and compute the new memory from what was written."""
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
@@ -137,12 +133,7 @@ def next_cache(
 ) -> Cache:
     """Return the cache after a segment: its tokens' keys and values behind the earlier ones.
 
-    Args:
-        config: ``xl_mem_len`` limits the cache.
-        counts: Positions of the segment.
-        is_token: True where a token is real; None = all.
-        cache: What the segment read, of the same batch rows.
-        keys_values: Keys and values of the segment and its memory, one tensor per layer.
+    ``cache`` is what the segment read; ``keys_values`` are those of the segment and its memory.
     """
     if not config.use_xl_memories:
         return ()

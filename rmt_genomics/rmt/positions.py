@@ -1,4 +1,7 @@
-"""Positions of tokens: rotary positions, and a learned bias per distance.
+"""Positions: how many of each kind, which may attend to which, and how far apart they are.
+
+The queries are [ read memory ][ tokens ][ write memory ]. The keys are the same positions and,
+before them, the cached tokens of earlier segments.
 
 Rotary positions turn the query and key of a token by an angle (Su et al. 2021, arXiv:2104.09864,
 section 3.2). Memory tokens have no position in the sequence, so they are not turned (angle 0), far
@@ -8,7 +11,8 @@ at position 10,000 a bfloat16 angle would be off by whole turns.
 
 The distance bias is that of T5 (Raffel et al. 2020, arXiv:1910.10683, section 2.1).
 
-Dimensions: b batch, h heads, e width of a head, i queries, j keys.
+Dimensions: b batch, n tokens in a segment, p cached tokens, h heads, e width of a head, i queries,
+j = p + i keys.
 """
 
 import math
@@ -17,11 +21,85 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.config import RMTConfig
+
+
+class PositionCounts(NamedTuple):
+    """Numbers of positions of each kind, in the order of the keys."""
+
+    cached: int
+    read: int
+    tokens: int
+    write: int
+
+    @property
+    def queries(self) -> int:
+        """Positions of the segment and its memory, without cached ones."""
+        return self.read + self.tokens + self.write
+
+    @property
+    def token_slice(self) -> slice:
+        """Where the tokens are among the queries."""
+        return slice(self.read, self.read + self.tokens)
+
+
+def attention_mask(
+    config: RMTConfig,
+    counts: PositionCounts,
+    device: torch.device,
+    *,
+    is_token: Bool[Tensor, "b n"] | None = None,
+    is_cached: Bool[Tensor, "b p"] | None = None,
+    hide_read_memory: bool = False,
+) -> Bool[Tensor, "_ 1 _ j"] | None:
+    """Return True where a query may attend to a key; None if every query may attend to every key.
+
+    Padding is attended to by itself only. So every query has a key, and no softmax is nan.
+
+    Args:
+        config: ``causal`` and ``memory_not_causal`` are used.
+        counts: How many positions there are.
+        device: Where the mask is needed.
+        is_token: True where a token is real; None = all.
+        is_cached: True where a cached token is real; None = all.
+        hide_read_memory: Tokens and write memory do not attend to the read memory.
+    """
+    given = is_token if is_token is not None else is_cached
+    is_real = None
+    if given is not None:
+        b, ones = len(given), given.new_ones
+        parts = [
+            ones(b, counts.cached) if is_cached is None else is_cached,
+            ones(b, counts.read),
+            ones(b, counts.tokens) if is_token is None else is_token,
+            ones(b, counts.write),
+        ]
+        is_real = rearrange(torch.cat(parts, dim=1), "b j -> b 1 1 j")
+    if not (config.causal or hide_read_memory):
+        return is_real  # memory is always real, so every query has a key
+    keep = torch.ones(
+        counts.queries, counts.cached + counts.queries, dtype=torch.bool, device=device
+    )
+    own = keep[:, counts.cached :]  # a view: writing to it writes to keep
+    if config.causal and config.memory_not_causal:
+        # Write memory attends to everything, read memory to itself, tokens to what is before them.
+        end = counts.token_slice.stop
+        own[:end] = own[:end].tril()
+        own[: counts.read, : counts.read] = True
+    elif config.causal:
+        own.copy_(own.tril())
+    if hide_read_memory:
+        own[counts.read :, : counts.read] = False
+    keep = rearrange(keep, "i j -> 1 1 i j")
+    if is_real is None:
+        return keep
+    itself = torch.zeros_like(keep)
+    itself[:, :, :, counts.cached :] = torch.eye(counts.queries, dtype=torch.bool, device=device)
+    return itself | (keep & is_real)
+
 
 THETA = 32_768.0
 TOKENS_START_AT = 10_000  # memory tokens are at 0, cached tokens just below
@@ -39,14 +117,7 @@ class Rotation(NamedTuple):
 def rotation_of(
     counts: PositionCounts, dim_head: int, device: torch.device, dtype: torch.dtype
 ) -> Rotation:
-    """Return the rotation of every key.
-
-    Args:
-        counts: How many cached, read, token and write positions there are.
-        dim_head: Width ``e`` of a head.
-        device: Where the tables are needed.
-        dtype: float64 keeps float64; anything else gives float32.
-    """
+    """Return the rotation of every key: in float64 for float64, in float32 for anything else."""
     cached = torch.arange(-counts.cached, 0, dtype=torch.float64) + TOKENS_START_AT
     tokens = torch.arange(counts.tokens, dtype=torch.float64) + TOKENS_START_AT
     read, write = (torch.zeros(m, dtype=torch.float64) for m in (counts.read, counts.write))
@@ -72,11 +143,7 @@ MAX_DISTANCE = 512  # tokens; the last bucket holds all larger distances
 
 
 class DistanceBias(nn.Module):
-    """One bias per head and bucket of distance, shared by all layers.
-
-    Args:
-        config: ``heads`` and ``causal`` are used.
-    """
+    """One bias per head and bucket of distance, shared by all layers."""
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()

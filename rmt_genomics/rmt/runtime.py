@@ -67,32 +67,29 @@ class RandomState:
     """State of the CPU generator, and of the GPU's where the work is on one."""
 
     device: torch.device
-    cpu: Tensor
-    gpu: Tensor | None
+    states: list[Tensor]  # of the CPU, then of the GPU
 
     @classmethod
     def current(cls, device: torch.device) -> "RandomState":
         """Return the present state; ``device`` is where the step runs."""
-        gpu = None
+        states = [torch.get_rng_state()]
         if device.type == "cuda":
-            gpu = torch.cuda.get_rng_state(device)
+            states.append(torch.cuda.get_rng_state(device))
         elif device.type == "mps":
-            gpu = torch.mps.get_rng_state()
-        return cls(device, torch.get_rng_state(), gpu)
+            states.append(torch.mps.get_rng_state())
+        return cls(device, states)
 
     def restore(self) -> None:
         """Make this the present state."""
-        torch.set_rng_state(self.cpu)
-        if self.gpu is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(self.gpu, self.device)
-        elif self.gpu is not None:
-            torch.mps.set_rng_state(self.gpu)
+        torch.set_rng_state(self.states[0])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(self.states[1], self.device)
+        elif self.device.type == "mps":
+            torch.mps.set_rng_state(self.states[1])
 
     def equals(self, other: "RandomState") -> bool:
         """Whether no random number was drawn between the two."""
-        if not torch.equal(self.cpu, other.cpu):
-            return False
-        return self.gpu is None or other.gpu is None or torch.equal(self.gpu, other.gpu)
+        return all(map(torch.equal, self.states, other.states))
 
 
 def capture_autocast(device: torch.device) -> Callable[[], torch.autocast]:

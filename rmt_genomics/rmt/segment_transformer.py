@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from rmt_genomics.rmt.attention import AttentionInputs
-from rmt_genomics.rmt.attention_mask import PositionCounts, attention_mask
 from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.embedding import TokenEmbedding, pooled_mask
 from rmt_genomics.rmt.layers import Layers
@@ -24,7 +23,7 @@ from rmt_genomics.rmt.memory import (
     is_cached,
     next_cache,
 )
-from rmt_genomics.rmt.positions import DistanceBias, rotation_of
+from rmt_genomics.rmt.positions import DistanceBias, PositionCounts, attention_mask, rotation_of
 from rmt_genomics.rmt.segments import Segment
 from rmt_genomics.rmt.unroll import StepOutput
 

@@ -3,7 +3,7 @@
 import torch
 
 from rmt_genomics.rmt import RMTConfig
-from rmt_genomics.rmt.attention_mask import PositionCounts, attention_mask
+from rmt_genomics.rmt.positions import PositionCounts, attention_mask
 
 CPU = torch.device("cpu")
 COUNTS = PositionCounts(cached=1, read=1, tokens=2, write=1)

@@ -2,8 +2,7 @@
 
 import torch
 
-from rmt_genomics.rmt.attention_mask import PositionCounts
-from rmt_genomics.rmt.positions import rotate, rotation_of
+from rmt_genomics.rmt.positions import PositionCounts, rotate, rotation_of
 
 CPU = torch.device("cpu")
 

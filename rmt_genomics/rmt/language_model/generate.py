@@ -1,8 +1,8 @@
 """Continue a sequence token by token, with the keys and values of the segment cached.
 
 ``Decoder`` extends one segment; at its end the whole segment is read once more to write the memory.
-The logits are those of reading the whole segment for every token, which
-``tests/rmt/test_generate.py`` checks.
+``RecurrentMemoryTransformerWrapper.generate`` runs it. The logits are those of reading the whole
+segment for every token, which ``tests/rmt/test_generate.py`` checks.
 
 Dimensions: b batch, n tokens, v vocabulary.
 """
@@ -13,67 +13,11 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from rmt_genomics.rmt import argument_checks as checks
-from rmt_genomics.rmt.attention_mask import PositionCounts
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import RecurrentMemoryTransformer
 from rmt_genomics.rmt.memory import Cache, attended_cache, cached_length
-from rmt_genomics.rmt.runtime import evaluating
+from rmt_genomics.rmt.positions import PositionCounts
 from rmt_genomics.rmt.segments import Segment
 from rmt_genomics.rmt.unroll import StepOutput
-
-
-@torch.no_grad()
-def sample_tokens(
-    model: RecurrentMemoryTransformer,
-    prime: Integer[Tensor, "b n"],
-    state: tuple[Tensor | None, list[Tensor] | None] = (None, None),
-    *,
-    length: int,
-    temperature: float = 1.0,
-    filter_thres: float = 0.9,
-    top_p: float | None = None,
-) -> Integer[Tensor, "b generated"]:
-    """Sample tokens after ``prime`` until there are ``length`` in all.
-
-    Args:
-        model: A causal model; it is run in evaluation mode.
-        prime: Start of the sequence; may be longer than a segment.
-        state: Memories and XL memories to start from.
-        length: Tokens in all, ``prime`` included.
-        temperature: Below 1 sharpens the distribution; 0 takes the most likely token.
-        filter_thres: Fraction of the vocabulary, the least likely, that is never sampled (top-k).
-        top_p: Sample only from the most likely tokens that together reach this probability.
-
-    Returns:
-        The new tokens (int64), without ``prime``.
-
-    Raises:
-        ValueError: If the model is not causal or an argument is out of range.
-    """
-    if not model.causal:
-        raise ValueError("the model has causal=False, but only a causal one can generate")
-    if length < prime.shape[-1]:
-        raise ValueError(
-            f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
-        )
-    if temperature < 0:
-        raise ValueError(f"temperature is {temperature}, but must be at least 0")
-    if not 0 <= filter_thres < 1:
-        raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
-    checks.check_tokens(model.config, prime, many_segments=True)
-    checks.check_state(model.config, prime, *state)
-    prime = prime.long()
-    with evaluating(model):
-        decoder = Decoder(model, len(prime), *state)
-        logits = decoder.extend(prime)
-        tokens: list[Tensor] = []
-        for index in range(length - prime.shape[1]):
-            if index:
-                logits = decoder.extend(tokens[-1])
-            tokens.append(choose(logits, temperature, filter_thres, top_p))
-        return torch.cat(tokens, dim=1) if tokens else prime[:, :0]
 
 
 def choose(
@@ -95,14 +39,7 @@ def choose(
 
 
 class Decoder:
-    """Read tokens one after the other, with the keys and values of the segment so far cached.
-
-    Args:
-        model: A causal model.
-        batch: Batch rows.
-        memories: What was written before; None = nothing.
-        xl_memories: XL memories of earlier segments.
-    """
+    """Read tokens one after the other, with the keys and values of the segment so far cached."""
 
     def __init__(
         self,

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import RecurrentMemoryTransformer
-from rmt_genomics.rmt.positions import THETA, TOKENS_START_AT
+from rmt_genomics.rmt.positions import PositionCounts, rotate, rotation_of
 
 _NAMES = {
     "token_emb.weight": "transformer.embed.embedding.weight",
@@ -72,18 +73,6 @@ def load_published_weights(
     """
     renamed = dict(_renamed(state_dict))
     has_rotary = any(name.endswith(_ROTARY) for name in state_dict)
-    _check_fit(model, renamed, has_rotary=has_rotary)
-    if has_rotary:
-        for name in renamed:
-            if name.endswith("attention.null"):
-                renamed[name] = _with_turned_key(renamed[name])
-    model.load_state_dict(renamed)
-
-
-def _check_fit(
-    model: RecurrentMemoryTransformer, renamed: Mapping[str, Tensor], *, has_rotary: bool
-) -> None:
-    """Raise an error that names the setting if the weights are not those of the model."""
     expected, config = model.state_dict(), model.config
     layers = {name.split(".")[3] for name in renamed if name.startswith(_LAYERS)}
     for name, ours, theirs in (
@@ -109,6 +98,11 @@ def _check_fit(
                 f"{tuple(expected[name].shape)}. Build the model with the sizes of the published "
                 "one."
             )
+    if has_rotary:
+        for name in renamed:
+            if name.endswith("attention.null"):
+                renamed[name] = _with_turned_key(renamed[name])
+    model.load_state_dict(renamed)
 
 
 def _renamed(state_dict: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -136,10 +130,8 @@ def _with_turned_key(null: Tensor) -> Tensor:
 
     Angles are float64. Published ones are float32, which is off by up to 0.001 there.
     """
-    key, value = null.double()
-    size = key.shape[-1]
-    rates = THETA ** -(torch.arange(0, size, 2, dtype=torch.float64, device=key.device) / size)
-    angles = (TOKENS_START_AT - 1) * torch.cat([rates, rates])
-    first, second = key.chunk(2, dim=-1)
-    turned = key * angles.cos() + torch.cat([-second, first], dim=-1) * angles.sin()
-    return torch.stack([turned, value])
+    before_first = PositionCounts(cached=1, read=0, tokens=0, write=0)
+    rotation = rotation_of(before_first, null.shape[-1], null.device, torch.float64)
+    key, value = rearrange(null.double(), "two h e -> two 1 h 1 e")
+    turned: Tensor = rearrange([rotate(key, rotation), value], "two 1 h 1 e -> two h e")
+    return turned

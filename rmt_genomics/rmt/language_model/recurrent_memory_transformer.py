@@ -6,13 +6,13 @@ Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, v vo
 tokens; ``inner`` is heads x dim_head; ``two`` is keys, then values.
 """
 
-from dataclasses import fields
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import argument_checks as checks
@@ -48,53 +48,19 @@ class RecurrentMemoryTransformer(nn.Module):
         ValueError: If settings are out of range, contradict each other or would have no effect.
     """
 
-    def __init__(  # noqa: PLR0913  # one argument per setting
-        self,
-        *,
-        num_tokens: int,
-        num_memory_tokens: int = 128,
-        dim: int = 512,
-        depth: int = 6,
-        dim_head: int = 64,
-        heads: int = 8,
-        seq_len: int = 1024,
-        causal: bool = True,
-        memory_not_causal: bool = True,
-        use_flash_attn: bool = True,
-        ff_mult: float = 4.0,
-        attn_dropout: float = 0.0,
-        ff_dropout: float = 0.0,
-        stem_dropout: float = 0.0,
-        memory_dropout: float = 0.0,
-        rotary_pos_emb: bool = True,
-        abs_pos_emb: bool = False,
-        rel_pos_bias: bool = False,
-        token_shift: bool = False,
-        stem_width: int = 0,
-        stem_pool: int = 1,
-        use_xl_memories: bool = False,
-        xl_mem_len: int | None = None,
-        enhanced_xl_recurrence: bool = False,
-        add_write_to_next_write_mem: bool = False,
-        next_write_mem_stop_grad: bool = True,
-        always_have_read_memories: bool = True,
-        memory_gate: bool | str = False,
-        memory_norm: bool = False,
-        memory_reset: str = "never",
-        emb_gradient_frac: float = 1.0,
-        ff_norm: bool = False,
-        qk_norm: bool = False,
-        value_residual: bool = False,
-        null_key_value: bool = False,
-        num_residual_streams: int = 1,
-        ignore_index: int = -1,
-    ) -> None:
-        settings = locals()  # by name, so that none can be left out or mixed up
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
-        self.config = RMTConfig(**{field.name: settings[field.name] for field in fields(RMTConfig)})
-        checks.check_token_outputs(self.config)
+        self.config = RMTConfig(**settings)
+        if self.config.stem_pool > 1:
+            raise ValueError(
+                f"stem_pool is {self.config.stem_pool}, but must be 1 here: there is one output "
+                "per token. Use SegmentTransformer where only memories are needed."
+            )
         self.transformer = SegmentTransformer(self.config)
-        self.to_logits = nn.Linear(dim, num_tokens)
+        self.to_logits = nn.Linear(self.config.dim, self.config.num_tokens)
+
+    # Editors and help() show the settings, which RMTConfig defines.
+    __init__.__signature__ = inspect.signature(RMTConfig.__init__)  # type: ignore[attr-defined]
 
     @property
     def causal(self) -> bool:
@@ -153,36 +119,32 @@ class RecurrentMemoryTransformer(nn.Module):
         )
         output = self.to_logits(tokens)
         if labels is not None:
-            output = self.token_losses(output, labels, mask).sum() / self.num_valid(labels, mask)
+            labels, num_labels = self.valid_labels(labels, mask)
+            output = self.loss_sum(output, labels) / num_labels
         return SegmentOutput(output, memory, list(cache) if self.config.use_xl_memories else None)
 
-    def token_losses(
-        self,
-        logits: Float[Tensor, "b n v"],
-        labels: Integer[Tensor, "b n"],
-        mask: Bool[Tensor, "b n"] | None,
-    ) -> Float[Tensor, "b n"]:
-        """Return the cross-entropy of each position; 0 where the label is left out."""
-        labels = self._valid(labels, mask)
+    def loss_sum(
+        self, logits: Float[Tensor, "b n v"], labels: Integer[Tensor, "b n"]
+    ) -> Float[Tensor, ""]:
+        """Return the summed cross-entropy of all labels but ``ignore_index``."""
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()  # sums of many losses overflow or round in 16 bits
         return F.cross_entropy(
-            rearrange(logits, "b n v -> b v n"),
-            labels,
+            rearrange(logits, "b n v -> (b n) v"),
+            labels.flatten(),
             ignore_index=self.config.ignore_index,
-            reduction="none",
+            reduction="sum",
         )
 
-    def num_valid(
+    def valid_labels(
         self, labels: Integer[Tensor, "b n"], mask: Bool[Tensor, "b n"] | None
-    ) -> Integer[Tensor, ""]:
-        """Return how many labels are not left out, but at least 1."""
-        return self._valid(labels, mask).ne(self.config.ignore_index).sum().clamp(min=1)
-
-    def _valid(self, labels: Tensor, mask: Tensor | None) -> Tensor:
-        """Return labels with ``ignore_index`` at padding."""
+    ) -> tuple[Int64[Tensor, "b n"], Int64[Tensor, ""]]:
+        """Return labels with ``ignore_index`` at padding; and how many others, but at least 1."""
+        ignored = self.config.ignore_index
         labels = labels.long()
-        return labels if mask is None else labels.masked_fill(~mask, self.config.ignore_index)
+        if mask is not None:
+            labels = labels.masked_fill(~mask, ignored)
+        return labels, labels.ne(ignored).sum().clamp(min=1)
 
     def memory_for(self, memories: Tensor | None, batch: int) -> Tensor:
         """Return a memory for each batch row: the given one, or the initial one."""

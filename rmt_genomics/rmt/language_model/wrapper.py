@@ -11,13 +11,14 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import argument_checks as checks
-from rmt_genomics.rmt.language_model.generate import sample_tokens
+from rmt_genomics.rmt.language_model.generate import Decoder, choose
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import (
     RecurrentMemoryTransformer,
     XLMemories,
 )
 from rmt_genomics.rmt.memory import Cache
 from rmt_genomics.rmt.replay import KeepSegments, replay_with_outputs
+from rmt_genomics.rmt.runtime import evaluating
 from rmt_genomics.rmt.segments import Segment, Segments
 from rmt_genomics.rmt.unroll import RunOutput, StepOutput, unroll_with_outputs
 
@@ -26,11 +27,7 @@ LabelledSegment = tuple[Segment, Integer[Tensor, "b n"] | None]
 
 
 class TokenStep(nn.Module):
-    """A step with cache; its output is the logits, or the sum of the token losses.
-
-    Args:
-        model: Reads one segment.
-    """
+    """A step with cache; its output is the logits, or the sum of the token losses."""
 
     def __init__(self, model: RecurrentMemoryTransformer) -> None:
         super().__init__()
@@ -42,7 +39,7 @@ class TokenStep(nn.Module):
         state = self.model.transformer.read(segment, memory, cache, return_tokens=True)
         output = self.model.to_logits(state.output)
         if labels is not None:
-            output = self.model.token_losses(output, labels, segment.keep_inside).sum()
+            output = self.model.loss_sum(output, labels)
         return state._replace(output=output)
 
 
@@ -116,9 +113,10 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         config = self.transformer.config
         checks.check_tokens(config, x, mask=mask, labels=labels, many_segments=True)
         checks.check_state(config, x, memories, xl_memories)
-        wants_loss = return_loss or memory_replay_backprop or labels is not None
-        if wants_loss and labels is None:
+        if labels is None and (return_loss or memory_replay_backprop):
             x, mask, labels = self._next_tokens(x, mask)
+        if labels is not None:
+            labels, num_labels = self.transformer.valid_labels(labels, mask)
         segments = self._segments(x, mask, labels, is_start=memories is None)
         memory = self.transformer.memory_for(memories, len(x))
         depth = self.truncate_at_step if truncate_at_step is None else truncate_at_step
@@ -129,12 +127,12 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
                 replay_with_outputs, keep_segments=keep_segments, memory_device=memory_device
             )
         run = run_segments(self.step, segments, memory, cache, bptt_depth=depth)
-        if not wants_loss:
+        if labels is None:
             return torch.cat(run.outputs, dim=1), run.memories[-1]
-        assert labels is not None
-        loss = torch.stack(run.outputs).sum() / self.transformer.num_valid(labels, mask)
+        loss = torch.stack(run.outputs).sum() / num_labels
         return loss if memory_replay_backprop else (loss, run.memories[-1])
 
+    @torch.no_grad()
     def generate(
         self,
         prime: Integer[Tensor, "b n"],
@@ -146,16 +144,46 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         filter_thres: float = 0.9,
         top_p: float | None = None,
     ) -> Integer[Tensor, "b generated"]:
-        """Continue a sequence; see ``generate.sample_tokens``."""
-        return sample_tokens(
-            self.transformer,
-            prime,
-            (memories, xl_memories),
-            length=length,
-            temperature=temperature,
-            filter_thres=filter_thres,
-            top_p=top_p,
-        )
+        """Sample tokens after ``prime``, in evaluation mode, until there are ``length`` in all.
+
+        Args:
+            prime: Start of the sequence, of any length.
+            length: Tokens in all, ``prime`` included.
+            memories: Memories to start from.
+            xl_memories: XL memories to start from.
+            temperature: Below 1 sharpens the distribution; 0 takes the most likely token.
+            filter_thres: Fraction of the vocabulary, the least likely, that is never sampled
+                (top-k).
+            top_p: Sample only from the most likely tokens that together reach this probability.
+
+        Returns:
+            The new tokens (int64), without ``prime``.
+
+        Raises:
+            ValueError: If the model is not causal or an argument is out of range.
+        """
+        model = self.transformer
+        if not model.causal:
+            raise ValueError("the model has causal=False, but only a causal one can generate")
+        if length < prime.shape[-1]:
+            raise ValueError(
+                f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
+            )
+        if temperature < 0:
+            raise ValueError(f"temperature is {temperature}, but must be at least 0")
+        if not 0 <= filter_thres < 1:
+            raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
+        if top_p is not None and not 0 < top_p <= 1:
+            raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
+        checks.check_tokens(model.config, prime, many_segments=True)
+        checks.check_state(model.config, prime, memories, xl_memories)
+        tokens = [prime.long()]
+        with evaluating(model):
+            decoder = Decoder(model, len(prime), memories, xl_memories)
+            for _ in range(length - prime.shape[1]):
+                logits = decoder.extend(tokens[-1])
+                tokens.append(choose(logits, temperature, filter_thres, top_p))
+        return torch.cat(tokens, dim=1)[:, prime.shape[1] :]
 
     def _next_tokens(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return inputs and labels for predicting the next token."""
