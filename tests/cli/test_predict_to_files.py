@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from rmt_genomics.atomic_io import partial_path
+from rmt_genomics.atomic_io import ResumableFile, partial_path
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.prediction.calibration import Calibration
 from tests.cli.toys import fail, run, succeed
@@ -38,13 +39,15 @@ def stop_after(lines: int, out: Path, whole: Path) -> None:
 
 def begin(out: Path, *arguments: object) -> None:
     """Start a run and interrupt it at its first row, so that its settings and input are saved."""
+    save_progress = ResumableFile.save_progress
+
+    def save_and_interrupt(file: ResumableFile, progress: dict[str, Any]) -> None:
+        save_progress(file, progress)
+        raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmt_genomics.prediction.output_formats.PredictionTable.line", _interrupt)
+        patch.setattr(ResumableFile, "save_progress", save_and_interrupt)
         assert run(*arguments, "--out", out).exit_code == 130
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lines", [0, 1, 2, 64, 65, 100, 150])

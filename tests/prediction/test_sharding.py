@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rmt_genomics.errors import DataError
 from rmt_genomics.prediction.output_formats import PredictionTable
-from rmt_genomics.prediction.sharding import ShardHeader, joined_lines, shard_footer, shard_line
+from rmt_genomics.prediction.sharding import ShardHeader, joined_lines, shard_footer
 
 LAYOUT = PredictionTable(("a", "b"))
 
@@ -26,7 +26,7 @@ def write(
     paths = []
     for number, indices in enumerate(rows, start=1):
         header = ShardHeader(number, len(rows), model, LAYOUT.header()[0])
-        lines = [*header.lines(), *(shard_line(row, f"r{row}\tx") for row in indices)]
+        lines = [*header.lines(), *(f"{row}\tr{row}\tx" for row in indices)]
         num_rows = sum(map(len, rows)) if total is None else total
         lines.append(shard_footer(num_rows, checksums[number - 1]))
         paths.append(folder / f"{model}{number}")
