@@ -59,18 +59,17 @@ class PredictionInput:
         return () if self.window is None else ("start", "end")
 
     @property
-    def is_rereadable(self) -> bool:
-        """Whether all files can be read a second time, unlike standard input or a pipe."""
-        return all(file.is_file() for file in sequence_files(self.fasta))
+    def pipes(self) -> list[Path]:
+        """What cannot be read a second time: standard input and pipes."""
+        return [file for file in sequence_files(self.fasta) if not file.is_file()]
 
     def check_rereadable(self) -> None:
         """Raise ConfigError unless all files can be read a second time."""
-        for file in sequence_files(self.fasta):
-            if not file.is_file():
-                raise ConfigError(
-                    f"{file}: is not a file on a disk, but --resume, --shard and --processes read "
-                    "the input more than once. Save it to a file first."
-                )
+        if self.pipes:
+            raise ConfigError(
+                f"{self.pipes[0]}: is not a file on a disk, but --resume, --shard and --processes "
+                "read the input more than once. Save it to a file first."
+            )
 
     def total_bp(self) -> int | None:
         """Return about how many bp are to be read; None if that is not known beforehand."""

@@ -207,8 +207,8 @@ def write_predictions(config: PredictionConfig, out: Path, *, resume: bool) -> N
     Raises:
         RMTGenomicsError: If the input is wrong, or an interrupted run had other settings or input.
     """
-    if not resume and not config.input.is_rereadable:
-        write_lines(out, predicted_lines(config))  # such as a pipe: it could not be resumed
+    if not resume and config.input.pipes:
+        write_lines(out, predicted_lines(config))  # it could not be resumed
         return
     config.input.check_rereadable()
     run = PredictionRun(config)

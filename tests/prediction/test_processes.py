@@ -24,11 +24,11 @@ pytestmark = pytest.mark.slow
 
 
 def config_of(folder: Path, *, records: int = 260, model: str = "model") -> PredictionConfig:
-    """Records whose batches are small enough for several shards."""
+    """Records of several batches; above 1,024 of several windows."""
     if not (folder / model).exists():
         saved_model(folder / model, segment_length=128, depth=1)
     fasta = folder / "toy.fa"
-    write_fasta(fasta, {f"r{i}": dna(100 + 90 * (i % 9), seed=i) for i in range(records)})
+    write_fasta(fasta, {f"r{i}": dna(20 + 15 * (i % 9), seed=i) for i in range(records)})
     return PredictionConfig(
         model_dir=str(folder / model), input=PredictionInput(fasta=(fasta,)), device="cpu"
     )
@@ -60,7 +60,7 @@ def killed_after_ten_lines(out: Path) -> Iterator[list[int]]:
 
 
 def test_a_killed_process_is_an_error_and_the_run_is_resumed_by_any_number(tmp_path: Path) -> None:
-    config, out, one = config_of(tmp_path, records=600), tmp_path / "out.tsv", tmp_path / "one.tsv"
+    config, out, one = config_of(tmp_path, records=2500), tmp_path / "out.tsv", tmp_path / "one.tsv"
     write_predictions(config, one, resume=False)
 
     with (
@@ -71,13 +71,13 @@ def test_a_killed_process_is_an_error_and_the_run_is_resumed_by_any_number(tmp_p
     assert multiprocessing.active_children() == []
     predict_in_processes(config, out, 3, resume=True)
 
-    assert 0 < rows_at_death[0] < 600
+    assert 0 < rows_at_death[0] < 2500
     assert out.read_bytes() == one.read_bytes()
     assert not list(tmp_path.glob("out.tsv.*"))
 
 
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
-    config, out = config_of(tmp_path, records=2000), tmp_path / "out.tsv"
+    config, out = config_of(tmp_path, records=6000), tmp_path / "out.tsv"
     command = [sys.executable, "cli.py", "predict", config.model_dir, str(tmp_path / "toy.fa")]
     options = ["--device", "cpu", "--processes", "2", "--out", str(out)]
     parent = subprocess.Popen([*command, *options], cwd=Path(__file__).parents[2])
