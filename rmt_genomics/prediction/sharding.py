@@ -18,7 +18,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from heapq import merge
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -37,28 +36,6 @@ from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, Row, wr
 _MARK, _HEADER, _END = "#rmt-genomics shard", "#header", "#end"
 
 
-@dataclass(frozen=True, slots=True)
-class ShardHeader:
-    """The first lines of a shard file: which shard of which run it is, and the joined header."""
-
-    number: int
-    of: int
-    run_id: str
-    """The same for all shards of a run, and for no other run."""
-
-    header: str
-    """The header line of the joined output."""
-
-    def lines(self) -> list[str]:
-        """Return the lines, without line ends."""
-        return [f"{_MARK} {self.number}/{self.of} {self.run_id}", f"{_HEADER} {self.header}"]
-
-
-def shard_footer(num_rows: int, input_checksum: str) -> str:
-    """Return the last line of a shard file: how many rows all shards have, and their input."""
-    return f"{_END} {num_rows} {input_checksum}"
-
-
 def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bool) -> None:
     """Write one of several shards of the predictions, to be joined with the others.
 
@@ -75,8 +52,9 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
     run = PredictionRun(config)
     key = run.key()
     run_id = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    header = ShardHeader(shard.number, shard.of, run_id, *run.output_format.header()).lines()
     key["shard"] = f"{shard.number}/{shard.of}"
+    (joined_header,) = run.output_format.header()
+    header = [f"{_MARK} {key['shard']} {run_id}", f"{_HEADER} {joined_header}"]
     with run.resumable_output(out, key, header, resume=resume) as file:
         (last,) = deque(file.lines(), maxlen=1)
         if last.startswith(_END):
@@ -85,29 +63,35 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
         with progress_bar(config.input.total_bp) as progress:
             rows = run.rows(Shard(shard.number, shard.of, first_row), progress)
             write_rows(file, rows, with_index=True)
-        file.write(shard_footer(run.reader.num_records, run.reader.checksum()))
+        file.write(f"{_END} {run.reader.num_records} {run.reader.checksum()}")
 
 
 class _ShardFile:
-    """A shard file that is being read."""
+    """A shard file that is being read.
+
+    Attributes:
+        number: Which shard it is, of how many (``of``).
+        run_id: The same for all shards of a run, and for no other run.
+        header: The header line of the joined output.
+        num_rows: Of all shards together; set when the last line has been read.
+        input_checksum: Also set then.
+    """
 
     def __init__(self, path: Path, file: IO[str]) -> None:
         self.path = path
-        self._lines = (line.removesuffix("\n") for line in file)
         self.num_rows, self.input_checksum = 0, ""
-        """Of all shards together, and of the input; set when the last line has been read."""
+        self._lines = (line.removesuffix("\n") for line in file)
         mark = re.fullmatch(rf"{_MARK} (\d+)/(\d+) (\S+)", next(self._lines, ""))
         if mark is None:
             raise DataError(
                 f"{path}: is not a shard, but must be a file that predict --shard has written. "
                 "Only such files can be joined."
             )
+        self.number, self.of, self.run_id = int(mark[1]), int(mark[2]), mark[3]
         header = next(self._lines, "")
         if not header.startswith(_HEADER):
             raise self._incomplete()
-        self.header = ShardHeader(
-            int(mark[1]), int(mark[2]), mark[3], header.removeprefix(f"{_HEADER} ")
-        )
+        self.header = header.removeprefix(f"{_HEADER} ")
 
     def rows(self) -> Iterator[tuple[int, str]]:
         """Yield indices and lines."""
@@ -144,7 +128,7 @@ def joined_lines(paths: Sequence[Path]) -> Iterator[str]:
             for path in paths
         ]
         _check_complete_set(shards)
-        yield shards[0].header.header
+        yield shards[0].header
         num_rows = 0
         for row, line in merge(*(shard.rows() for shard in shards)):
             if row != num_rows:
@@ -175,21 +159,19 @@ def _check_complete_set(shards: Sequence[_ShardFile]) -> None:
     """Raise DataError unless these are all the shards of one run, each once."""
     first, by_number = shards[0], dict[int, _ShardFile]()
     for shard in shards:
-        header = shard.header
-        if (header.run_id, header.of) != (first.header.run_id, first.header.of):
+        if (shard.run_id, shard.of) != (first.run_id, first.of):
             raise DataError(
                 f"{shard.path}: is of another run than {first.path}, but only shards of one run "
                 "can be joined: same model, same input, same options, same number of shards."
             )
-        if (other := by_number.setdefault(header.number, shard)) is not shard:
+        if (other := by_number.setdefault(shard.number, shard)) is not shard:
             raise DataError(
-                f"{shard.path}: is shard {header.number}/{header.of}, but so is {other.path}. "
+                f"{shard.path}: is shard {shard.number}/{shard.of}, but so is {other.path}. "
                 "Give each shard once."
             )
-    numbers = range(1, first.header.of + 1)
-    if missing := [str(number) for number in numbers if number not in by_number]:
+    if missing := [str(n) for n in range(1, first.of + 1) if n not in by_number]:
         raise DataError(
-            f"{first.path}: is one of {first.header.of} shards, but shard {', '.join(missing)} is "
+            f"{first.path}: is one of {first.of} shards, but shard {', '.join(missing)} is "
             "not among those given. Give all of them."
         )
 
