@@ -158,13 +158,15 @@ def _errors_name(path: Path) -> Iterator[None]:
 class ResumableFile:
     """A text file that is being written line by line; made by ``resumable_file``."""
 
-    def __init__(self, file: IO[bytes], path: Path, note: Path, key: Key) -> None:
+    def __init__(self, file: IO[bytes], path: Path, note: Path, key: Key, *, keep: bool) -> None:
         self._file = file
         self.path = path
         self._note = note
         self._key = key
         self.progress: dict[str, Any] | None = None
         """What was last saved by ``save_progress``, also by an interrupted run."""
+        self.keep = keep
+        """After an error the lines stay."""
 
     def save_progress(self, progress: Key) -> None:
         """Save what a resumed run needs to know about the lines, beside the key."""
@@ -222,7 +224,7 @@ def resumable_file(path: Path, key: Key, *, resume: bool) -> Iterator[ResumableF
     note = partial.with_name(f"{partial.name}.json")
     with _errors_name(path), partial.open("a+b") as file:
         _lock(file, partial)
-        resumable = ResumableFile(file, partial, note, key)
+        resumable = ResumableFile(file, partial, note, key, keep=resume)
         try:
             if resume and note.exists():
                 resumable.progress = check_key(partial, note, key).get(_PROGRESS)
@@ -238,7 +240,7 @@ def resumable_file(path: Path, key: Key, *, resume: bool) -> Iterator[ResumableF
             remedy = f"{partial} holds the finished lines. Continue with --resume."
             raise KeyboardInterrupt(remedy) from error
         except BaseException:
-            if not resume:
+            if not resumable.keep:
                 partial.unlink(missing_ok=True)
                 note.unlink(missing_ok=True)
             raise

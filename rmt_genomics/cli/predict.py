@@ -1,8 +1,7 @@
 """``rmt-genomics predict``: DNA in, a table of labels and probabilities out."""
 
 import logging
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from rmt_genomics.cli.options import BP, COUNT, DEVICE, PATH, SEQUENCES
 
 if TYPE_CHECKING:
     from rmt_genomics.prediction.inputs import PredictionInput
-    from rmt_genomics.prediction.run import PredictionConfig
+    from rmt_genomics.prediction.predictor import DecisionRule
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +96,8 @@ def predict(
     """
     from rmt_genomics.atomic_io import check_new_file, check_partial
     from rmt_genomics.prediction.predictor import DecisionRule, Shard
-    from rmt_genomics.prediction.run import PredictionConfig, write_predictions
+    from rmt_genomics.prediction.run import PredictionConfig, predicted_lines, write_predictions
+    from rmt_genomics.prediction.sharding import predict_in_processes, write_shard
 
     settings = prediction_input(fasta, options)
     names = ("calibrated", "abstain_below", "coverage")
@@ -107,27 +107,21 @@ def predict(
         for name, value in (("resume", resume), ("processes", processes), ("shard", shard)):
             if value:
                 raise click.UsageError(f"--{name} needs --out, the file that is written.")
-        _print(config)
+        _report_abstained(rule, map(_printed, predicted_lines(config)))
         return
     if processes is not None and shard is not None:
         raise click.UsageError("--processes and --shard cannot be combined.")
     check_new_file(out, inputs=config.input.paths, overwrite=overwrite, or_stdout=True)
+    check_partial(out, resume=resume, overwrite=overwrite)
+    if shard is not None:
+        write_shard(config, out, Shard(*shard), resume=resume)
+        return
     if processes is not None:
-        from rmt_genomics.prediction.sharding import check_shards_folder, predict_in_processes
-
-        check_shards_folder(out, resume=resume, overwrite=overwrite)
         predict_in_processes(config, out, processes, resume=resume)
     else:
-        check_partial(out, resume=resume, overwrite=overwrite)
-        if shard is not None:
-            from rmt_genomics.prediction.sharding import write_shard
-
-            write_shard(config, out, Shard(*shard), resume=resume)
-            return
         write_predictions(config, out, resume=resume)
-    if config.decision_rule.abstain_below is not None:
-        with out.open(encoding="utf-8", newline="\n") as lines:
-            _report_abstained(config, lines)
+    with out.open(encoding="utf-8", newline="\n") as lines:
+        _report_abstained(rule, lines)
 
 
 def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "PredictionInput":
@@ -142,24 +136,16 @@ def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "Predi
     return PredictionInput(fasta=fasta, window=window, step=step, intervals=intervals)
 
 
-def _print(config: "PredictionConfig") -> None:
-    """Write to stdout as rows come."""
-    from rmt_genomics.prediction.run import predicted_lines
-
-    def printed() -> Iterator[str]:
-        for line in predicted_lines(config):
-            click.echo(line)
-            yield line
-
-    _report_abstained(config, printed())
+def _printed(line: str) -> str:
+    click.echo(line)
+    return line
 
 
-def _report_abstained(config: "PredictionConfig", lines: Iterable[str]) -> None:
-    """Read all lines; with --abstain-below report how many rows have no label."""
-    from rmt_genomics.prediction.run import count_abstained
-
-    if config.decision_rule.abstain_below is None:
-        deque(lines, maxlen=0)
-        return
-    num_abstained, num_rows = count_abstained(config, lines)
-    logger.info("%s of %s rows abstain.", num_abstained, num_rows)
+def _report_abstained(rule: "DecisionRule", lines: Iterable[str]) -> None:
+    """Read all lines of the output; with --abstain-below report how many rows have no label."""
+    num_abstained, num_lines = 0, 0
+    for line in lines:
+        num_abstained += "\tabstain\t" in line
+        num_lines += 1
+    if rule.abstain_below is not None:
+        logger.info("%s of %s rows abstain.", num_abstained, max(0, num_lines - 1))

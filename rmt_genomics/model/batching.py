@@ -15,7 +15,7 @@ from rmt_genomics.dna import encode
 from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.errors import DataError
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
-from rmt_genomics.model.tokenization import N
+from rmt_genomics.model.tokenization import N, to_device
 
 
 def compute_in_batches(
@@ -94,9 +94,7 @@ def pad(
     check_batch(codes, lengths)  # on the CPU, where the check does not wait for a GPU
     if device is None:
         return codes, lengths
-    if device.type == "cuda":  # only pinned memory is copied without waiting
-        codes, lengths = codes.pin_memory(), lengths.pin_memory()
-    return codes.to(device, non_blocking=True), lengths.to(device, non_blocking=True)
+    return to_device(codes, device), to_device(lengths, device)
 
 
 def check_batch(codes: Tensor, lengths: Tensor) -> None:

@@ -12,7 +12,7 @@ Dimensions: b batch, n base pairs, d model width, s segments, m memory tokens.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.model.pooling import POOLINGS
-from rmt_genomics.model.tokenization import reverse_complement, tokenize
+from rmt_genomics.model.tokenization import reverse_complement, to_device, tokenize
 from rmt_genomics.rmt import (
     KeepSegments,
     RMTConfig,
@@ -115,6 +115,15 @@ class BothStrands(nn.Module):
         yield memories, is_read
 
 
+def memory_chunks(
+    step: SegmentTransformer, segments: Sequence[Segment], memory: Float[Tensor, "b m d"]
+) -> Iterator[Float[Tensor, "s b m d"]]:
+    """Yield the written memories of up to ``SEGMENTS_AT_ONCE`` segments at a time."""
+    written = iterate_memories(step, segments, memory)
+    for _ in range(0, len(segments), SEGMENTS_AT_ONCE):
+        yield torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
+
+
 def encode_long(
     encoder: BothStrands, codes: Codes, *, on_read: Callable[[int], object] = lambda _: None
 ) -> Float[Tensor, "1 two_d"]:
@@ -125,14 +134,15 @@ def encode_long(
         codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, at least one.
         on_read: Called now and then with the bp read since the last call.
     """
-    segments = BothStrandSegments(codes, encoder)
 
     def memories_and_is_read() -> Iterator[tuple[Tensor, Tensor]]:
-        chunks = memory_chunks(encoder.step, segments, encoder.step.memory.initial(2))
+        memory = encoder.step.memory.initial(2)
         reported_bp = 0
-        for index, chunk in enumerate(chunks, start=1):  # both strands read every segment
+        for segments, read_bp in segment_blocks(encoder, codes):
+            (chunk,) = memory_chunks(encoder.step, segments, memory)
+            memory = chunk[-1]
+            # Both strands read every segment.
             yield chunk, torch.ones(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
-            read_bp = segments.bp_before(index * SEGMENTS_AT_ONCE)
             on_read(read_bp - reported_bp)
             reported_bp = read_bp
 
@@ -141,86 +151,61 @@ def encode_long(
     return rearrange(pooled, "strand d -> 1 (strand d)")
 
 
-def memory_chunks(
-    step: SegmentTransformer, segments: Sequence[Segment], memory: Float[Tensor, "b m d"]
-) -> Iterator[Float[Tensor, "s b m d"]]:
-    """Yield the written memories of up to ``SEGMENTS_AT_ONCE`` segments at a time."""
-    written = iterate_memories(step, segments, memory)
-    for _ in range(0, len(segments), SEGMENTS_AT_ONCE):
-        yield torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
+def segment_blocks(encoder: BothStrands, codes: Codes) -> Iterator[tuple[list[Segment], int]]:
+    """Yield up to ``SEGMENTS_AT_ONCE`` segments of a sequence at a time, as ``Segments`` has them.
 
-
-class BothStrandSegments(Sequence[Segment]):
-    """The segments of a sequence, two rows each: forward strand, reverse strand.
-
-    Args:
-        codes: Base codes of the forward strand.
-        encoder: Its tokenizer, device and segment length are used.
+    Each segment has two rows: forward strand, reverse strand. With each block comes how many bp
+    have been read at its end.
     """
+    size, num_tokens = encoder.config.tokens_per_segment, encoder.tokenizer.num_tokens(len(codes))
+    num_segments = -(-num_tokens // size)
+    for first in range(0, num_segments, SEGMENTS_AT_ONCE):
+        block = [
+            borders(index, size, num_tokens, encoder.config.halo)
+            for index in range(first, min(first + SEGMENTS_AT_ONCE, num_segments))
+        ]
+        start, _, left, _ = block[0]
+        _, stop, _, right = block[-1]
+        begin = start - left
+        tokens = _tokenize_both_strands(encoder, codes, begin, stop + right)
+        segments = [
+            Segment(
+                tokens[:, start - left - begin : stop + right - begin],
+                None,
+                left,
+                stop - start,
+                is_start=start == 0,
+            )
+            for start, stop, left, right in block
+        ]
+        is_end = stop == num_tokens
+        yield segments, len(codes) if is_end else _bases(encoder, codes, stop, stop + 1)[0]
 
-    def __init__(self, codes: Codes, encoder: BothStrands) -> None:
-        self.codes = codes
-        self.tokenizer: Tokenizer = encoder.tokenizer
-        self.device = next(encoder.parameters()).device
-        self.halo = encoder.config.halo
-        self.segment_length = encoder.config.tokens_per_segment
-        self.num_tokens = self.tokenizer.num_tokens(len(codes))
-        self._block, self._block_start = torch.empty(2, 0, dtype=torch.uint8), 0
 
-    def __len__(self) -> int:
-        return -(-self.num_tokens // self.segment_length)
+def _tokenize_both_strands(
+    encoder: BothStrands, codes: Codes, start: int, stop: int
+) -> Integer[Tensor, "2 t"]:
+    """Make tokens ``[start, stop)`` of both strands from their bases."""
+    first, end = _bases(encoder, codes, start, stop)
+    device = next(encoder.parameters()).device
+    forward, opposite = (
+        to_device(torch.from_numpy(part)[None], device)
+        for part in (codes[first:end], codes[len(codes) - end : len(codes) - first])
+    )
+    lengths = torch.full((1,), end - first, device=device)  # does not wait for a GPU
+    both = torch.cat([forward, reverse_complement(opposite, lengths)])
+    return tokenize(encoder.tokenizer, both, lengths.repeat(2))[0]
 
-    def __getitem__(self, index: int | slice) -> Any:
-        """Return segment ``index``, with its halo, as ``Segments`` would."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        start, stop, left, right = borders(index, self.segment_length, self.num_tokens, self.halo)
-        tokens = self._tokens(start - left, stop + right)
-        return Segment(tokens, None, left, stop - start, is_start=index == 0)
 
-    def bp_before(self, index: int) -> int:
-        """Count the bases at which the tokens before segment ``index`` begin."""
-        if index >= len(self):
-            return len(self.codes)
-        start = index * self.segment_length
-        return self._bases(start, start + 1)[0]
+def _bases(encoder: BothStrands, codes: Codes, start: int, stop: int) -> tuple[int, int]:
+    """Return where the bases of tokens ``[start, stop)`` begin and end.
 
-    def _tokens(self, start: int, stop: int) -> Integer[Tensor, "2 with_halo"]:
-        """Return tokens ``[start, stop)`` of both strands; make a new block if necessary."""
-        block_stop = self._block_start + self._block.shape[1]
-        if not self._block_start <= start < stop <= block_stop:
-            block_stop = start + max(stop - start, SEGMENTS_AT_ONCE * self.segment_length)
-            self._block = self._tokenize(start, min(block_stop, self.num_tokens))
-            self._block_start = start
-        return self._block[:, start - self._block_start : stop - self._block_start]
-
-    def _tokenize(self, start: int, stop: int) -> Integer[Tensor, "2 t"]:
-        """Make tokens ``[start, stop)`` of both strands from their bases."""
-        first, end = self._bases(start, stop)
-        length = len(self.codes)
-        forward = self._on_device(self.codes[first:end])
-        opposite = self._on_device(self.codes[length - end : length - first])
-        lengths = torch.full((1,), end - first, device=self.device)  # does not wait for a GPU
-        both = torch.cat([forward, reverse_complement(opposite, lengths)])
-        return tokenize(self.tokenizer, both, lengths.repeat(2))[0]
-
-    def _bases(self, start: int, stop: int) -> tuple[int, int]:
-        """Return where the bases of tokens ``[start, stop)`` begin and end.
-
-        Tokenized alone, these bases give exactly those tokens: k-mers are counted from the left,
-        and fewer bases than a stride follow the last one.
-        """
-        k, stride = self.tokenizer.k, self.tokenizer.stride
-        num_kmers, covered = self.tokenizer.count_kmers(len(self.codes))
-        begin = start * stride if start < num_kmers else covered + start - num_kmers
-        if stop > num_kmers:
-            return begin, covered + stop - num_kmers
-        return begin, max(begin, (stop - 1) * stride + k)
-
-    def _on_device(self, codes: Codes) -> Integer[Tensor, "1 n"]:
-        """Copy bases to the device of the model, without waiting for a GPU."""
-        row = torch.from_numpy(codes)[None]
-        if self.device.type == "cuda":
-            return row.pin_memory().to(self.device, non_blocking=True)
-        return row.to(self.device)
+    Tokenized alone, these bases give exactly those tokens: k-mers are counted from the left, and
+    fewer bases than a stride follow the last one.
+    """
+    k, stride = encoder.tokenizer.k, encoder.tokenizer.stride
+    num_kmers, covered = encoder.tokenizer.count_kmers(len(codes))
+    begin = start * stride if start < num_kmers else covered + start - num_kmers
+    if stop > num_kmers:
+        return begin, covered + stop - num_kmers
+    return begin, max(begin, (stop - 1) * stride + k)

@@ -47,12 +47,6 @@ class Encoding(NamedTuple):
     linear_logits: Float[Tensor, "b c"] | None
     """Logits of the hashed k-mer linear model, added to those of the head; None if it has none."""
 
-    def head_input(self) -> Float[Tensor, "b e"]:
-        """Return what the head reads: ``[forward | reverse | features]``."""
-        if self.features is None:
-            return self.strands
-        return torch.cat([self.strands, self.features], dim=-1)
-
     def concatenated(self) -> Float[Tensor, "b e"]:
         """Return all parts side by side, in the order of the fields."""
         return torch.cat([part for part in self if part is not None], dim=-1)
@@ -145,13 +139,15 @@ class RMTClassifier(Pretrained):
 
     def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
         """Return one logit per class; in training with dropout of what the head reads."""
-        head_input = self.dropout(encoding.head_input())
-        if encoding.linear_logits is not None:
+        strands, features, linear_logits = encoding
+        head_input = strands if features is None else torch.cat([strands, features], dim=-1)
+        head_input = self.dropout(head_input)
+        if linear_logits is not None:
             # A view into a wider tensor: with other strides saved models would round otherwise.
-            wider = torch.cat([head_input, encoding.linear_logits], dim=-1)
+            wider = torch.cat([head_input, linear_logits], dim=-1)
             head_input = wider[:, : head_input.shape[1]]
         logits: Tensor = self.head(head_input)
-        return logits if encoding.linear_logits is None else logits + encoding.linear_logits
+        return logits if linear_logits is None else logits + linear_logits
 
     def outputs(self, logits: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
         """Turn logits into probabilities, or for a regression into values in the label's unit.

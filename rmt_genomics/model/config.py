@@ -99,7 +99,6 @@ class ClassifierConfig(Settings):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "ClassifierConfig":
-        self._check_scale()
         self._check_classes()
         self._check_sequence_features()
         self._check_heads()
@@ -128,7 +127,6 @@ class ClassifierConfig(Settings):
         return f"the {' and '.join(parts)} composition" if parts else ""
 
     def _check_sequence_features(self) -> None:
-        """Raise ConfigError unless the k-mer settings fit each other."""
         if any(first >= second for first, second in pairwise(self.wide_k)):
             raise ConfigError(
                 f"wide_k is {list(self.wide_k)}, but must increase: each length above the one "
@@ -141,7 +139,12 @@ class ClassifierConfig(Settings):
             )
 
     def _check_classes(self) -> None:
-        """Raise ConfigError unless the names are distinct, and as many as the task needs."""
+        mean, std = self.target_mean, self.target_std
+        if self.task != "regression" and (mean, std) != (0.0, 1.0):
+            raise ConfigError(
+                f"target_mean is {mean} and target_std {std}, but they have no effect: the task "
+                f"is {self.task!r}, not regression."
+            )
         if self.task == "regression":
             if len(self.classes) != 1:
                 raise ConfigError(
@@ -156,7 +159,6 @@ class ClassifierConfig(Settings):
             )
 
     def _check_heads(self) -> None:
-        """Raise ConfigError unless the heads divide the width into even parts."""
         dim, heads = self.dim, self.heads
         if dim % heads:
             raise ConfigError(
@@ -166,15 +168,6 @@ class ClassifierConfig(Settings):
             raise ConfigError(
                 f"dim ({dim}) divided by heads ({heads}) is {dim // heads}, but must be even: "
                 "rotary positions rotate pairs of features. Change one of them."
-            )
-
-    def _check_scale(self) -> None:
-        """Raise ConfigError if mean and standard deviation have no effect."""
-        mean, std = self.target_mean, self.target_std
-        if self.task != "regression" and (mean, std) != (0.0, 1.0):
-            raise ConfigError(
-                f"target_mean is {mean} and target_std {std}, but they have no effect: the task "
-                f"is {self.task!r}, not regression."
             )
 
     @property

@@ -10,6 +10,8 @@ counts are moved.
 Dimensions: b batch, n base pairs, d model width, c classes, f codons of a reading frame.
 """
 
+from collections.abc import Iterator
+
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int, UInt8
@@ -48,14 +50,19 @@ def fractions_of(counts: Int[Tensor, "b kmers"], weight: Tensor) -> Float[Tensor
     return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
 
 
+def blocks_of(codes: UInt8[Tensor, "b n"], k: int) -> Iterator[UInt8[Tensor, "b block"]]:
+    """Cut rows into blocks that hold each k-mer once."""
+    block_bp = max(1, BP_AT_ONCE // len(codes))
+    for start in range(0, codes.shape[1] - k + 1, block_bp):
+        yield codes[:, start : start + block_bp + k - 1]
+
+
 def count_kmers(codes: UInt8[Tensor, "b n"], k: int) -> Int[Tensor, "b kmers"]:
     """Count the k-mers without N of each row: AA..A first, TT..T last."""
     num_ids = 4**k + N + 1  # a k-mer that holds an N is the token of N, the last id
     offsets = torch.arange(len(codes), device=codes.device)[:, None] * num_ids
     counts = torch.zeros(len(codes) * num_ids, dtype=torch.long, device=codes.device)
-    block_bp = max(1, BP_AT_ONCE // len(codes))
-    for start in range(0, codes.shape[1] - k + 1, block_bp):
-        block = codes[:, start : start + block_bp + k - 1]
+    for block in blocks_of(codes, k):
         size = (len(codes), block.shape[1] - k + 1)
         ids = torch.zeros(size, dtype=torch.int32, device=codes.device)
         number_kmers(ids, block, k, 1)
@@ -183,28 +190,18 @@ class HashedKmerLinear(nn.Module):
         wide_logits = self.weight.new_zeros(len(codes), self.weight.shape[1])
         for index, k in enumerate(self.ks):
             weights = self.weight[index * NUM_BUCKETS : (index + 1) * NUM_BUCKETS]
-            total, num_kmers = self._sum_weights(codes, weights, k)
+            total = torch.zeros_like(wide_logits)
+            num_kmers = torch.zeros(len(codes), 1, device=weights.device)
+            for block in blocks_of(codes, k):
+                buckets, is_known = (part.to(weights.device) for part in hash_kmers(block, k))
+                total = total + nn.functional.embedding_bag(
+                    buckets, weights, per_sample_weights=is_known.to(weights), mode="sum"
+                )
+                num_kmers = num_kmers + is_known.sum(dim=1, keepdim=True)
             num_different = num_kmers.clamp(max=4**k // 2).sqrt()
             scale = num_different / num_kmers.clamp(min=1)
             wide_logits = wide_logits + total * scale.to(total)
         return wide_logits
-
-    @staticmethod
-    def _sum_weights(
-        codes: UInt8[Tensor, "b n"], weights: Float[Tensor, "buckets c"], k: int
-    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b 1"]]:
-        """Return the sum of the weights of all k-mers without N, and the number of these."""
-        total = weights.new_zeros(len(codes), weights.shape[1])
-        num_kmers = torch.zeros(len(codes), 1, device=weights.device)
-        block_bp = max(1, BP_AT_ONCE // len(codes))
-        for start in range(0, codes.shape[1] - k + 1, block_bp):
-            block = codes[:, start : start + block_bp + k - 1]
-            buckets, is_known = (part.to(weights.device) for part in hash_kmers(block, k))
-            total = total + nn.functional.embedding_bag(
-                buckets, weights, per_sample_weights=is_known.to(weights), mode="sum"
-            )
-            num_kmers = num_kmers + is_known.sum(dim=1, keepdim=True)
-        return total, num_kmers
 
 
 def hash_kmers(

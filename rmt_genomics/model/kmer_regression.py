@@ -63,9 +63,8 @@ class KmerSpec:
         if self.orf_codons is None:
             counts: np.ndarray = count_canonical_kmers(codes, self.k)
         else:
-            counts = count_amino_acid_kmers(torch.from_numpy(codes)[None], self.k, self.orf_codons)[
-                0
-            ].numpy()
+            row = torch.from_numpy(codes)[None]
+            counts = count_amino_acid_kmers(row, self.k, self.orf_codons)[0].numpy()
         frequencies: np.ndarray = counts / max(1, counts.sum())
         return frequencies
 
@@ -146,13 +145,10 @@ class KmerRegression:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        regression = (
-            Ridge(alpha=1 / inverse_regularization)
-            if task == "regression"
-            else LogisticRegression(
-                C=inverse_regularization, class_weight="balanced", max_iter=5000
-            )
-        )
+        c = inverse_regularization
+        regression = LogisticRegression(C=c, class_weight="balanced", max_iter=5000)
+        if task == "regression":
+            regression = Ridge(alpha=1 / c)
         one_scale = 1.0  # of all amino acid k-mers
         if kmers.orf_codons is not None:
             one_scale = float(np.sqrt(features.var(axis=0, dtype=float).mean())) or 1.0

@@ -196,31 +196,28 @@ def per_class_metrics(
         (None if the class was never predicted), recall (None if it does not occur), f1, auroc and
         auprc.
     """
-    truth = one_hot(targets, len(classes))
-    if task == "multilabel":
-        predicted = probabilities >= 0.5
-    else:
-        predicted = one_hot(probabilities.argmax(axis=1), len(classes)).astype(bool)
-    columns = zip(classes, truth.T.astype(bool), predicted.T, probabilities.T, strict=True)
-    return [_one_class(*column) for column in columns]
-
-
-def _one_class(
-    name: str, truth: np.ndarray, predicted: np.ndarray, scores: np.ndarray
-) -> dict[str, Any]:
     from sklearn import metrics
 
-    hits, has_both = int((truth & predicted).sum()), 0 < truth.sum() < len(truth)
-    total = int(truth.sum() + predicted.sum())
-    return {
-        "class": name,
-        "n": int(truth.sum()),
-        "precision": hits / int(predicted.sum()) if predicted.any() else None,
-        "recall": hits / int(truth.sum()) if truth.any() else None,
-        "f1": 2 * hits / total if total else None,
-        "auroc": float(metrics.roc_auc_score(truth, scores)) if has_both else None,
-        "auprc": float(metrics.average_precision_score(truth, scores)) if has_both else None,
-    }
+    truth = one_hot(targets, len(classes))
+    if task == "multilabel":
+        predicted = (probabilities >= 0.5).astype(int)
+    else:
+        predicted = one_hot(probabilities.argmax(axis=1), len(classes))
+    precision, recall, f1, counts = metrics.precision_recall_fscore_support(
+        truth, predicted, zero_division=np.nan
+    )
+    return [
+        {
+            "class": name,
+            "n": int(counts[index]),
+            "precision": _none_if_nan(precision[index]),
+            "recall": _none_if_nan(recall[index]),
+            "f1": _none_if_nan(f1[index]),
+            "auroc": _of_class(metrics.roc_auc_score, truth, probabilities, index),
+            "auprc": _of_class(metrics.average_precision_score, truth, probabilities, index),
+        }
+        for index, name in enumerate(classes)
+    ]
 
 
 def one_hot(targets: np.ndarray, num_classes: int) -> np.ndarray:
@@ -229,9 +226,13 @@ def one_hot(targets: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def _balanced_accuracy(targets: np.ndarray, predicted: np.ndarray) -> float | None:
-    # scikit-learn's warns of predicted classes that do not occur; here they are left out.
-    recalls = [float((predicted[targets == label] == label).mean()) for label in np.unique(targets)]
-    return float(np.mean(recalls)) if recalls else None
+    # scikit-learn's own warns of predicted classes that do not occur; here they are left out.
+    from sklearn.metrics import recall_score
+
+    classes = np.unique(targets)
+    if not len(classes):
+        return None
+    return float(recall_score(targets, predicted, labels=classes, average="macro"))
 
 
 def _mcc(targets: np.ndarray, predicted: np.ndarray) -> float | None:
@@ -242,18 +243,23 @@ def _mcc(targets: np.ndarray, predicted: np.ndarray) -> float | None:
 
 
 def _over_classes(
-    metric: Callable[[np.ndarray, np.ndarray], float],
-    truth: np.ndarray,
-    scores: np.ndarray,
-    task: str,
+    metric: Callable[..., float], truth: np.ndarray, scores: np.ndarray, task: str
 ) -> float | None:
     """Return the metric of the second of two classes, or its mean over classes that vary."""
     columns = [1] if task == "binary" else range(truth.shape[1])
-    return _mean(
-        metric(truth[:, column], scores[:, column])
-        for column in columns
-        if 0 < truth[:, column].sum() < len(truth)
-    )
+    return _mean(_of_class(metric, truth, scores, column) for column in columns)
+
+
+def _of_class(
+    metric: Callable[..., float], truth: np.ndarray, scores: np.ndarray, column: int
+) -> float | None:
+    """Return the metric of one class; None if all or no examples have it."""
+    varies = 0 < truth[:, column].sum() < len(truth)
+    return float(metric(truth[:, column], scores[:, column])) if varies else None
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

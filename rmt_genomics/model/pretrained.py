@@ -167,13 +167,6 @@ def _check_names(expected: dict[str, Tensor], weights: dict[str, Tensor], path: 
             )
 
 
-def contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state as safetensors needs it: contiguous, on the CPU."""
-    return {
-        name: tensor.detach().to(torch.device("cpu")).contiguous() for name, tensor in state.items()
-    }
-
-
 Model = TypeVar("Model", bound="Pretrained")
 
 
@@ -209,7 +202,8 @@ class Pretrained(
         with staged_files(folder) as stage:
             config = json.dumps(self.config.model_dump(), indent=2)
             (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
-            save_file(contiguous(self.state_dict()), stage / WEIGHTS)
+            state = {name: each.cpu().contiguous() for name, each in self.state_dict().items()}
+            save_file(state, stage / WEIGHTS)
             if not (folder / "README.md").exists():
                 self.generate_model_card().save(stage / "README.md")
         return self.push_to_hub(repo_id or folder.name) if push_to_hub else None

@@ -18,6 +18,13 @@ N = 4  # the code of an unknown base, and of padding
 BP_AT_ONCE = 1 << 18  # positions are eight bytes each: so many are held at a time
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device, without waiting for a GPU: that needs pinned memory."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def tokenize(
     tokenizer: Tokenizer, codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]
 ) -> tuple[Integer[Tensor, "b t"], Int[Tensor, " b"]]:

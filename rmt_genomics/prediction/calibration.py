@@ -14,13 +14,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.kmer_regression import KmerRegression
 from rmt_genomics.model.metrics import logits_of, one_hot, probabilities_of
 from rmt_genomics.model.pretrained import find_model_file
 
@@ -83,8 +83,10 @@ class Calibration:
         if not len(logits):
             raise DataError("there is no example to calibrate on, but at least 1 is needed.")
         temperature = _best_temperature(logits, targets, task)
-        scores = np.sort(_scores(probabilities_of(logits / temperature, task), targets))
-        return cls(task, tuple(classes), temperature, scores, fitted_on)
+        probabilities = probabilities_of(logits / temperature, task)
+        has_label = one_hot(targets, logits.shape[1]) == 1
+        scores = np.where(has_label, 1 - probabilities, 0.0).max(axis=1)  # of the least likely one
+        return cls(task, tuple(classes), temperature, np.sort(scores), fitted_on)
 
     @property
     def n(self) -> int:
@@ -179,22 +181,9 @@ class Calibration:
         return calibration
 
 
-@runtime_checkable
-class HasClasses(Protocol):
-    """A model, or something fitted for the classes of a model."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Label names."""
-        ...
-
-    @property
-    def task(self) -> str:
-        """binary, multiclass, multilabel or regression."""
-        ...
-
-
-def check_same_classes(path: Path, fitted: HasClasses, model: HasClasses) -> None:
+def check_same_classes(
+    path: Path, fitted: Calibration | KmerRegression, model: ClassifierConfig
+) -> None:
     """Raise CheckpointError if the content of a file was fitted for another model."""
     if (fitted.classes, fitted.task) != (model.classes, model.task):
         raise CheckpointError(
@@ -253,10 +242,3 @@ def _all_right(logits: np.ndarray, targets: np.ndarray, task: str) -> bool:
     others = logits.copy()
     others[rows, targets] = -np.inf
     return bool((logits[rows, targets] > others.max(axis=1)).all())
-
-
-def _scores(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the conformal score of each example: 1 - the probability of its least likely label."""
-    truth = one_hot(targets, probabilities.shape[1])
-    scores: np.ndarray = np.where(truth == 1, 1 - probabilities, 0.0).max(axis=1)
-    return scores

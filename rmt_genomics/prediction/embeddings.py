@@ -4,7 +4,6 @@ Files are complete or not there, and are written as records come: only the names
 held in memory.
 """
 
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from rmt_genomics.atomic_io import atomic_file, write_lines
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.prediction.predictor import compute_batches
+from rmt_genomics.prediction.predictor import compute_rows
 from rmt_genomics.prediction.progress import ProgressCallback
 
 _SUFFIXES = (".tsv", ".npy", ".npz")
@@ -47,16 +46,15 @@ def embed_records(
 
     Args:
         model: A trained model, on the device it is to run on.
-        records: Base codes; read no further ahead than one batch and one record.
+        records: Base codes; read no further ahead than one window.
         progress: Receives the bp that were computed.
 
     Yields:
         One embedding per record, in the order of the records.
     """
-    for batch, rows in compute_batches(records, model.embed_codes, progress=progress):
-        for record, vector in zip(batch.records, rows, strict=True):
-            yield Embedding(record.name, record.length, vector, record.interval)
-        del batch, record  # frees the memory before the next batch is read
+    for _, record, vector in compute_rows(records, model.embed_codes, progress=progress):
+        yield Embedding(record.name, record.length, vector, record.interval)
+        del record  # frees the memory before the next is read
 
 
 def check_embedding_file(path: Path) -> None:
@@ -135,10 +133,9 @@ def _write_archive(
     array = path.with_name(f"{path.name}.npy")
     try:
         _write_array(array, collect_columns(), num_features)
-        with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
-            archive.write(array, "embedding.npy")
-            for name, values in columns.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.array(values), allow_pickle=False)
+        with path.open("wb") as file:  # to a path, NumPy would add .npz
+            arrays = {name: np.array(values) for name, values in columns.items()}
+            arrays["embedding"] = np.load(array, mmap_mode="r")
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # it has an option, too
     finally:
         array.unlink(missing_ok=True)

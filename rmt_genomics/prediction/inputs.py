@@ -5,8 +5,7 @@ with the input that it has read: its output note holds the state of ``InputReade
 """
 
 import hashlib
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,38 +58,29 @@ class PredictionInput:
         return () if self.window is None else ("start", "end")
 
     @property
-    def is_rereadable(self) -> bool:
-        """Whether all files can be read a second time, unlike standard input or a pipe."""
-        return all(file.is_file() for file in sequence_files(self.fasta))
+    def pipes(self) -> list[Path]:
+        """What cannot be read a second time: standard input and pipes."""
+        return [file for file in sequence_files(self.fasta) if not file.is_file()]
 
     def check_rereadable(self) -> None:
         """Raise ConfigError unless all files can be read a second time."""
-        for file in sequence_files(self.fasta):
-            if not file.is_file():
-                raise ConfigError(
-                    f"{file}: is not a file on a disk, but --resume, --shard and --processes read "
-                    "the input more than once. Save it to a file first."
-                )
+        if self.pipes:
+            raise ConfigError(
+                f"{self.pipes[0]}: is not a file on a disk, but --resume, --shard and --processes "
+                "read the input more than once. Save it to a file first."
+            )
 
     def total_bp(self) -> int | None:
-        """Return about how many bp are to be read; None if that is not known beforehand."""
-        if self.intervals is not None or (total := bp_in_files(self.fasta)) is None:
+        """Return about how many bp are to be read, by file sizes.
+
+        None if that is not known beforehand: of intervals, compressed files and pipes.
+        """
+        files = sequence_files(self.fasta)
+        is_known = self.intervals is None and not self.pipes
+        if not is_known or any(compression_of(file) != "plain" for file in files):
             return None
+        total = sum(file.stat().st_size for file in files)  # with headers and line ends
         return total * self.window // (self.step or self.window) if self.window else total
-
-
-def bp_in_files(paths: Sequence[Path]) -> int | None:
-    """Return about how many bp files hold, by their size; None for packed files and pipes.
-
-    Headers and line ends are counted too.
-    """
-    total = 0
-    for file in sequence_files(paths):
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode) or compression_of(file) != "plain":
-            return None
-        total += status.st_size
-    return total
 
 
 class InputReader:

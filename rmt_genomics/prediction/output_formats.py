@@ -28,11 +28,6 @@ class PredictionTable:
     task: str = "multiclass"
     has_sets: bool = False
 
-    @property
-    def label_column(self) -> int | None:
-        """Index of the label among the columns; None if there is no label."""
-        return None if self.task == "regression" else len(self.interval_columns) + 2
-
     def header(self) -> list[str]:
         """Return the names of the columns."""
         columns = ["record", *self.interval_columns, "length"]
@@ -77,8 +72,6 @@ class Bed:
     has_strand: bool = False
     """Intervals on strands were predicted."""
 
-    label_column: int | None = 3
-
     def header(self) -> list[str]:
         """Return the track line."""
         return [f"track name={_quoted(self.title)} useScore=1"]
@@ -108,7 +101,6 @@ class BedGraph:
 
     window: int | None = None
     step: int | None = None
-    label_column: int | None = None
 
     def header(self) -> list[str]:
         """Return the track line."""

@@ -1,24 +1,27 @@
-"""Predict records while they are read, in the memory of one batch.
+"""Predict records while they are read, in the memory of one window of records.
+
+Records of a window are sorted by length for the computation, since a batch costs as much as its
+longest sequence, and are put back in reading order.
 
 Dimensions: n records of a batch, c classes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
+from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
 from rmt_genomics.prediction.calibration import Calibration
 from rmt_genomics.prediction.progress import ProgressCallback
 
 ABSTAIN = "abstain"
-MAX_ROWS = 64
-MAX_BP = LONG_BP
+MAX_ROWS, MAX_BP = 64, LONG_BP  # of a batch
+WINDOW_RECORDS, WINDOW_BP = 16 * MAX_ROWS, 4 * LONG_BP  # read before the first is computed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,21 +100,18 @@ class DecisionRule:
             )
 
     def apply(
-        self, model: RMTClassifier, probabilities: np.ndarray
-    ) -> list[tuple[str, float | None, np.ndarray, tuple[str, ...] | None]]:
-        """Return label, score, probabilities and set of labels for each row ``(n, c)``."""
-        label_sets: Sequence[tuple[str, ...] | None] = [None] * len(probabilities)
+        self, model: RMTClassifier, row: np.ndarray
+    ) -> tuple[str, float | None, np.ndarray, tuple[str, ...] | None]:
+        """Return label, score, probabilities and set of labels for a model's probabilities."""
+        labels = None
         if self.calibration is not None and self.coverage is not None:
-            label_sets = self.calibration.label_sets(probabilities, self.coverage)
+            (labels,) = self.calibration.label_sets(row[None], self.coverage)
         if self.calibration is not None and self.calibrated:
-            probabilities = self.calibration.apply(probabilities)
-        decisions = []
-        for row, labels in zip(probabilities, label_sets, strict=True):
-            label, score = label_and_score(model, row)
-            if self.abstain_below is not None and score is not None and score < self.abstain_below:
-                label = ABSTAIN
-            decisions.append((label, score, row, labels))
-        return decisions
+            (row,) = self.calibration.apply(row[None])
+        label, score = label_and_score(model, row)
+        if self.abstain_below is not None and score is not None and score < self.abstain_below:
+            label = ABSTAIN
+        return label, score, row, labels
 
 
 def label_and_score(model: RMTClassifier, row: np.ndarray) -> tuple[str, float | None]:
@@ -130,18 +130,6 @@ def make_prediction(
 ) -> Prediction:
     """Return the prediction for a whole record, given its row of probabilities ``(c,)``."""
     return Prediction(name, length, *label_and_score(model, probabilities), probabilities)
-
-
-class RecordBatch(NamedTuple):
-    """Consecutive records that are computed together."""
-
-    number: int
-    """Index of the batch."""
-
-    first_row: int
-    """Index of its first record among all."""
-
-    records: list[EncodedRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +156,6 @@ class Shard:
                 f"{self.of}/{self.of}."
             )
 
-    def includes(self, batch: RecordBatch) -> bool:
-        """Tell whether any row of a batch is to be computed."""
-        is_ours = batch.number % self.of == self.number - 1
-        return is_ours and batch.first_row + len(batch.records) > self.first_row
-
 
 def predict_records(
     model: RMTClassifier,
@@ -186,7 +169,7 @@ def predict_records(
 
     Args:
         model: A trained model, on the device it is to run on.
-        records: Base codes; read no further ahead than one batch and one record.
+        records: Base codes; read no further ahead than one window.
         decision_rule: How probabilities are turned into labels.
         shard: Which of the records are predicted; by default all.
         progress: Receives the bp that were computed or skipped.
@@ -194,63 +177,64 @@ def predict_records(
     Yields:
         One prediction per record, in the order of the records.
     """
-    for batch, probabilities in compute_batches(
+    for row, record, probabilities in compute_rows(
         records, model.predict_codes, shard=shard, progress=progress
     ):
-        decisions = decision_rule.apply(model, probabilities)
-        for row, (record, (label, score, values, labels)) in enumerate(
-            zip(batch.records, decisions, strict=True), start=batch.first_row
-        ):
-            if row >= shard.first_row:
-                yield Prediction(
-                    record.name, record.length, label, score, values, record.interval, labels, row
-                )
-        del batch, record  # frees the memory before the next batch is read
+        label, score, values, labels = decision_rule.apply(model, probabilities)
+        yield Prediction(
+            record.name, record.length, label, score, values, record.interval, labels, row
+        )
+        del record  # frees the memory before the next is read
 
 
-def compute_batches(
+def compute_rows(
     records: Iterable[EncodedRecord],
     compute: Callable[..., np.ndarray],
     *,
     shard: Shard = Shard(),
     progress: ProgressCallback | None = None,
-) -> Iterator[tuple[RecordBatch, np.ndarray]]:
-    """Yield the batches of a shard in reading order, with one computed row for each record.
+) -> Iterator[tuple[int, EncodedRecord, np.ndarray]]:
+    """Yield the index of each record of a shard, the record and its result, in reading order.
 
     Args:
-        records: Base codes; read no further ahead than one batch and one record.
+        records: Base codes; read no further ahead than one window.
         compute: ``predict_codes`` or ``embed_codes`` of a model.
         shard: Which batches are computed.
         progress: Receives the bp that were computed or skipped.
     """
     progress = progress or ProgressCallback()
-    for batch in record_batches(records):
-        if shard.includes(batch):
-            codes = [record.codes for record in batch.records]
-            yield batch, compute(codes, on_read=progress.update)
-            del codes
-        else:
-            progress.skip(sum(record.length for record in batch.records))
-        del batch  # frees the memory before the next batch is read
+    first_row = num_batches = 0
+    for window in _windows(records):
+        results: dict[int, np.ndarray] = {}
+        lengths = [record.length for record in window]
+        for batch in batches_of_similar_length(lengths, max_rows=MAX_ROWS, max_bp=MAX_BP):
+            if (
+                num_batches % shard.of == shard.number - 1
+                and first_row + max(batch) >= shard.first_row
+            ):
+                codes = [window[index].codes for index in batch]
+                results.update(zip(batch, compute(codes, on_read=progress.update), strict=True))
+                del codes
+            else:
+                progress.skip(sum(lengths[index] for index in batch))
+            num_batches += 1
+        for index in sorted(results):
+            if first_row + index >= shard.first_row:
+                yield first_row + index, window[index], results[index]
+        first_row += len(window)
+        del window  # frees the memory before the next is read
 
 
-def record_batches(records: Iterable[EncodedRecord]) -> Iterator[RecordBatch]:
-    """Group consecutive records so that a padded batch stays small; a long one is alone."""
-    number = first_row = longest = 0
-    held: list[EncodedRecord] = []
+def _windows(records: Iterable[EncodedRecord]) -> Iterator[list[EncodedRecord]]:
+    """Group consecutive records; nothing is read ahead of one that fills a window alone."""
+    window: list[EncodedRecord] = []
+    window_bp = 0
     for record in records:
-        if held and not _fits(len(held) + 1, max(longest, record.length)):
-            yield RecordBatch(number, first_row, held)
-            number, first_row, held, longest = number + 1, first_row + len(held), [], 0
-        held.append(record)
-        longest = max(longest, record.length)
+        window.append(record)
+        window_bp += record.length
         del record
-        if not _fits(len(held) + 1, longest):  # no other could join: nothing is read ahead
-            yield RecordBatch(number, first_row, held)
-            number, first_row, held, longest = number + 1, first_row + len(held), [], 0
-    if held:
-        yield RecordBatch(number, first_row, held)
-
-
-def _fits(num_rows: int, longest: int) -> bool:
-    return num_rows <= MAX_ROWS and num_rows * longest <= MAX_BP
+        if len(window) == WINDOW_RECORDS or window_bp >= WINDOW_BP:
+            yield window
+            window, window_bp = [], 0
+    if window:
+        yield window

@@ -36,8 +36,8 @@ class ProgressBar(ProgressCallback):
     def update(self, bp: int) -> None:
         """Advance the bar."""
         self.done_bp += bp
-        done, speed = with_unit(self.done_bp), f"{with_unit(self.bp_per_second)}/s"
-        self.bar.update(self.task, completed=self.done_bp, done=done, speed=speed)
+        done = with_unit(self.done_bp)
+        self.bar.update(self.task, completed=self.done_bp, done=done, speed=self.speed())
 
     def skip(self, bp: int) -> None:
         """Reduce the total: what is not computed does not count for the speed."""
@@ -45,16 +45,14 @@ class ProgressBar(ProgressCallback):
             self.total_bp = max(self.done_bp, self.total_bp - bp)
             self.bar.update(self.task, total=self.total_bp)
 
-    @property
-    def bp_per_second(self) -> float:
-        """Speed since the start."""
-        return self.done_bp / max(1e-9, time.monotonic() - self.started)
+    def speed(self) -> str:
+        """Return the speed since the start."""
+        return f"{with_unit(self.done_bp / max(1e-9, time.monotonic() - self.started))}/s"
 
     def summary(self) -> str:
         """Return the line that is shown when the bar has gone."""
         seconds = time.monotonic() - self.started
-        speed = with_unit(self.bp_per_second)
-        return f"{with_unit(self.done_bp)} in {seconds:.1f} s ({speed}/s)"
+        return f"{with_unit(self.done_bp)} in {seconds:.1f} s ({self.speed()})"
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """One run of ``predict``: from its settings to the lines of the output."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,6 @@ from rmt_genomics.prediction.output_formats import (
     output_lines,
 )
 from rmt_genomics.prediction.predictor import (
-    ABSTAIN,
     DecisionRule,
     Prediction,
     Shard,
@@ -115,8 +114,12 @@ def _checksum(path: Path) -> str:
         return sha256_of_file(path)
 
 
+Row = tuple[int, str, dict[str, Any]]
+"""Index and line of a prediction, and the state of the input when it was computed."""
+
+
 class PredictionRun:
-    """A run whose input is open and whose model is loaded.
+    """A run whose input is open.
 
     Args:
         config: The settings.
@@ -129,13 +132,13 @@ class PredictionRun:
     def __init__(self, config: PredictionConfig) -> None:
         self.config = config
         self.reader = InputReader(config.input)
-        device = choose_device(config.device)
-        self.model = RMTClassifier.from_pretrained(config.model_dir, device=device)
-        self.output_format = config.output_format(self.model.config)
+        self.device = choose_device(config.device)
+        model_config = read_config(find_model_file(config.model_dir, CONFIG))
+        self.output_format = config.output_format(model_config)
         self.decision_rule = config.decision_rule
-        self.decision_rule.check(self.model.config)
+        self.decision_rule.check(model_config)
         if self.decision_rule.needs_calibration:
-            calibration = find_calibration(config.model_dir, self.model.config)
+            calibration = find_calibration(config.model_dir, model_config)
             self.decision_rule = replace(self.decision_rule, calibration=calibration)
 
     def key(self) -> dict[str, Any]:
@@ -144,14 +147,22 @@ class PredictionRun:
         return {**self.config.key(), **sequences}
 
     def predictions(self, shard: Shard, progress: ProgressCallback) -> Iterator[Prediction]:
-        """Compute the predictions of a shard; can be called once."""
-        return predict_records(
-            self.model,
+        """Load the model and compute the predictions of a shard; can be called once."""
+        yield from predict_records(
+            RMTClassifier.from_pretrained(self.config.model_dir, device=self.device),
             self.reader,
             decision_rule=self.decision_rule,
             shard=shard,
             progress=progress,
         )
+
+    def rows(self, shard: Shard, progress: ProgressCallback) -> Iterator[Row]:
+        """Yield the predictions of a shard as lines."""
+        position, state = None, dict[str, Any]()
+        for prediction in self.predictions(shard, progress):
+            if self.reader.position != position:
+                position, state = self.reader.position, self.reader.state()
+            yield prediction.row, self.output_format.line(prediction), state
 
     @contextmanager
     def resumable_output(
@@ -169,21 +180,13 @@ class PredictionRun:
                     file.write(line)
             yield file
 
-    def write_rows(
-        self,
-        file: ResumableFile,
-        shard: Shard,
-        line_of: Callable[[Prediction], str],
-        progress: ProgressCallback,
-    ) -> None:
-        """Compute the predictions of a shard and write each as a line."""
-        saved_position = None
-        for prediction in self.predictions(shard, progress):
-            # Before the row: the saved checksum must cover all that the rows in the file are of.
-            if self.reader.position != saved_position:
-                file.save_progress(self.reader.state())
-                saved_position = self.reader.position
-            file.write(line_of(prediction))
+
+def write_rows(file: ResumableFile, rows: Iterable[Row], *, with_index: bool = False) -> None:
+    """Write rows as they come; ``with_index`` each after its index, as a shard file has them."""
+    for row, line, state in rows:
+        if state != file.progress:  # before the row: its checksum must cover all rows in the file
+            file.save_progress(state)
+        file.write(f"{row}\t{line}" if with_index else line)
 
 
 def predicted_lines(config: PredictionConfig) -> Iterator[str]:
@@ -204,8 +207,8 @@ def write_predictions(config: PredictionConfig, out: Path, *, resume: bool) -> N
     Raises:
         RMTGenomicsError: If the input is wrong, or an interrupted run had other settings or input.
     """
-    if not resume and not config.input.is_rereadable:
-        write_lines(out, predicted_lines(config))  # such as a pipe: it could not be resumed
+    if not resume and config.input.pipes:
+        write_lines(out, predicted_lines(config))  # it could not be resumed
         return
     config.input.check_rereadable()
     run = PredictionRun(config)
@@ -215,18 +218,4 @@ def write_predictions(config: PredictionConfig, out: Path, *, resume: bool) -> N
         progress_bar(config.input.total_bp) as progress,
     ):
         num_rows = sum(1 for _ in file.lines()) - len(header)
-        run.write_rows(file, Shard(first_row=num_rows), run.output_format.line, progress)
-
-
-def count_abstained(config: PredictionConfig, lines: Iterable[str]) -> tuple[int, int]:
-    """Read the lines of the output; return how many rows have no label, and how many there are."""
-    model_config = read_config(find_model_file(config.model_dir, CONFIG))
-    config.decision_rule.check(model_config)
-    output_format = config.output_format(model_config)
-    column = output_format.label_column
-    assert column is not None, "--abstain-below needs a format that has labels"
-    num_abstained, num_lines = 0, 0
-    for line in lines:
-        num_abstained += line.split("\t")[column : column + 1] == [ABSTAIN]
-        num_lines += 1
-    return num_abstained, max(0, num_lines - len(output_format.header()))
+        write_rows(file, run.rows(Shard(first_row=num_rows), progress))

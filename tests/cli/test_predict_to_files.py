@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from rmt_genomics.atomic_io import partial_path
+from rmt_genomics.atomic_io import ResumableFile, partial_path
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.prediction.calibration import Calibration
 from tests.cli.toys import fail, run, succeed
@@ -38,13 +39,15 @@ def stop_after(lines: int, out: Path, whole: Path) -> None:
 
 def begin(out: Path, *arguments: object) -> None:
     """Start a run and interrupt it at its first row, so that its settings and input are saved."""
+    save_progress = ResumableFile.save_progress
+
+    def save_and_interrupt(file: ResumableFile, progress: dict[str, Any]) -> None:
+        save_progress(file, progress)
+        raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmt_genomics.prediction.output_formats.PredictionTable.line", _interrupt)
+        patch.setattr(ResumableFile, "save_progress", save_and_interrupt)
         assert run(*arguments, "--out", out).exit_code == 130
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lines", [0, 1, 2, 64, 65, 100, 150])
@@ -64,7 +67,7 @@ def test_a_resumed_file_is_that_of_an_uninterrupted_run(
 
 @pytest.mark.slow
 def test_kill_9_loses_no_row_and_doubles_none(tmp_path: Path, model: Path) -> None:
-    fasta = write_fasta(tmp_path / "toy.fa", {f"r{i}": dna(300, seed=i) for i in range(400)})
+    fasta = write_fasta(tmp_path / "toy.fa", {f"r{i}": dna(60, seed=i) for i in range(4000)})
     out, whole = tmp_path / "out.tsv", tmp_path / "whole.tsv"
     command = [sys.executable, "cli.py", "predict", str(model), str(fasta), "--device", "cpu"]
     process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT)
@@ -79,7 +82,7 @@ def test_kill_9_loses_no_row_and_doubles_none(tmp_path: Path, model: Path) -> No
 
     succeed("predict", model, fasta, "--out", whole, "--device", "cpu")
     assert out.read_bytes() == whole.read_bytes()
-    assert 10 <= killed_at < 400
+    assert 10 <= killed_at < 4000
 
 
 def test_an_interrupted_run_is_only_overwritten_on_request(

@@ -15,7 +15,7 @@ from rmt_genomics.model import (
     tokenization as tokens,
 )
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.bidirectional_encoder import BothStrandSegments, encode_long
+from rmt_genomics.model.bidirectional_encoder import encode_long, segment_blocks
 from rmt_genomics.model.classifier import RMTClassifier
 from tests.model.toys import toy
 
@@ -58,7 +58,7 @@ def test_rows_merged_by_the_stem_are_the_same_too() -> None:
 
 
 @given(sequence=letters, tokenizer=tokenizers, at_once=st.integers(1, 3))
-def test_segments_hold_the_tokens_of_both_strands_in_any_order_of_access(
+def test_segments_hold_the_tokens_of_both_strands(
     sequence: str, tokenizer: Tokenizer, at_once: int
 ) -> None:
     model = model_of(tokenizer)
@@ -72,16 +72,15 @@ def test_segments_hold_the_tokens_of_both_strands_in_any_order_of_access(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_records, "SEGMENTS_AT_ONCE", at_once)
-        segments = BothStrandSegments(encode(sequence), model.encoder)
-        order = [*range(len(segments)), *reversed(range(len(segments)))]
-        found = [segments[index] for index in order]
+        blocks = list(segment_blocks(model.encoder, encode(sequence)))
 
-    for index, segment in zip(order, found, strict=True):
-        first = index * segments.segment_length - segment.left
+    found = [segment for segments, _ in blocks for segment in segments]
+    for index, segment in enumerate(found):
+        first = index * model.encoder.config.tokens_per_segment - segment.left
         expected = whole[:, first : first + segment.tokens.shape[1]]
         assert torch.equal(segment.tokens.int(), expected.int())
         assert segment.is_start == (index == 0)
-    assert sum(each.length for each in found) == 2 * whole.shape[1]
+    assert sum(each.length for each in found) == whole.shape[1]
 
 
 @given(sequence=letters, tokenizer=tokenizers)

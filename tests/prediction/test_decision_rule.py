@@ -1,6 +1,7 @@
 """From probabilities to labels: abstention, calibration, sets of labels."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,26 +16,30 @@ ROWS = np.array([[0.7, 0.2, 0.1], [0.4, 0.35, 0.25]])
 CALIBRATION = Calibration("multiclass", ("a", "b", "c"), 2.0, np.linspace(0, 0.7, 9))
 
 
+def applied(rule: DecisionRule) -> list[tuple[str, float | None, np.ndarray, Any]]:
+    return [rule.apply(toy(), row) for row in ROWS]
+
+
 def test_a_score_below_the_threshold_abstains() -> None:
-    found = DecisionRule(abstain_below=0.5).apply(toy(), ROWS)
+    found = applied(DecisionRule(abstain_below=0.5))
 
     assert [(label, score) for label, score, *_ in found] == [("a", 0.7), ("abstain", 0.4)]
 
 
 def test_a_score_equal_to_the_threshold_is_enough() -> None:
-    assert DecisionRule(abstain_below=0.4).apply(toy(), ROWS)[1][0] == "a"
+    assert applied(DecisionRule(abstain_below=0.4))[1][0] == "a"
 
 
 def test_a_multi_label_row_without_a_label_does_not_abstain() -> None:
-    ((label, score, *_),) = DecisionRule(abstain_below=0.9).apply(
-        toy(task="multilabel"), np.array([[0.1, 0.2, 0.3]])
+    label, score, *_ = DecisionRule(abstain_below=0.9).apply(
+        toy(task="multilabel"), np.array([0.1, 0.2, 0.3])
     )
 
     assert (label, score) == ("", None)
 
 
 def test_calibrated_probabilities_are_those_of_the_calibration() -> None:
-    found = DecisionRule(calibrated=True, calibration=CALIBRATION).apply(toy(), ROWS)
+    found = applied(DecisionRule(calibrated=True, calibration=CALIBRATION))
 
     np.testing.assert_array_equal(np.stack([row for *_, row, _ in found]), CALIBRATION.apply(ROWS))
     assert found[0][1] == CALIBRATION.apply(ROWS)[0, 0] < 0.7
@@ -45,7 +50,7 @@ def test_sets_of_labels_are_those_of_the_calibration_for_the_models_own_probabil
 
     for calibrated in (False, True):
         rule = DecisionRule(coverage=0.8, calibrated=calibrated, calibration=CALIBRATION)
-        assert [labels for *_, labels in rule.apply(toy(), ROWS)] == sets
+        assert [labels for *_, labels in applied(rule)] == sets
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 90.0])

@@ -74,24 +74,44 @@ def test_a_difference_would_be_seen_if_padding_were_read(monkeypatch: pytest.Mon
 
 
 @given(lengths=st.lists(st.integers(1, 30), max_size=30), rows=st.integers(1, 5))
-def test_batches_are_small_and_lose_nothing(lengths: list[int], rows: int) -> None:
+def test_batches_are_small_and_of_similar_length_and_lose_nothing(
+    lengths: list[int], rows: int
+) -> None:
+    batches: list[list[int]] = []
+
+    def compute(codes: list[np.ndarray], **_: object) -> np.ndarray:
+        batches.append([len(each) for each in codes])
+        return np.array(batches[-1])
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictor, "MAX_ROWS", rows)
         patch.setattr(predictor, "MAX_BP", 40)
-        batches = list(predictor.record_batches(records(["A" * length for length in lengths])))
+        patch.setattr(predictor, "WINDOW_RECORDS", 12)
+        patch.setattr(predictor, "WINDOW_BP", 120)
+        found = list(predictor.compute_rows(records(["A" * n for n in lengths]), compute))
 
-    widths = [[record.length for record in batch.records] for batch in batches]
-    assert [batch.number for batch in batches] == list(range(len(batches)))
-    assert [batch.first_row for batch in batches] == [
-        sum(map(len, widths[:n])) for n in range(len(widths))
-    ]
-    assert list(chain(*widths)) == lengths
-    assert all(len(each) <= rows for each in widths)
-    assert all(len(each) == 1 or len(each) * max(each) <= 40 for each in widths)
+    assert [row for row, *_ in found] == list(range(len(lengths)))
+    assert [(record.length, result) for _, record, result in found] == [(n, n) for n in lengths]
+    assert all(len(each) <= rows for each in batches)
+    assert all(len(each) == 1 or len(each) * max(each) <= 40 for each in batches)
 
 
-def test_records_are_read_one_batch_ahead_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "MAX_ROWS", 2)
+def test_short_and_long_reads_are_not_in_one_batch() -> None:
+    lengths = [30, 300] * 200
+    computed_bp = 0
+
+    def compute(codes: list[np.ndarray], **_: object) -> np.ndarray:
+        nonlocal computed_bp
+        computed_bp += len(codes) * max(map(len, codes))
+        return np.zeros(len(codes))
+
+    list(predictor.compute_rows(records(["A" * length for length in lengths]), compute))
+
+    assert computed_bp < 1.3 * sum(lengths)
+
+
+def test_records_are_read_one_window_ahead_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "WINDOW_RECORDS", 2)
     source = records(["ACGT"] * 10)
 
     next(predict_records(toy(), source))
@@ -100,7 +120,7 @@ def test_records_are_read_one_batch_ahead_at_most(monkeypatch: pytest.MonkeyPatc
 
 
 def test_nothing_is_read_ahead_of_a_long_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "MAX_BP", 10)
+    monkeypatch.setattr(predictor, "WINDOW_BP", 8)
     source = records(["ACGTACGT", "ACGT", "ACGT"])
 
     next(predict_records(toy(), source))
@@ -114,6 +134,7 @@ def test_shards_are_disjoint_cover_all_and_give_the_same_bytes(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictor, "MAX_ROWS", 2)
+        patch.setattr(predictor, "WINDOW_RECORDS", 5)
         whole = list(predict_records(toy(), records(letters)))
         shards = [
             list(predict_records(toy(), records(letters), shard=Shard(number, of, first_row)))
@@ -150,7 +171,7 @@ def test_all_bp_are_reported_as_done_or_skipped(monkeypatch: pytest.MonkeyPatch)
 
     list(predict_records(toy(), records(letters), shard=Shard(1, 2), progress=counter))
 
-    assert (counter.done_bp, counter.skipped_bp) == (8 + 2, 60 + 31)
+    assert (counter.done_bp, counter.skipped_bp) == (60 + 8 + 2, 31)
 
 
 def test_long_and_short_records_have_the_same_probabilities(

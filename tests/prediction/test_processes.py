@@ -3,47 +3,42 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from rmt_genomics.errors import ConfigError, RMTGenomicsError
-from rmt_genomics.prediction import sharding
+from rmt_genomics.atomic_io import partial_path
+from rmt_genomics.errors import RMTGenomicsError
 from rmt_genomics.prediction.inputs import PredictionInput
 from rmt_genomics.prediction.run import PredictionConfig, write_predictions
-from rmt_genomics.prediction.sharding import (
-    StopWithParent,
-    check_shards_folder,
-    predict_in_processes,
-    shards_folder,
-)
+from rmt_genomics.prediction.sharding import predict_in_processes
 from tests.prediction.toys import dna, saved_model, write_fasta
 
 pytestmark = pytest.mark.slow
 
 
 def config_of(folder: Path, *, records: int = 260, model: str = "model") -> PredictionConfig:
-    """Records whose batches are small enough for several shards."""
+    """Records of several batches; above 1,024 of several windows."""
     if not (folder / model).exists():
         saved_model(folder / model, segment_length=128, depth=1)
     fasta = folder / "toy.fa"
-    write_fasta(fasta, {f"r{i}": dna(100 + 90 * (i % 9), seed=i) for i in range(records)})
+    write_fasta(fasta, {f"r{i}": dna(20 + 15 * (i % 9), seed=i) for i in range(records)})
     return PredictionConfig(
         model_dir=str(folder / model), input=PredictionInput(fasta=(fasta,)), device="cpu"
     )
 
 
 @contextmanager
-def killed_after_ten_lines(shard: Path) -> Iterator[list[int]]:
-    """Kill the process of a shard on its way; gives the number of rows it had written."""
+def killed_after_ten_lines(out: Path) -> Iterator[list[int]]:
+    """Kill the first process on its way; gives the number of rows that were written then."""
     rows_at_death: list[int] = []
-    part = shard.with_name(f"{shard.name}.part")
+    part = partial_path(out)
 
     def kill() -> None:
         deadline = time.monotonic() + 120
@@ -52,10 +47,9 @@ def killed_after_ten_lines(shard: Path) -> Iterator[list[int]]:
                 return
             time.sleep(0.002)
         for process in multiprocessing.active_children():
-            if process.name == shard.name and process.pid is not None:
+            if process.name == "shard 1" and process.pid is not None:
                 os.kill(process.pid, signal.SIGKILL)
-                process.join()
-                rows_at_death.append(part.read_bytes().count(b"\n") - 2)
+                rows_at_death.append(part.read_bytes().count(b"\n") - 1)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -65,41 +59,41 @@ def killed_after_ten_lines(shard: Path) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_a_killed_process_is_an_error_and_only_its_shard_is_resumed(tmp_path: Path) -> None:
-    config, out, one = config_of(tmp_path), tmp_path / "out.tsv", tmp_path / "one.tsv"
+def test_a_killed_process_is_an_error_and_the_run_is_resumed_by_any_number(tmp_path: Path) -> None:
+    config, out, one = config_of(tmp_path, records=2500), tmp_path / "out.tsv", tmp_path / "one.tsv"
     write_predictions(config, one, resume=False)
-    folder = shards_folder(out)
 
     with (
-        killed_after_ten_lines(folder / "1-of-2") as rows_at_death,
-        pytest.raises(RMTGenomicsError, match=r"shard 1-of-2: .* exit code -9 .* with --resume"),
+        killed_after_ten_lines(out) as rows_at_death,
+        pytest.raises(RMTGenomicsError, match=r"shard 1: .* exit code -9 .* with --resume"),
     ):
         predict_in_processes(config, out, 2, resume=False)
-    with pytest.raises(ConfigError, match="an interrupted run has left shards here"):
-        check_shards_folder(out, resume=False, overwrite=False)
-    with pytest.raises(ConfigError, match="was started with processes 2, but this run has 3"):
-        predict_in_processes(config, out, 3, resume=True)
-    predict_in_processes(config, out, 2, resume=True)
+    assert multiprocessing.active_children() == []
+    predict_in_processes(config, out, 3, resume=True)
 
-    assert 0 < rows_at_death[0] < 130
+    assert 0 < rows_at_death[0] < 2500
     assert out.read_bytes() == one.read_bytes()
-    assert not folder.exists()
+    assert not list(tmp_path.glob("out.tsv.*"))
 
 
-def test_finished_shards_are_not_computed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, out = config_of(tmp_path, records=70), tmp_path / "out.tsv"
-    predict_in_processes(config, tmp_path / "whole.tsv", 1, resume=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(sharding, "write_lines", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            predict_in_processes(config, out, 1, resume=True)
-    monkeypatch.setattr(SpawnProcess, "start", lambda _: pytest.fail("is started"))
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    config, out = config_of(tmp_path, records=6000), tmp_path / "out.tsv"
+    command = [sys.executable, "cli.py", "predict", config.model_dir, str(tmp_path / "toy.fa")]
+    options = ["--device", "cpu", "--processes", "2", "--out", str(out)]
+    parent = subprocess.Popen([*command, *options], cwd=Path(__file__).parents[2])
+    while not partial_path(out).exists() or partial_path(out).read_bytes().count(b"\n") < 10:
+        assert parent.poll() is None, "was to be killed on its way"
+        time.sleep(0.002)
+    listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
 
-    predict_in_processes(config, out, 1, resume=True)
+    parent.kill()
+    parent.wait()
 
-    assert out.read_bytes() == (tmp_path / "whole.tsv").read_bytes()
+    assert len(listed) == 3  # two processes, and the resource tracker of multiprocessing
+    deadline = time.monotonic() + 20
+    while any(Path("/proc", pid).exists() for pid in listed):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_error_of_one_process_is_the_error_of_the_run(tmp_path: Path) -> None:
@@ -113,26 +107,3 @@ def test_the_error_of_one_process_is_the_error_of_the_run(tmp_path: Path) -> Non
         predict_in_processes(config, tmp_path / "out.tsv", 2, resume=False)
 
     assert multiprocessing.active_children() == []
-
-
-def test_the_folder_of_something_else_is_never_removed(tmp_path: Path) -> None:
-    mine = shards_folder(tmp_path / "out.tsv") / "mine.txt"
-    mine.parent.mkdir()
-    mine.touch()
-
-    for resume, overwrite in ((False, True), (True, False), (False, False)):
-        with pytest.raises(ConfigError, match=r"shards: is not a folder of predict --processes"):
-            check_shards_folder(tmp_path / "out.tsv", resume=resume, overwrite=overwrite)
-
-    assert mine.exists()
-
-
-def test_a_process_stops_when_its_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    StopWithParent().update(1)  # not a process of predict --processes
-    parent = SimpleNamespace(is_alive=lambda: True)
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
-    StopWithParent().update(1)
-    parent.is_alive = lambda: False
-
-    with pytest.raises(SystemExit, match="The process that started this one is gone"):
-        StopWithParent().update(1)

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from rmt_genomics.prediction.inputs import bp_in_files
+from rmt_genomics.prediction.inputs import PredictionInput
 from rmt_genomics.prediction.progress import ProgressBar, progress_bar
 from tests.prediction.toys import write_fasta
 
@@ -66,6 +66,9 @@ def test_the_size_of_plain_files_tells_about_how_many_bp_there_are(tmp_path: Pat
     packed = tmp_path / "b.fa.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
 
-    assert 400 <= (bp_in_files([plain, plain]) or 0) / 2 < 410
-    assert bp_in_files([plain, packed]) is None
-    assert bp_in_files([Path("-")]) is None
+    def total_bp(*files: Path) -> int | None:
+        return PredictionInput(fasta=files).total_bp()
+
+    assert 400 <= (total_bp(plain, plain) or 0) / 2 < 410
+    assert total_bp(plain, packed) is None
+    assert total_bp(Path("-")) is None

@@ -8,10 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.errors import DataError
-from rmt_genomics.prediction.output_formats import PredictionTable
-from rmt_genomics.prediction.sharding import ShardHeader, joined_lines, shard_footer, shard_line
-
-LAYOUT = PredictionTable(("a", "b"))
+from rmt_genomics.prediction.sharding import joined_lines
 
 
 def write(
@@ -25,10 +22,10 @@ def write(
     """Write one shard for each list of rows."""
     paths = []
     for number, indices in enumerate(rows, start=1):
-        header = ShardHeader(number, len(rows), model, LAYOUT.header()[0])
-        lines = [*header.lines(), *(shard_line(row, f"r{row}\tx") for row in indices)]
+        header = [f"#rmt-genomics shard {number}/{len(rows)} {model}", "#header a\tb"]
+        lines = [*header, *(f"{row}\tr{row}\tx" for row in indices)]
         num_rows = sum(map(len, rows)) if total is None else total
-        lines.append(shard_footer(num_rows, checksums[number - 1]))
+        lines.append(f"#end {num_rows} {checksums[number - 1]}")
         paths.append(folder / f"{model}{number}")
         paths[-1].write_text("".join(f"{line}\n" for line in lines))
     return paths
@@ -43,7 +40,7 @@ def test_joined_shards_are_the_whole_in_order(
 
     found = list(joined_lines(list(np.random.default_rng(0).permutation(paths))))
 
-    assert found == [*LAYOUT.header(), *(f"r{row}\tx" for row in range(len(owners)))]
+    assert found == ["a\tb", *(f"r{row}\tx" for row in range(len(owners)))]
 
 
 def test_a_shard_that_is_missing_doubled_or_of_another_run_is_named(tmp_path: Path) -> None:
