@@ -22,11 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.evaluation.weighted_metrics import (
-    WeightedMetrics,
-    decision_metrics,
-    ranking_metrics,
-)
+from rmt_genomics.errors import counted, three_digits
+from rmt_genomics.evaluation.weighted_metrics import decision_metrics, ranking_metrics
 from rmt_genomics.model.metrics import main_metric, metric_keys, metric_name, one_hot
 
 LEVEL = 0.95
@@ -65,14 +62,10 @@ class Truth:
 
     def units(self) -> np.ndarray:
         """Return the index of what each example is drawn with, itself or its group ``(n,)``."""
-        names = self.groups or [None] * len(self.targets)
         index_of: dict[int | str, int] = {}
-        return np.array(
-            [
-                index_of.setdefault(index if name is None else name, len(index_of))
-                for index, name in enumerate(names)
-            ]
-        )
+        names = self.groups or [None] * len(self.targets)
+        keys = (index if name is None else name for index, name in enumerate(names))
+        return np.array([index_of.setdefault(key, len(index_of)) for key in keys])
 
 
 def intervals(
@@ -95,7 +88,7 @@ def intervals(
         resamples: Number of draws; fewer, but at least 200, for very many examples and classes.
         seed: Of the draws.
     """
-    parts: list[WeightedMetrics] = [
+    parts = [
         make(truth.targets, outputs, task=truth.task, num_classes=truth.num_classes)
         for make in (decision_metrics, ranking_metrics)
     ]
@@ -166,16 +159,11 @@ def difference(
     if low == high and truth.task != "regression":  # what the draws cannot show, if one is perfect
         margin = 1 - _lowest_of_perfect(truth.metric, truth, units, level)
         low, high = low - margin * (observed[0] == 1), high + margin * (observed[1] == 1)
-    size = _counted(len(units), "example")
+    size = counted(len(units), "example")
     if truth.has_groups:
-        size += f" in {_counted(int(units.max()) + 1, 'group')}"
-    numbers = {
-        "metric": truth.metric,
-        "difference": float(observed[0] - observed[1]),
-        "low": float(low),
-        "high": float(high),
-        "level": level,
-    }
+        size += f" in {counted(int(units.max()) + 1, 'group')}"
+    values = {"difference": observed[0] - observed[1], "low": low, "high": high, "level": level}
+    numbers = {"metric": truth.metric, **{key: float(value) for key, value in values.items()}}
     return {**numbers, "sentence": difference_sentence(numbers, name, size)}
 
 
@@ -189,18 +177,14 @@ def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str
     """
     metric, observed = metric_name(numbers["metric"]), numbers["difference"]
     low, high = numbers["low"], numbers["high"]
-    interval = f"({100 * numbers['level']:.0f}% interval {low:.2f} to {high:.2f}, {size})"
+    ends = f"{three_digits(low)} to {three_digits(high)}"
+    interval = f"{metric} ({numbers['level']:.0%} interval {ends}, {size})."
     if low > 0:
-        return f"The model is ahead of {name} by {observed:.2f} {metric} {interval}."
+        return f"The model is ahead of {name} by {three_digits(observed)} {interval}"
     if high < 0:
-        return f"The model is behind {name} by {-observed:.2f} {metric} {interval}."
-    return (
-        f"The model and {name} show no significant difference: {observed:.2f} {metric} {interval}."
-    )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        return f"The model is behind {name} by {three_digits(-observed)} {interval}"
+    shown = three_digits(observed)
+    return f"The model and {name} show no significant difference: {shown} {interval}"
 
 
 def _drawn(
@@ -256,8 +240,8 @@ def _binomial(fraction: float, count: int, level: float) -> tuple[float, float]:
     """Return the exact interval of a fraction of ``count`` independent trials."""
     from scipy.stats import binomtest
 
-    interval = binomtest(round(fraction * count), count).proportion_ci(level, method="exact")
-    return float(interval.low), float(interval.high)
+    low, high = binomtest(round(fraction * count), count).proportion_ci(level, method="exact")
+    return float(low), float(high)
 
 
 def _lowest_of_perfect(metric: str, truth: Truth, units: np.ndarray, level: float) -> float:
@@ -265,7 +249,6 @@ def _lowest_of_perfect(metric: str, truth: Truth, units: np.ndarray, level: floa
     classes = one_hot(truth.targets, truth.num_classes)
     if truth.task == "multilabel":
         classes = np.hstack([classes, 1 - classes])
-    sizes = (len(np.unique(units[column == 1])) for column in classes.T if column.any())
-    rarest = min(sizes)
+    rarest = min(len(np.unique(units[column == 1])) for column in classes.T if column.any())
     low, _ = _binomial(1.0, rarest, level)
     return 2 * low - 1 if metric == "mcc" else low
