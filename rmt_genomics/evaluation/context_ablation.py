@@ -38,15 +38,12 @@ class ContextAblation(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def ablate_context(
-    eval_set: EvaluationSet, *, max_bp: int = MAX_BP, seed: int = 0
-) -> ContextAblation:
+def ablate_context(eval_set: EvaluationSet, *, max_bp: int = MAX_BP) -> ContextAblation:
     """Evaluate the model on shortened examples, and with memory reset before each segment.
 
     Args:
         eval_set: Examples with the predictions of the unchanged model.
         max_bp: Base pairs that may be read for this.
-        seed: Of the draw, if not all examples can be read again.
 
     Returns:
         ``results`` is the entry ``context`` of ``metrics.json``; None if nothing is longer than a
@@ -58,7 +55,7 @@ def ablate_context(
     if longest <= one_segment and not levels:
         note = f"No example is longer than one segment ({one_segment:,} bp): memory has no effect."
         return ContextAblation(None, (note,))
-    indices = _affordable(eval_set.lengths, levels, one_segment, max_bp, seed)
+    indices = _affordable(eval_set.lengths, levels, one_segment, max_bp)
     if len(indices) < min(_MIN_EXAMPLES, available):
         note = (
             f"The effect of context was not measured: {_MIN_EXAMPLES} examples of this length "
@@ -69,7 +66,7 @@ def ablate_context(
     if len(indices) < available:
         notes = (
             f"The effect of context was measured on {len(indices)} of the {available} examples, "
-            f"drawn at random (seed {seed}), to read at most {max_bp:,} bp.",
+            f"drawn at random (seed 0), to read at most {max_bp:,} bp.",
         )
     return ContextAblation(_results(eval_set.subset(indices), levels, one_segment), notes)
 
@@ -81,13 +78,13 @@ def visible_lengths(longest: int) -> list[int]:
 
 
 def _affordable(
-    lengths: np.ndarray, levels: Sequence[int], one_segment: int, max_bp: int, seed: int
+    lengths: np.ndarray, levels: Sequence[int], one_segment: int, max_bp: int
 ) -> np.ndarray:
     """Return the sorted indices of as many examples as can be read again within ``max_bp``."""
     costs = np.where(lengths > one_segment, lengths, 0)
     for level in levels:
         costs = costs + np.where(lengths > level, level, 0)
-    order = np.random.default_rng(seed).permutation(len(lengths))
+    order = np.random.default_rng(0).permutation(len(lengths))
     return np.sort(order[costs[order].cumsum() <= max_bp])
 
 

@@ -21,7 +21,6 @@ from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.label_table import read_rows
 from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
-from rmt_genomics.datasets.splits import Split
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines

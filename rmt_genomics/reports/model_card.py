@@ -131,17 +131,14 @@ def _front_matter(results: RunResults) -> str:
 
 def _features(config: ClassifierConfig) -> str:
     """Return what the model reads besides its memory; empty if that is nothing."""
-    frequencies = []
-    if config.composition_k:
-        frequencies.append(f"{config.composition_k}-mers")
+    frequencies = [f"{config.composition_k}-mers"] if config.composition_k else []
     if config.protein_k:
         frequencies.append(
             f"{config.protein_k}-mers of amino acids (in ten classes) in open reading frames of at "
             f"least {config.orf_codons} codons"
         )
-    features = ""
-    if frequencies:
-        features = f", which also reads the frequencies of {' and of '.join(frequencies)}"
+    read = " and of ".join(frequencies)
+    features = f", which also reads the frequencies of {read}" if frequencies else ""
     if config.wide_k:
         lengths = ", ".join(map(str, config.wide_k))
         features += f"; a linear model on k-mers of {lengths} bases is added to its logits"

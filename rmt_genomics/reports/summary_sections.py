@@ -102,28 +102,23 @@ def context(results: RunResults) -> dict[str, Any] | None:
     ablation = results.metrics.get("context")
     if not ablation:
         return None
-    metric, visible = ablation.get("metric", "mcc"), ablation.get("visible", ())
-    reset = ablation.get("memory_reset")
-    keys = [key for key in METRICS if any(key in row for row in visible)]
-    rows = [
-        [
-            "whole sequence" if row.get("bp") is None else f"{number(row['bp'])} bp",
-            row.get("share_shortened"),
-            *(estimate(row, key) for key in keys),
-        ]
-        for row in visible
+    keys = [key for key in METRICS if key in ablation["memory_reset"]]
+    table = [
+        ("whole sequence" if row["bp"] is None else f"{number(row['bp'])} bp", row)
+        for row in ablation["visible"]
     ]
-    if reset:
-        values = (estimate(reset, key) for key in keys)
-        rows.append(["whole sequence, memory reset", None, *values])
-    name = metric_name(metric)
-    figure = plots.score_over_visible(visible, (reset or {}).get(metric), metric, name)
+    table.append(("whole sequence, memory reset", ablation["memory_reset"]))
+    name = metric_name(ablation["metric"])
     caption = f"{name} against the length of the visible part of each sequence."
     return {
-        "sentence": ablation.get("sentence"),
-        "plot": plot(figure, "context", caption) if visible else None,
+        "sentence": ablation["sentence"],
+        "plot": plot(plots.score_over_visible(ablation), "context", caption),
         "table": Table(
-            ["visible", "fraction of examples shortened", *map(metric_name, keys)], rows
+            ["visible", "fraction of examples shortened", *map(metric_name, keys)],
+            [
+                [visible, row.get("share_shortened"), *(row[key] for key in keys)]
+                for visible, row in table
+            ],
         ),
     }
 
