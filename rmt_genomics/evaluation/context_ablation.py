@@ -114,16 +114,14 @@ def _outputs(
     model: RMTClassifier, eval_set: EvaluationSet, is_changed: np.ndarray, level: int | None
 ) -> np.ndarray:
     """Return predictions ``(n, c)`` for the first ``level`` bp, computed only where they change."""
-    indices = np.flatnonzero(is_changed)
+    changed = eval_set.subset(np.flatnonzero(is_changed))
+    visible = np.minimum(changed.lengths, level or eval_set.lengths.max())
     rows = eval_set.probabilities.copy()
-    visible = np.minimum(eval_set.lengths[indices], level or eval_set.lengths.max())
-
-    def predict(batch: list[int]) -> np.ndarray:
-        examples = [eval_set.examples[index] for index in indices[batch]]
-        codes = [eval_set.store.codes(example.interval)[:level] for example in examples]
-        return model.predict_codes(codes)
-
-    rows[indices] = compute_in_batches(visible.tolist(), predict, (rows.shape[1],))
+    rows[is_changed] = compute_in_batches(
+        visible.tolist(),
+        lambda batch: model.predict_codes(changed.codes(batch, level)),
+        rows.shape[1:],
+    )
     return rows
 
 

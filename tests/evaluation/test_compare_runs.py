@@ -26,7 +26,7 @@ def test_a_regression_has_its_own_metrics() -> None:
     keys = ("pearson", "spearman", "r2", "mae", "rmse")
     one = {"task": "regression", **dict.fromkeys(keys, 1.0)}
 
-    header, *rows = compare_lines({"one": one})
+    _, *rows = compare_lines({"one": one})
 
     assert [row.split("\t")[0] for row in rows] == list(keys)
 
