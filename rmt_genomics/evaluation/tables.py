@@ -96,13 +96,11 @@ def strongest_baseline(metrics: Mapping[str, Any]) -> str | None:
 
     def lead(key: str) -> float:
         compared = differences[key]
-        metric = METRICS.get(compared.get("metric"))
-        is_reversed = metric is not None and metric.lower_is_better
-        return -compared["difference"] if is_reversed else float(compared["difference"])
+        sign = -1 if METRICS[compared["metric"]].lower_is_better else 1
+        return float(sign * compared["difference"])
 
     differences = metrics.get("differences") or {}
-    compared = [key for key in differences if differences[key].get("difference") is not None]
-    return min(compared, key=lead) if compared else None
+    return min(differences, key=lead, default=None)
 
 
 def shown_baselines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -351,7 +351,7 @@ def length_histogram(lengths: Groups) -> "Figure":
 
 def composition(records: "Mapping[str, Sequence[Composition]]") -> "Figure":
     """Draw length, GC and bases that are read as N of records by class, one panel each."""
-    lengths, gc, unknown = ({}, {}, {})
+    lengths, gc, unknown = {}, {}, {}
     for label, of_label in records.items():
         lengths[label] = [record.length for record in of_label]
         gc[label] = [record.gc for record in of_label if record.gc is not None]

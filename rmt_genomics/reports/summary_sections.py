@@ -16,7 +16,7 @@ _EPOCH_COLUMNS = {
     "epoch": "epoch",
     "train_loss": "training loss",
     "val_loss": "validation loss",
-    "val_accuracy": "accuracy",
+    "val_accuracy": "validation accuracy",
     "learning_rate": "learning rate",
     "bp_per_second": "bp/s",
     "seconds": "seconds",
@@ -85,16 +85,10 @@ def headline(results: RunResults) -> tuple[str, str]:
         reservation = "it was compared with no baseline, so it is not known how good that is."
         return f"{sentence}; {reservation}", "unsure"
     difference = metrics["differences"][strongest]
-    ends = [end for end in (difference.get("low"), difference.get("high")) if end is not None]
-    metric = METRICS.get(difference.get("metric", ""))
-    if metric is not None and metric.lower_is_better:
-        ends = [-end for end in ends]
-    rating = "unsure"
-    if len(ends) == 2 and min(ends) > 0:
-        rating = "good"
-    elif len(ends) == 2 and max(ends) < 0:
-        rating = "bad"
-    return f"{sentence}. {difference.get('sentence', '')}".strip(), rating
+    sign = -1 if METRICS[difference["metric"]].lower_is_better else 1
+    ends = [sign * difference[end] for end in ("low", "high")]
+    rating = "good" if min(ends) > 0 else "bad" if max(ends) < 0 else "unsure"
+    return f"{sentence}. {difference['sentence']}", rating
 
 
 def context(results: RunResults) -> dict[str, Any] | None:
@@ -129,21 +123,17 @@ def calibration(results: RunResults) -> dict[str, Any] | None:
     if not values:
         return None
     names = {"ece": "expected calibration error", "brier": "Brier score", "log_loss": "log loss"}
-    bins: Sequence[Mapping[str, Any]] = values.get("reliability", ())
+    bins: Sequence[Mapping[str, Any]] = values["reliability"]
     keys = ("low", "high", "n", "confidence", "accuracy")
     caption = "Where the curve is below the line, the model is overconfident."
+    scores = [[name, values[f"{key}_before"], values[key]] for key, name in names.items()]
     return {
-        "temperature": values.get("temperature"),
-        "fitted_on": values.get("fitted_on", "validation"),
-        "n": values.get("n"),
-        "table": Table(
-            ["metric", "uncalibrated", "with temperature"],
-            [[name, values.get(f"{key}_before"), values.get(key)] for key, name in names.items()],
-        ),
-        "plot": plot(plots.reliability(bins), "reliability", caption) if bins else None,
+        **{key: values[key] for key in ("temperature", "fitted_on", "n")},
+        "table": Table(["metric", "uncalibrated", "with temperature"], scores),
+        "plot": plot(plots.reliability(bins), "reliability", caption),
         "bins": Table(
             ["from", "to", "examples", "mean confidence", "accuracy"],
-            [[row.get(key) for key in keys] for row in bins],
+            [[row[key] for key in keys] for row in bins],
         ),
     }
 
@@ -153,13 +143,9 @@ def training(results: RunResults) -> dict[str, Any] | None:
     epochs = results.epochs
     if not epochs:
         return None
-    header = {
-        key: f"validation {metric_name(key.removeprefix('val_'))}"
-        if key in plots.SCORES or key == "val_accuracy"
-        else _EPOCH_COLUMNS[key]
-        for key in epochs[0]
-        if key in _EPOCH_COLUMNS or key in plots.SCORES
-    }
+    names = {key: f"validation {metric_name(key.removeprefix('val_'))}" for key in plots.SCORES}
+    names |= _EPOCH_COLUMNS
+    header = {key: names[key] for key in epochs[0] if key in names}
     return {
         "loss": plot(plots.loss_curve(epochs), "loss", "Loss over epochs."),
         "score": plot(plots.score_curve(epochs), "score", "Validation score over epochs."),
