@@ -214,11 +214,9 @@ def _load_or_fit_references(
         check_same_classes(path, calibration, eval_set.model.config)
     kmers = _load_kmers(model_dir, eval_set, can_fit=bool(parts["train"]))
     must_fit_kmers = kmers is None and bool(parts["train"])
-    validation = None
-    if parts["validation"] and (calibration is None or must_fit_kmers):
-        validation = EvaluationSet.from_model(
-            eval_set.model, eval_set.store, parts["validation"], where=where
-        )
+    validation, rows = None, parts["validation"]
+    if rows and (calibration is None or must_fit_kmers):
+        validation = EvaluationSet.from_model(eval_set.model, eval_set.store, rows, where=where)
     if kmers is None:
         kmers = _fit_kmers(validation or eval_set, parts["train"], where)
     if calibration is None and validation is not None:
@@ -289,10 +287,10 @@ def _fit_calibration(validation: EvaluationSet) -> Calibration | None:
 
 
 def _save_references(run: Path, references: FittedReferences) -> None:
-    if references.kmers is not None:
-        references.kmers.best.save(run / FILE_NAME)
-        if references.kmers.proteins is not None:
-            references.kmers.proteins.save(run / PROTEIN_FILE_NAME)
+    if kmers := references.kmers:
+        kmers.best.save(run / FILE_NAME)
+        if kmers.proteins is not None:
+            kmers.proteins.save(run / PROTEIN_FILE_NAME)
     if references.calibration is not None:
         references.calibration.save(run)
     else:

@@ -115,11 +115,10 @@ def _calibration(eval_set: EvaluationSet, references: FittedReferences) -> dict[
     """Return metrics of the calibration, never on the examples of its own fit."""
     if references.calibration is None:
         return None
-    probabilities, targets = eval_set.probabilities, eval_set.targets
-    after = None
+    scored, after = (eval_set.probabilities, eval_set.targets), None
     if references.is_fitted_on_evaluated:
-        after = cross_fitted(probabilities, targets, eval_set.task, eval_set.classes)
-    return calibration_metrics(references.calibration, probabilities, targets, after=after)
+        after = cross_fitted(*scored, eval_set.task, eval_set.classes)
+    return calibration_metrics(references.calibration, *scored, after=after)
 
 
 def notes_on_predictions(eval_set: EvaluationSet) -> Iterator[str]:

@@ -40,7 +40,6 @@ _GREY = "0.6"
 _BLUE = (0.03, 0.32, 0.61)
 _MAX_COUNTED_CLASSES = 20  # in a matrix of more classes, numbers in cells are too small to read
 _MAX_VECTOR_DOTS = 2000  # more dots become a bitmap: as shapes they would take megabytes
-_MAX_GROUPS = len(_COLOURS)
 _MIN_BINS, _MAX_BINS = 6, 30
 
 
@@ -341,11 +340,9 @@ def predicted_against_true(truth: np.ndarray, predicted: np.ndarray, name: str) 
 
 def length_histogram(lengths: Groups) -> "Figure":
     """Draw how lengths in bp are distributed, on a logarithmic axis."""
-    lengths = _merge_if_many(lengths)
     figure, axes = _new_axes(4.6, 3.4)
     _draw_lengths(axes, lengths)
-    if len(lengths) > 1:
-        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    _add_legend_of_groups(figure, axes, columns=2)
     return figure
 
 
@@ -356,27 +353,23 @@ def composition(records: "Mapping[str, Sequence[Composition]]") -> "Figure":
         lengths[label] = [record.length for record in of_label]
         gc[label] = [record.gc for record in of_label if record.gc is not None]
         unknown[label] = [record.n + record.ambiguous / record.length for record in of_label]
-    lengths = _merge_if_many(lengths)
     figure = _new_figure(10.5, 3.6)
     first, second, third = figure.subplots(1, 3)
     _draw_lengths(first, lengths)
-    edges = np.linspace(0, 1, 41)
-    _draw_histogram(second, _merge_if_many(gc), edges)
+    _draw_histogram(second, gc, np.linspace(0, 1, 41))
     second.set_xlabel("fraction of G and C in the known bases")
-    _draw_histogram(third, _merge_if_many(unknown), edges)
+    _draw_histogram(third, unknown, np.linspace(0, 1, 41))
     third.set_xlabel("fraction of unknown bases (read as N)")
     third.set_yscale("symlog", linthresh=1)
-    if len(lengths) > 1:
-        handles, names = first.get_legend_handles_labels()
-        figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=4)
+    _add_legend_of_groups(figure, first, columns=4)
     return figure
 
 
-def _merge_if_many(groups: Groups) -> Groups:
-    """Return the groups if there is a colour for each, else all values as one group."""
-    if len(groups) <= _MAX_GROUPS:
-        return groups
-    return {"all": [value for values in groups.values() for value in values]}
+def _add_legend_of_groups(figure: "Figure", axes: "Axes", *, columns: int) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > 1:
+        place = "outside lower center"
+        figure.legend(handles, names, frameon=False, fontsize=9, loc=place, ncols=columns)
 
 
 def _draw_lengths(axes: "Axes", groups: Groups) -> None:
@@ -391,7 +384,9 @@ def _draw_lengths(axes: "Axes", groups: Groups) -> None:
 
 
 def _draw_histogram(axes: "Axes", groups: Groups, edges: np.ndarray) -> None:
-    """Draw one outline per group; a single group is filled."""
+    """Draw one outline per group, or of all values if colours do not suffice; one is filled."""
+    if len(groups) > len(_COLOURS):
+        groups = {"all": [value for values in groups.values() for value in values]}
     for index, (name, values) in enumerate(groups.items()):
         counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
         style = _LINE_STYLES[index % len(_LINE_STYLES)]
