@@ -25,8 +25,8 @@ from rmt_genomics.errors import DataError, counted
 if TYPE_CHECKING:
     from rmt_genomics.training import ExperimentConfig
 
-COLUMNS = ("record", "length", "gc", "n", "ambiguous", "lower_case")
-COLUMNS += ("duplicate_of", "duplicate_strand")
+_COMPOSITION = ("length", "gc", "n", "ambiguous", "lower_case")
+COLUMNS = ("record", *_COMPOSITION, "duplicate_of", "duplicate_strand")
 
 SPLIT_DEFAULTS: dict[str, Any] = {"split": "auto", "validation_fraction": 0.2, "task": "auto"}
 """The defaults of ``training.config.DataSettings``, repeated here because that loads torch."""

@@ -59,7 +59,7 @@ def metrics_table(metrics: Mapping[str, Any], columns: Mapping[str, Mapping[str,
 
 
 def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             baseline_name(key, baselines.get(key)),
             metric_name(row["metric"]),
@@ -73,21 +73,19 @@ def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -
 
 def classes(results: RunResults) -> dict[str, Any] | None:
     """Show the metrics of each class, and the confusion matrix."""
-    per_class = results.metrics.get("per_class", ())
     confusion = results.metrics.get("confusion")
-    if not per_class and not confusion:
+    if not confusion:
         return None
     keys = ("class", "n", "precision", "recall", "f1", "auroc", "auprc")
     header = ["class", "examples", "precision", "recall", "F1", "AUROC", "AUPRC"]
+    rows = [[row[key] for key in keys] for row in results.metrics["per_class"]]
     return {
-        "table": Table(header, [[row.get(key) for key in keys] for row in per_class]),
+        "table": Table(header, rows),
         **_confusion(confusion, results.classes),
     }
 
 
-def _confusion(confusion: Sequence[Any] | None, names: Sequence[str]) -> dict[str, Any]:
-    if not confusion:
-        return {"plot": None, "confusion": None, "mistakes": None}
+def _confusion(confusion: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
     drawn, mistakes = None, None
     if len(names) <= _MAX_PLOT_CLASSES:
         caption = "Rows: truth; columns: prediction; shade: fraction of the row."

@@ -128,8 +128,9 @@ def _draw_over_epochs(
 
     rows = [row for row in epochs if row.get(key) is not None]
     values = [row[key] for row in rows]
-    style = {"color": _COLOURS[index], "linestyle": _LINE_STYLES[index], "label": label}
-    axes.plot([row["epoch"] for row in rows], values, marker="o", markersize=3, **style)
+    style: dict[str, Any] = {"color": _COLOURS[index], "linestyle": _LINE_STYLES[index]}
+    numbers = [row["epoch"] for row in rows]
+    axes.plot(numbers, values, label=label, marker="o", markersize=3, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _hide_frame(axes)
     return values
@@ -174,7 +175,7 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None
     axes.set(xlabel="predicted", ylabel="truth")
     if len(names) > _MAX_COUNTED_CLASSES:
         return
-    style = {"ha": "center", "va": "center", "fontsize": 9}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if fractions[row, column] > 0.6 else "black"
         axes.text(column, row, number(int(count)), color=colour, **style)
@@ -368,8 +369,8 @@ def composition(records: "Mapping[str, Sequence[Composition]]") -> "Figure":
 def _add_legend_of_groups(figure: "Figure", axes: "Axes", *, columns: int) -> None:
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1:
-        place = "outside lower center"
-        figure.legend(handles, names, frameon=False, fontsize=9, loc=place, ncols=columns)
+        style: dict[str, Any] = {"frameon": False, "fontsize": 9, "loc": "outside lower center"}
+        figure.legend(handles, names, ncols=columns, **style)
 
 
 def _draw_lengths(axes: "Axes", groups: Groups) -> None:

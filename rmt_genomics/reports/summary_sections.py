@@ -40,20 +40,13 @@ def summary(results: RunResults) -> dict[str, Any]:
     return {
         "sentence": sentence,
         "rating": rating,
-        "scores": [_score(metrics, key) for key in keys_with_value[:_MAX_SCORES]],
+        "scores": [
+            (metric_name(key), estimate(metrics, key)) for key in keys_with_value[:_MAX_SCORES]
+        ],
         "has_intervals": has_intervals([metrics]),
         "context": (metrics.get("context") or {}).get("sentence"),
         "reservations": reservations,
     }
-
-
-def _score(metrics: Mapping[str, Any], key: str) -> tuple[str, float, str]:
-    """Return the name of a metric, its value and its interval (empty if there is none)."""
-    value = estimate(metrics, key)
-    interval = ""
-    if isinstance(value, Estimate):
-        interval = f"({number(value.low)} to {number(value.high)})"
-    return metric_name(key), metrics[key], interval
 
 
 def has_intervals(columns: Iterable[Mapping[str, Any]]) -> bool:
