@@ -33,3 +33,15 @@ def counted(number: int, noun: str) -> str:
         ('1 record', '2,000 records')
     """
     return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def three_digits(value: float) -> str:
+    """Write a number with three significant digits, from 100 on as an integer.
+
+    Examples:
+        >>> [three_digits(value) for value in (0.98712, 0.0123, 12.34, 1234.5, 2.5e-05)]
+        ['0.987', '0.0123', '12.3', '1,234', '2.50e-05']
+    """
+    if abs(value) >= 1e12:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value + 0.0:#.3g}"  # + 0.0: no -0.00

@@ -72,47 +72,34 @@ def baseline_predictions(
         train_targets: Targets of the train rows; None = unknown.
         kmers: Fitted on the train rows; None = there are none.
     """
+    baselines: list[BaselinePredictions] = []
+
+    def add(key: str, description: str | None, outputs: np.ndarray, **extra: Any) -> None:
+        baselines.append(BaselinePredictions(key, description, outputs, extra))
+
     is_regression = eval_set.task == "regression"
-    baselines = []
     if train_targets is not None and len(train_targets):
-        key, description = (
-            ("mean", "the mean of the train rows")
-            if is_regression
-            else ("majority", "the most common label")
-        )
-        outputs = constant_predictions(train_targets, eval_set)
-        baselines.append(BaselinePredictions(key, description, outputs))
+        key, description = ("majority", "the most common label")
+        if is_regression:
+            key, description = ("mean", "the mean of the train rows")
+        add(key, description, constant_predictions(train_targets, eval_set))
     if kmers is not None:
         kind = "ridge" if is_regression else "logistic"
         by_k = {k: _predict([fitted], eval_set)[0] for k, fitted in kmers.by_k.items()}
-        description = _description(kmers.best.kmers)
-        baselines.append(
-            BaselinePredictions(f"kmer_{kind}", description, by_k[kmers.k], {"k": kmers.k})
-        )
-        if len(by_k) > 1:
-            baselines += [
-                BaselinePredictions(f"kmer{k}_{kind}", None, outputs, {"k": k})
-                for k, outputs in by_k.items()
-            ]
+        add(f"kmer_{kind}", _description(kmers.best.kmers), by_k[kmers.k], k=kmers.k)
+        for k, outputs in by_k.items() if len(by_k) > 1 else ():
+            add(f"kmer{k}_{kind}", None, outputs, k=k)
         if kmers.proteins is not None:
             (outputs,), spec = _predict([kmers.proteins], eval_set), kmers.proteins.kmers
-            baselines.append(
-                BaselinePredictions(f"protein_{kind}", _description(spec), outputs, {"k": spec.k})
-            )
+            add(f"protein_{kind}", _description(spec), outputs, k=spec.k)
     averages = segment_by_segment(eval_set)
-    description = "the same network on single segments"
     composition = eval_set.model.config.beside_memory
-    if composition:
-        description += f" (with {composition} of the whole sequence)"
-    baselines.append(BaselinePredictions("chunk_average", description, averages.with_whole))
-    window_bp = segment_bp(eval_set.model)
-    if composition and eval_set.lengths.max() > window_bp:
-        description = f"the same network averaged over windows of {window_bp:,} bp"
-        baselines.append(
-            BaselinePredictions(
-                "window_average", description, averages.alone, {"window_bp": window_bp}
-            )
-        )
+    whole = f" (with {composition} of the whole sequence)" if composition else ""
+    add("chunk_average", f"the same network on single segments{whole}", averages.with_whole)
+    bp = segment_bp(eval_set.model)
+    if composition and eval_set.lengths.max() > bp:
+        windows = f"the same network averaged over windows of {bp:,} bp"
+        add("window_average", windows, averages.alone, window_bp=bp)
     return baselines
 
 
@@ -133,18 +120,15 @@ def segment_by_segment(eval_set: EvaluationSet) -> Averages:
 
     An example of one segment has the model's own prediction, which is not computed again.
     """
-    indices = np.flatnonzero(eval_set.lengths > segment_bp(eval_set.model))
-    rows = Averages(eval_set.probabilities.copy(), eval_set.probabilities.copy())
+    is_long = eval_set.lengths > segment_bp(eval_set.model)
+    long = eval_set.subset(np.flatnonzero(is_long))
 
     def averages(batch: list[int]) -> np.ndarray:
-        examples = [eval_set.examples[index] for index in indices[batch]]
-        codes = [eval_set.store.codes(example.interval) for example in examples]
-        return np.stack(average_of_segments(eval_set.model, codes), axis=1)
+        return np.stack(average_of_segments(long.model, long.codes(batch)), axis=1)
 
-    lengths = eval_set.lengths[indices].tolist()
-    computed = compute_in_batches(lengths, averages, (2, len(eval_set.classes)))
-    rows.with_whole[indices], rows.alone[indices] = computed[:, 0], computed[:, 1]
-    return rows
+    rows = np.stack([eval_set.probabilities] * 2, axis=1)
+    rows[is_long] = compute_in_batches(long.lengths.tolist(), averages, rows.shape[1:])
+    return Averages(rows[:, 0], rows[:, 1])
 
 
 def fit_kmer_baselines(
@@ -236,5 +220,4 @@ def _features(store: SequenceStore, examples: Sequence[Example], kmers: KmerSpec
 
 
 def _description(kmers: KmerSpec) -> str:
-    kind = "" if kmers.orf_codons is None else "protein "
-    return f"the {kind}{kmers.k}-mer baseline"
+    return f"the {'' if kmers.orf_codons is None else 'protein '}{kmers.k}-mer baseline"

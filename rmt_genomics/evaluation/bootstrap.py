@@ -22,11 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.evaluation.weighted_metrics import (
-    WeightedMetrics,
-    decision_metrics,
-    ranking_metrics,
-)
+from rmt_genomics.errors import counted, three_digits
+from rmt_genomics.evaluation.weighted_metrics import decision_metrics, ranking_metrics
 from rmt_genomics.model.metrics import main_metric, metric_keys, metric_name, one_hot
 
 LEVEL = 0.95
@@ -65,23 +62,14 @@ class Truth:
 
     def units(self) -> np.ndarray:
         """Return the index of what each example is drawn with, itself or its group ``(n,)``."""
-        names = self.groups or [None] * len(self.targets)
         index_of: dict[int | str, int] = {}
-        return np.array(
-            [
-                index_of.setdefault(index if name is None else name, len(index_of))
-                for index, name in enumerate(names)
-            ]
-        )
+        names = self.groups or [None] * len(self.targets)
+        keys = (index if name is None else name for index, name in enumerate(names))
+        return np.array([index_of.setdefault(key, len(index_of)) for key in keys])
 
 
 def intervals(
-    truth: Truth,
-    outputs: np.ndarray,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    truth: Truth, outputs: np.ndarray, *, resamples: int = RESAMPLES
 ) -> dict[str, list[float]]:
     """Return the interval of each metric of a model: low and high, by the name of the metric.
 
@@ -91,11 +79,9 @@ def intervals(
     Args:
         truth: The targets.
         outputs: Probabilities (regression: values) of the model ``(n, c)``.
-        level: Confidence level.
         resamples: Number of draws; fewer, but at least 200, for very many examples and classes.
-        seed: Of the draws.
     """
-    parts: list[WeightedMetrics] = [
+    parts = [
         make(truth.targets, outputs, task=truth.task, num_classes=truth.num_classes)
         for make in (decision_metrics, ranking_metrics)
     ]
@@ -106,15 +92,15 @@ def intervals(
         return np.stack([values[key] for key in keys])
 
     units = truth.units()
-    drawn = _drawn(units, all_metrics, resamples, seed, columns=truth.num_classes)
-    found = {key: _quantiles(values, level) for key, values in zip(keys, drawn, strict=True)}
+    drawn = _drawn(units, all_metrics, resamples, columns=truth.num_classes)
+    found = {key: _quantiles(values) for key, values in zip(keys, drawn, strict=True)}
     if "accuracy" in found:
         accuracy = all_metrics(np.ones((1, len(units))))[keys.index("accuracy"), 0]
         if not truth.has_groups or accuracy in (0.0, 1.0):
-            found["accuracy"] = _binomial(accuracy, int(units.max()) + 1, level)
+            found["accuracy"] = _binomial(accuracy, int(units.max()) + 1)
     for key, interval in found.items():
         if interval == (1.0, 1.0) and truth.task != "regression":
-            found[key] = _lowest_of_perfect(key, truth, units, level), 1.0
+            found[key] = _lowest_of_perfect(key, truth, units), 1.0
     return {
         key: list(interval)
         for key, interval in found.items()
@@ -128,9 +114,7 @@ def difference(
     baseline_outputs: np.ndarray,
     *,
     name: str,
-    level: float = LEVEL,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, Any] | None:
     """Compare the model with a baseline on the same examples.
 
@@ -139,9 +123,7 @@ def difference(
         outputs: Probabilities (regression: values) of the model ``(n, c)``.
         baseline_outputs: Those of the baseline.
         name: The baseline in the sentence, such as "the 6-mer baseline".
-        level: Confidence level of the interval.
         resamples: Number of draws; fewer, but at least 200, for very many examples and labels.
-        seed: Of the draws.
 
     Returns:
         metric, difference (model minus baseline), low, high, level and a sentence; None if the
@@ -158,24 +140,19 @@ def difference(
     units = truth.units()
     observed = both_metrics(np.ones((1, len(units))))[:, 0]
     columns = truth.num_classes if truth.task == "multilabel" else 1
-    drawn = _drawn(units, both_metrics, resamples, seed, columns=columns)
-    interval = _quantiles(drawn[0] - drawn[1], level)
+    drawn = _drawn(units, both_metrics, resamples, columns=columns)
+    interval = _quantiles(drawn[0] - drawn[1])
     if interval is None or not np.isfinite(observed).all():
         return None
     low, high = interval
     if low == high and truth.task != "regression":  # what the draws cannot show, if one is perfect
-        margin = 1 - _lowest_of_perfect(truth.metric, truth, units, level)
+        margin = 1 - _lowest_of_perfect(truth.metric, truth, units)
         low, high = low - margin * (observed[0] == 1), high + margin * (observed[1] == 1)
-    size = _counted(len(units), "example")
+    size = counted(len(units), "example")
     if truth.has_groups:
-        size += f" in {_counted(int(units.max()) + 1, 'group')}"
-    numbers = {
-        "metric": truth.metric,
-        "difference": float(observed[0] - observed[1]),
-        "low": float(low),
-        "high": float(high),
-        "level": level,
-    }
+        size += f" in {counted(int(units.max()) + 1, 'group')}"
+    values = {"difference": observed[0] - observed[1], "low": low, "high": high, "level": LEVEL}
+    numbers = {"metric": truth.metric, **{key: float(value) for key, value in values.items()}}
     return {**numbers, "sentence": difference_sentence(numbers, name, size)}
 
 
@@ -189,25 +166,20 @@ def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str
     """
     metric, observed = metric_name(numbers["metric"]), numbers["difference"]
     low, high = numbers["low"], numbers["high"]
-    interval = f"({100 * numbers['level']:.0f}% interval {low:.2f} to {high:.2f}, {size})"
+    ends = f"{three_digits(low)} to {three_digits(high)}"
+    interval = f"{metric} ({numbers['level']:.0%} interval {ends}, {size})."
     if low > 0:
-        return f"The model is ahead of {name} by {observed:.2f} {metric} {interval}."
+        return f"The model is ahead of {name} by {three_digits(observed)} {interval}"
     if high < 0:
-        return f"The model is behind {name} by {-observed:.2f} {metric} {interval}."
-    return (
-        f"The model and {name} show no significant difference: {observed:.2f} {metric} {interval}."
-    )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        return f"The model is behind {name} by {three_digits(-observed)} {interval}"
+    shown = three_digits(observed)
+    return f"The model and {name} show no significant difference: {shown} {interval}"
 
 
 def _drawn(
     units: np.ndarray,
     metrics: Callable[[np.ndarray], np.ndarray],
     resamples: int,
-    seed: int,
     *,
     columns: int,
 ) -> np.ndarray:
@@ -238,34 +210,33 @@ def _drawn(
             batch=max(1, _WEIGHTS_AT_ONCE // len(units)),
             vectorized=True,
             method="percentile",
-            rng=np.random.default_rng(seed),
+            rng=np.random.default_rng(0),
         )
     return np.asarray(result.bootstrap_distribution)
 
 
-def _quantiles(drawn: np.ndarray, level: float) -> tuple[float, float] | None:
+def _quantiles(drawn: np.ndarray) -> tuple[float, float] | None:
     """Return the interval of a metric, or None if it is not defined in enough draws."""
     defined = drawn[np.isfinite(drawn)]
     if len(defined) < _MIN_DEFINED * len(drawn):
         return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
     return low, high
 
 
-def _binomial(fraction: float, count: int, level: float) -> tuple[float, float]:
+def _binomial(fraction: float, count: int) -> tuple[float, float]:
     """Return the exact interval of a fraction of ``count`` independent trials."""
     from scipy.stats import binomtest
 
-    interval = binomtest(round(fraction * count), count).proportion_ci(level, method="exact")
-    return float(interval.low), float(interval.high)
+    low, high = binomtest(round(fraction * count), count).proportion_ci(LEVEL, method="exact")
+    return float(low), float(high)
 
 
-def _lowest_of_perfect(metric: str, truth: Truth, units: np.ndarray, level: float) -> float:
+def _lowest_of_perfect(metric: str, truth: Truth, units: np.ndarray) -> float:
     """Return the low end of a metric that is 1 in all draws: see the module docstring."""
     classes = one_hot(truth.targets, truth.num_classes)
     if truth.task == "multilabel":
         classes = np.hstack([classes, 1 - classes])
-    sizes = (len(np.unique(units[column == 1])) for column in classes.T if column.any())
-    rarest = min(sizes)
-    low, _ = _binomial(1.0, rarest, level)
+    rarest = min(len(np.unique(units[column == 1])) for column in classes.T if column.any())
+    low, _ = _binomial(1.0, rarest)
     return 2 * low - 1 if metric == "mcc" else low

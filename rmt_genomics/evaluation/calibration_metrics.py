@@ -21,31 +21,29 @@ def calibration_metrics(
     *,
     after: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Measure probabilities before and after calibration.
+    """Measure probabilities ``(n, c)`` of the model before and after calibration.
 
     Args:
         calibration: The fitted calibration.
-        before: Probabilities of the model for the evaluated examples ``(n, c)``.
-        targets: Their true classes.
+        before: Probabilities of the model.
+        targets: The true classes.
         after: Calibrated probabilities, if not those of ``calibration`` (see ``cross_fitted``).
 
     Returns:
         temperature, fitted_on, n (examples it was fitted on), ece, brier and log_loss, each of
         them also ``_before``, and the reliability after.
     """
-    task = calibration.task
-    after = calibration.apply(before) if after is None else after
-    bins = {"_before": reliability(before, targets, task), "": reliability(after, targets, task)}
     metrics: dict[str, Any] = {
-        "temperature": calibration.temperature,
-        "fitted_on": calibration.fitted_on,
-        "n": calibration.n,
+        key: getattr(calibration, key) for key in ("temperature", "fitted_on", "n")
     }
+    after = calibration.apply(before) if after is None else after
     for suffix, probabilities in (("_before", before), ("", after)):
-        metrics[f"ece{suffix}"] = expected_calibration_error(bins[suffix])
-        metrics[f"brier{suffix}"] = brier_score(probabilities, targets, task)
-        metrics[f"log_loss{suffix}"] = log_loss(probabilities, targets, task)
-    return {**metrics, "reliability": bins[""]}
+        scored = probabilities, targets, calibration.task
+        metrics["reliability"] = reliability(*scored)
+        metrics[f"ece{suffix}"] = expected_calibration_error(metrics["reliability"])
+        metrics[f"brier{suffix}"] = brier_score(*scored)
+        metrics[f"log_loss{suffix}"] = log_loss(*scored)
+    return metrics
 
 
 def cross_fitted(

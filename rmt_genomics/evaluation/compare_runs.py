@@ -54,38 +54,17 @@ def compare_lines(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     has_summary = len(runs) > 1
     yield "\t".join(["metric", *runs, *(["mean", "sd"] if has_summary else [])])
     for name, values in rows.items():
-        summary = _mean_and_sd([value for value in values if value is not None])
-        cells = [*values, summary["mean"], summary["sd"]] if has_summary else values
+        cells = [*values, *_mean_and_sd(values)] if has_summary else values
         yield "\t".join([name, *map(format_metric, cells)])
 
 
-def summarise(metrics_of_runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return for each metric its mean and standard deviation over runs.
-
-    Args:
-        metrics_of_runs: The contents of ``metrics.json`` of runs of one task.
-
-    Returns:
-        By metric: mean, sd (of a sample, so None for one run) and n, the runs that have it; a
-        metric that is not defined in any run has None.
-
-    Raises:
-        DataError: If there is no run.
-    """
-    if not metrics_of_runs:
-        raise DataError("there is no run to summarise, but at least 1 must be.")
-    return {
-        key: _mean_and_sd([run[key] for run in metrics_of_runs if run.get(key) is not None])
-        for key in metric_keys(metrics_of_runs[0].get("task"))
-    }
-
-
-def _mean_and_sd(values: Sequence[float]) -> dict[str, Any]:
-    return {
-        "mean": statistics.fmean(values) if values else None,
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "n": len(values),
-    }
+def _mean_and_sd(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Return the mean and the sample standard deviation of the runs that have a value."""
+    defined = [value for value in values if value is not None]
+    return (
+        statistics.fmean(defined) if defined else None,
+        statistics.stdev(defined) if len(defined) > 1 else None,
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,12 +8,14 @@ Dimensions: n examples, c classes.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain, count, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from rmt_genomics.errors import three_digits
 from rmt_genomics.evaluation.bootstrap import difference
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
@@ -29,72 +31,61 @@ _MIN_EXAMPLES = 10  # metrics of fewer drawn examples would be uninformative
 _RESET = "the same model with memory reset before each segment"
 
 
-@dataclass(frozen=True, slots=True)
-class ContextAblation:
+class ContextAblation(NamedTuple):
     """Results of the ablation, and notes on how they were obtained."""
 
     results: dict[str, Any] | None
     notes: tuple[str, ...] = ()
 
 
-def ablate_context(
-    eval_set: EvaluationSet, *, max_bp: int = MAX_BP, seed: int = 0
-) -> ContextAblation:
+def ablate_context(eval_set: EvaluationSet, *, max_bp: int = MAX_BP) -> ContextAblation:
     """Evaluate the model on shortened examples, and with memory reset before each segment.
 
     Args:
         eval_set: Examples with the predictions of the unchanged model.
         max_bp: Base pairs that may be read for this.
-        seed: Of the draw, if not all examples can be read again.
 
     Returns:
         ``results`` is the entry ``context`` of ``metrics.json``; None if nothing is longer than a
         segment and 1,024 bp, or too little could be read.
     """
     one_segment = segment_bp(eval_set.model)
-    longest, count = int(eval_set.lengths.max()), len(eval_set.examples)
+    longest, available = int(eval_set.lengths.max()), len(eval_set.examples)
     levels = visible_lengths(longest)
     if longest <= one_segment and not levels:
         note = f"No example is longer than one segment ({one_segment:,} bp): memory has no effect."
         return ContextAblation(None, (note,))
-    indices = _affordable(eval_set.lengths, levels, one_segment, max_bp, seed)
-    if len(indices) < min(_MIN_EXAMPLES, count):
+    indices = _affordable(eval_set.lengths, levels, one_segment, max_bp)
+    if len(indices) < min(_MIN_EXAMPLES, available):
         note = (
             f"The effect of context was not measured: {_MIN_EXAMPLES} examples of this length "
             f"exceed the limit of {max_bp:,} bp."
         )
         return ContextAblation(None, (note,))
     notes: tuple[str, ...] = ()
-    if len(indices) < count:
+    if len(indices) < available:
         notes = (
-            f"The effect of context was measured on {len(indices)} of the {count} examples, drawn "
-            f"at random (seed {seed}), to read at most {max_bp:,} bp.",
+            f"The effect of context was measured on {len(indices)} of the {available} examples, "
+            f"drawn at random (seed 0), to read at most {max_bp:,} bp.",
         )
     return ContextAblation(_results(eval_set.subset(indices), levels, one_segment), notes)
 
 
 def visible_lengths(longest: int) -> list[int]:
     """Return 1,024 bp, four times that and so on, below the length of the longest example."""
-    lengths = []
-    length = _SHORTEST_BP
-    while length < longest:
-        lengths.append(length)
-        length *= _FACTOR
-    return lengths
+    lengths = (_SHORTEST_BP * _FACTOR**exponent for exponent in count())
+    return list(takewhile(lambda length: length < longest, lengths))
 
 
 def _affordable(
-    lengths: np.ndarray, levels: Sequence[int], one_segment: int, max_bp: int, seed: int
+    lengths: np.ndarray, levels: Sequence[int], one_segment: int, max_bp: int
 ) -> np.ndarray:
     """Return the sorted indices of as many examples as can be read again within ``max_bp``."""
     costs = np.where(lengths > one_segment, lengths, 0)
     for level in levels:
         costs = costs + np.where(lengths > level, level, 0)
-    if costs.sum() <= max_bp:
-        return np.arange(len(lengths))
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    count = int(np.searchsorted(np.cumsum(costs[order]), max_bp, side="right"))
-    return np.sort(order[:count])
+    order = np.random.default_rng(0).permutation(len(lengths))
+    return np.sort(order[costs[order].cumsum() <= max_bp])
 
 
 def _results(eval_set: EvaluationSet, levels: Sequence[int], one_segment: int) -> dict[str, Any]:
@@ -102,11 +93,8 @@ def _results(eval_set: EvaluationSet, levels: Sequence[int], one_segment: int) -
     visible = []
     for level in levels:
         is_longer = eval_set.lengths > level
-        outputs = _outputs(eval_set.model, eval_set, is_longer, level)
-        fraction = float(is_longer.mean())
-        visible.append(
-            {"bp": level, "share_shortened": fraction, **eval_set.scalar_metrics(outputs)}
-        )
+        metrics = eval_set.scalar_metrics(_outputs(eval_set.model, eval_set, is_longer, level))
+        visible.append({"bp": level, "share_shortened": float(is_longer.mean()), **metrics})
     visible.append({"bp": None, "share_shortened": 0.0, **eval_set.scalar_metrics()})
     without_memory = _outputs(
         with_memory_reset(eval_set.model), eval_set, eval_set.lengths > one_segment, None
@@ -126,16 +114,14 @@ def _outputs(
     model: RMTClassifier, eval_set: EvaluationSet, is_changed: np.ndarray, level: int | None
 ) -> np.ndarray:
     """Return predictions ``(n, c)`` for the first ``level`` bp, computed only where they change."""
-    indices = np.flatnonzero(is_changed)
+    changed = eval_set.subset(np.flatnonzero(is_changed))
+    visible = np.minimum(changed.lengths, level or eval_set.lengths.max())
     rows = eval_set.probabilities.copy()
-    visible = np.minimum(eval_set.lengths[indices], level or eval_set.lengths.max())
-
-    def predict(batch: list[int]) -> np.ndarray:
-        examples = [eval_set.examples[index] for index in indices[batch]]
-        codes = [eval_set.store.codes(example.interval)[:level] for example in examples]
-        return model.predict_codes(codes)
-
-    rows[indices] = compute_in_batches(visible.tolist(), predict, (rows.shape[1],))
+    rows[is_changed] = compute_in_batches(
+        visible.tolist(),
+        lambda batch: model.predict_codes(changed.codes(batch, level)),
+        rows.shape[1:],
+    )
     return rows
 
 
@@ -148,8 +134,8 @@ def _sentence(results: dict[str, Any], config: ClassifierConfig) -> str:
     sentences = []
     if shorter:
         sentences.append(
-            f"On the first {shorter[0]['bp']:,} bp alone {name} is {shorter[0][metric]:.2f}, on "
-            f"whole sequences {whole[metric]:.2f}."
+            f"On the first {shorter[0]['bp']:,} bp alone {name} is "
+            f"{three_digits(shorter[0][metric])}, on whole sequences {three_digits(whole[metric])}."
         )
     if "difference" in results:
         sentences.append(results["difference"]["sentence"])
@@ -187,55 +173,46 @@ class Averages(NamedTuple):
     """Predictions ``(n, c)`` float64 from mean logits of single segments.
 
     The two are equal if the model reads no composition beside its memory.
-
-    Attributes:
-        with_whole: With the composition of the whole sequence.
-        alone: With the composition of the segment.
     """
 
     with_whole: np.ndarray
+    """With the composition of the whole sequence."""
+
     alone: np.ndarray
-
-
-class _Piece(NamedTuple):
-    """One segment cut from a sequence; ``own_bp`` of it are in no later piece."""
-
-    owner: int
-    codes: np.ndarray
-    own_bp: int
+    """With the composition of the segment."""
 
 
 def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -> Averages:
-    """Return the predictions from the mean of the logits of single segments.
+    """Return the predictions from the mean of the logits of single segments of base codes.
 
     Each segment is read on both strands as if it were the whole sequence, so that nothing passes
     from one to another; it is weighted by the base pairs it adds. All segments of a batch are read
     together, since they are independent.
-
-    Args:
-        model: A trained model.
-        sequences: Base codes.
     """
-    pieces = [piece for owner, codes in enumerate(sequences) for piece in _cut(model, owner, codes)]
-    weights = np.array([piece.own_bp for piece in pieces], dtype=float)[:, None]
-    owners = np.array([piece.owner for piece in pieces])
-    length = np.bincount(owners, weights[:, 0], minlength=len(sequences))
+    cuts = [list(_cut(model, codes)) for codes in sequences]
+    owners = np.repeat(np.arange(len(cuts)), [len(pieces) for pieces in cuts])
+    pieces, own_bp = zip(*chain.from_iterable(cuts), strict=True)
+    weights = np.array(own_bp, dtype=float)[:, None]
+    length = np.array([[len(codes)] for codes in sequences])
     averages = []
     with evaluating(model), torch.inference_mode():
-        for logits in _logits_of(model, [piece.codes for piece in pieces], sequences, owners):
+        for logits in _logits_of(model, pieces, sequences, owners):
             total = np.zeros((len(sequences), logits.shape[1]))
             np.add.at(total, owners, weights * logits)
-            averages.append(np.asarray(model.outputs(torch.from_numpy(total / length[:, None]))))
+            averages.append(np.asarray(model.outputs(torch.from_numpy(total / length))))
     return Averages(*averages)
 
 
-def _cut(model: RMTClassifier, owner: int, codes: np.ndarray) -> Iterator[_Piece]:
-    """Yield the segments of a sequence; neighbours share the bases that a k-mer may span."""
+def _cut(model: RMTClassifier, codes: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the segments of a sequence, and how many bases of each are in no later one.
+
+    Neighbours share the bases that a k-mer may span.
+    """
     step, shared = segment_bp(model), model.config.k - model.config.stride
     for start in range(0, max(1, len(codes) - shared), step):
         piece = codes[start : start + step + shared]
         is_last = start + step + shared >= len(codes)
-        yield _Piece(owner, piece, len(piece) if is_last else step)
+        yield piece, len(piece) if is_last else step
 
 
 def _logits_of(

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.label_table import Rows
 from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
-from rmt_genomics.datasets.splits import Split
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines
@@ -37,29 +36,6 @@ from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
 
 _Parts = dict[str, list[Example]]
-
-
-@runtime_checkable
-class FinishedTraining(Protocol):
-    """What a training still has in memory when it has written its run folder.
-
-    ``training.TrainingResult`` is one. Anything that is None is read from the run folder.
-    """
-
-    @property
-    def model(self) -> RMTClassifier | None:
-        """The model that was saved."""
-        ...
-
-    @property
-    def store(self) -> SequenceStore | None:
-        """The sequences."""
-        ...
-
-    @property
-    def split(self) -> Split | None:
-        """The examples by part."""
-        ...
 
 
 def evaluate(
@@ -112,7 +88,7 @@ def evaluate(
 
 
 def evaluate_run(
-    run: Path, fasta: Path, *, device: str = "auto", trained: FinishedTraining | None = None
+    run: Path, fasta: Path, *, device: str = "auto", trained: Any = None
 ) -> dict[str, Any]:
     """Evaluate a finished run on its test part, or on its validation part if it has no test part.
 
@@ -125,17 +101,15 @@ def evaluate_run(
         run: The folder of a finished training; its ``split.tsv`` has the examples.
         fasta: The sequences it was trained on.
         device: auto, cpu, cuda or mps.
-        trained: Model, sequences and split of this run, if they are still in memory: the files are
-            then not read again. The results are the same.
+        trained: The ``training.TrainingResult`` of this run: those of its model, store and split
+            that are not None are not read again. The results are the same.
 
     Returns:
         The content of ``metrics.json``. If test was evaluated, ``validation`` has the metrics of
         the validation part.
     """
     where = str(run / "split.tsv")
-    model, store, split = (
-        (None, None, None) if trained is None else (trained.model, trained.store, trained.split)
-    )
+    model, store, split = (getattr(trained, name, None) for name in ("model", "store", "split"))
     if model is None:
         model = RMTClassifier.from_pretrained(run, device=choose_device(device))
     else:
@@ -144,13 +118,12 @@ def evaluate_run(
     if store is None:
         store = open_sequences(fasta, intervals_only=True)
     if split is None:
-        parts = _by_part(read_labels(run / "split.tsv", store.lengths, task=model.config.task))
+        examples = read_labels(run / "split.tsv", store.lengths, task=model.config.task)
     else:
-        parts = {
-            part: [replace(example, split=part) for example in getattr(split, part)]
-            for part in SPLITS
-        }
-    parts = {part: _named_if_whole(examples, store) for part, examples in parts.items()}
+        examples = [
+            replace(example, split=part) for part in SPLITS for example in getattr(split, part)
+        ]
+    parts = _by_part([_named_if_whole(example, store) for example in examples])
     part = "test" if parts["test"] else "validation"
     eval_set = EvaluationSet.from_model(model, store, parts[part], where=where)
     validation = eval_set
@@ -174,30 +147,26 @@ def _by_part(examples: Sequence[Example]) -> _Parts:
     return {part: [example for example in examples if example.split == part] for part in SPLITS}
 
 
-def _named_if_whole(examples: Sequence[Example], store: SequenceStore) -> list[Example]:
-    """Name examples that are whole records by their record: ``split.tsv`` has intervals only."""
-    return [
-        replace(
-            example,
-            whole=(example.interval.start, example.interval.end)
-            == (0, store.lengths[example.interval.record])
-            and example.interval.strand != "-",
-        )
-        for example in examples
-    ]
+def _named_if_whole(example: Example, store: SequenceStore) -> Example:
+    """Name an example that is a whole record by its record: ``split.tsv`` has intervals only."""
+    interval = example.interval
+    ends = (interval.start, interval.end)
+    is_whole = ends == (0, store.lengths[interval.record]) and interval.strand != "-"
+    return replace(example, whole=is_whole)
 
 
 def warn_if_trained_on(model_dir: str | Path, examples: Sequence[Example], sha256: str) -> None:
     """Warn of examples that the model was trained on, and so may have memorised.
 
-    Args:
-        model_dir: A model folder or a hub id. Without ``split.tsv`` in it nothing is known.
-        examples: Those to evaluate.
-        sha256: Of their sequences. If the model was trained on another file, records of one name
-            and length may have the same sequence or not, and the warning says so.
+    If it was trained on another file than the one of this ``sha256``, records of one name and
+    length may have the same sequence or not, and the warning says so.
     """
-    trained_on = {_location(example) for example in training_examples(model_dir)}
-    count = sum(_location(example) in trained_on for example in examples)
+
+    def location(example: Example) -> tuple[str, int, int]:  # on any strand: a model reads both
+        return example.interval.record, example.interval.start, example.interval.end
+
+    trained_on = {location(example) for example in training_examples(model_dir)}
+    count = sum(location(example) in trained_on for example in examples)
     if not count:
         return
     environment = Path(model_dir) / "environment.txt"
@@ -222,22 +191,17 @@ def training_examples(model_dir: str | Path) -> list[Example]:
     split_file = Path(model_dir) / "split.tsv"
     if not split_file.is_file():
         return []
-    header, *rows = (row.cells for row in Rows(split_file, "a table of a run's split"))
-    named = [dict(zip(header, cells, strict=False)) for cells in rows]
+    header, *table = (row.cells for row in Rows(split_file, "a table of a run's split"))
+    rows = (dict(zip(header, cells, strict=False)) for cells in table)
     return [
         Example(
             Interval(row["record"], int(row["start"]), int(row["end"])),
             whole=False,
             labels=tuple(label for label in row["label"].split(";") if label),
         )
-        for row in named
+        for row in rows
         if row.get("split") == "train"
     ]
-
-
-def _location(example: Example) -> tuple[str, int, int]:
-    """Return where an example is; not its strand, since a model reads both."""
-    return example.interval.record, example.interval.start, example.interval.end
 
 
 def _load_or_fit_references(
@@ -250,11 +214,9 @@ def _load_or_fit_references(
         check_same_classes(path, calibration, eval_set.model.config)
     kmers = _load_kmers(model_dir, eval_set, can_fit=bool(parts["train"]))
     must_fit_kmers = kmers is None and bool(parts["train"])
-    validation = None
-    if parts["validation"] and (calibration is None or must_fit_kmers):
-        validation = EvaluationSet.from_model(
-            eval_set.model, eval_set.store, parts["validation"], where=where
-        )
+    validation, rows = None, parts["validation"]
+    if rows and (calibration is None or must_fit_kmers):
+        validation = EvaluationSet.from_model(eval_set.model, eval_set.store, rows, where=where)
     if kmers is None:
         kmers = _fit_kmers(validation or eval_set, parts["train"], where)
     if calibration is None and validation is not None:
@@ -325,10 +287,10 @@ def _fit_calibration(validation: EvaluationSet) -> Calibration | None:
 
 
 def _save_references(run: Path, references: FittedReferences) -> None:
-    if references.kmers is not None:
-        references.kmers.best.save(run / FILE_NAME)
-        if references.kmers.proteins is not None:
-            references.kmers.proteins.save(run / PROTEIN_FILE_NAME)
+    if kmers := references.kmers:
+        kmers.best.save(run / FILE_NAME)
+        if kmers.proteins is not None:
+            kmers.proteins.save(run / PROTEIN_FILE_NAME)
     if references.calibration is not None:
         references.calibration.save(run)
     else:

@@ -5,7 +5,7 @@ Dimensions: n examples, c classes.
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +75,10 @@ class EvaluationSet:
         """The targets with the groups of the examples, for comparisons."""
         groups = [example.group for example in self.examples]
         return Truth(self.targets, self.task, len(self.classes), groups)
+
+    def codes(self, indices: Iterable[int], length: int | None = None) -> list[np.ndarray]:
+        """Return the base codes of some examples, or only their first ``length``."""
+        return [self.store.codes(self.examples[index].interval)[:length] for index in indices]
 
     def subset(self, indices: np.ndarray) -> "EvaluationSet":
         """Return the examples at these indices, in this order."""

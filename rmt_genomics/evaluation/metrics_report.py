@@ -61,13 +61,14 @@ def metrics_report(
     """
     log_stage("baselines", eval_set.examples)
     baselines = baseline_predictions(eval_set, references.train_targets, references.kmers)
-    differences = {}
-    for baseline in baselines:
-        if (name := baseline.description) is None:
-            continue
-        outputs = eval_set.probabilities, baseline.outputs
-        if (compared := difference(eval_set.truth, *outputs, name=name)) is not None:
-            differences[baseline.key] = compared
+    compared = {
+        baseline.key: difference(
+            eval_set.truth, eval_set.probabilities, baseline.outputs, name=baseline.description
+        )
+        for baseline in baselines
+        if baseline.description is not None
+    }
+    differences = {key: value for key, value in compared.items() if value is not None}
     log_stage("effect of context", eval_set.examples)
     context = ablate_context(eval_set)
     metrics = {
@@ -94,11 +95,9 @@ def metrics_report(
 
 
 def length_bins(eval_set: EvaluationSet) -> list[dict[str, Any]]:
-    """Evaluate examples of similar length separately.
+    """Return the metrics of each bin of lengths that is not empty.
 
-    Returns:
-        One dictionary for each bin that is not empty: low_bp (included), high_bp (excluded; each
-        bin goes up to four times its low, from powers of 4) and the metrics, n first.
+    Also low_bp (included) and high_bp (excluded, four times low): both are powers of 4.
     """
     # The largest e with 4**e <= length, in whole numbers: logarithms would round.
     exponents = np.array([(int(length).bit_length() - 1) // 2 for length in eval_set.lengths])
@@ -116,11 +115,10 @@ def _calibration(eval_set: EvaluationSet, references: FittedReferences) -> dict[
     """Return metrics of the calibration, never on the examples of its own fit."""
     if references.calibration is None:
         return None
-    probabilities, targets = eval_set.probabilities, eval_set.targets
-    after = None
+    scored, after = (eval_set.probabilities, eval_set.targets), None
     if references.is_fitted_on_evaluated:
-        after = cross_fitted(probabilities, targets, eval_set.task, eval_set.classes)
-    return calibration_metrics(references.calibration, probabilities, targets, after=after)
+        after = cross_fitted(*scored, eval_set.task, eval_set.classes)
+    return calibration_metrics(references.calibration, *scored, after=after)
 
 
 def notes_on_predictions(eval_set: EvaluationSet) -> Iterator[str]:

@@ -8,22 +8,15 @@ from rmt_genomics.model.metrics import METRICS, metric_keys
 from rmt_genomics.prediction.output_formats import probability_columns, score_and_probabilities
 from rmt_genomics.prediction.predictor import Prediction
 
+_KMERS = "counts of k-mers, which hold no order; k = 4 or 6, whichever is better on validation"
 _PROTEINS = (
     "counts of k amino acids, in ten classes, in open reading frames, which this model also reads"
 )
 _BASELINES = {  # display name and meaning by key
     "majority": ("most common class", "always the most common class of the training part"),
     "mean": ("mean of the training part", "always the mean of the training part"),
-    "kmer_logistic": (
-        "k-mer counts",
-        "logistic regression on counts of k-mers, which hold no order; k = 4 or 6, whichever is "
-        "better on validation",
-    ),
-    "kmer_ridge": (
-        "k-mer counts",
-        "ridge regression on counts of k-mers, which hold no order; k = 4 or 6, whichever is "
-        "better on validation",
-    ),
+    "kmer_logistic": ("k-mer counts", f"logistic regression on {_KMERS}"),
+    "kmer_ridge": ("k-mer counts", f"ridge regression on {_KMERS}"),
     "protein_logistic": ("protein k-mer counts", f"logistic regression on {_PROTEINS}"),
     "protein_ridge": ("protein k-mer counts", f"ridge regression on {_PROTEINS}"),
     "chunk_average": (
@@ -49,16 +42,15 @@ def evaluation_lines(
 
     For regression: record, length, truth, prediction.
     """
+    columns = ["label", "score", *probability_columns(classes)]
     if task == "regression":
-        yield "record\tlength\ttruth\tprediction"
-        for prediction, truth in zip(predictions, truths, strict=True):
-            value = f"{prediction.probabilities[0]:.6g}"
-            yield "\t".join([prediction.record, str(prediction.length), truth, value])
-        return
-    yield "\t".join(["record", "length", "truth", "label", "score", *probability_columns(classes)])
+        columns = ["prediction"]
+    yield "\t".join(["record", "length", "truth", *columns])
     for prediction, truth in zip(predictions, truths, strict=True):
-        cells = [prediction.record, str(prediction.length), truth, prediction.label]
-        yield "\t".join([*cells, *score_and_probabilities(prediction)])
+        cells = [prediction.label, *score_and_probabilities(prediction)]
+        if task == "regression":
+            cells = [f"{prediction.probabilities[0]:.6g}"]
+        yield "\t".join([prediction.record, str(prediction.length), truth, *cells])
 
 
 def confusion_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -104,13 +96,11 @@ def strongest_baseline(metrics: Mapping[str, Any]) -> str | None:
 
     def lead(key: str) -> float:
         compared = differences[key]
-        metric = METRICS.get(compared.get("metric"))
-        is_reversed = metric is not None and metric.lower_is_better
-        return -compared["difference"] if is_reversed else float(compared["difference"])
+        sign = -1 if METRICS[compared["metric"]].lower_is_better else 1
+        return float(sign * compared["difference"])
 
     differences = metrics.get("differences") or {}
-    compared = [key for key in differences if differences[key].get("difference") is not None]
-    return min(compared, key=lead) if compared else None
+    return min(differences, key=lead, default=None)
 
 
 def shown_baselines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -35,11 +35,8 @@ def decision_metrics(
         return _errors(np.ravel(targets).astype(float), np.ravel(outputs).astype(float))
     actual = one_hot(targets, num_classes)
     is_multilabel = task == "multilabel"
-    called = (
-        (outputs >= 0.5).astype(int)
-        if is_multilabel
-        else one_hot(outputs.argmax(axis=1), num_classes)
-    )
+    predicted = outputs >= 0.5 if is_multilabel else outputs.argmax(axis=1)
+    called = one_hot(predicted, num_classes)
     sums = sparse.csr_array(np.hstack([actual, called, actual * called]), dtype=float)
     is_right = (actual == called).all(axis=1).astype(float)
     never_occurs = ~(actual | called).any(axis=0)
@@ -53,11 +50,16 @@ def decision_metrics(
             if is_multilabel:
                 specificity = (size - actual - called + hits) / (size - actual)
                 balanced = _mean(np.stack([recall, specificity])).mean(axis=1)
-                mcc = _mean(_mcc_of_each(size, actual, called, hits).T)
-            else:
-                balanced, mcc = _mean(recall.T), _mcc(size[:, 0], actual, called, hits)
+                covariance = size * hits - actual * called
+                variances = actual * (size - actual), called * (size - called)
+                mcc = _mean(_correlation(covariance, *variances).T)
+            else:  # MCC of several classes (Gorodkin 2004)
+                balanced, size = _mean(recall.T), size[:, 0]
+                covariance = size * hits.sum(axis=1) - (actual * called).sum(axis=1)
+                variances = size**2 - (actual**2).sum(axis=1), size**2 - (called**2).sum(axis=1)
+                mcc = _correlation(covariance, *variances)
         return {
-            "accuracy": weights @ is_right / size[:, 0],
+            "accuracy": weights @ is_right / size.ravel(),
             "balanced_accuracy": balanced,
             "mcc": mcc,
             "macro_f1": _mean(f1.T),
@@ -90,23 +92,6 @@ def ranking_metrics(
     return compute
 
 
-def _mcc(size: np.ndarray, actual: np.ndarray, called: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """Return MCC of several classes (Gorodkin 2004)."""
-    return _correlation(
-        size * hits.sum(axis=1) - (actual * called).sum(axis=1),
-        size**2 - (actual**2).sum(axis=1),
-        size**2 - (called**2).sum(axis=1),
-    )
-
-
-def _mcc_of_each(
-    size: np.ndarray, actual: np.ndarray, called: np.ndarray, hits: np.ndarray
-) -> np.ndarray:
-    """Return MCC of each class against the rest ``(r, c)``."""
-    covariance = size * hits - actual * called
-    return _correlation(covariance, actual * (size - actual), called * (size - called))
-
-
 def _correlation(covariance: np.ndarray, of_truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Divide by both variances; 0 for constant predictions, NaN if only one class occurs."""
     value = covariance / np.sqrt(of_truth * np.where(predicted > 0, predicted, 1))
@@ -130,24 +115,17 @@ def _runs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _curve_areas(actual: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Return how to compute AUROC and AUPRC ``(2, r)`` of one class against the rest."""
     order, starts = _runs(-scores)
-    is_hit = np.flatnonzero(actual[order])
-    # Only scores that an example of the class has add to the areas: g of them.
-    score_of_hit = np.searchsorted(starts, is_hit, side="right") - 1
-    distinct, first = np.unique(score_of_hit, return_index=True)
-    begin, end = starts[distinct], np.append(starts, len(order))[distinct + 1]
 
     def compute(weights: np.ndarray) -> np.ndarray:
-        called = np.zeros((len(weights), len(order) + 1))
-        np.cumsum(weights[:, order], axis=1, out=called[:, 1:])
-        hits = np.add.reduceat(weights[:, order[is_hit]], first, axis=1)  # (r, g)
-        found = hits.cumsum(axis=1)
+        drawn = weights[:, order]
+        of_score = np.add.reduceat(drawn, starts, axis=1)  # (r, t)
+        hits = np.add.reduceat(drawn * actual[order], starts, axis=1)
+        called, found = of_score.cumsum(axis=1), hits.cumsum(axis=1)
         num_hits, num_others = found[:, -1], called[:, -1] - found[:, -1]
-        others_above = called[:, begin] - (found - hits)
-        others_up_to = called[:, end] - found
+        others_above = called - found - (of_score - hits) / 2  # ties count half
         with np.errstate(divide="ignore", invalid="ignore"):
-            below = num_others[:, None] - (others_above + others_up_to) / 2  # ties count half
-            auroc = (hits * below).sum(axis=1) / (num_hits * num_others)
-            precision = found / np.maximum(called[:, end], 1)
+            auroc = 1 - (hits * others_above).sum(axis=1) / (num_hits * num_others)
+            precision = found / np.maximum(called, 1)
             auprc = (hits * precision).sum(axis=1) / np.where(num_others > 0, num_hits, np.nan)
         return np.stack([auroc, auprc])
 
@@ -159,13 +137,10 @@ def _errors(truth: np.ndarray, predicted: np.ndarray) -> WeightedMetrics:
     errors, centred = truth - predicted, truth - truth.mean()
 
     def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
-        size = weights.sum(axis=1)
-        mean, square = weights @ centred / size, weights @ centred**2 / size
-        squared_error = weights @ errors**2 / size
-        variance = _variance(square, mean)
+        squared_error = _averages(weights, errors**2)
         return {
-            "r2": 1 - squared_error / variance,
-            "mae": weights @ np.abs(errors) / size,
+            "r2": 1 - squared_error / _covariances(weights, centred, centred),
+            "mae": _averages(weights, np.abs(errors)),
             "rmse": np.sqrt(squared_error),
         }
 
@@ -179,10 +154,7 @@ def _correlations(truth: np.ndarray, predicted: np.ndarray) -> WeightedMetrics:
 
     def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
         ranks = (_ranks(weights, *of_values) for of_values in runs)
-        return {
-            "pearson": _pearson(weights, *both),
-            "spearman": _pearson(weights, *ranks),
-        }
+        return {"pearson": _pearson(weights, *both), "spearman": _pearson(weights, *ranks)}
 
     return compute
 
@@ -198,21 +170,21 @@ def _ranks(weights: np.ndarray, order: np.ndarray, starts: np.ndarray) -> np.nda
 
 def _pearson(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the correlation in each draw of numbers ``(n,)`` or ``(r, n)``."""
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        total = weights @ values if values.ndim == 1 else np.einsum("rn,rn->r", weights, values)
-        mean: np.ndarray = total / size
-        return mean
-
-    size = weights.sum(axis=1)
-    of_first, of_second = mean(first), mean(second)
-    covariance = mean(first * second) - of_first * of_second
-    variances = _variance(mean(first**2), of_first) * _variance(mean(second**2), of_second)
-    correlation: np.ndarray = np.clip(covariance / np.sqrt(variances), -1, 1)
+    pairs = (first, second), (first, first), (second, second)
+    covariance, *variances = (_covariances(weights, *pair) for pair in pairs)
+    correlation: np.ndarray = np.clip(covariance / np.sqrt(np.prod(variances, axis=0)), -1, 1)
     return correlation
 
 
-def _variance(mean_square: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return the variance; NaN if all numbers are equal."""
-    variance = mean_square - mean**2
-    return np.where(variance > _NO_VARIANCE * mean_square, variance, np.nan)
+def _covariances(weights: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the covariance in each draw; NaN for the variance of equal numbers."""
+    product = _averages(weights, first * second)
+    covariance = product - _averages(weights, first) * _averages(weights, second)
+    is_constant = (first is second) & (covariance <= _NO_VARIANCE * product)
+    return np.where(is_constant, np.nan, covariance)
+
+
+def _averages(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the mean in each draw of values ``(n,)`` or ``(r, n)``."""
+    average: np.ndarray = (weights * values).sum(axis=1) / weights.sum(axis=1)
+    return average

@@ -5,7 +5,7 @@ another record with the same sequence, on either strand, is recognised.
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,16 +25,8 @@ from rmt_genomics.errors import DataError, counted
 if TYPE_CHECKING:
     from rmt_genomics.training import ExperimentConfig
 
-COLUMNS = (
-    "record",
-    "length",
-    "gc",
-    "n",
-    "ambiguous",
-    "lower_case",
-    "duplicate_of",
-    "duplicate_strand",
-)
+_COMPOSITION = ("length", "gc", "n", "ambiguous", "lower_case")
+COLUMNS = ("record", *_COMPOSITION, "duplicate_of", "duplicate_strand")
 
 SPLIT_DEFAULTS: dict[str, Any] = {"split": "auto", "validation_fraction": 0.2, "task": "auto"}
 """The defaults of ``training.config.DataSettings``, repeated here because that loads torch."""
@@ -61,10 +53,9 @@ class RecordSummary:
         """Return the cells of ``COLUMNS``, tab-separated."""
         made_of = self.composition
         gc = "" if made_of.gc is None else f"{made_of.gc:.4f}"
-        cells = [self.name, str(made_of.length), gc, f"{made_of.n:.4f}", str(made_of.ambiguous)]
-        return "\t".join(
-            [*cells, f"{made_of.lower_case:.4f}", self.duplicate_of or "", self.strand]
-        )
+        cells = [self.name, made_of.length, gc, f"{made_of.n:.4f}", made_of.ambiguous]
+        cells += [f"{made_of.lower_case:.4f}", self.duplicate_of or "", self.strand]
+        return "\t".join(map(str, cells))
 
 
 @dataclass(slots=True)
@@ -75,18 +66,16 @@ class DataSummary:
     _first_by_digest: dict[bytes, tuple[str, bool]] = field(default_factory=dict)
 
     def add(self, name: str, sequence: str) -> RecordSummary:
-        """Add the next record.
-
-        Args:
-            name: Its name, which no other record has.
-            sequence: DNA letters, 5' to 3'.
-        """
-        digest, is_forward = _strandless_digest(sequence)
-        first, first_is_forward = self._first_by_digest.setdefault(digest, (name, is_forward))
-        is_new = first == name
-        strand = "" if is_new else "+" if is_forward == first_is_forward else "-"
-        duplicate_of = None if is_new else first
-        record = RecordSummary(name, composition_of(sequence), duplicate_of, strand)
+        """Add the next record: a name that no other record has, and its letters, 5' to 3'."""
+        forward, reverse = _digests(sequence)
+        key, is_forward = min(forward, reverse), forward <= reverse
+        first, first_is_forward = self._first_by_digest.setdefault(key, (name, is_forward))
+        composition = composition_of(sequence)
+        if first == name:
+            record = RecordSummary(name, composition, None, "")
+        else:
+            strand = "+" if is_forward == first_is_forward else "-"
+            record = RecordSummary(name, composition, first, strand)
         self.records.append(record)
         return record
 
@@ -135,30 +124,24 @@ class DataSummary:
             counts = Counter(label for example in examples for label in example.labels)
             yield f"{header}, {len(counts):,} {'class' if len(counts) == 1 else 'classes'}:"
             for label, count in sorted(counts.items()):
-                by_split = Counter(
-                    example.split
-                    for example in examples
-                    if label in example.labels and example.split
-                )
+                by_split = Counter(example.split for example in examples if label in example.labels)
                 shown = ", ".join(f"{part} {by_split[part]:,}" for part in SPLITS if by_split[part])
                 yield f"  {label}: {count:,}" + (f" ({shown})" if shown else "")
         yield from self._contradictions(examples)
 
     def _contradictions(self, examples: Sequence[Example]) -> Iterator[str]:
         """Yield a line if records with the same sequence have different labels."""
-        labels = {
+        labels: dict[str | None, set[str]] = {
             example.interval.record: set(example.labels) for example in examples if example.whole
         }
         pairs = [
-            (record.name, record.duplicate_of)
+            f"{record.name} and {record.duplicate_of}"
             for record in self.records
-            if record.duplicate_of is not None
-            and record.name in labels
-            and record.duplicate_of in labels
+            if {record.name, record.duplicate_of} <= labels.keys()
             and labels[record.name] != labels[record.duplicate_of]
         ]
         if pairs:
-            shown = ", ".join(f"{one} and {other}" for one, other in pairs[:_MAX_SHOWN])
+            shown = ", ".join(pairs[:_MAX_SHOWN])
             yield f"Duplicates with contradictory labels: {len(pairs):,} (such as {shown})"
 
     def compositions_by_label(
@@ -172,15 +155,15 @@ class DataSummary:
         if not examples or not all(example.whole for example in examples):
             return {"records": [record.composition for record in self.records]}
         by_name = {record.name: record.composition for record in self.records}
-        by_label: dict[str, list[Composition]] = {}
+        by_label = defaultdict(list)
         for example in examples:
             for label in example.labels or ("no label",):
-                by_label.setdefault(label, []).append(by_name[example.interval.record])
+                by_label[label].append(by_name[example.interval.record])
         return dict(sorted(by_label.items()))
 
 
-def _strandless_digest(sequence: str) -> tuple[bytes, bool]:
-    """Return a digest that both strands share, and whether it is the digest of this strand."""
+def _digests(sequence: str) -> tuple[bytes, bytes]:
+    """Return a digest of the base codes of each strand."""
     forward = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     reverse = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for start in range(0, len(sequence), _CHUNK_BP):
@@ -188,8 +171,7 @@ def _strandless_digest(sequence: str) -> tuple[bytes, bool]:
     for end in range(len(sequence), 0, -_CHUNK_BP):
         codes = encode(sequence[max(0, end - _CHUNK_BP) : end])
         reverse.update(reverse_complement_codes(codes).tobytes())
-    one, other = forward.digest(), reverse.digest()
-    return min(one, other), one <= other
+    return forward.digest(), reverse.digest()
 
 
 def training_preview(
@@ -211,18 +193,12 @@ def training_preview(
         One line per finding, those of the leakage audit last. If training would refuse the data,
         the only line says why.
     """
-    chosen = SPLIT_DEFAULTS
+    chosen = dict(SPLIT_DEFAULTS)
     if config is not None:
         chosen = {name: getattr(config.data, name) for name in SPLIT_DEFAULTS}
     try:
         labels.check_classes(examples)
-        split = split_examples(
-            examples,
-            how=chosen["split"],
-            validation_fraction=chosen["validation_fraction"],
-            seed=0,
-            task=chosen["task"],
-        )
+        split = split_examples(examples, how=chosen.pop("split"), seed=0, **chosen)
         scheme = LabelScheme.of(examples, chosen["task"])
     except DataError as error:
         yield f"Training would refuse these data: {error}"
@@ -239,15 +215,13 @@ def _split_lines(scheme: LabelScheme, split: Split) -> Iterator[str]:
     parts: dict[str, tuple[Example, ...]] = {name: getattr(split, name) for name in SPLITS}
     yield f"task: {scheme.task}"
     yield f"split: {', '.join(f'{name} {len(part):,}' for name, part in parts.items())} examples"
-    if scheme.task == "regression":
-        return
-    for label in scheme.classes:
-        counts = {
-            name: sum(label in example.labels for example in part)
+    for label in () if scheme.task == "regression" else scheme.classes:
+        counts = (
+            f"{name} {sum(label in example.labels for example in part):,}"
             for name, part in parts.items()
             if part
-        }
-        yield f"  {label}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        )
+        yield f"  {label}: {', '.join(counts)}"
 
 
 def _epoch_lines(train: tuple[Example, ...], config: "ExperimentConfig") -> Iterator[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from rmt_genomics.errors import three_digits
+
 MISSING = "-"
 """What is shown for a missing value."""
 
@@ -66,11 +68,7 @@ def number(value: Cell) -> str:
         return value
     if isinstance(value, int):
         return f"{value:,}"
-    if not isfinite(value):
-        return MISSING
-    if abs(value) >= 1e12:
-        return f"{value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value + 0.0:#.3g}"  # + 0.0: no -0.00
+    return three_digits(value) if isfinite(value) else MISSING
 
 
 def readable(text: str) -> str:

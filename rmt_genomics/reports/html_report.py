@@ -17,6 +17,7 @@ from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError
 from rmt_genomics.reports import data_sections, performance_sections, summary_sections
 from rmt_genomics.reports.formatting import number, readable
+from rmt_genomics.reports.markdown import template_environment
 from rmt_genomics.reports.run_results import RunResults, read_run_results
 
 REPORT = "report.html"
@@ -69,16 +70,8 @@ def write_report(folder: Path) -> Path:
 
 
 def environment() -> jinja2.Environment:
-    """Return the settings of the HTML templates; a name that a template misspells is an error."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("rmt_genomics.reports"),
-        autoescape=True,
-        finalize=_displayed,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    """Return the settings of the HTML templates."""
+    return template_environment(_displayed, autoescape=True)
 
 
 def _displayed(value: Any) -> Any:

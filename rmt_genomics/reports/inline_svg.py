@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _MAX_SHRINKING_PX = 500  # a wider figure scrolls: if it shrank, its letters would be too small
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_URL_REFERENCE = re.compile(r"url\(#([^)]*)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +34,17 @@ def plot(figure: "Figure", name: str, caption: str) -> Plot:
 
     Args:
         figure: The figure.
-        name: Letters and ``-``, unique in the page: the prefix of all ids within the figure.
+        name: Unique in the page, so that no ids of two figures are the same.
         caption: What the figure shows.
     """
     root = ElementTree.fromstring(_svg(figure, name))
-    _remove_namespaces(root)
-    _prefix_ids(root, f"{name}-")
-    _use_page_style(root)
-    _set_size(root, caption)
+    for element in root.iter():
+        _use_page_style(element)
+    width = round(float(root.attrib.pop("width").removesuffix("pt")) * 4 / 3)
+    del root.attrib["height"]
+    shrinks = "" if width > _MAX_SHRINKING_PX else ";max-width:100%"
+    root.attrib |= {"style": f"width:{width}px{shrinks}", "class": "plot"}
+    root.attrib |= {"role": "img", "aria-label": caption}
     return Plot(Markup(ElementTree.tostring(root, encoding="unicode")), caption)
 
 
@@ -58,42 +60,14 @@ def _svg(figure: "Figure", name: str) -> str:
     return text.getvalue()
 
 
-def _remove_namespaces(root: ElementTree.Element) -> None:
-    """Remove namespaces and the ``xlink`` prefix, which inline SVG does not need in HTML."""
-    for parent in root.iter():
-        parent.tag = parent.tag.partition("}")[2]
-        parent.attrib = {key.rpartition("}")[2]: value for key, value in parent.attrib.items()}
-        for child in [child for child in parent if child.tag.endswith("}style")]:
-            parent.remove(child)  # it would apply to the whole page; report.css has the same rule
-
-
-def _prefix_ids(root: ElementTree.Element, prefix: str) -> None:
-    """Make ids, and references to them, unique among all figures of a page."""
-    for element in root.iter():
-        for key, value in element.attrib.items():
-            if key == "id":
-                element.set(key, prefix + value)
-            elif key == "href" and value.startswith("#"):
-                element.set(key, f"#{prefix}{value[1:]}")
-            elif "url(#" in value:
-                element.set(key, _URL_REFERENCE.sub(rf"url(#{prefix}\1)", value))
-
-
-def _use_page_style(root: ElementTree.Element) -> None:
-    """Replace black by the page's text colour, and named fonts by the generic one."""
-    for element in root.iter():
-        if style := element.get("style"):
-            style = re.sub(r"'[^']*', ", "", style)  # the generic font ends the list
-            element.set("style", style.replace("#000000", "currentColor"))
-
-
-def _set_size(root: ElementTree.Element, caption: str) -> None:
-    width = round(float(root.attrib.pop("width").removesuffix("pt")) * 4 / 3)
-    del root.attrib["height"]
-    if width > _MAX_SHRINKING_PX:
-        root.set("style", f"width:{width}px")
-    else:
-        root.set("style", f"width:{width}px;max-width:100%")
-    root.set("class", "plot")
-    root.set("role", "img")
-    root.set("aria-label", caption)
+def _use_page_style(element: ElementTree.Element) -> None:
+    """Make an element fit into HTML, with the text colour and the fonts of the page."""
+    element.tag = element.tag.partition("}")[2]  # inline SVG needs neither namespaces nor xlink:
+    element.attrib = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+    for child in element.findall("{*}style"):
+        element.remove(child)  # it would apply to the whole page; report.css has the same rule
+    if "_" in element.get("id", ""):
+        del element.attrib["id"]  # of a group, such as axes_1; the ids of references are hashes
+    if style := element.get("style"):
+        style = re.sub(r"'[^']*', ", "", style)  # the generic font ends the list
+        element.set("style", style.replace("#000000", "currentColor"))

@@ -5,7 +5,7 @@ the same.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jinja2
@@ -26,15 +26,7 @@ class Markdown(str):
 
 def markdown_environment() -> jinja2.Environment:
     """Return the settings of the templates whose values are escaped for Markdown."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rmt_genomics.reports"),
-        autoescape=False,  # that would be HTML
-        finalize=_displayed,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = template_environment(_displayed, autoescape=False)  # that would be HTML
     environment.filters |= {
         "code": code,
         "code_list": code_list,
@@ -42,6 +34,19 @@ def markdown_environment() -> jinja2.Environment:
         "counted": lambda count, word: Markdown(counted(count, word)),
     }
     return environment
+
+
+def template_environment(finalize: Callable[[Any], Any], *, autoescape: bool) -> jinja2.Environment:
+    """Return the settings of all templates; a name that a template misspells is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("rmt_genomics.reports"),
+        autoescape=autoescape,
+        finalize=finalize,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def _displayed(value: Any) -> Any:

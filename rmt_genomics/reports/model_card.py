@@ -97,7 +97,6 @@ def _card(results: RunResults, config: ClassifierConfig) -> str:
         front_matter=Markdown(_front_matter(results)),
         name=results.name,
         config=config,
-        features=_features(config),
         results=[main_result, *sentences] if metrics else [],
         metrics=metrics_table(metrics, columns),
         has_intervals=has_intervals(columns.values()),
@@ -127,22 +126,3 @@ def _front_matter(results: RunResults) -> str:
         metrics=metrics or None,
     ).to_yaml(line_break="\n")
     return front.rstrip()
-
-
-def _features(config: ClassifierConfig) -> str:
-    """Return what the model reads besides its memory; empty if that is nothing."""
-    frequencies = []
-    if config.composition_k:
-        frequencies.append(f"{config.composition_k}-mers")
-    if config.protein_k:
-        frequencies.append(
-            f"{config.protein_k}-mers of amino acids (in ten classes) in open reading frames of at "
-            f"least {config.orf_codons} codons"
-        )
-    features = ""
-    if frequencies:
-        features = f", which also reads the frequencies of {' and of '.join(frequencies)}"
-    if config.wide_k:
-        lengths = ", ".join(map(str, config.wide_k))
-        features += f"; a linear model on k-mers of {lengths} bases is added to its logits"
-    return features

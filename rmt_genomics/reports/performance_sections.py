@@ -43,57 +43,49 @@ def performance(results: RunResults) -> dict[str, Any] | None:
         "table": Table(table.header, [*table.rows, counts]),
         "has_baselines": bool(baselines),
         "differences": _differences(differences, baselines) if differences else None,
-        "sentences": [row["sentence"] for row in differences.values() if row.get("sentence")],
+        "sentences": [row["sentence"] for row in differences.values()],
         "definitions": definitions,
     }
 
 
 def metrics_table(metrics: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return one row per metric of the model, with its value in each column."""
-    keys = [key for key in METRICS if key in metrics]
     rows = [
-        [metric_name(key), *(estimate(values, key) for values in columns.values())] for key in keys
+        [metric_name(key), *(estimate(values, key) for values in columns.values())]
+        for key in METRICS
+        if key in metrics
     ]
     return Table(["metric", *columns], rows)
 
 
 def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [
             baseline_name(key, baselines.get(key)),
-            metric_name(row.get("metric", "")),
-            _with_interval(row),
-            f"{row.get('level', 0.95):.0%}",
+            metric_name(row["metric"]),
+            Estimate(row["difference"], row["low"], row["high"]),
+            f"{row['level']:.0%}",
         ]
         for key, row in differences.items()
     ]
     return Table(["model minus", "metric", "difference (interval)", "level"], rows)
 
 
-def _with_interval(row: Mapping[str, Any]) -> Estimate | float | None:
-    difference, low, high = (row.get(key) for key in ("difference", "low", "high"))
-    if difference is None or low is None or high is None:
-        return difference
-    return Estimate(difference, low, high)
-
-
 def classes(results: RunResults) -> dict[str, Any] | None:
     """Show the metrics of each class, and the confusion matrix."""
-    per_class = results.metrics.get("per_class", ())
     confusion = results.metrics.get("confusion")
-    if not per_class and not confusion:
+    if not confusion:
         return None
     keys = ("class", "n", "precision", "recall", "f1", "auroc", "auprc")
     header = ["class", "examples", "precision", "recall", "F1", "AUROC", "AUPRC"]
+    rows = [[row[key] for key in keys] for row in results.metrics["per_class"]]
     return {
-        "table": Table(header, [[row.get(key) for key in keys] for row in per_class]),
+        "table": Table(header, rows),
         **_confusion(confusion, results.classes),
     }
 
 
-def _confusion(confusion: Sequence[Any] | None, names: Sequence[str]) -> dict[str, Any]:
-    if not confusion:
-        return {"plot": None, "confusion": None, "mistakes": None}
+def _confusion(confusion: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
     drawn, mistakes = None, None
     if len(names) <= _MAX_PLOT_CLASSES:
         caption = "Rows: truth; columns: prediction; shade: fraction of the row."
@@ -116,12 +108,12 @@ def _mistakes(counts: np.ndarray, names: Sequence[str]) -> Table | None:
     if len(names) <= 2 or not wrong.any():
         return None
     order = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_MISTAKES]
-    rows: list[list[Cell]] = []
-    for index in order:
-        true, predicted = divmod(int(index), len(names))
-        if count := int(wrong[true, predicted]):
-            fraction = count / int(counts[true].sum())
-            rows.append([names[true], names[predicted], count, fraction])
+    pairs = [divmod(index, len(names)) for index in order.tolist()]
+    rows: list[list[Cell]] = [
+        [names[true], names[predicted], count, count / int(counts[true].sum())]
+        for true, predicted in pairs
+        if (count := int(wrong[true, predicted]))
+    ]
     return Table(["truth", "predicted", "examples", "fraction of the true class"], rows)
 
 
@@ -154,11 +146,8 @@ def lengths(results: RunResults) -> dict[str, Any] | None:
     bins: Sequence[Mapping[str, Any]] = results.metrics.get("length_bins", ())
     if not bins:
         return None
-    keys = [key for key in METRICS if any(key in row for row in bins)]
-    rows = [
-        [row.get("low_bp"), row.get("high_bp"), row.get("n"), *(estimate(row, key) for key in keys)]
-        for row in bins
-    ]
+    keys = [key for key in METRICS if key in bins[0]]
+    rows = [[row[key] for key in ("low_bp", "high_bp", "n", *keys)] for row in bins]
     return {"table": Table(["from (bp)", "to (bp)", "examples", *map(metric_name, keys)], rows)}
 
 
@@ -166,7 +155,6 @@ def errors(results: RunResults) -> dict[str, Any] | None:
     """Draw the predictions of a regression against the truth."""
     if results.regression_values is None:
         return None
-    name = results.classes[0] if results.classes else "value"
-    figure = plots.predicted_against_true(*results.regression_values, name)
+    figure = plots.predicted_against_true(*results.regression_values, results.classes[0])
     caption = "One dot per example; on the grey line, prediction and truth are equal."
     return {"plot": plot(figure, "errors", caption)}

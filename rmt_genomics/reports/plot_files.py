@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
     from rmt_genomics.datasets.examples import Example
     from rmt_genomics.reports.data_summary import DataSummary
-    from rmt_genomics.reports.run_results import RunResults
 
-FORMATS = ("svg", "png")
 _DPI = 150
 
 
@@ -41,14 +39,7 @@ def write_plots(folder: Path) -> list[Path]:
     """
     from rmt_genomics.reports.run_results import read_run_results  # loads torch
 
-    figures = _figures(read_run_results(folder))
-    return [path for name, figure in figures.items() for path in _save_all(figure, folder / name)]
-
-
-def _figures(results: "RunResults") -> "dict[str, Figure]":
-    from rmt_genomics.model.metrics import metric_name  # loads torch
-
-    figures: dict[str, Figure] = {}
+    results, figures = read_run_results(folder), {}
     if results.regression_values is not None:
         values, name = results.regression_values, results.classes[0]
         figures["errors"] = predicted_against_true(*values, name)
@@ -60,26 +51,15 @@ def _figures(results: "RunResults") -> "dict[str, Figure]":
     if bins := (results.metrics.get("calibration") or {}).get("reliability"):
         figures["reliability"] = reliability(bins)
     if context := results.metrics.get("context"):
-        metric = context["metric"]
-        reset = (context.get("memory_reset") or {}).get(metric)
-        figures["context"] = score_over_visible(
-            context["visible"], reset, metric, metric_name(metric)
-        )
-    return figures
+        figures["context"] = score_over_visible(context)
+    return [path for name, figure in figures.items() for path in _save_all(figure, folder / name)]
 
 
 def write_composition_plot(
     summary: "DataSummary", examples: "Sequence[Example]", path: Path
 ) -> None:
     """Draw lengths, GC and unknown bases of records; by label where whole records have labels."""
-    lengths: dict[str, list[int]] = {}
-    gc: dict[str, list[float]] = {}
-    unknown: dict[str, list[float]] = {}
-    for label, records in summary.compositions_by_label(examples).items():
-        lengths[label] = [record.length for record in records]
-        gc[label] = [record.gc for record in records if record.gc is not None]
-        unknown[label] = [record.n + record.ambiguous / record.length for record in records]
-    save_figure(composition(lengths, gc, unknown), path)
+    save_figure(composition(summary.compositions_by_label(examples)), path)
 
 
 def write_training_plot(run: Path) -> list[Path]:
@@ -103,7 +83,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
 
 
 def _save_all(figure: "Figure", stem: Path) -> list[Path]:
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in FORMATS]
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
     for path in paths:
         save_figure(figure, path)
     return paths

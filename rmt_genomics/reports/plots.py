@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from rmt_genomics.dna import Composition
+
 Epochs = Sequence[Mapping[str, Any]]
 """One dictionary per epoch, as in ``metrics.jsonl``."""
 
@@ -36,10 +38,8 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _LINE_STYLES = ("-", "--", "-.", ":")
 _GREY = "0.6"
 _BLUE = (0.03, 0.32, 0.61)
-_LEGEND_LINE = 0.22  # inches
 _MAX_COUNTED_CLASSES = 20  # in a matrix of more classes, numbers in cells are too small to read
 _MAX_VECTOR_DOTS = 2000  # more dots become a bitmap: as shapes they would take megabytes
-_MAX_GROUPS = len(_COLOURS)
 _MIN_BINS, _MAX_BINS = 6, 30
 
 
@@ -63,6 +63,14 @@ def _new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _new_axes(width: float, height: float) -> "tuple[Figure, Axes]":
+    """Return a figure with one pair of axes, without the upper and the right line."""
+    figure = _new_figure(width, height)
+    axes = figure.subplots()
+    _hide_frame(axes)
+    return figure, axes
+
+
 def _hide_frame(axes: "Axes") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -78,15 +86,15 @@ def training_curve(epochs: Epochs) -> "Figure":
 
 def loss_curve(epochs: Epochs) -> "Figure":
     """Draw training and validation loss over epochs."""
-    figure = _new_figure(4.4, 3.3)
-    _draw_loss(figure.subplots(), epochs)
+    figure, axes = _new_axes(4.4, 3.3)
+    _draw_loss(axes, epochs)
     return figure
 
 
 def score_curve(epochs: Epochs) -> "Figure":
     """Draw the validation score over epochs."""
-    figure = _new_figure(4.4, 3.3)
-    _draw_score(figure.subplots(), epochs)
+    figure, axes = _new_axes(4.4, 3.3)
+    _draw_score(axes, epochs)
     return figure
 
 
@@ -120,15 +128,9 @@ def _draw_over_epochs(
 
     rows = [row for row in epochs if row.get(key) is not None]
     values = [row[key] for row in rows]
-    axes.plot(
-        [row["epoch"] for row in rows],
-        values,
-        label=label,
-        color=_COLOURS[index],
-        linestyle=_LINE_STYLES[index],
-        marker="o",
-        markersize=3,
-    )
+    style: dict[str, Any] = {"color": _COLOURS[index], "linestyle": _LINE_STYLES[index]}
+    numbers = [row["epoch"] for row in rows]
+    axes.plot(numbers, values, label=label, marker="o", markersize=3, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _hide_frame(axes)
     return values
@@ -152,12 +154,10 @@ def confusion_matrix(confusion: Sequence[Any], classes: Sequence[str]) -> "Figur
     columns = min(4, len(classes))
     rows = -(-len(classes) // columns)
     figure = _new_figure(2.6 * columns, 2.6 * rows)
-    panels = list(np.array(figure.subplots(rows, columns, squeeze=False)).flat)
-    for axes, name, class_counts in zip(panels, classes, counts, strict=False):
+    for index, (name, class_counts) in enumerate(zip(classes, counts, strict=True)):
+        axes = figure.add_subplot(rows, columns, index + 1)
         _draw_counts(axes, class_counts, ("no", "yes"))
         axes.set_title(literal(name), fontsize=10)
-    for axes in panels[len(classes) :]:
-        axes.set_axis_off()
     return figure
 
 
@@ -175,11 +175,10 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None
     axes.set(xlabel="predicted", ylabel="truth")
     if len(names) > _MAX_COUNTED_CLASSES:
         return
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if fractions[row, column] > 0.6 else "black"
-        axes.text(
-            column, row, number(int(count)), ha="center", va="center", color=colour, fontsize=9
-        )
+        axes.text(column, row, number(int(count)), color=colour, **style)
 
 
 def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> "Figure":
@@ -190,19 +189,17 @@ def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
         probabilities: ``(n, c)``.
         classes: Label names.
     """
-    from sklearn.metrics import roc_auc_score, roc_curve
+    from sklearn.metrics import auc, roc_curve
 
     drawn = _classes_to_draw(truth)
-    figure = _new_figure(4.4, 4.3 + _LEGEND_LINE * (1 + len(drawn)))
-    axes = figure.subplots()
+    figure, axes = _new_square(num_lines=1 + len(drawn))
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="chance")
     for index in drawn:
         false_rate, true_rate, _ = roc_curve(truth[:, index], probabilities[:, index])
-        area = roc_auc_score(truth[:, index], probabilities[:, index])
-        label = f"{literal(classes[index])} (area {number(area)})"
+        label = f"{literal(classes[index])} (area {number(float(auc(false_rate, true_rate)))})"
         axes.plot(false_rate, true_rate, label=label, **_curve_style(index))
     axes.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
-    _finish_curves(figure, axes, is_defined=bool(drawn))
+    _add_legend(figure, axes, is_defined=bool(drawn))
     return figure
 
 
@@ -213,16 +210,15 @@ def precision_recall_curves(
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     drawn = _classes_to_draw(truth)
-    figure = _new_figure(4.4, 4.3 + _LEGEND_LINE * len(drawn))
-    axes = figure.subplots()
+    figure, axes = _new_square(num_lines=len(drawn))
     for index in drawn:
         precision, recall, _ = precision_recall_curve(truth[:, index], probabilities[:, index])
-        average = average_precision_score(truth[:, index], probabilities[:, index])
+        average = float(average_precision_score(truth[:, index], probabilities[:, index]))
         label = f"{literal(classes[index])} (average precision {number(average)})"
         # steps: straight lines between two thresholds would be too optimistic
         axes.plot(recall, precision, label=label, drawstyle="steps-post", **_curve_style(index))
     axes.set(xlabel="recall", ylabel="precision")
-    _finish_curves(figure, axes, is_defined=bool(drawn))
+    _add_legend(figure, axes, is_defined=bool(drawn))
     return figure
 
 
@@ -238,13 +234,15 @@ def _curve_style(index: int) -> dict[str, Any]:
     return {"color": colour, "linestyle": _LINE_STYLES[index % len(_LINE_STYLES)], "linewidth": 2}
 
 
-def _finish_curves(figure: "Figure", axes: "Axes", *, is_defined: bool) -> None:
-    """Make square axes from 0 to 1, and put the legend below them, where it hides nothing."""
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_aspect("equal")
-    _hide_frame(axes)
-    if is_defined:
+def _new_square(num_lines: int) -> "tuple[Figure, Axes]":
+    """Return a figure with square axes from 0 to 1, and with room for the legend below them."""
+    figure, axes = _new_axes(4.4, 4.3 + 0.22 * num_lines)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    return figure, axes
+
+
+def _add_legend(figure: "Figure", axes: "Axes", *, is_defined: bool) -> None:
+    if is_defined:  # below the axes, where it hides nothing
         figure.legend(frameon=False, fontsize=9, loc="outside lower center", borderpad=0.8)
     else:
         axes.text(0.5, 0.8, "not defined: one class only", ha="center", color="0.4")
@@ -258,7 +256,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
     """
     from matplotlib.ticker import MaxNLocator
 
-    filled = [row for row in bins if row["n"] and row["accuracy"] is not None]
+    filled = [row for row in bins if row["n"]]
     figure = _new_figure(4.4, 4.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     upper.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="perfect calibration")
@@ -276,22 +274,21 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
     return figure
 
 
-def score_over_visible(
-    visible: Sequence[Mapping[str, Any]], reset: int | float | None, metric: str, name: str
-) -> "Figure":
+def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     """Draw a metric against the number of visible bases, on a logarithmic axis.
 
     Args:
-        visible: ``bp`` (None = the whole sequence) and the metrics at each length.
-        reset: The metric with the memory reset at each segment; None = not measured.
-        metric: Key of the metric.
-        name: Its name for readers.
+        context: ``context`` in ``metrics.json``: the metric, its values by visible bp (None = the
+            whole sequence), and with the memory reset at each segment.
     """
-    rows = [row for row in visible if row.get(metric) is not None]
+    from rmt_genomics.model.metrics import metric_name  # loads torch
+
+    metric = context["metric"]
+    reset = context["memory_reset"][metric]
+    rows = [row for row in context["visible"] if row[metric] is not None]
     shortened = sorted((row for row in rows if row["bp"] is not None), key=lambda row: row["bp"])
     whole = [row[metric] for row in rows if row["bp"] is None]
-    figure = _new_figure(4.6, 3.5)
-    axes = figure.subplots()
+    figure, axes = _new_axes(4.6, 3.5)
     axes.set_xscale("log", base=2)
     ticks = [row["bp"] for row in shortened]
     labels = [_short_length(length_bp) for length_bp in ticks]
@@ -303,10 +300,9 @@ def score_over_visible(
     axes.plot(ticks, scores, color=_COLOURS[0], marker="o", label="only these bases visible")
     if reset is not None:
         axes.axhline(reset, color=_COLOURS[1], linestyle="--", label="memory reset each segment")
-    axes.set(xlabel="visible bases (bp)", ylabel=name)
+    axes.set(xlabel="visible bases (bp)", ylabel=metric_name(metric))
     axes.set_xticks(ticks, labels, fontsize=9)
     axes.minorticks_off()
-    _hide_frame(axes)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center")
     return figure
 
@@ -333,63 +329,48 @@ def predicted_against_true(truth: np.ndarray, predicted: np.ndarray, name: str) 
         predicted: ``(n,)``.
         name: The quantity that is predicted.
     """
-    figure = _new_figure(4.4, 4.4)
-    axes = figure.subplots()
+    figure, axes = _new_axes(4.4, 4.4)
     both = np.concatenate([truth, predicted])
-    ends = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
+    ends = float(both.min()), float(both.max())
     axes.plot(ends, ends, color=_GREY, linewidth=1)
-    axes.scatter(
-        truth,
-        predicted,
-        s=12,
-        color=_COLOURS[0],
-        alpha=0.6,
-        linewidths=0,
-        rasterized=len(truth) > _MAX_VECTOR_DOTS,
-    )
+    dots = axes.scatter(truth, predicted, s=12, color=_COLOURS[0], alpha=0.6, linewidths=0)
+    dots.set_rasterized(len(truth) > _MAX_VECTOR_DOTS)
     axes.set(xlabel=f"true {literal(name)}", ylabel=f"predicted {literal(name)}")
-    _hide_frame(axes)
     return figure
 
 
 def length_histogram(lengths: Groups) -> "Figure":
     """Draw how lengths in bp are distributed, on a logarithmic axis."""
-    lengths = _merge_if_many(lengths)
-    figure = _new_figure(4.6, 3.4)
-    _draw_lengths(figure.subplots(), lengths)
-    if len(lengths) > 1:
-        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    figure, axes = _new_axes(4.6, 3.4)
+    _draw_lengths(axes, lengths)
+    _add_legend_of_groups(figure, axes, columns=2)
     return figure
 
 
-def composition(lengths: Groups, gc: Groups, unknown: Groups) -> "Figure":
-    """Draw length, GC and unknown bases of records, one panel each.
-
-    Args:
-        lengths: Lengths in bp, by class.
-        gc: Fractions of G and C, by class.
-        unknown: Fractions of letters that the model reads as N, by class.
-    """
-    lengths = _merge_if_many(lengths)
+def composition(records: "Mapping[str, Sequence[Composition]]") -> "Figure":
+    """Draw length, GC and bases that are read as N of records by class, one panel each."""
+    lengths, gc, unknown = {}, {}, {}
+    for label, of_label in records.items():
+        lengths[label] = [record.length for record in of_label]
+        gc[label] = [record.gc for record in of_label if record.gc is not None]
+        unknown[label] = [record.n + record.ambiguous / record.length for record in of_label]
     figure = _new_figure(10.5, 3.6)
     first, second, third = figure.subplots(1, 3)
     _draw_lengths(first, lengths)
-    _draw_histogram(second, _merge_if_many(gc), np.linspace(0, 1, 41))
+    _draw_histogram(second, gc, np.linspace(0, 1, 41))
     second.set_xlabel("fraction of G and C in the known bases")
-    _draw_histogram(third, _merge_if_many(unknown), np.linspace(0, 1, 41))
+    _draw_histogram(third, unknown, np.linspace(0, 1, 41))
     third.set_xlabel("fraction of unknown bases (read as N)")
     third.set_yscale("symlog", linthresh=1)
-    if len(lengths) > 1:
-        handles, names = first.get_legend_handles_labels()
-        figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=4)
+    _add_legend_of_groups(figure, first, columns=4)
     return figure
 
 
-def _merge_if_many(groups: Groups) -> Groups:
-    """Return the groups if there is a colour for each, else all values as one group."""
-    if len(groups) <= _MAX_GROUPS:
-        return groups
-    return {"all": [value for values in groups.values() for value in values]}
+def _add_legend_of_groups(figure: "Figure", axes: "Axes", *, columns: int) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > 1:
+        style: dict[str, Any] = {"frameon": False, "fontsize": 9, "loc": "outside lower center"}
+        figure.legend(handles, names, ncols=columns, **style)
 
 
 def _draw_lengths(axes: "Axes", groups: Groups) -> None:
@@ -404,7 +385,9 @@ def _draw_lengths(axes: "Axes", groups: Groups) -> None:
 
 
 def _draw_histogram(axes: "Axes", groups: Groups, edges: np.ndarray) -> None:
-    """Draw one outline per group; a single group is filled."""
+    """Draw one outline per group, or of all values if colours do not suffice; one is filled."""
+    if len(groups) > len(_COLOURS):
+        groups = {"all": [value for values in groups.values() for value in values]}
     for index, (name, values) in enumerate(groups.items()):
         counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
         style = _LINE_STYLES[index % len(_LINE_STYLES)]

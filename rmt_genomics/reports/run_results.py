@@ -85,11 +85,9 @@ class RunResults:
         """Truth and prediction of a regression, both ``(n,)``; None if they are not in a table."""
         if not self.predictions or not self.is_regression:
             return None
-        candidates = ("predicted", "prediction", "label", *self.classes)
-        column = next((key for key in candidates if key in self.predictions[0]), None)
-        if column is None:
-            return None
-        values = np.array([(float(row["truth"]), float(row[column])) for row in self.predictions])
+        values = np.array(
+            [(float(row["truth"]), float(row["prediction"])) for row in self.predictions]
+        )
         return values[:, 0], values[:, 1]
 
 

@@ -16,7 +16,7 @@ _EPOCH_COLUMNS = {
     "epoch": "epoch",
     "train_loss": "training loss",
     "val_loss": "validation loss",
-    "val_accuracy": "accuracy",
+    "val_accuracy": "validation accuracy",
     "learning_rate": "learning rate",
     "bp_per_second": "bp/s",
     "seconds": "seconds",
@@ -40,20 +40,13 @@ def summary(results: RunResults) -> dict[str, Any]:
     return {
         "sentence": sentence,
         "rating": rating,
-        "scores": [_score(metrics, key) for key in keys_with_value[:_MAX_SCORES]],
+        "scores": [
+            (metric_name(key), estimate(metrics, key)) for key in keys_with_value[:_MAX_SCORES]
+        ],
         "has_intervals": has_intervals([metrics]),
         "context": (metrics.get("context") or {}).get("sentence"),
         "reservations": reservations,
     }
-
-
-def _score(metrics: Mapping[str, Any], key: str) -> tuple[str, float, str]:
-    """Return the name of a metric, its value and its interval (empty if there is none)."""
-    value = estimate(metrics, key)
-    interval = ""
-    if isinstance(value, Estimate):
-        interval = f"({number(value.low)} to {number(value.high)})"
-    return metric_name(key), metrics[key], interval
 
 
 def has_intervals(columns: Iterable[Mapping[str, Any]]) -> bool:
@@ -85,16 +78,10 @@ def headline(results: RunResults) -> tuple[str, str]:
         reservation = "it was compared with no baseline, so it is not known how good that is."
         return f"{sentence}; {reservation}", "unsure"
     difference = metrics["differences"][strongest]
-    ends = [end for end in (difference.get("low"), difference.get("high")) if end is not None]
-    metric = METRICS.get(difference.get("metric", ""))
-    if metric is not None and metric.lower_is_better:
-        ends = [-end for end in ends]
-    rating = "unsure"
-    if len(ends) == 2 and min(ends) > 0:
-        rating = "good"
-    elif len(ends) == 2 and max(ends) < 0:
-        rating = "bad"
-    return f"{sentence}. {difference.get('sentence', '')}".strip(), rating
+    sign = -1 if METRICS[difference["metric"]].lower_is_better else 1
+    ends = [sign * difference[end] for end in ("low", "high")]
+    rating = "good" if min(ends) > 0 else "bad" if max(ends) < 0 else "unsure"
+    return f"{sentence}. {difference['sentence']}", rating
 
 
 def context(results: RunResults) -> dict[str, Any] | None:
@@ -102,28 +89,23 @@ def context(results: RunResults) -> dict[str, Any] | None:
     ablation = results.metrics.get("context")
     if not ablation:
         return None
-    metric, visible = ablation.get("metric", "mcc"), ablation.get("visible", ())
-    reset = ablation.get("memory_reset")
-    keys = [key for key in METRICS if any(key in row for row in visible)]
-    rows = [
-        [
-            "whole sequence" if row.get("bp") is None else f"{number(row['bp'])} bp",
-            row.get("share_shortened"),
-            *(estimate(row, key) for key in keys),
-        ]
-        for row in visible
+    keys = [key for key in METRICS if key in ablation["memory_reset"]]
+    table = [
+        ("whole sequence" if row["bp"] is None else f"{number(row['bp'])} bp", row)
+        for row in ablation["visible"]
     ]
-    if reset:
-        values = (estimate(reset, key) for key in keys)
-        rows.append(["whole sequence, memory reset", None, *values])
-    name = metric_name(metric)
-    figure = plots.score_over_visible(visible, (reset or {}).get(metric), metric, name)
+    table.append(("whole sequence, memory reset", ablation["memory_reset"]))
+    name = metric_name(ablation["metric"])
     caption = f"{name} against the length of the visible part of each sequence."
     return {
-        "sentence": ablation.get("sentence"),
-        "plot": plot(figure, "context", caption) if visible else None,
+        "sentence": ablation["sentence"],
+        "plot": plot(plots.score_over_visible(ablation), "context", caption),
         "table": Table(
-            ["visible", "fraction of examples shortened", *map(metric_name, keys)], rows
+            ["visible", "fraction of examples shortened", *map(metric_name, keys)],
+            [
+                [visible, row.get("share_shortened"), *(row[key] for key in keys)]
+                for visible, row in table
+            ],
         ),
     }
 
@@ -134,21 +116,17 @@ def calibration(results: RunResults) -> dict[str, Any] | None:
     if not values:
         return None
     names = {"ece": "expected calibration error", "brier": "Brier score", "log_loss": "log loss"}
-    bins: Sequence[Mapping[str, Any]] = values.get("reliability", ())
+    bins: Sequence[Mapping[str, Any]] = values["reliability"]
     keys = ("low", "high", "n", "confidence", "accuracy")
     caption = "Where the curve is below the line, the model is overconfident."
+    scores = [[name, values[f"{key}_before"], values[key]] for key, name in names.items()]
     return {
-        "temperature": values.get("temperature"),
-        "fitted_on": values.get("fitted_on", "validation"),
-        "n": values.get("n"),
-        "table": Table(
-            ["metric", "uncalibrated", "with temperature"],
-            [[name, values.get(f"{key}_before"), values.get(key)] for key, name in names.items()],
-        ),
-        "plot": plot(plots.reliability(bins), "reliability", caption) if bins else None,
+        **{key: values[key] for key in ("temperature", "fitted_on", "n")},
+        "table": Table(["metric", "uncalibrated", "with temperature"], scores),
+        "plot": plot(plots.reliability(bins), "reliability", caption),
         "bins": Table(
             ["from", "to", "examples", "mean confidence", "accuracy"],
-            [[row.get(key) for key in keys] for row in bins],
+            [[row[key] for key in keys] for row in bins],
         ),
     }
 
@@ -158,13 +136,9 @@ def training(results: RunResults) -> dict[str, Any] | None:
     epochs = results.epochs
     if not epochs:
         return None
-    header = {
-        key: f"validation {metric_name(key.removeprefix('val_'))}"
-        if key in plots.SCORES or key == "val_accuracy"
-        else _EPOCH_COLUMNS[key]
-        for key in epochs[0]
-        if key in _EPOCH_COLUMNS or key in plots.SCORES
-    }
+    names = {key: f"validation {metric_name(key.removeprefix('val_'))}" for key in plots.SCORES}
+    names |= _EPOCH_COLUMNS
+    header = {key: names[key] for key in epochs[0] if key in names}
     return {
         "loss": plot(plots.loss_curve(epochs), "loss", "Loss over epochs."),
         "score": plot(plots.score_curve(epochs), "score", "Validation score over epochs."),

@@ -179,9 +179,12 @@ def test_very_large_sets_have_fewer_draws_but_at_least_200(
 @pytest.mark.parametrize(
     ("accuracies", "words"),
     [
-        ((0.95, 0.6), r"The model is ahead of the coin by 0\.\d\d MCC \(95% interval 0\.\d\d to "),
-        ((0.6, 0.95), r"The model is behind the coin by 0\.\d\d MCC \(95% interval -0\.\d\d to "),
-        ((0.8, 0.8), r"The model and the coin show no significant difference: -?0\.\d\d MCC"),
+        (
+            (0.95, 0.6),
+            r"The model is ahead of the coin by 0\.\d{3} MCC \(95% interval 0\.\d{3} to ",
+        ),
+        ((0.6, 0.95), r"The model is behind the coin by 0\.\d{3} MCC \(95% interval -0\.\d{3} to "),
+        ((0.8, 0.8), r"The model and the coin show no significant difference: -?0\.0\d{3,4} MCC"),
     ],
 )
 def test_the_sentence_says_which_is_ahead(accuracies: tuple[float, float], words: str) -> None:
@@ -201,14 +204,22 @@ def test_the_sentence_says_which_is_ahead(accuracies: tuple[float, float], words
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.01, 0.2, "The model is ahead of X by 0.10 MCC (90% interval 0.01 to 0.20, 1 example)."),
+        (
+            0.01,
+            0.2,
+            "The model is ahead of X by 0.100 MCC (90% interval 0.0100 to 0.200, 1 example).",
+        ),
         (
             -0.3,
             -0.1,
-            "The model is behind X by -0.10 MCC (90% interval -0.30 to -0.10, 1 example).",
+            "The model is behind X by -0.100 MCC (90% interval -0.300 to -0.100, 1 example).",
         ),
-        (0.0, 0.2, "The model and X show no significant difference: 0.10 MCC (90% interval 0.00"),
-        (-0.2, 0.0, "The model and X show no significant difference: 0.10 MCC (90% interval -0.20"),
+        (0.0, 0.2, "The model and X show no significant difference: 0.100 MCC (90% interval 0.00 "),
+        (
+            -0.2,
+            0.0,
+            "The model and X show no significant difference: 0.100 MCC (90% interval -0.200 ",
+        ),
     ],
 )
 def test_an_interval_that_touches_zero_is_not_significant(
@@ -250,7 +261,7 @@ def test_a_perfect_model_is_not_certain_to_be_ahead_of_a_constant() -> None:
         (1, 2 * lowest - 1, 1)
     )
     assert (behind["low"], behind["high"]) == pytest.approx((-1, 1 - 2 * lowest))
-    assert "ahead of it by 1.00 MCC (95% interval 0.38 to 1.00, 20 examples)" in ahead["sentence"]
+    assert "ahead of it by 1.00 MCC (95% interval 0.383 to 1.00, 20 examples)" in ahead["sentence"]
 
 
 @pytest.mark.parametrize("accuracy", [0.8, 1.0])

@@ -6,30 +6,29 @@ from pathlib import Path
 import pytest
 
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
-from rmt_genomics.evaluation.compare_runs import compare_lines, read_runs, summarise
+from rmt_genomics.evaluation.compare_runs import compare_lines, read_runs
 from tests.evaluation.toys import toy_metrics, write_metrics
 
 
-def test_mean_and_standard_deviation_by_hand() -> None:
-    summary = summarise([toy_metrics(0.1), toy_metrics(0.3), toy_metrics(None), toy_metrics(0.2)])
+def test_mean_and_standard_deviation_are_of_the_runs_that_have_the_metric() -> None:
+    runs = {str(index): toy_metrics(mcc) for index, mcc in enumerate([0.1, 0.3, None, 0.2])}
 
-    assert summary["mcc"] == {"mean": pytest.approx(0.2), "sd": pytest.approx(0.1), "n": 3}
-    assert summary["auroc"] == {"mean": 0.5, "sd": 0.0, "n": 4}
+    rows = [line.split("\t") for line in compare_lines(runs)]
 
-
-def test_one_run_has_no_deviation() -> None:
-    summary = summarise([toy_metrics(0.1)])
-
-    assert summary["mcc"] == {"mean": 0.1, "sd": None, "n": 1}
-    assert summarise([toy_metrics(None)])["mcc"] == {"mean": None, "sd": None, "n": 0}
-    with pytest.raises(DataError, match="there is no run to summarise"):
-        summarise([])
+    assert ["mcc", "0.1000", "0.3000", "", "0.2000", "0.2000", "0.1000"] in rows
+    undefined = {"one": toy_metrics(None), "two": toy_metrics(None)}
+    assert ["mcc", "", "", "", ""] in [line.split("\t") for line in compare_lines(undefined)]
+    one = {"one": toy_metrics(0.1), "two": toy_metrics(None)}
+    assert ["mcc", "0.1000", "", "0.1000", ""] in [line.split("\t") for line in compare_lines(one)]
 
 
 def test_a_regression_has_its_own_metrics() -> None:
-    one = {"task": "regression", **dict.fromkeys(("pearson", "spearman", "r2", "mae", "rmse"), 1.0)}
+    keys = ("pearson", "spearman", "r2", "mae", "rmse")
+    one = {"task": "regression", **dict.fromkeys(keys, 1.0)}
 
-    assert list(summarise([one])) == ["pearson", "spearman", "r2", "mae", "rmse"]
+    _, *rows = compare_lines({"one": one})
+
+    assert [row.split("\t")[0] for row in rows] == list(keys)
 
 
 def test_the_table_has_one_column_per_run() -> None:

@@ -259,7 +259,7 @@ def test_a_regression_has_its_own_sections(tmp_path: Path) -> None:
         "On 60 examples of the test part, the model has Pearson r 0.940 (0.901 to 0.964)."
         in page.shown
     )
-    assert "The model is ahead of the baseline by 0.54 Pearson r" in page.shown
+    assert "The model is ahead of the baseline by 0.540 Pearson r" in page.shown
     assert "k-mer counts (k = 6)" in page.shown
 
 

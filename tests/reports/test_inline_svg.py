@@ -2,11 +2,13 @@
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from rmt_genomics.dna import composition_of
 from rmt_genomics.reports.inline_svg import plot
 from rmt_genomics.reports.plots import (
     composition,
@@ -96,10 +98,14 @@ def test_reliability_omits_empty_bins_but_counts_all() -> None:
     assert [bar.get_height() for bar in lower.patches] == [0, 5]
 
 
+def ablation(visible: list[dict[str, Any]], reset: float | None) -> dict[str, Any]:
+    return {"metric": "mcc", "visible": visible, "memory_reset": {"mcc": reset}}
+
+
 def test_context_is_drawn_on_a_logarithmic_axis_with_the_whole_sequence_last() -> None:
     visible = [{"bp": None, "mcc": 0.9}, {"bp": 4096, "mcc": 0.5}, {"bp": 1024, "mcc": 0.1}]
 
-    (axes,) = score_over_visible(visible, 0.3, "mcc", "MCC").axes
+    (axes,) = score_over_visible(ablation(visible, 0.3)).axes
 
     curve = next(line for line in axes.lines if line.get_label() == "only these bases visible")
     assert np.array(curve.get_xydata()).tolist() == [[1024, 0.1], [4096, 0.5], [8192, 0.9]]
@@ -112,7 +118,7 @@ def test_context_is_drawn_on_a_logarithmic_axis_with_the_whole_sequence_last() -
 def test_context_without_a_defined_score_is_drawn_empty() -> None:
     visible = [{"bp": 1024, "mcc": None}, {"bp": None, "mcc": None}]
 
-    plot(score_over_visible(visible, None, "mcc", "MCC"), "context", "")
+    plot(score_over_visible(ablation(visible, None)), "context", "")
 
 
 def test_many_dots_become_a_bitmap() -> None:
@@ -133,9 +139,9 @@ def test_every_example_is_in_the_histogram(lengths: dict[str, list[int]]) -> Non
 
 
 def test_too_many_classes_are_merged() -> None:
-    many = {str(index): [index + 1] for index in range(9)}
+    many = {str(index): [composition_of("ACGTN" * (index + 1))] for index in range(9)}
 
-    for axes in composition(many, many, many).axes:
+    for axes in composition(many).axes:
         labels = {patch.get_label() for patch in axes.patches} - {""}
         assert {label for label in labels if not str(label).startswith("_")} == {"all"}
 

@@ -34,8 +34,8 @@ def test_the_default_card_of_a_saved_model_is_replaced(run: Path) -> None:
     text = card_of(run)
 
     assert "PytorchModelHubMixin" not in text
-    assert text.count("The model is ahead of the baseline by 0.10 MCC") == 1
-    assert text.count("The model is ahead of the baseline by 0.20 MCC") == 1
+    assert text.count("The model is ahead of the baseline by 0.100 MCC") == 1
+    assert text.count("The model is ahead of the baseline by 0.200 MCC") == 1
     assert "| MCC | 0.800 (0.691 to 0.887) | 0.00 | 0.600 | 0.700 |" in text
     assert "86 labelled examples of" in text
     assert "11.1% of test are near-duplicates" in text
