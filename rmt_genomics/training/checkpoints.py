@@ -87,6 +87,8 @@ class CheckpointCallback(Checkpoint):
         minutes: Longest time between two checkpoints (0 = one after each optimiser step).
     """
 
+    state_key = "KeepCheckpoints"  # in checkpoints; must not change: old ones are resumed
+
     def __init__(
         self,
         folder: RunFolder,
@@ -102,11 +104,6 @@ class CheckpointCallback(Checkpoint):
         self.curriculum = curriculum or Curriculum()
         self.best_loss = math.inf
         self.epochs_since_best = 0
-
-    @property
-    def state_key(self) -> str:
-        """The key in checkpoints, which must not change: old ones are resumed."""
-        return "KeepCheckpoints"
 
     @property
     def is_done(self) -> bool:
@@ -174,10 +171,6 @@ def run_record(data: PreparedData, config: ExperimentConfig, *, seed: int) -> Ru
 def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentConfig:
     """Return the settings of a resumed run: a batch size of "auto" is the run's.
 
-    Args:
-        folder: The run folder.
-        config: The present settings, resolved.
-
     Raises:
         ConfigError: At the first setting that differs from what the run started with.
     """
@@ -197,12 +190,7 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
 
 
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:
-    """Raise CheckpointError if a checkpoint is from another run.
-
-    Args:
-        checkpoint: The run's last.
-        record: Of the present run.
-    """
+    """Raise CheckpointError if a checkpoint is from another run than that of ``record``."""
     content = read_checkpoint(checkpoint)
     stored = content.get("run")
     if not isinstance(stored, dict) or stored.keys() != record.keys():

@@ -227,10 +227,8 @@ class ClassifierModule(LightningModule):
 def averaged_copy(model: RMTClassifier, decay: float) -> AveragedModel:
     """Return a copy of the model; ``update_parameters`` moves it towards the model's weights.
 
-    Args:
-        model: The model in training.
-        decay: Fraction of the average that remains at each step. It is smaller in the first steps,
-            so that the initial weights are soon forgotten.
+    ``decay`` of the average remains at each step; less in the first steps, so that the initial
+    weights are soon forgotten.
     """
 
     def step(average: Sequence[Tensor], now: Sequence[Tensor], num_averaged: Tensor | int) -> None:
@@ -249,11 +247,6 @@ def shift_randomly(
 
     What is shifted out is lost, and the gap is filled with N: lengths do not change. A sequence is
     shifted by less than its length. Drawn from PyTorch's global random generator.
-
-    Args:
-        codes: Base codes, padded at the end; not changed.
-        lengths: Base pairs of each sequence.
-        max_shift_bp: Largest shift.
     """
     shifts = torch.randint(-max_shift_bp, max_shift_bp + 1, (len(codes),)).tolist()
     shifted = codes.clone()
