@@ -193,15 +193,11 @@ def check_same_run(checkpoint: Path, record: RunRecord) -> None:
     """Raise CheckpointError if a checkpoint is from another run than that of ``record``."""
     content = read_checkpoint(checkpoint)
     stored = content.get("run")
-    if not isinstance(stored, dict) or stored.keys() != record.keys():
+    is_ours = isinstance(stored, dict) and stored.keys() == record.keys()
+    if not is_ours or "epoch_loss" not in content:
         raise CheckpointError(
-            f"{checkpoint}: does not say which run it is from, but every checkpoint of this "
-            "version of rmt-genomics does. Start again with --overwrite."
-        )
-    if "epoch_loss" not in content:
-        raise CheckpointError(
-            f"{checkpoint}: was written by an earlier version of rmt-genomics, which drew other "
-            "random numbers, but a resumed run must equal one that was never interrupted. "
+            f"{checkpoint}: does not say which run it is from, or is of an earlier version of "
+            "rmt-genomics, but a resumed run must equal one that was never interrupted. "
             "Start again with --overwrite."
         )
     if stored["seed"] != record["seed"]:

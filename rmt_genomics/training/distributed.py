@@ -50,10 +50,12 @@ class DistributedSetup:
         """Rank of this process, from 0; valid before the process group exists."""
         if self.world_size == 1:
             return 0
-        environment = self.cluster_environment()
-        if isinstance(environment, LightningEnvironment):  # which learns the global rank later
-            return environment.node_rank() * self.devices + environment.local_rank()
-        return environment.global_rank()
+        if TorchElasticEnvironment.detect():
+            return int(os.environ["RANK"])
+        if _num_slurm_tasks() > 1:
+            return int(os.environ["SLURM_PROCID"])
+        launched = LightningEnvironment()
+        return launched.node_rank() * self.devices + launched.local_rank()
 
     @property
     def is_rank_zero(self) -> bool:

@@ -148,8 +148,9 @@ class ClassifierModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the logits: metrics are computed on the whole set, not averaged over batches."""
         del batch_idx
-        logits = self.micro_batches.outputs(
-            lambda part: self.evaluated_model(part.codes, part.lengths), batch
+        model = self.evaluated_model
+        logits = self.micro_batches.retry(
+            lambda parts: [model(part.codes, part.lengths) for part in parts], batch
         )
         if logits:
             self.outputs.append((torch.cat(logits).float().cpu(), batch.targets.cpu(), batch.names))
