@@ -192,9 +192,8 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:
     """Raise CheckpointError if a checkpoint is from another run than that of ``record``."""
     content = read_checkpoint(checkpoint)
-    stored = content.get("run")
-    is_ours = isinstance(stored, dict) and stored.keys() == record.keys()
-    if not is_ours or "epoch_loss" not in content:
+    stored: dict[str, Any] = dict(content.get("run", {}))
+    if stored.keys() != record.keys() or "epoch_loss" not in content:
         raise CheckpointError(
             f"{checkpoint}: does not say which run it is from, or is of an earlier version of "
             "rmt-genomics, but a resumed run must equal one that was never interrupted. "

@@ -72,7 +72,7 @@ class Probe:
         weights = list(self.module.parameters())
         states = [value for state in self.optimizer.state.values() for value in state.values()]
         tensors = [*weights, *self.module.buffers(), *filter(torch.is_tensor, states)]
-        self.resting_bytes = sum(tensor.nbytes for tensor in tensors)
+        self.resting_bytes: int = sum(tensor.nbytes for tensor in tensors)
         gradients = sum(weight.nbytes for weight in weights if weight.requires_grad)
         self.fixed_bytes = self.resting_bytes + gradients  # what is allocated between steps
 
@@ -110,7 +110,7 @@ class Probe:
                 self.train(lengths_bp, replay)
 
         longest = max(lengths_bp)
-        peak = self.resting_bytes + self.peak(two_steps, lengths_bp, longest)
+        peak = self.peak(two_steps, lengths_bp, longest) + self.resting_bytes
         if replay == "auto" and longest > MAX_SEGMENTS * self.segment_bp:
             # Beyond a few segments, graphs take at most a fixed fraction of the free memory.
             limit = FRACTION_FOR_GRAPHS * free_bytes(self.device)
@@ -186,7 +186,7 @@ def peak_bytes(compute: Callable[[], object], device: torch.device) -> int:
     results: Any = profiler.profiler
     events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())  # stable: keeps the order of equal times
-    return max(accumulate((event.nbytes() for event in events), initial=0))
+    return int(max(accumulate((event.nbytes() for event in events), initial=0)))
 
 
 @dataclass(frozen=True, slots=True)
