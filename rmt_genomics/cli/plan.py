@@ -42,12 +42,11 @@ def plan(
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.training import read_config
     from rmt_genomics.training.planning import plan as make_plan
-    from rmt_genomics.training.planning import summary
 
     source = None if labels is None else LabelSource(labels, label_pattern)
     result = make_plan(fasta, read_config(config, settings), labels=source, device=device)
     click.echo("key\tvalue\tunit")
     for row in result.rows():
         click.echo("\t".join(row))
-    for line in summary(result).splitlines():
+    for line in result.summary():
         logger.info(line)

@@ -17,7 +17,6 @@ Count = Annotated[int, Field(ge=1, le=LARGEST)]
 CountOrZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-
 AnySettings = TypeVar("AnySettings", bound="Settings")
 
 
@@ -68,11 +67,6 @@ def explain(error: ValidationError, settings: type[Settings], values: Mapping[st
     """Return the first mistake that pydantic has found as one sentence of ours.
 
     Unknown keys come before wrong values, which may be wrong because of them.
-
-    Args:
-        error: What pydantic found in ``values``.
-        settings: The class that was to be made of them.
-        values: The values by name.
     """
     mistakes = error.errors(include_url=False)
     first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")

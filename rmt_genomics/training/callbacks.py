@@ -59,7 +59,7 @@ def best_row(rows: Sequence[Row]) -> Row:
 
 
 class MetricsLogger(Callback):
-    """Measure each epoch and append its row to both files.
+    """Measure each epoch and write its row to both files.
 
     Args:
         folder: The folder of the files.
@@ -81,9 +81,7 @@ class MetricsLogger(Callback):
         """Write both files anew: empty, or with the rows of the checkpoint."""
         self._epoch_start = time.perf_counter() - self._train_seconds
         self.columns = columns_of(pl_module.model.config.task)
-        if trainer.is_global_zero:
-            table = as_csv(self.rows, self.columns)
-            self.folder.write({"metrics.jsonl": as_jsonl(self.rows), "metrics.csv": table})
+        self._write(trainer)
 
     def on_train_epoch_start(self, *_: Any, **__: Any) -> None:
         """Start the clock."""
@@ -117,11 +115,12 @@ class MetricsLogger(Callback):
             "stage": self.curriculum.stage + 1 if self.curriculum.is_on else None,
         }
         self.rows.append(row)
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
-            line = as_csv([row], self.columns, has_header=False)
-            for name, text in (("metrics.jsonl", as_jsonl([row])), ("metrics.csv", line)):
-                with (self.folder.path / name).open("a", encoding="utf-8", newline="") as file:
-                    file.write(text)
+            table = as_csv(self.rows, self.columns)
+            self.folder.write({"metrics.jsonl": as_jsonl(self.rows), "metrics.csv": table})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows and the progress within the present epoch, for a checkpoint."""
@@ -144,14 +143,11 @@ def as_jsonl(rows: Sequence[Row]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def as_csv(
-    rows: Sequence[Row], columns: Sequence[str] = COLUMNS, *, has_header: bool = True
-) -> str:
+def as_csv(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
     """Format rows as a CSV table; an undefined value is an empty cell."""
     table = io.StringIO()
     writer = csv.DictWriter(table, columns, lineterminator="\n")
-    if has_header:
-        writer.writeheader()
+    writer.writeheader()
     writer.writerows(rows)
     return table.getvalue()
 

@@ -87,6 +87,8 @@ class CheckpointCallback(Checkpoint):
         minutes: Longest time between two checkpoints (0 = one after each optimiser step).
     """
 
+    state_key = "KeepCheckpoints"  # in checkpoints; must not change: old ones are resumed
+
     def __init__(
         self,
         folder: RunFolder,
@@ -102,11 +104,6 @@ class CheckpointCallback(Checkpoint):
         self.curriculum = curriculum or Curriculum()
         self.best_loss = math.inf
         self.epochs_since_best = 0
-
-    @property
-    def state_key(self) -> str:
-        """The key in checkpoints, which must not change: old ones are resumed."""
-        return "KeepCheckpoints"
 
     @property
     def is_done(self) -> bool:
@@ -174,10 +171,6 @@ def run_record(data: PreparedData, config: ExperimentConfig, *, seed: int) -> Ru
 def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentConfig:
     """Return the settings of a resumed run: a batch size of "auto" is the run's.
 
-    Args:
-        folder: The run folder.
-        config: The present settings, resolved.
-
     Raises:
         ConfigError: At the first setting that differs from what the run started with.
     """
@@ -197,23 +190,13 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
 
 
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:
-    """Raise CheckpointError if a checkpoint is from another run.
-
-    Args:
-        checkpoint: The run's last.
-        record: Of the present run.
-    """
+    """Raise CheckpointError if a checkpoint is from another run than that of ``record``."""
     content = read_checkpoint(checkpoint)
-    stored = content.get("run")
-    if not isinstance(stored, dict) or stored.keys() != record.keys():
+    stored: dict[str, Any] = dict(content.get("run", {}))
+    if stored.keys() != record.keys() or "epoch_loss" not in content:
         raise CheckpointError(
-            f"{checkpoint}: does not say which run it is from, but every checkpoint of this "
-            "version of rmt-genomics does. Start again with --overwrite."
-        )
-    if "epoch_loss" not in content:
-        raise CheckpointError(
-            f"{checkpoint}: was written by an earlier version of rmt-genomics, which drew other "
-            "random numbers, but a resumed run must equal one that was never interrupted. "
+            f"{checkpoint}: does not say which run it is from, or is of an earlier version of "
+            "rmt-genomics, but a resumed run must equal one that was never interrupted. "
             "Start again with --overwrite."
         )
     if stored["seed"] != record["seed"]:

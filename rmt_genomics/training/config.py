@@ -5,7 +5,6 @@ preset determines; a run folder keeps the resolved settings.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -24,23 +23,12 @@ from rmt_genomics.model.config import (
 )
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
-    """The five numbers that determine a model's size; see ``ModelSettings``."""
-
-    dim: int
-    depth: int
-    heads: int
-    segment_length: int
-    num_memory_tokens: int
-
-
 PRESETS = {
-    "tiny": Preset(dim=64, depth=3, heads=2, segment_length=256, num_memory_tokens=8),
-    "small": Preset(dim=128, depth=4, heads=4, segment_length=512, num_memory_tokens=16),
-    "base": Preset(dim=256, depth=6, heads=4, segment_length=512, num_memory_tokens=16),
+    "tiny": {"dim": 64, "depth": 3, "heads": 2, "segment_length": 256, "num_memory_tokens": 8},
+    "small": {"dim": 128, "depth": 4, "heads": 4, "segment_length": 512, "num_memory_tokens": 16},
+    "base": {"dim": 256, "depth": 6, "heads": 4, "segment_length": 512, "num_memory_tokens": 16},
 }
+"""The five numbers that determine a model's size; see ``ModelSettings``."""
 
 
 class ModelSettings(Settings):
@@ -276,7 +264,7 @@ class ExperimentConfig(Settings):
 
     def resolved(self) -> "ExperimentConfig":
         """Return the same settings with every number of the preset filled in."""
-        preset = asdict(PRESETS[self.model.preset])
+        preset = PRESETS[self.model.preset]
         missing = {name: n for name, n in preset.items() if getattr(self.model, name) is None}
         return self.replace(model=self.model.replace(**missing)) if missing else self
 
@@ -285,13 +273,16 @@ class ExperimentConfig(Settings):
 
         ``scale`` is ``target_mean`` and ``target_std`` of a regression.
         """
-        values: dict[str, Any] = {"task": task, **scale, **self._sizes()}
+        sizes: dict[str, Any] = {name: n for name, n in self.model if n is not None}
+        sizes = {**PRESETS[sizes.pop("preset")], **sizes}
         return ClassifierConfig(
             classes=tuple(classes),
+            task=task,  # type: ignore[arg-type]  # checked there
             tokenizer_kind=self.tokenizer.kind,
             k=self.tokenizer.k,
             stride=self.tokenizer.stride,
-            **values,
+            **scale,
+            **sizes,
         )
 
     def flat(self) -> dict[str, object]:
@@ -299,10 +290,3 @@ class ExperimentConfig(Settings):
         return {
             f"{section}.{name}": value for section, settings in self for name, value in settings
         }
-
-    def _sizes(self) -> dict[str, Any]:
-        """Return the model's settings by name, with the numbers of the preset filled in."""
-        explicit = {name: n for name, n in self.model if n is not None}
-        sizes = {**asdict(PRESETS[self.model.preset]), **explicit}
-        del sizes["preset"]
-        return sizes

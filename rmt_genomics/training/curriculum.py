@@ -41,7 +41,7 @@ class Curriculum:
         self.stage = 0
         """From 0."""
 
-        self.last_began_at: int | None = None if self.num_stages > 1 else 0
+        self.last_began_at: int | None = 0 if self.is_in_last_stage else None
         """Optimiser steps made before the last stage began; None = it has not begun."""
 
     @classmethod
@@ -57,25 +57,15 @@ class Curriculum:
     @property
     def is_on(self) -> bool:
         """Whether there are stages."""
-        return self.num_stages > 0
-
-    @property
-    def num_stages(self) -> int:
-        """Number of stages."""
-        return len(self.settings.segments)
+        return bool(self.settings.segments)
 
     @property
     def is_in_last_stage(self) -> bool:
         """Whether no stage follows; always true without stages."""
-        return self.stage + 1 >= self.num_stages
+        return self.stage + 1 >= len(self.settings.segments)
 
     def is_stage_finished(self, validation: Mapping[str, Any], epochs_since_best: int) -> bool:
-        """Whether the next stage begins after this epoch.
-
-        Args:
-            validation: Metrics of the validation part, shortened as in this stage.
-            epochs_since_best: Epochs since the validation loss was lowest in this stage.
-        """
+        """Whether the next stage begins after this epoch, by what is measured in this stage."""
         if self.is_in_last_stage:
             return False
         value = validation[f"val_{self.settings.metric}"]
@@ -89,27 +79,16 @@ class Curriculum:
             self.last_began_at = step
 
     def check(self, task: str, longest_bp: int) -> None:
-        """Check the settings against the data; warn of stages that shorten nothing.
-
-        Args:
-            task: Task of the labels.
-            longest_bp: Length of the longest training example.
-
-        Raises:
-            ConfigError: If the task does not have the metric.
-        """
+        """Check the metric against the task; warn of stages that shorten no training example."""
         metrics = ("pearson", "r2") if task == "regression" else ("accuracy", "mcc", "auroc")
         if self.is_on and self.settings.metric not in metrics:
             raise ConfigError(
                 f"curriculum.metric is {self.settings.metric!r}, but must be one of "
                 f"{', '.join(metrics)}: the task is {task}."
             )
-        without_effect = [
-            segments
-            for segments, length_bp in zip(self.settings.segments, self.stage_bp, strict=True)
-            if length_bp >= longest_bp
-        ]
-        if len(without_effect) > 1 or len(without_effect) == self.num_stages > 0:
+        num_effective = sum(length_bp < longest_bp for length_bp in self.stage_bp)
+        without_effect = self.settings.segments[num_effective:]
+        if len(without_effect) > 1 or (without_effect and not num_effective):
             warnings.warn(
                 f"the longest training example has {longest_bp} bp, so the stages of "
                 f"curriculum.segments from {without_effect[0]} on shorten nothing. Leave out all "
@@ -123,9 +102,9 @@ class Curriculum:
         if not self.is_in_last_stage:
             longest = counted(self.settings.segments[self.stage], "segment")
             warnings.warn(
-                f"training ended in stage {self.stage + 1} of {self.num_stages}: no example longer "
-                f"than {longest} was trained on. Raise training.max_epochs, or lower "
-                "curriculum.advance_at or curriculum.patience.",
+                f"training ended in stage {self.stage + 1} of {len(self.settings.segments)}: no "
+                f"example longer than {longest} was trained on. Raise training.max_epochs, or "
+                "lower curriculum.advance_at or curriculum.patience.",
                 RMTGenomicsWarning,
                 stacklevel=3,
             )
@@ -142,14 +121,8 @@ class Curriculum:
 class StagedDataset(IntervalDataset):
     """Examples, shortened as in the present stage; whole if there are no stages.
 
-    Args:
-        store: The encoded sequences.
-        examples: The examples to serve.
-        targets: One row per example, as ``LabelScheme.targets`` gives them.
-        curriculum: Source of the stage.
-        seed: Determines random windows, and the examples of earlier stages.
-        is_training: Examples of earlier stages are mixed in, and random windows change from epoch
-            to epoch; otherwise all are of the present stage, and windows stay.
+    In training, examples of earlier stages are mixed in, and random windows change from epoch to
+    epoch. In validation all are of the present stage, and windows stay. ``seed`` determines both.
     """
 
     def __init__(
@@ -204,12 +177,8 @@ class StagedDataset(IntervalDataset):
 class StagedBuckets(LengthBuckets):
     """Batches of similar length, by the lengths of the present stage.
 
-    The loader must read in this process: worker processes would not see the next stage.
-
-    Args:
-        dataset: The examples; each epoch of the sampler begins one of the dataset.
-        batch_size: As for ``LengthBuckets``.
-        options: Other arguments of ``LengthBuckets``.
+    Each epoch of the sampler begins one of the dataset. The loader must read in this process:
+    worker processes would not see the next stage.
     """
 
     def __init__(self, dataset: StagedDataset, batch_size: int, **options: Any) -> None:
@@ -233,8 +202,8 @@ def stage_lengths_bp(
         >>> stage_lengths_bp([1], 128, Tokenizer("kmer", k=4, stride=2))
         [258]
     """
-    num_tokens = [number * segment_length for number in segments]
-    return [(number - 1) * tokenizer.stride + tokenizer.k for number in num_tokens]
+    k, stride = tokenizer.k, tokenizer.stride
+    return [(number * segment_length - 1) * stride + k for number in segments]
 
 
 def part_of(interval: Interval, start: int, length_bp: int) -> Interval:

@@ -127,14 +127,7 @@ class SplitDataModule(LightningDataModule):
 
     The Trainer passes the epoch's number to the sampler; the order follows from it and the seed.
     Sequences come from a memory map or by an index, which is faster than worker processes that
-    would copy them; so there are none.
-
-    Args:
-        data: The prepared data.
-        curriculum: Its stages shorten examples.
-        batch_size: Examples in a batch, over all processes.
-        seed: Determines the orders.
-        device: cpu, cuda or mps; batches for cuda are page-locked.
+    would copy them; so there are none. ``batch_size`` counts examples over all processes.
     """
 
     def __init__(

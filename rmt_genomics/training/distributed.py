@@ -54,8 +54,8 @@ class DistributedSetup:
             return int(os.environ["RANK"])
         if _num_slurm_tasks() > 1:
             return int(os.environ["SLURM_PROCID"])
-        node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
-        return node * self.devices + int(os.environ.get("LOCAL_RANK", "0"))
+        launched = LightningEnvironment()
+        return launched.node_rank() * self.devices + launched.local_rank()
 
     @property
     def is_rank_zero(self) -> bool:
@@ -63,11 +63,7 @@ class DistributedSetup:
         return self.rank == 0
 
     def check(self, device: str) -> None:
-        """Raise ConfigError unless the devices exist and as many processes were started.
-
-        Args:
-            device: cpu, cuda or mps.
-        """
+        """Raise ConfigError unless the devices exist and as many processes were started."""
         for name, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}, but must be at least 1.")
@@ -95,9 +91,8 @@ class DistributedSetup:
         from pytorch_lightning.strategies import DDPStrategy
 
         options: dict[str, Any] = {"devices": self.devices, "num_nodes": self.num_nodes}
-        if self.world_size > 1:
-            options |= {"strategy": DDPStrategy(), "use_distributed_sampler": False}
-        return options
+        several = {"strategy": DDPStrategy(), "use_distributed_sampler": False}
+        return options | several if self.world_size > 1 else options
 
     def cluster_environment(self) -> ClusterEnvironment:
         """Return Lightning's description of the launcher that started the processes."""

@@ -90,14 +90,7 @@ def target_scale(targets: Targets) -> dict[str, float]:
 def make_loss(
     scheme: LabelScheme, targets: Targets, kind: str, scale: Mapping[str, float]
 ) -> WeightedLoss | RegressionLoss:
-    """Return the loss of a task.
-
-    Args:
-        scheme: The task and its classes.
-        targets: Targets of the training part.
-        kind: As for ``class_weights``.
-        scale: The result of ``target_scale``, for a regression.
-    """
+    """Return the loss of a task; arguments are those of ``class_weights`` and ``target_scale``."""
     if scheme.task == "regression":
         return RegressionLoss(scale["target_mean"], scale["target_std"])
     weights = class_weights(targets, scheme, kind)

@@ -44,11 +44,7 @@ class MicroBatches:
         """Return the summed loss of a batch; backward works once and reaches ``parameters``.
 
         An unused parameter has a gradient of zero, not None: DDP waits for every gradient.
-
-        Args:
-            compute: From some examples to the sum of their losses.
-            batch: All examples; may be empty.
-            parameters: Those that need gradients are differentiated.
+        ``compute`` returns the sum of the losses of some examples.
 
         Raises:
             ConfigError: If a single example does not fit into memory.
@@ -58,10 +54,6 @@ class MicroBatches:
             self, compute, batch, *trained
         )
         return total
-
-    def outputs(self, compute: Compute, batch: Batch) -> list[Tensor]:
-        """Return the result of ``compute`` for each micro-batch, in order."""
-        return self.retry(lambda parts: [compute(part) for part in parts], batch)
 
     def retry(self, run: Callable[[list[Batch]], Result], batch: Batch) -> Result:
         """Call ``run`` with the micro-batches; if memory runs out, again with smaller ones."""

@@ -148,8 +148,9 @@ class ClassifierModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the logits: metrics are computed on the whole set, not averaged over batches."""
         del batch_idx
-        logits = self.micro_batches.outputs(
-            lambda part: self.evaluated_model(part.codes, part.lengths), batch
+        model = self.evaluated_model
+        logits = self.micro_batches.retry(
+            lambda parts: [model(part.codes, part.lengths) for part in parts], batch
         )
         if logits:
             self.outputs.append((torch.cat(logits).float().cpu(), batch.targets.cpu(), batch.names))
@@ -227,10 +228,8 @@ class ClassifierModule(LightningModule):
 def averaged_copy(model: RMTClassifier, decay: float) -> AveragedModel:
     """Return a copy of the model; ``update_parameters`` moves it towards the model's weights.
 
-    Args:
-        model: The model in training.
-        decay: Fraction of the average that remains at each step. It is smaller in the first steps,
-            so that the initial weights are soon forgotten.
+    ``decay`` of the average remains at each step; less in the first steps, so that the initial
+    weights are soon forgotten.
     """
 
     def step(average: Sequence[Tensor], now: Sequence[Tensor], num_averaged: Tensor | int) -> None:
@@ -249,11 +248,6 @@ def shift_randomly(
 
     What is shifted out is lost, and the gap is filled with N: lengths do not change. A sequence is
     shifted by less than its length. Drawn from PyTorch's global random generator.
-
-    Args:
-        codes: Base codes, padded at the end; not changed.
-        lengths: Base pairs of each sequence.
-        max_shift_bp: Largest shift.
     """
     shifts = torch.randint(-max_shift_bp, max_shift_bp + 1, (len(codes),)).tolist()
     shifted = codes.clone()

@@ -46,11 +46,8 @@ def warmup_then_cosine(
 ) -> LambdaLR:
     """Return the schedule over a run of ``num_steps`` optimiser steps.
 
-    Args:
-        optimizer: Its learning rates are scheduled.
-        num_steps: Steps of the whole run.
-        warmup_fraction: Fraction of them in which the learning rate rises.
-        decay_start: Returns the step at which the decay starts; None = not yet.
+    The learning rate rises in the first ``warmup_fraction`` of them, and decays from the step that
+    ``decay_start`` returns; None = not yet.
     """
     num_warmup = round(warmup_fraction * num_steps)
     return LambdaLR(

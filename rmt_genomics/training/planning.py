@@ -1,171 +1,331 @@
-"""Memory and time of a training, estimated before it starts; and the choice of the batch size.
+"""Memory and time of a training, measured before it starts; and the choice of the batch size.
 
 ``plan`` is the command of the same name; ``resolve_batch_size`` replaces ``batch_size = "auto"``.
-Both run real steps on random sequences (``profiling``) with the lengths of the largest batch and
-of the median batch. Time is then linear in the base pairs of a batch, peak memory in its length.
+Both run real steps on random sequences, with the lengths of the largest and of the median batch.
+Sequences longer than ``MAX_SEGMENTS`` segments are cut to that many: a plan for a chromosome takes
+seconds, too. Time is then linear in the base pairs of a batch, peak memory in its length.
 """
 
 import logging
+import os
 import sys
+import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
-from rmt_genomics.datasets import EncodedStore, LabelSource, LengthBuckets
+from rmt_genomics.datasets import Batch, EncodedStore, LabelSource, LengthBuckets
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
+from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import REPLAY_BEYOND, SEGMENTS_AT_ONCE, Replay
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.rmt.replay import FRACTION_FOR_GRAPHS
-from rmt_genomics.rmt.runtime import free_bytes
+from rmt_genomics.rmt.runtime import evaluating, free_bytes, measure_saved_bytes
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
-from rmt_genomics.training.profiling import MAX_SEGMENTS, Probe
+from rmt_genomics.training.loss import WeightedLoss
+from rmt_genomics.training.micro_batches import MicroBatches
+from rmt_genomics.training.module import ClassifierModule
+from rmt_genomics.training.optimizer import adamw
 from rmt_genomics.training.runtime import tf32_matmul
 
 logger = logging.getLogger(__name__)
 
-Row = tuple[str, str, str]
-"""Key, value, unit."""
-
+MAX_SEGMENTS = 8
 DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE = 8, 64
 MIN_SPEEDUP = 1.15  # of a larger batch
-USABLE_FRACTION = 0.8
-"""Fraction of the free memory that a plan may use; the rest is for what is not measured."""
+MIN_STEPS = 50  # per epoch
+USABLE_FRACTION = 0.8  # of the free memory; the rest is for what is not measured
+_MAX_SECONDS, _MAX_RUNS = 1.0, 3  # of repeating one measurement
 
-_MIN_STEPS = 50  # per epoch
-_MAX_EPOCHS = 3  # in which the batch with the highest peak is searched
+Run = Callable[[list[int]], object]
+"""A computation on sequences of these lengths in bp."""
+
+
+class Probe:
+    """A model of the size in the settings, with its optimiser, to be measured."""
+
+    def __init__(self, config: ExperimentConfig, device: torch.device) -> None:
+        self.config, self.device, training = config, device, config.training
+        model = RMTClassifier(config.classifier(("any", "other"), "binary"))
+        self.num_parameters = sum(weight.numel() for weight in model.parameters())
+        self.segment_bp = model.config.rmt().tokens_per_segment * model.config.stride
+        loss = WeightedLoss(torch.ones(2), is_multilabel=False)
+        self.module = ClassifierModule(model, loss, training, seed=0, run_record={}).to(device)
+        self.optimizer = adamw(
+            model, learning_rate=training.learning_rate, weight_decay=training.weight_decay
+        )
+        self.train([64], training.replay)  # creates the optimiser's state
+        weights = list(self.module.parameters())
+        states = [value for state in self.optimizer.state.values() for value in state.values()]
+        tensors = [*weights, *self.module.buffers(), *filter(torch.is_tensor, states)]
+        self.resting_bytes: int = sum(tensor.nbytes for tensor in tensors)
+        gradients = sum(weight.nbytes for weight in weights if weight.requires_grad)
+        self.fixed_bytes = self.resting_bytes + gradients  # what is allocated between steps
+
+    def shorten(self, lengths_bp: list[int]) -> list[int]:
+        """Scale lengths so that the longest has at most ``MAX_SEGMENTS`` segments."""
+        limit = MAX_SEGMENTS * self.segment_bp
+        longest = max(limit, *lengths_bp)
+        return [max(1, length * limit // longest) for length in lengths_bp]
+
+    def train(self, lengths_bp: list[int], replay: Replay) -> None:
+        """Make one step as Lightning does, in the same order."""
+        settings, module = self.config.training, self.module
+        module.settings = settings.replace(replay=replay)
+        module.micro_batches = MicroBatches()
+        with self._autocast():
+            loss = module.training_step(self._batch(lengths_bp), 0)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.gradient_clip:
+            nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip)
+        self.optimizer.step()
+
+    def predict(self, lengths_bp: list[int]) -> None:
+        """Make one prediction."""
+        model, batch = self.module.model, self._batch(lengths_bp)
+        with evaluating(model), torch.inference_mode():
+            model(batch.codes, batch.lengths)
+
+    def train_peak(self, lengths_bp: list[int], replay: Replay) -> float:
+        """Return the peak bytes of training steps, everything included."""
+
+        def two_steps(lengths_bp: list[int]) -> None:
+            self.optimizer.zero_grad()
+            for _ in range(2):  # the gradients of the first are still allocated in the second
+                self.train(lengths_bp, replay)
+
+        longest = max(lengths_bp)
+        peak = self.peak(two_steps, lengths_bp, longest) + self.resting_bytes
+        if replay == "auto" and longest > MAX_SEGMENTS * self.segment_bp:
+            # Beyond a few segments, graphs take at most a fixed fraction of the free memory.
+            limit = FRACTION_FOR_GRAPHS * free_bytes(self.device)
+            peak = min(peak, self.train_peak(lengths_bp, replay=True) + limit)
+        return peak
+
+    def predict_peak(self, lengths_bp: list[int]) -> float:
+        """Return the peak bytes of one prediction, everything included."""
+        longest, weights = max(lengths_bp), self.module.model.parameters()
+        # Beyond that length the memories of earlier segments are pooled, and only bases remain.
+        pooled_bp = min(longest, SEGMENTS_AT_ONCE * self.segment_bp)
+        peak = self.peak(self.predict, lengths_bp, pooled_bp) + 2 * (longest - pooled_bp)
+        return peak + sum(weight.nbytes for weight in weights)
+
+    def peak(self, run: Run, lengths_bp: list[int], longest: int) -> float:
+        """Measure; where lengths had to be cut, extrapolate linearly up to ``longest`` bp."""
+        measured = self.shorten(lengths_bp)
+        peak = float(peak_bytes(lambda: run(measured), self.device))
+        if longest > max(measured):
+            half = [max(1, length // 2) for length in measured]
+            increase = max(0.0, peak - peak_bytes(lambda: run(half), self.device))
+            peak += 2 * increase * (longest / max(measured) - 1)
+        return peak
+
+    def seconds(self, run: Run, lengths_bp: list[int]) -> float:
+        """Return the median time of a few runs, after a warm-up run."""
+        times: list[float] = []
+        while len(times) <= _MAX_RUNS and sum(times[1:]) < _MAX_SECONDS:
+            start = time.perf_counter()
+            run(lengths_bp)
+            if self.device.type != "cpu":
+                torch.accelerator.synchronize(self.device)
+            times.append(time.perf_counter() - start)
+        return median(times[1:])
+
+    def graphs_that_fit(self, rows: int) -> int:
+        """Return how many segments' graphs replay = "auto" would store for a full batch."""
+        batch, model = self._batch([self.segment_bp] * rows), self.module.model
+        with self._autocast():
+            _, saved = measure_saved_bytes(lambda: model(batch.codes, batch.lengths, replay=False))
+        return max(1, int(FRACTION_FOR_GRAPHS * free_bytes(self.device) / max(1, saved)))
+
+    def _batch(self, lengths_bp: list[int]) -> Batch:
+        rows, device = len(lengths_bp), self.device
+        codes = torch.randint(0, 4, (rows, max(lengths_bp)), dtype=torch.uint8).to(device)
+        targets = torch.zeros(rows, dtype=torch.int64, device=device)
+        return Batch(codes, torch.tensor(lengths_bp, device=device), targets, ["random"] * rows)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        is_bf16 = self.config.training.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_bf16)
+
+
+def peak_bytes(compute: Callable[[], object], device: torch.device) -> int:
+    """Run a computation; return the peak bytes of its tensors.
+
+    Tensors that existed before do not count. Measured by PyTorch's profiler on a CPU, and by the
+    allocator on a GPU; 0 on other devices (mps).
+    """
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        compute()
+        return torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu":
+        compute()
+        return 0
+    from torch.profiler import ProfilerActivity, profile
+
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it reports each start on stderr
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        compute()
+    results: Any = profiler.profiler
+    events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())  # stable: keeps the order of equal times
+    return int(max(accumulate((event.nbytes() for event in events), initial=0)))
 
 
 @dataclass(frozen=True, slots=True)
 class BatchChoice:
-    """A batch size, its micro-batches and its costs."""
+    """A batch size and its costs.
+
+    ``rows`` examples are computed at a time: a power of two, or the whole batch. Times are those of
+    a step, and of each base pair in it. ``peak`` is the peak bytes of any step; ``fits`` says
+    whether so much memory is free.
+    """
 
     batch_size: int
-    """Examples in a batch."""
-
     rows: int
-    """Examples computed at a time; a power of two, or the whole batch."""
-
-    seconds_per_step: float
-    """Time of a step whatever its base pairs: mostly the optimiser."""
-
-    seconds_per_bp: float
-    """Time of a step for each base pair of its examples."""
-
+    step_seconds: float
+    bp_seconds: float
     peak: float
-    """Peak bytes of any step of the run."""
-
-    fixed_bytes: int
-    """Part of the peak that does not depend on the batch."""
-
     fits: bool
-    """Whether the peak fits into the free memory."""
 
     def epoch_seconds(self, lengths_bp: Sequence[int]) -> float:
         """Return the training time of an epoch over examples of these lengths."""
-        steps = len(batches_of(lengths_bp, self.rows, 1))
-        return self.seconds_per_step * steps + self.seconds_per_bp * sum(lengths_bp)
+        num_steps = -(-len(lengths_bp) // self.rows)
+        return self.step_seconds * num_steps + self.bp_seconds * sum(lengths_bp)
+
+    def speed(self, lengths_bp: Sequence[int]) -> float:
+        """Return the base pairs per second of such an epoch."""
+        return sum(lengths_bp) / self.epoch_seconds(lengths_bp)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Lengths, measured costs and recommended settings; ``rows`` is the table of them."""
+    """Lengths of examples in bp, measured costs and recommended settings.
+
+    ``choice`` is for the given settings, ``auto_choice`` for training.batch_size = "auto".
+    """
 
     config: ExperimentConfig
     device: torch.device
+    probe: Probe
     train_bp: list[int]
-    """Lengths of the training examples."""
-
     validation_bp: list[int]
-    """Lengths of the validation examples."""
-
     all_bp: list[int]
-    """Lengths of all examples, or of all records if there are no labels."""
-
-    num_parameters: int
-    segment_bp: int
-    """Base pairs in one segment."""
-
-    graphs_that_fit: int
-    """Segments whose graphs replay = "auto" would store for a full batch."""
-
     choice: BatchChoice
-    """For the given settings."""
-
     auto_choice: BatchChoice
-    """For the settings with training.batch_size = "auto"."""
-
+    graphs_that_fit: int
     predict_peak: float
-    predict_bp_per_second: float
+    predict_speed: float
     free_bytes: int
 
     @property
     def epoch_seconds(self) -> float:
         """Time of an epoch: training and validation."""
-        validation = sum(self.validation_bp) / self.predict_bp_per_second
-        return self.choice.epoch_seconds(self.train_bp) + validation
+        validation_seconds = sum(self.validation_bp) / self.predict_speed
+        return self.choice.epoch_seconds(self.train_bp) + validation_seconds
 
     @property
     def precision(self) -> str:
         """The fastest number format of this machine that trains as well as fp32."""
-        is_fast = self.device.type == "cuda" and torch.cuda.is_bf16_supported(
-            including_emulation=False
-        )
+        is_cuda = self.device.type == "cuda"
+        is_fast = is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if is_fast else "fp32"
+
+    @property
+    def num_segments(self) -> int:
+        """Segments of the longest training example."""
+        return -(-max(self.train_bp) // self.probe.segment_bp)
 
     @property
     def replay(self) -> str:
         """``false`` if a quarter of the free memory holds the graphs of the longest batch."""
-        segments = -(-max(self.train_bp) // self.segment_bp)
-        return "false" if segments <= min(self.graphs_that_fit, REPLAY_BEYOND) else "auto"
+        return "false" if self.num_segments <= min(self.graphs_that_fit, REPLAY_BEYOND) else "auto"
 
     @property
     def stored_graphs(self) -> int:
         """Segments of the longest batch whose graphs are stored."""
-        segments, training = -(-max(self.train_bp) // self.segment_bp), self.config.training
-        is_short = segments <= REPLAY_BEYOND and training.bptt_depth == "all"
-        if training.replay is False or (training.replay == "auto" and is_short):
-            return segments
-        return 1 if training.replay is True else min(segments, self.graphs_that_fit)
+        replay, depth = self.config.training.replay, self.config.training.bptt_depth
+        if replay is True:
+            return 1
+        is_unrolled = replay is False or (self.num_segments <= REPLAY_BEYOND and depth == "all")
+        return self.num_segments if is_unrolled else min(self.num_segments, self.graphs_that_fit)
 
-    def rows(self) -> Iterator[Row]:
-        """Yield key, value, unit."""
-        counts = sorted(-(-length // self.segment_bp) for length in self.all_bp)
-        yield from _length_rows(self.all_bp)
-        yield "segment_length", f"{self.segment_bp}", "bp"
-        yield "segments_median", f"{median(counts):.0f}", "segments"
-        yield "segments_most", f"{counts[-1]}", "segments"
-        yield "parameters", f"{self.num_parameters}", "numbers"
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Yield key, value and unit; lengths have a histogram with bins between powers of two."""
+        lengths, choice, max_epochs = self.all_bp, self.choice, self.config.training.max_epochs
+        segments = [-(-length // self.probe.segment_bp) for length in lengths]
+        yield "examples", f"{len(lengths)}", "examples"
+        yield "total_length", f"{sum(lengths)}", "bp"
+        yield "shortest", f"{min(lengths)}", "bp"
+        yield "median_length", f"{median(lengths):.0f}", "bp"
+        yield "longest", f"{max(lengths)}", "bp"
+        bins = Counter(length.bit_length() - 1 for length in lengths)
+        for power in range(min(bins), max(bins) + 1):
+            yield f"length_{2**power}_to_{2 ** (power + 1) - 1}", f"{bins[power]}", "examples"
+        yield "segment_length", f"{self.probe.segment_bp}", "bp"
+        yield "segments_median", f"{median(segments):.0f}", "segments"
+        yield "segments_most", f"{max(segments)}", "segments"
+        yield "parameters", f"{self.probe.num_parameters}", "numbers"
         yield "device", self.device.type, ""
         yield "free_memory", f"{self.free_bytes}", "bytes"
-        yield "batch_size", f"{self.choice.batch_size}", "examples"
-        yield "examples_at_a_time", f"{self.choice.rows}", "examples"
+        yield "batch_size", f"{choice.batch_size}", "examples"
+        yield "examples_at_a_time", f"{choice.rows}", "examples"
         yield "segments_kept", f"{self.stored_graphs}", "segments"
-        yield "train_fixed_memory", f"{self.choice.fixed_bytes}", "bytes"
-        yield "train_peak_memory", f"{self.choice.peak:.0f}", "bytes"
-        yield "train_speed", f"{speed(self.choice, self.train_bp):.0f}", "bp/s"
+        yield "train_fixed_memory", f"{self.probe.fixed_bytes}", "bytes"
+        yield "train_peak_memory", f"{choice.peak:.0f}", "bytes"
+        yield "train_speed", f"{choice.speed(self.train_bp):.0f}", "bp/s"
         yield "epoch_time", f"{self.epoch_seconds:.1f}", "s"
-        yield (
-            "training_time_at_most",
-            f"{self.epoch_seconds * self.config.training.max_epochs:.0f}",
-            "s",
-        )
+        yield "training_time_at_most", f"{self.epoch_seconds * max_epochs:.0f}", "s"
         yield "predict_peak_memory", f"{self.predict_peak:.0f}", "bytes"
-        yield "predict_speed", f"{self.predict_bp_per_second:.0f}", "bp/s"
-        yield "predict_time", f"{sum(self.all_bp) / self.predict_bp_per_second:.1f}", "s"
+        yield "predict_speed", f"{self.predict_speed:.0f}", "bp/s"
+        yield "predict_time", f"{sum(lengths) / self.predict_speed:.1f}", "s"
         yield "chosen_batch_size", f"{self.auto_choice.batch_size}", "examples"
         yield "chosen_examples_at_a_time", f"{self.auto_choice.rows}", "examples"
         yield "chosen_replay", self.replay, ""
         yield "chosen_precision", self.precision, ""
+
+    def summary(self) -> Iterator[str]:
+        """Yield sentences on whether the training fits, and with which settings to train."""
+        choice, auto_choice, current = self.choice, self.auto_choice, self.config.flat()
+        free = f" of {self.free_bytes / 2**30:.1f} GiB free" if self.free_bytes else ""
+        yield (
+            f"Training needs about {choice.peak / 2**30:.2f} GiB{free} on {self.device.type}"
+            f"{'' if choice.fits else ', which is too much'}; an epoch takes about "
+            f"{self.epoch_seconds:.0f} s."
+        )
+        if self.config.curriculum.segments:
+            yield "Estimated for whole sequences: earlier stages of the curriculum need less."
+        if self.config.training.compile:
+            yield "Estimated without training.compile: compiled layers should need less."
+        recommended = {"training.precision": self.precision, "training.replay": self.replay}
+        if not choice.fits:
+            recommended["training.batch_size"] = "auto"  # which computes fewer examples at a time
+        elif auto_choice.speed(self.train_bp) > MIN_SPEEDUP * choice.speed(self.train_bp):
+            recommended["training.batch_size"] = str(auto_choice.batch_size)
+        changes = [
+            f" --set {key}={value}"
+            for key, value in recommended.items()
+            if str(current[key]).lower() != value
+        ]
+        command = f"rmt-genomics train ...{''.join(changes)}"
+        yield f"For this machine: {command if changes else 'the present settings.'}"
 
 
 def plan(
@@ -196,27 +356,27 @@ def plan(
     torch_device, config = choose_device(device), config.resolved()
     train_bp, validation_bp, all_bp = _lengths(fasta, config, labels, seed=seed)
     with tf32_matmul(torch_device.type):
-        choice = auto_choice = choose_batch(config, train_bp, torch_device)
-        if config.training.batch_size != "auto":
-            auto_choice = choose_batch(_with_batch_size(config, "auto"), train_bp, torch_device)
         probe = Probe(config, torch_device)
-        peak, bp_per_second = _prediction(probe, all_bp)
-        graph = max(1, probe.graph_bytes(min(choice.rows, len(train_bp))))
-    return Plan(
-        config=config,
-        device=torch_device,
-        train_bp=train_bp,
-        validation_bp=validation_bp,
-        all_bp=all_bp,
-        num_parameters=sum(weight.numel() for weight in probe.module.model.parameters()),
-        segment_bp=probe.segment_bp,
-        graphs_that_fit=max(1, int(FRACTION_FOR_GRAPHS * free_bytes(torch_device) / graph)),
-        choice=choice,
-        auto_choice=auto_choice,
-        predict_peak=peak,
-        predict_bp_per_second=bp_per_second,
-        free_bytes=free_bytes(torch_device),
-    )
+        choice = auto_choice = choose_batch(probe, config.training.batch_size, train_bp)
+        if config.training.batch_size != "auto":
+            auto_choice = choose_batch(probe, "auto", train_bp)
+        batches = [[all_bp[i] for i in batch] for batch in batches_of_similar_length(all_bp)]
+        largest = max(batches, key=lambda batch: max(batch) * len(batch))
+        measured = probe.shorten(largest)
+        return Plan(
+            config=config,
+            device=torch_device,
+            probe=probe,
+            train_bp=train_bp,
+            validation_bp=validation_bp,
+            all_bp=all_bp,
+            choice=choice,
+            auto_choice=auto_choice,
+            graphs_that_fit=probe.graphs_that_fit(min(choice.rows, len(train_bp))),
+            predict_peak=probe.predict_peak(largest),
+            predict_speed=sum(measured) / probe.seconds(probe.predict, measured),
+            free_bytes=free_bytes(torch_device),
+        )
 
 
 def _lengths(
@@ -225,11 +385,11 @@ def _lengths(
     """Return the lengths in bp of the training, the validation and all examples."""
     if labels is not None:
         _, examples, split = read_and_split(fasta, LabelSource.of(labels), config, seed=seed)
-        train, validation, all_lengths = (
+        train, validation, everything = (
             [len(example.interval) for example in part]
             for part in (split.train, split.validation, examples)
         )
-        return train, validation, all_lengths
+        return train, validation, everything
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
     lengths = [record.length for record in store.records()]
     if len(lengths) < 2:
@@ -237,58 +397,9 @@ def _lengths(
             f"{fasta}: has {counted(len(lengths), 'record')}, but a training part and a "
             "validation part need one each. Pass --labels with intervals, or more records."
         )
-    order = np.random.default_rng(seed).permutation(len(lengths)).tolist()
+    shuffled = np.random.default_rng(seed).permutation(lengths).tolist()
     held_out = max(1, round(config.data.validation_fraction * len(lengths)))
-    shuffled = [lengths[index] for index in order]
     return shuffled[held_out:] or shuffled[-1:], shuffled[:held_out], lengths
-
-
-def _prediction(probe: Probe, lengths_bp: Sequence[int]) -> tuple[float, float]:
-    """Return the peak bytes and the base pairs per second of a prediction."""
-    batches = [[lengths_bp[i] for i in batch] for batch in batches_of_similar_length(lengths_bp)]
-    largest = max(batches, key=lambda batch: max(batch) * len(batch))
-    measured, longest = _shortened(probe, largest), max(largest)
-    bp_per_second = sum(measured) / probe.predict_seconds(measured)
-    peak = float(probe.predict_peak(measured))
-    if (longest_measured := max(measured)) < longest:
-        half = probe.predict_peak([max(1, length // 2) for length in measured])
-        per_bp = max(0.0, peak - half) / (longest_measured / 2)
-        # Beyond that length the memories of earlier segments are pooled, and only bases remain.
-        pooled_bp = max(longest_measured, min(longest, SEGMENTS_AT_ONCE * probe.segment_bp))
-        peak += per_bp * (pooled_bp - longest_measured) + 2 * (longest - pooled_bp)
-    return peak, bp_per_second
-
-
-def summary(plan: Plan) -> str:
-    """Return sentences on whether the training fits, and with which settings to train."""
-    is_enough = fits(plan.choice.peak, plan.device) and plan.choice.fits
-    recommended = {"training.precision": plan.precision, "training.replay": plan.replay}
-    auto_speed = speed(plan.auto_choice, plan.train_bp)
-    if auto_speed > MIN_SPEEDUP * speed(plan.choice, plan.train_bp):
-        recommended["training.batch_size"] = str(plan.auto_choice.batch_size)
-    if not is_enough:
-        recommended["training.batch_size"] = "auto"  # which computes fewer examples at a time
-    current = plan.config.flat()
-    settings = [
-        f"--set {key}={value}"
-        for key, value in recommended.items()
-        if str(current[key]).lower() != value
-    ]
-    free = f" of {plan.free_bytes / 2**30:.1f} GiB free" if plan.free_bytes else ""
-    lines = [
-        f"Training needs about {plan.choice.peak / 2**30:.2f} GiB{free} on {plan.device.type}"
-        f"{'' if is_enough else ', which is too much'}; an epoch takes about "
-        f"{plan.epoch_seconds:.0f} s.",
-    ]
-    if plan.config.curriculum.segments:
-        lines.append("Estimated for whole sequences: earlier stages of the curriculum need less.")
-    if plan.config.training.compile:
-        lines.append("Estimated without training.compile: compiled layers should need less.")
-    if settings:
-        lines.append(f"For this machine: rmt-genomics train ... {' '.join(settings)}")
-    else:
-        lines.append("For this machine: the present settings.")
-    return "\n".join(lines)
 
 
 def resolve_batch_size(
@@ -302,23 +413,17 @@ def resolve_batch_size(
     Only rank 0 measures; the others get both numbers from it once the process group exists
     (``SplitDataModule.setup``, ``ClassifierModule.setup``).
 
-    Args:
-        config: Settings.
-        lengths_bp: Lengths of the training examples.
-        device: Where the training runs.
-        distributed: The processes that train together.
-
     Returns:
         The settings with a number, and the size of micro-batches; None = whole batches.
     """
-    if config.training.batch_size != "auto":
+    training = config.training
+    if training.batch_size != "auto":
         return config, None
     if not distributed.is_rank_zero:
-        return _with_batch_size(config, 1), None
+        return config.replace(training=training.replace(batch_size=1)), None
     with tf32_matmul(device):  # as in the training
-        choice = choose_batch(
-            config, lengths_bp, torch.device(device), processes=distributed.devices
-        )
+        probe = Probe(config, torch.device(device))
+        choice = choose_batch(probe, "auto", lengths_bp, processes=distributed.devices)
     rows = choice.rows if choice.rows < choice.batch_size else None
     at_a_time = f", {rows} at a time" if rows else ""
     logger.info(
@@ -333,155 +438,75 @@ def resolve_batch_size(
             RMTGenomicsWarning,
             stacklevel=2,
         )
-    return _with_batch_size(config, choice.batch_size), rows
+    return config.replace(training=training.replace(batch_size=choice.batch_size)), rows
 
 
 def choose_batch(
-    config: ExperimentConfig,
+    probe: Probe,
+    setting: int | Literal["auto"],
     lengths_bp: Sequence[int],
-    device: torch.device,
     *,
     processes: int = 1,
 ) -> BatchChoice:
     """Measure a few short steps and choose; a number in the settings is not changed.
 
-    Args:
-        config: Settings.
-        lengths_bp: Lengths of the training examples.
-        device: Where the training runs.
-        processes: Number of processes that divide each batch, and on a CPU the memory.
+    A batch is doubled while that is faster and fits, and an epoch has enough steps. ``processes``
+    divide each batch, and on a CPU the memory.
     """
-    probe = Probe(config, device)
-    setting = config.training.batch_size
-    size = min(DEFAULT_BATCH_SIZE, len(lengths_bp)) if setting == "auto" else setting
-    choice = assess(probe, lengths_bp, size, processes=processes)
-    while (
-        setting == "auto"
-        and choice.rows == choice.batch_size
-        and _may_grow(choice, lengths_bp, device)
-    ):
-        larger = assess(probe, lengths_bp, 2 * choice.batch_size, processes=processes)
-        speedup = speed(larger, lengths_bp) / speed(choice, lengths_bp)
-        if speedup < MIN_SPEEDUP or larger.rows < larger.batch_size:
+    if setting != "auto":
+        return _assess(probe, lengths_bp, setting, processes)
+    choice = _assess(probe, lengths_bp, min(DEFAULT_BATCH_SIZE, len(lengths_bp)), processes)
+    while choice.rows == choice.batch_size:
+        double = 2 * choice.batch_size
+        is_small = double <= min(MAX_BATCH_SIZE, len(lengths_bp) // MIN_STEPS)
+        if not (is_small and _fits(2 * choice.peak - probe.fixed_bytes, probe.device)):
+            break
+        larger = _assess(probe, lengths_bp, double, processes)
+        is_faster = larger.speed(lengths_bp) >= MIN_SPEEDUP * choice.speed(lengths_bp)
+        if not is_faster or larger.rows < double:
             break
         choice = larger
     return choice
 
 
-def assess(
-    probe: Probe, lengths_bp: Sequence[int], batch_size: int, *, processes: int = 1
+def _assess(
+    probe: Probe, lengths_bp: Sequence[int], batch_size: int, processes: int
 ) -> BatchChoice:
     """Measure the costs of one batch size, and how many of its examples fit at a time."""
     num_examples = min(batch_size, len(lengths_bp))
     rows = max(1, -(-num_examples // processes))
-    epochs = min(_MAX_EPOCHS, probe.config.training.max_epochs)
     while True:
-        batches = batches_of(lengths_bp, rows, epochs)
+        buckets = LengthBuckets(lengths_bp, rows, shuffle=True, seed=0)
+        batches = [[lengths_bp[index] for index in batch] for batch in buckets]
         largest = max(batches, key=lambda batch: (max(batch) * len(batch), sum(batch)))
-        peak = _train_peak(probe, largest)
-        is_enough = fits(peak, probe.device, processes=processes)
-        if rows == 1 or is_enough:
+        peak = probe.train_peak(largest, probe.config.training.replay)
+        fits = _fits(peak, probe.device, processes)
+        if rows == 1 or fits:
             break
         rows = 1 << ((rows - 1).bit_length() - 1)  # the next lower power of two
+    whole_rows = batch_size if rows * processes >= num_examples else rows
     median_batch = sorted(batches, key=sum)[len(batches) // 2]
-    per_step, per_bp = _train_seconds(probe, largest, median_batch)
-    is_whole = rows * processes >= num_examples
-    return BatchChoice(
-        batch_size=batch_size,
-        rows=batch_size if is_whole else rows,
-        seconds_per_step=per_step,
-        seconds_per_bp=per_bp,
-        peak=peak,
-        fixed_bytes=probe.fixed_bytes,
-        fits=is_enough,
-    )
+    times = _train_seconds(probe, largest, median_batch)
+    return BatchChoice(batch_size, whole_rows, *times, peak, fits)
 
 
 def _train_seconds(
     probe: Probe, largest: list[int], median_batch: list[int]
 ) -> tuple[float, float]:
     """Return seconds per step and per base pair, from two measured steps."""
-    long, short = _shortened(probe, largest), _shortened(probe, median_batch)
+    step = partial(probe.train, replay=probe.config.training.replay)
+    long, short = probe.shorten(largest), probe.shorten(median_batch)
     if 4 * sum(short) > 3 * sum(long):  # too similar for a line through both
         short = [max(1, length // 2) for length in long]
-    seconds, short_seconds = probe.train_seconds(long), probe.train_seconds(short)
+    seconds, short_seconds = probe.seconds(step, long), probe.seconds(step, short)
     per_bp = (seconds - short_seconds) / max(1, sum(long) - sum(short))
     if not 0 < per_bp * sum(long) <= seconds:  # clocks are noisy
         per_bp = seconds / sum(long)
     return seconds - per_bp * sum(long), per_bp
 
 
-def _train_peak(probe: Probe, lengths_bp: list[int]) -> float:
-    """Return the peak bytes of a training step, extrapolated if it is a long one."""
-    replay = probe.config.training.replay
-    peak = _peak_at(probe, lengths_bp, replay)
-    if replay == "auto" and max(lengths_bp) > MAX_SEGMENTS * probe.segment_bp:
-        # Beyond a few segments, graphs take at most a fixed fraction of the free memory.
-        limit = FRACTION_FOR_GRAPHS * free_bytes(probe.device)
-        peak = min(peak, _peak_at(probe, lengths_bp, True) + limit)  # noqa: FBT003 (a setting)
-    return peak
-
-
-def _peak_at(probe: Probe, lengths_bp: list[int], replay: Replay) -> float:
-    measured = sorted(_shortened(probe, lengths_bp))
-    peak = float(probe.train_peak(measured, replay))
-    if (factor := max(lengths_bp) / max(measured)) > 1:
-        half = probe.train_peak([max(1, length // 2) for length in measured], replay)
-        peak += 2 * max(0.0, peak - half) * (factor - 1)
-    return peak
-
-
-def _shortened(probe: Probe, lengths_bp: list[int]) -> list[int]:
-    """Scale lengths so that the longest has at most ``MAX_SEGMENTS`` segments."""
-    limit, longest = MAX_SEGMENTS * probe.segment_bp, max(lengths_bp)
-    if longest <= limit:
-        return lengths_bp
-    return [max(1, length * limit // longest) for length in lengths_bp]
-
-
-def fits(num_bytes: int | float, device: torch.device, *, processes: int = 1) -> bool:
+def _fits(num_bytes: float, device: torch.device, processes: int = 1) -> bool:
     """Whether the free memory is sufficient; True on devices that do not report it (mps)."""
     free = free_bytes(device)
     sharing = processes if device.type == "cpu" else 1
     return free == 0 or num_bytes <= USABLE_FRACTION * free / sharing
-
-
-def batches_of(lengths_bp: Sequence[int], batch_size: int, epochs: int) -> list[list[int]]:
-    """Return the lengths in each batch of the first epochs (seed 0)."""
-    buckets = LengthBuckets(lengths_bp, batch_size, shuffle=True, seed=0)
-    batches: list[list[int]] = []
-    for epoch in range(epochs):
-        buckets.set_epoch(epoch)
-        batches += [[lengths_bp[index] for index in batch] for batch in buckets]
-    return batches
-
-
-def speed(choice: BatchChoice, lengths_bp: Sequence[int]) -> float:
-    """Return the base pairs per second of the training."""
-    return sum(lengths_bp) / choice.epoch_seconds(lengths_bp)
-
-
-def _may_grow(choice: BatchChoice, lengths_bp: Sequence[int], device: torch.device) -> bool:
-    """Whether twice the batch size leaves enough steps per epoch, and probably fits."""
-    double = 2 * choice.batch_size
-    peak = choice.fixed_bytes + 2 * (choice.peak - choice.fixed_bytes)
-    has_steps = double <= MAX_BATCH_SIZE and len(lengths_bp) >= _MIN_STEPS * double
-    return has_steps and fits(peak, device)
-
-
-def _with_batch_size(
-    config: ExperimentConfig, batch_size: int | Literal["auto"]
-) -> ExperimentConfig:
-    return config.replace(training=config.training.replace(batch_size=batch_size))
-
-
-def _length_rows(lengths_bp: Sequence[int]) -> Iterator[Row]:
-    """Yield statistics of the lengths, and a histogram with bins between powers of two."""
-    yield "examples", f"{len(lengths_bp)}", "examples"
-    yield "total_length", f"{sum(lengths_bp)}", "bp"
-    yield "shortest", f"{min(lengths_bp)}", "bp"
-    yield "median_length", f"{median(lengths_bp):.0f}", "bp"
-    yield "longest", f"{max(lengths_bp)}", "bp"
-    bins = Counter(length.bit_length() - 1 for length in lengths_bp)
-    for power in range(min(bins), max(bins) + 1):
-        yield f"length_{2**power}_to_{2 ** (power + 1) - 1}", f"{bins[power]}", "examples"

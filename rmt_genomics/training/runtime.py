@@ -26,17 +26,13 @@ _IGNORED_WARNINGS = (  # of Lightning, addressed to people who write training lo
     ".*does not have many workers",
     "GPU available but not used",
     "MPS available but not used",
+    "The `srun` command is available",  # on a login node, or for one process of a job
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # its own use of torch >= 2.10
 )
 
 
 def check_compiler(*, wanted: bool, device: str) -> None:
-    """Raise ConfigError if ``torch.compile`` is wanted where it cannot work.
-
-    Args:
-        wanted: The setting ``training.compile``.
-        device: cpu, cuda or mps.
-    """
+    """Raise ConfigError if ``torch.compile`` is wanted where it cannot work."""
     if not wanted:
         return
     if device not in _COMPILERS:
@@ -58,10 +54,6 @@ def compile_layers(model: RMTClassifier, backend: str = "inductor") -> None:
     """Compile the transformer layers in place; names of weights stay, and a copy is not compiled.
 
     Only the layers: their input shapes hardly change from segment to segment.
-
-    Args:
-        model: The model to be trained.
-        backend: Of ``torch.compile``.
     """
     limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILED_GRAPHS)
     torch._dynamo.config.recompile_limit = limit

@@ -50,8 +50,8 @@ _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 class TrainingResult:
     """The result of a finished training.
 
-    ``store``, ``split``, ``scheme`` and ``model`` spare an evaluation from reading them again. They
-    are None in all processes but rank 0.
+    The encoded sequences, the examples of each part, the task with its classes, and the model spare
+    an evaluation from reading them again. They are None in all processes but rank 0.
     """
 
     model_dir: Path
@@ -64,14 +64,8 @@ class TrainingResult:
     """Whether this process has rank 0; only that one should evaluate and print."""
 
     store: SequenceStore | None = None
-    """The encoded sequences."""
-
     split: Split | None = None
-    """The examples of each part."""
-
     scheme: LabelScheme | None = None
-    """The task and its classes."""
-
     model: RMTClassifier | None = None
     """The best model, as saved in ``model_dir``: on the CPU, in evaluation mode, not compiled."""
 

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,10 +14,15 @@ import torch
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.training import planning
 from rmt_genomics.training.checkpoints import read_checkpoint
-from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config
-from rmt_genomics.training.planning import Plan, choose_batch, plan, summary
-from rmt_genomics.training.profiling import Probe, peak_bytes
+from rmt_genomics.training.planning import (
+    BatchChoice,
+    Plan,
+    Probe,
+    choose_batch,
+    peak_bytes,
+    plan,
+)
 from tests.training.toys import run, sequence, settings, write_data
 
 CPU = torch.device("cpu")
@@ -124,14 +130,14 @@ def test_the_table_has_lengths_memory_speed_and_recommendations(small: Plan) -> 
 
 
 def test_the_summary_recommends_settings(small: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "speed", lambda choice, _: float(choice.batch_size))
-    text = summary(small)
-    monkeypatch.setattr(planning, "speed", lambda *_: 1.0)
+    monkeypatch.setattr(BatchChoice, "speed", lambda choice, _: float(choice.batch_size))
+    text = "\n".join(small.summary())
+    monkeypatch.setattr(BatchChoice, "speed", lambda *_: 1.0)
 
     assert "an epoch takes about" in text
     assert "--set training.batch_size=8" in text
     assert "too much" not in text
-    assert "training.batch_size" not in summary(small)
+    assert "training.batch_size" not in "\n".join(small.summary())
 
 
 def test_labels_of_a_regression_are_split_as_in_training(tmp_path: Path) -> None:
@@ -144,14 +150,14 @@ def test_labels_of_a_regression_are_split_as_in_training(tmp_path: Path) -> None
 
     assert len(result.train_bp) + len(result.validation_bp) == 28
     assert len(result.validation_bp) >= 5
-    assert "curriculum" not in summary(result)
+    assert not any("curriculum" in line for line in result.summary())
 
 
 def test_graphs_are_measured_for_no_more_examples_than_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[int] = []
-    monkeypatch.setattr(Probe, "graph_bytes", lambda _, count: rows.append(count) or 1)
+    monkeypatch.setattr(Probe, "graphs_that_fit", lambda _, count: rows.append(count) or 1)
 
     result = plan(write_data(tmp_path)[0], settings(training__batch_size=5000), device="cpu")
 
@@ -160,7 +166,8 @@ def test_graphs_are_measured_for_no_more_examples_than_there_are(
 
 def test_the_summary_mentions_earlier_stages(small: Plan) -> None:
     staged = settings(curriculum__segments="[1, 2]", curriculum__shorten="'prefix'")
-    assert "earlier stages of the curriculum" in summary(replace(small, config=staged.resolved()))
+    lines = replace(small, config=staged.resolved()).summary()
+    assert any("earlier stages of the curriculum" in line for line in lines)
 
 
 def test_one_record_is_refused(tmp_path: Path) -> None:
@@ -174,8 +181,8 @@ def set_free_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(planning, "free_bytes", lambda _: free)
 
 
-def auto() -> ExperimentConfig:
-    return settings(training__batch_size="auto", model__dim=16)
+def choose_auto(lengths_bp: list[int]) -> BatchChoice:
+    return choose_batch(Probe(settings(model__dim=16), CPU), "auto", lengths_bp)
 
 
 @pytest.mark.slow
@@ -183,11 +190,11 @@ def test_fewer_examples_at_a_time_where_a_batch_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lengths = [16] * 40
-    plenty = choose_batch(auto(), lengths, CPU)
+    plenty = choose_auto(lengths)
     set_free_memory(monkeypatch, int(0.5 * plenty.peak / planning.USABLE_FRACTION))
-    little = choose_batch(auto(), lengths, CPU)
+    little = choose_auto(lengths)
     set_free_memory(monkeypatch, 1)
-    nothing = choose_batch(auto(), lengths, CPU)
+    nothing = choose_auto(lengths)
 
     assert (plenty.batch_size, plenty.rows, plenty.fits) == (8, 8, True)
     assert little.batch_size == 8
@@ -200,12 +207,12 @@ def test_fewer_examples_at_a_time_where_a_batch_does_not_fit(
 def test_a_batch_grows_while_it_is_faster_and_an_epoch_has_enough_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planning, "speed", lambda choice, _: float(choice.batch_size))
-    sizes = [choose_batch(auto(), [10] * number, CPU).batch_size for number in (5, 799, 800)]
-    monkeypatch.setattr(planning, "speed", lambda *_: 1.0)
+    monkeypatch.setattr(BatchChoice, "speed", lambda choice, _: float(choice.batch_size))
+    sizes = [choose_auto([10] * number).batch_size for number in (5, 799, 800)]
+    monkeypatch.setattr(BatchChoice, "speed", lambda *_: 1.0)
 
     assert sizes == [5, 8, 16]
-    assert choose_batch(auto(), [10] * 800, CPU).batch_size == 8
+    assert choose_auto([10] * 800).batch_size == 8
 
 
 @pytest.mark.slow
@@ -238,7 +245,7 @@ def test_a_run_with_little_memory_computes_fewer_examples_at_a_time(
 
 
 def test_a_given_batch_size_is_kept() -> None:
-    assert choose_batch(settings(training__batch_size=3), [10] * 20, CPU).batch_size == 3
+    assert choose_batch(Probe(settings(), CPU), 3, [10] * 20).batch_size == 3
 
 
 class FakeProbe(Probe):
@@ -246,30 +253,37 @@ class FakeProbe(Probe):
 
     def __init__(self, **changes: Any) -> None:  # no model is built
         self.config, self.segment_bp, self.device = settings(**changes), 10, CPU
+        self.resting_bytes, self.optimizer, self.step_bytes = 400, MagicMock(), 0
 
-    def train_seconds(self, lengths_bp: list[int]) -> float:
+    def train(self, lengths_bp: list[int], replay: object) -> None:
+        self.step_bytes = (1 if replay is True else 10) * sum(lengths_bp)
+
+    def seconds(self, run: object, lengths_bp: list[int]) -> float:
+        del run
         return 1 + 0.01 * sum(lengths_bp)
 
-    def train_peak(self, lengths_bp: list[int], replay: object) -> int:
-        return 400 + (1 if replay is True else 10) * sum(lengths_bp)
+    def peak_of(self, lengths_bp: list[int], monkeypatch: pytest.MonkeyPatch) -> float:
+        """Return the peak of a training step with the replay of the settings."""
+        monkeypatch.setattr(planning, "peak_bytes", lambda run, _: run() or self.step_bytes)
+        return self.train_peak(lengths_bp, self.config.training.replay)
 
 
 def test_times_are_those_of_a_line_through_two_steps() -> None:
-    probe: Any = FakeProbe()
+    probe = FakeProbe()
 
+    assert planning._train_seconds(probe, [80, 40], [50, 30]) == pytest.approx((1.0, 0.01))
     assert planning._train_seconds(probe, [400, 200], [50, 30]) == pytest.approx((1.0, 0.01))
     assert planning._train_seconds(probe, [40, 40], [40, 40]) == pytest.approx((1.0, 0.01))
 
 
 def test_peaks_of_long_batches_are_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
-    full: Any = FakeProbe(training__replay="false")
-    replayed: Any = FakeProbe(training__replay="true")
-    auto: Any = FakeProbe()
+    full, replayed = FakeProbe(training__replay="false"), FakeProbe(training__replay="true")
+    auto = FakeProbe()
 
-    assert planning._train_peak(full, [80, 40]) == 400 + 10 * 120  # measured: eight segments
-    assert planning._train_peak(full, [800, 400]) == pytest.approx(400 + 10 * 1200)
-    assert planning._train_peak(replayed, [800, 400]) == pytest.approx(400 + 1200)
+    assert full.peak_of([80, 40], monkeypatch) == 400 + 10 * 120  # measured: eight segments
+    assert full.peak_of([800, 400], monkeypatch) == pytest.approx(400 + 10 * 1200)
+    assert replayed.peak_of([800, 400], monkeypatch) == pytest.approx(400 + 1200)
     set_free_memory(monkeypatch, 4000)
-    assert planning._train_peak(auto, [800, 400]) == pytest.approx(400 + 1200 + 1000)
+    assert auto.peak_of([800, 400], monkeypatch) == pytest.approx(400 + 1200 + 1000)
     set_free_memory(monkeypatch, 10**9)
-    assert planning._train_peak(auto, [800, 400]) == pytest.approx(400 + 10 * 1200)
+    assert auto.peak_of([800, 400], monkeypatch) == pytest.approx(400 + 10 * 1200)
