@@ -118,12 +118,8 @@ def difference(
 ) -> dict[str, Any] | None:
     """Compare the model with a baseline on the same examples.
 
-    Args:
-        truth: The targets.
-        outputs: Probabilities (regression: values) of the model ``(n, c)``.
-        baseline_outputs: Those of the baseline.
-        name: The baseline in the sentence, such as "the 6-mer baseline".
-        resamples: Number of draws; fewer, but at least 200, for very many examples and labels.
+    The other arguments are those of ``intervals``; ``name`` is the baseline in the sentence, such
+    as "the 6-mer baseline".
 
     Returns:
         metric, difference (model minus baseline), low, high, level and a sentence; None if the
@@ -157,12 +153,9 @@ def difference(
 
 
 def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str:
-    """Return the result of a comparison in one sentence.
+    """Return the result of a comparison, as ``difference`` returns it, in one sentence.
 
-    Args:
-        numbers: metric, difference, low, high and level, as ``difference`` returns them.
-        name: The baseline.
-        size: Number of examples, such as "600 examples in 30 groups".
+    ``size`` is the number of examples, such as "600 examples in 30 groups".
     """
     metric, observed = metric_name(numbers["metric"]), numbers["difference"]
     low, high = numbers["low"], numbers["high"]

@@ -27,11 +27,7 @@ def compute_in_batches(
 ) -> np.ndarray:
     """Run a computation on batches of similar length; return its rows in the order of ``lengths``.
 
-    Args:
-        lengths: Base pairs of each sequence.
-        compute: Given the indices of the sequences of a batch, returns one row for each of them.
-        row_shape: Shape of one row.
-        dtype: Of the result.
+    ``compute`` gets the indices of the sequences of a batch, and returns one row for each of them.
     """
     rows = np.empty((len(lengths), *row_shape), dtype=dtype)
     for batch in batches_of_similar_length(lengths):

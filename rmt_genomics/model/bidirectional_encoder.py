@@ -71,28 +71,12 @@ class BothStrands(nn.Module):
     ) -> Float[Tensor, "b two_d"]:
         """Return the both-strand encoding of each row's first ``lengths`` base pairs."""
         both = torch.cat([codes, reverse_complement(codes, lengths)])
-        pooled = self.encode(both, lengths.repeat(2), replay=replay, bptt_depth=bptt_depth)
-        return rearrange(pooled, "(strand b) d -> b (strand d)", strand=2)
-
-    def encode(
-        self,
-        codes: UInt8[Tensor, "b n"],
-        lengths: Int[Tensor, " b"],
-        *,
-        replay: Replay,
-        bptt_depth: int | None,
-    ) -> Float[Tensor, "b d"]:
-        """Return the pooled memory of each row, read in the direction given."""
-        tokens, num_tokens = tokenize(self.tokenizer, codes, lengths)
+        tokens, num_tokens = tokenize(self.tokenizer, both, lengths.repeat(2))
         order = num_tokens.argsort(descending=True, stable=True)
-        segments = Segments(
-            tokens[order],
-            num_tokens[order].tolist(),
-            self.config.tokens_per_segment,
-            self.config.halo,
-        )
+        size, halo = self.config.tokens_per_segment, self.config.halo
+        segments = Segments(tokens[order], num_tokens[order].tolist(), size, halo)
         pooled: Tensor = self.pool(self._written_memories(segments, replay, bptt_depth))
-        return pooled[order.argsort()]
+        return rearrange(pooled[order.argsort()], "(strand b) d -> b (strand d)", strand=2)
 
     def _written_memories(
         self, segments: Segments, use_replay: Replay, bptt_depth: int | None

@@ -133,9 +133,8 @@ class KmerRegression:
             features: ``kmers.features`` of the sequences ``(n, f)``.
             targets: Class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label; for
                 regression numbers ``(n,)``.
-            classes: Label names; for regression the name of the numbers.
-            task: binary, multiclass, multilabel or regression.
-            kmers: Which k-mers the features are of.
+            classes: As the attribute, like ``task`` and ``kmers``; for regression the name of the
+                numbers.
             inverse_regularization: scikit-learn's ``C``; smaller values regularize more strongly.
 
         Raises:
