@@ -56,9 +56,6 @@ def split_examples(
         seed: Of the random choice.
         task: As in ``LabelScheme.of``.
 
-    Returns:
-        The parts. Leakage between them is not checked here, but by ``leakage.audit``.
-
     Raises:
         ConfigError: If an argument is out of its range, or a stratified split would divide groups.
         DataError: If a part would be empty or a group divided, if there is one class only, or if
@@ -106,12 +103,8 @@ def split_by_fractions(
 ) -> Split:
     """Split examples into parts of given sizes, with every class in each part in proportion.
 
-    Args:
-        examples: All of them.
-        fractions: Of train, validation and test; they add up to 1, and test may be 0.
-        by_group: Whether groups stay whole.
-        seed: Of the random choice of examples or groups.
-        task: As in ``LabelScheme.of``.
+    The ``fractions`` of train, validation and test add up to 1, and test may be 0; ``by_group``
+    keeps groups whole.
 
     Raises:
         DataError: If there is one class only, or a class would be missing from a part.
@@ -169,16 +162,7 @@ def _hold_out(
 
     A class that is in several groups should be at least once on both sides. The groups are taken
     greedily in several random orders; the order that comes closest to the fraction is used.
-
-    Args:
-        multi_hot: 1 where an example (row) has a class (column).
-        groups: The group of each example, by number.
-        fraction: Fraction of the examples of each class to choose.
-        seed: Of the random orders.
-        part: What the chosen ones are for, in the error if every class cannot stay in train.
-
-    Returns:
-        Whether each example is chosen.
+    ``multi_hot`` is 1 where an example (row) has a class (column); ``groups`` are numbers.
     """
     counts = np.zeros((groups.max() + 1, multi_hot.shape[1]))
     np.add.at(counts, groups, multi_hot)

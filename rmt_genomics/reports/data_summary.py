@@ -177,12 +177,7 @@ def training_preview(
 ) -> Iterator[str]:
     """Split the data as ``train`` does with seed 0, and describe what it would train on.
 
-    Args:
-        fasta: A file of sequences, or a folder of such files.
-        labels: Where their labels come from.
-        examples: The examples read from there.
-        config: Settings of the training; without them the default split is used, and batches
-            and segments are not described.
+    Without settings the default split is used, and batches and segments are not described.
 
     Yields:
         One line per finding, those of the leakage audit last. If training would refuse the data,

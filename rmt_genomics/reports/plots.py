@@ -244,11 +244,7 @@ def _add_legend(figure: "Figure", axes: "Axes", *, is_defined: bool) -> None:
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Draw accuracy against confidence, and the number of examples below it.
-
-    Args:
-        bins: ``low``, ``high``, ``n``, ``confidence`` and ``accuracy`` (means) of each bin.
-    """
+    """Draw accuracy against confidence, and the number of examples in each bin below it."""
     from matplotlib.ticker import MaxNLocator
 
     filled = [row for row in bins if row["n"]]
@@ -272,9 +268,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
 def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     """Draw a metric against the number of visible bases, on a logarithmic axis.
 
-    Args:
-        context: ``context`` in ``metrics.json``: the metric, its values by visible bp (None = the
-            whole sequence), and with the memory reset at each segment.
+    ``context`` is that of ``metrics.json``; None for the visible bp is the whole sequence.
     """
     from rmt_genomics.model.metrics import metric_name  # loads torch
 

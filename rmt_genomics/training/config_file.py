@@ -27,7 +27,7 @@ _TEMPLATE_WIDTH = 90
 def read_config(path: Path | None, settings: Sequence[str] = ()) -> ExperimentConfig:
     """Read settings from a TOML file (None = the defaults), then apply the changes of ``--set``.
 
-    Of several ``KEY=VALUE`` with the same key, the last one counts.
+    ``settings`` are ``KEY=VALUE``, such as ``training.max_epochs=3``; the last one of a key counts.
 
     Raises:
         ConfigError: If the file is missing or not valid TOML, a key is unknown, or a value is not

@@ -222,8 +222,6 @@ class Plan:
     ``choice`` is for the given settings, ``auto_choice`` for training.batch_size = "auto".
     """
 
-    config: ExperimentConfig
-    device: torch.device
     probe: Probe
     train_bp: list[int]
     validation_bp: list[int]
@@ -244,7 +242,7 @@ class Plan:
     @property
     def precision(self) -> str:
         """The fastest number format of this machine that trains as well as fp32."""
-        is_cuda = self.device.type == "cuda"
+        is_cuda = self.probe.device.type == "cuda"
         is_fast = is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if is_fast else "fp32"
 
@@ -261,15 +259,17 @@ class Plan:
     @property
     def stored_graphs(self) -> int:
         """Segments of the longest batch whose graphs are stored."""
-        replay, depth = self.config.training.replay, self.config.training.bptt_depth
-        if replay is True:
+        training = self.probe.config.training
+        if training.replay is True:
             return 1
-        is_unrolled = replay is False or (self.num_segments <= REPLAY_BEYOND and depth == "all")
+        is_short = self.num_segments <= REPLAY_BEYOND and training.bptt_depth == "all"
+        is_unrolled = training.replay is False or is_short
         return self.num_segments if is_unrolled else min(self.num_segments, self.graphs_that_fit)
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield key, value and unit; lengths have a histogram with bins between powers of two."""
-        lengths, choice, max_epochs = self.all_bp, self.choice, self.config.training.max_epochs
+        lengths, choice = self.all_bp, self.choice
+        max_epochs = self.probe.config.training.max_epochs
         segments = [-(-length // self.probe.segment_bp) for length in lengths]
         yield "examples", f"{len(lengths)}", "examples"
         yield "total_length", f"{sum(lengths)}", "bp"
@@ -283,7 +283,7 @@ class Plan:
         yield "segments_median", f"{median(segments):.0f}", "segments"
         yield "segments_most", f"{max(segments)}", "segments"
         yield "parameters", f"{self.probe.num_parameters}", "numbers"
-        yield "device", self.device.type, ""
+        yield "device", self.probe.device.type, ""
         yield "free_memory", f"{self.free_bytes}", "bytes"
         yield "batch_size", f"{choice.batch_size}", "examples"
         yield "examples_at_a_time", f"{choice.rows}", "examples"
@@ -303,16 +303,16 @@ class Plan:
 
     def summary(self) -> Iterator[str]:
         """Yield sentences on whether the training fits, and with which settings to train."""
-        choice, auto_choice, current = self.choice, self.auto_choice, self.config.flat()
+        choice, auto_choice, config = self.choice, self.auto_choice, self.probe.config
         free = f" of {self.free_bytes / 2**30:.1f} GiB free" if self.free_bytes else ""
         yield (
-            f"Training needs about {choice.peak / 2**30:.2f} GiB{free} on {self.device.type}"
+            f"Training needs about {choice.peak / 2**30:.2f} GiB{free} on {self.probe.device.type}"
             f"{'' if choice.fits else ', which is too much'}; an epoch takes about "
             f"{self.epoch_seconds:.0f} s."
         )
-        if self.config.curriculum.segments:
+        if config.curriculum.segments:
             yield "Estimated for whole sequences: earlier stages of the curriculum need less."
-        if self.config.training.compile:
+        if config.training.compile:
             yield "Estimated without training.compile: compiled layers should need less."
         recommended = {"training.precision": self.precision, "training.replay": self.replay}
         if not choice.fits:
@@ -322,7 +322,7 @@ class Plan:
         changes = [
             f" --set {key}={value}"
             for key, value in recommended.items()
-            if str(current[key]).lower() != value
+            if str(config.flat()[key]).lower() != value
         ]
         command = f"rmt-genomics train ...{''.join(changes)}"
         yield f"For this machine: {command if changes else 'the present settings.'}"
@@ -339,19 +339,9 @@ def plan(
     """Read the lengths, measure a few short steps on random sequences, and extrapolate.
 
     Memory is that of tensors; the program itself (Python, PyTorch) needs more. The stages of a
-    curriculum shorten examples, which is not taken into account.
-
-    Args:
-        fasta: A file of sequences, or a folder of such files.
-        config: Settings.
-        labels: Labels, for the lengths of the examples and their split; None = every record is an
-            example, split at random by the fraction in the settings.
-        device: auto, cpu, cuda or mps.
-        seed: Seed of the split.
-
-    Raises:
-        ConfigError: If the device does not exist.
-        DataError: If the data cannot be used.
+    curriculum shorten examples, which is not taken into account. The arguments and errors are those
+    of ``train``, but without labels every record is an example, split at random by the fraction in
+    the settings.
     """
     torch_device, config = choose_device(device), config.resolved()
     train_bp, validation_bp, all_bp = _lengths(fasta, config, labels, seed=seed)
@@ -364,8 +354,6 @@ def plan(
         largest = max(batches, key=lambda batch: max(batch) * len(batch))
         measured = probe.shorten(largest)
         return Plan(
-            config=config,
-            device=torch_device,
             probe=probe,
             train_bp=train_bp,
             validation_bp=validation_bp,
@@ -408,13 +396,10 @@ def resolve_batch_size(
     device: str,
     distributed: DistributedSetup,
 ) -> tuple[ExperimentConfig, int | None]:
-    """Replace a batch size of "auto" by a number, and log it.
+    """Replace a batch size of "auto" by a number, and log it; also return the micro-batch size.
 
     Only rank 0 measures; the others get both numbers from it once the process group exists
-    (``SplitDataModule.setup``, ``ClassifierModule.setup``).
-
-    Returns:
-        The settings with a number, and the size of micro-batches; None = whole batches.
+    (``SplitDataModule.setup``, ``ClassifierModule.setup``). None = whole batches.
     """
     training = config.training
     if training.batch_size != "auto":
