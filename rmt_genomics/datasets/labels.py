@@ -212,8 +212,7 @@ def _check_header(header: Row, group_column: str) -> None:
 def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dict[str, int], bool]:
     """Check that the FASTA file has all records named in a table.
 
-    Returns:
-        The first line of every record, and whether a line has several labels.
+    Return the first line of every record, and whether a line has several labels.
     """
     first_lines: dict[str, int] = {}
     has_several = False

@@ -82,9 +82,7 @@ def pad(
 ) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, " b"]]:
     """Stack base codes, padded with N at the end; return them and their lengths, checked.
 
-    Args:
-        sequences: Base codes, at least one sequence, none of them empty.
-        device: Where the batch is to be; None = CPU.
+    There is at least one sequence, and none is empty. Without a device they stay on the CPU.
     """
     codes, lengths = map(torch.from_numpy, pad_codes(sequences))
     check_batch(codes, lengths)  # on the CPU, where the check does not wait for a GPU

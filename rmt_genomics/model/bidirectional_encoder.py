@@ -46,13 +46,7 @@ Replay = bool | Literal["auto"]
 
 
 class BothStrands(nn.Module):
-    """Encode sequences as ``[forward | reverse]`` pooled memories.
-
-    Args:
-        tokenizer: How bases become tokens.
-        config: The transformer, shared by both strands.
-        pooling: Which memories are read; a key of ``POOLINGS``.
-    """
+    """Encode sequences as ``[forward | reverse]`` memories, pooled by ``POOLINGS[pooling]``."""
 
     def __init__(self, tokenizer: Tokenizer, config: RMTConfig, pooling: str) -> None:
         super().__init__()
@@ -113,10 +107,7 @@ def encode_long(
 ) -> Float[Tensor, "1 two_d"]:
     """Return the both-strand encoding of one sequence, as ``encoder`` would; without a gradient.
 
-    Args:
-        encoder: The encoder, in evaluation mode.
-        codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, at least one.
-        on_read: Called now and then with the bp read since the last call.
+    The encoder is in evaluation mode; ``on_read`` is as in ``RMTClassifier.predict_codes``.
     """
 
     def memories_and_is_read() -> Iterator[tuple[Tensor, Tensor]]:

@@ -71,11 +71,8 @@ class KmerSpec:
     def features(self, sequences: Iterable[np.ndarray], *, count: int | None = None) -> np.ndarray:
         """Return ``frequencies`` of many sequences ``(n, f)``; in float32 if there are very many.
 
-        Of amino acids the square roots are taken, so that common k-mers do not dominate.
-
-        Args:
-            sequences: Base codes, one array per sequence.
-            count: Number of sequences, so that they need not all be in memory.
+        Of amino acids the square roots are taken, so that common k-mers do not dominate. If
+        ``count``, the number of sequences, is given, they need not all be in memory.
         """
         if count is None:
             sequences = list(sequences)

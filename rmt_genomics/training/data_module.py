@@ -78,12 +78,7 @@ def read_and_split(
 
 
 def prepare_data(
-    fasta: Path,
-    labels: LabelSource,
-    config: ExperimentConfig,
-    *,
-    seed: int,
-    strict: bool = False,
+    fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed: int, strict: bool = False
 ) -> PreparedData:
     """Read and split the data, and warn of leakage between the parts.
 
@@ -150,11 +145,6 @@ class SplitDataModule(LightningDataModule):
         """Take the batch size of rank 0, the only process that has measured it."""
         del stage
         self.batch_size = broadcast(self.batch_size)
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Number of training batches of all processes together."""
-        return -(-len(self.data.split.train) // self.batch_size)
 
     def train_dataloader(self) -> DataLoader[object]:
         """Return the training part, shuffled."""

@@ -186,7 +186,8 @@ class ClassifierModule(LightningModule):
         the loader before its position in the epoch is restored.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # a property it does not type
-        steps_per_epoch = -(-data.batches_per_epoch // self.settings.accumulate_batches)
+        batches_per_epoch = -(-len(data.data.split.train) // data.batch_size)  # of all processes
+        steps_per_epoch = -(-batches_per_epoch // self.settings.accumulate_batches)
         optimizer = adamw(
             self.model,
             learning_rate=self.settings.learning_rate,
