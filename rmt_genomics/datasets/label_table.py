@@ -42,8 +42,6 @@ class Row(NamedTuple):
     """The cells of one row, and where the row is."""
 
     where: str
-    """File and line, for error messages."""
-
     line_number: int
     """Of its first line, from 1."""
 

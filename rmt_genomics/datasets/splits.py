@@ -83,12 +83,7 @@ def split_examples(
     if "validation" not in parts:
         by_group = how == "group" or (how == "column" and has_groups)
         parts |= _hold_out_of_train(
-            parts["train"],
-            scheme,
-            validation_fraction,
-            seed,
-            by_group=by_group,
-            part="validation",
+            parts["train"], scheme, validation_fraction, seed, by_group=by_group, part="validation"
         )
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
 
@@ -122,13 +117,7 @@ def split_by_fractions(
 
 
 def _hold_out_of_train(
-    train: _Examples,
-    scheme: LabelScheme,
-    fraction: float,
-    seed: int,
-    *,
-    by_group: bool,
-    part: str,
+    train: _Examples, scheme: LabelScheme, fraction: float, seed: int, *, by_group: bool, part: str
 ) -> dict[str, _Examples]:
     """Move a fraction of every class, or of every bin of numbers, from train to another part."""
     groups = _group_numbers(train) if by_group else np.arange(len(train))

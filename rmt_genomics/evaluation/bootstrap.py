@@ -42,11 +42,7 @@ class Truth:
     """Class indices ``(n,)``; multi-label: 0/1 ``(n, c)``; regression: numbers ``(n,)``."""
 
     task: str
-    """binary, multiclass, multilabel or regression."""
-
     num_classes: int
-    """c."""
-
     groups: Sequence[str | None] = ()
     """The group of each example; None is a group of its own. Empty = there are no groups."""
 
@@ -170,11 +166,7 @@ def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str
 
 
 def _drawn(
-    units: np.ndarray,
-    metrics: Callable[[np.ndarray], np.ndarray],
-    resamples: int,
-    *,
-    columns: int,
+    units: np.ndarray, metrics: Callable[[np.ndarray], np.ndarray], resamples: int, *, columns: int
 ) -> np.ndarray:
     """Return the metrics of the draws ``(metrics, r)``, all NaN if there is only one unit.
 

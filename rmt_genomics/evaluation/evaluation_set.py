@@ -126,10 +126,5 @@ def log_stage(stage: str, examples: Sequence[Example]) -> None:
     """Log which stage of an evaluation begins: for a small set only where somebody may watch."""
     total_bp = sum(len(example.interval) for example in examples)
     is_shown = total_bp > _LONG_BP or sys.stderr.isatty()
-    logger.log(
-        logging.INFO if is_shown else logging.DEBUG,
-        "evaluating: %s (%s examples, %s Mb)",
-        stage,
-        f"{len(examples):,}",
-        f"{total_bp / 1e6:,.1f}",
-    )
+    size = f"{len(examples):,} examples, {total_bp / 1e6:,.1f} Mb"
+    logger.log(logging.INFO if is_shown else logging.DEBUG, "evaluating: %s (%s)", stage, size)

@@ -99,17 +99,9 @@ class KmerRegression:
     """binary, multiclass, multilabel or regression."""
 
     kmers: KmerSpec
-    """Which k-mers are counted."""
-
-    mean: np.ndarray
-    """``(f,)``"""
-
+    mean: np.ndarray  # (f,), like the scale
     scale: np.ndarray
-    """``(f,)``"""
-
-    coefficients: np.ndarray
-    """``(c, f)``"""
-
+    coefficients: np.ndarray  # (c, f)
     intercepts: np.ndarray
     """``(c,)``; minus infinity for a class that was not in train."""
 
@@ -124,15 +116,11 @@ class KmerRegression:
         kmers: KmerSpec,
         inverse_regularization: float = 1.0,
     ) -> "KmerRegression":
-        """Standardise and fit.
+        """Standardise ``kmers.features`` of sequences ``(n, f)``, and fit.
 
-        Args:
-            features: ``kmers.features`` of the sequences ``(n, f)``.
-            targets: Class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label; for
-                regression numbers ``(n,)``.
-            classes: As the attribute, like ``task`` and ``kmers``; for regression the name of the
-                numbers.
-            inverse_regularization: scikit-learn's ``C``; smaller values regularize more strongly.
+        Targets are class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label; for
+        regression numbers ``(n,)``. ``inverse_regularization`` is scikit-learn's ``C``: smaller
+        values regularize more strongly.
 
         Raises:
             DataError: If there are fewer than two classes.

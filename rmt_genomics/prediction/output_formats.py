@@ -67,8 +67,6 @@ class Bed:
     """
 
     title: str
-    """The name of the track."""
-
     has_strand: bool = False
     """Intervals on strands were predicted."""
 
@@ -96,9 +94,7 @@ class BedGraph:
     """
 
     title: str
-    column: int
-    """Index of the class."""
-
+    column: int  # of the class
     window: int | None = None
     step: int | None = None
 

@@ -62,12 +62,8 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
 class _ShardFile:
     """A shard file that is being read.
 
-    Attributes:
-        number: Which shard it is, of how many (``of``).
-        run_id: The same for all shards of a run, and for no other run.
-        header: The header line of the joined output.
-        num_rows: Of all shards together; set when the last line has been read.
-        input_checksum: Also set then.
+    ``run_id`` is the same for all shards of a run, and for no other run. ``num_rows``, of all shards
+    together, and ``input_checksum`` are set when the last line has been read.
     """
 
     def __init__(self, path: Path, file: IO[str]) -> None:

@@ -37,16 +37,10 @@ from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
 
 
 class ClassifierModule(LightningModule):
-    """A classifier in training.
+    """A classifier in training, with the section ``training`` of the settings.
 
-    Args:
-        model: The model to train.
-        loss: From logits and targets to a number.
-        settings: The section ``training`` of the settings.
-        seed: Seed of all random numbers.
-        run_record: Plain values that identify the run; part of every checkpoint.
-        curriculum: The learning rate falls in its last stage only.
-        rows: Examples in a micro-batch; None = whole batches.
+    Plain values that identify the run are part of every checkpoint. The learning rate falls in the
+    last stage of the curriculum only. ``rows`` is as in ``MicroBatches``.
     """
 
     def __init__(
