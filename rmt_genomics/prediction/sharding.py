@@ -62,7 +62,7 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
 class _ShardFile:
     """A shard file that is being read.
 
-    ``run_id`` is the same for all shards of a run, and for no other run. ``num_rows``, of all shards
+    ``run_id`` is the same for all shards of a run, and for no other. ``num_rows``, of all shards
     together, and ``input_checksum`` are set when the last line has been read.
     """
 
