@@ -69,12 +69,9 @@ class DataSummary:
         forward, reverse = _digests(sequence)
         key, is_forward = min(forward, reverse), forward <= reverse
         first, first_is_forward = self._first_by_digest.setdefault(key, (name, is_forward))
-        composition = composition_of(sequence)
-        if first == name:
-            record = RecordSummary(name, composition, None, "")
-        else:
-            strand = "+" if is_forward == first_is_forward else "-"
-            record = RecordSummary(name, composition, first, strand)
+        strand = "" if first == name else "+" if is_forward == first_is_forward else "-"
+        duplicate_of = first if strand else None
+        record = RecordSummary(name, composition_of(sequence), duplicate_of, strand)
         self.records.append(record)
         return record
 
@@ -164,8 +161,8 @@ class DataSummary:
 def _digests(sequence: str) -> tuple[bytes, bytes]:
     """Return a digest of the base codes of each strand."""
     codes = encode(sequence)
-    forward = hashlib.blake2b(codes, digest_size=_DIGEST_BYTES)
-    reverse = hashlib.blake2b(reverse_complement_codes(codes), digest_size=_DIGEST_BYTES)
+    forward = hashlib.blake2b(codes.data, digest_size=_DIGEST_BYTES)
+    reverse = hashlib.blake2b(reverse_complement_codes(codes).data, digest_size=_DIGEST_BYTES)
     return forward.digest(), reverse.digest()
 
 

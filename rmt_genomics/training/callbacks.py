@@ -27,20 +27,6 @@ logger = logging.getLogger("rmt_genomics.training")
 
 Row = dict[str, float | int | None]
 
-COLUMNS: tuple[str, ...] = (
-    "epoch",
-    "step",
-    "train_loss",
-    "val_loss",
-    "val_mcc",
-    "val_accuracy",
-    "val_auroc",
-    "learning_rate",
-    "bp_per_second",
-    "seconds",
-    "stage",
-)
-
 
 def validation_columns(task: str) -> dict[str, str]:
     """Return the columns of validation metrics of a task, with their keys in ``model.metrics``."""
@@ -48,9 +34,12 @@ def validation_columns(task: str) -> dict[str, str]:
 
 
 def columns_of(task: str) -> tuple[str, ...]:
-    """Return the columns of a run's tables: ``COLUMNS`` with the validation metrics of the task."""
-    first, last = COLUMNS.index("val_mcc"), COLUMNS.index("val_auroc") + 1
-    return (*COLUMNS[:first], *validation_columns(task), *COLUMNS[last:])
+    """Return the columns of a run's tables, with the validation metrics of the task."""
+    training, speed = ("epoch", "step", "train_loss", "val_loss"), ("bp_per_second", "seconds")
+    return (*training, *validation_columns(task), "learning_rate", *speed, "stage")
+
+
+COLUMNS = columns_of("multiclass")
 
 
 def best_row(rows: Sequence[Row]) -> Row:

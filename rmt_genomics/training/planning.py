@@ -215,46 +215,38 @@ class BatchChoice:
         return sum(lengths_bp) / self.epoch_seconds(lengths_bp)
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
     """Lengths of examples in bp, measured costs and recommended settings.
 
     ``choice`` is for the given settings, ``auto_choice`` for training.batch_size = "auto".
     """
 
-    probe: Probe
-    train_bp: list[int]
-    validation_bp: list[int]
-    all_bp: list[int]
-    choice: BatchChoice
-    auto_choice: BatchChoice
-    graphs_that_fit: int
-    predict_peak: float
-    predict_speed: float
-    free_bytes: int
-
-    @property
-    def epoch_seconds(self) -> float:
-        """Time of an epoch: training and validation."""
-        validation_seconds = sum(self.validation_bp) / self.predict_speed
-        return self.choice.epoch_seconds(self.train_bp) + validation_seconds
-
-    @property
-    def precision(self) -> str:
-        """The fastest number format of this machine that trains as well as fp32."""
-        is_cuda = self.probe.device.type == "cuda"
+    def __init__(
+        self, probe: Probe, train_bp: list[int], validation_bp: list[int], all_bp: list[int]
+    ) -> None:
+        self.probe, device = probe, probe.device
+        self.train_bp, self.validation_bp, self.all_bp = train_bp, validation_bp, all_bp
+        setting = probe.config.training.batch_size
+        self.choice = self.auto_choice = choose_batch(probe, setting, train_bp)
+        if setting != "auto":
+            self.auto_choice = choose_batch(probe, "auto", train_bp)
+        batches = [[all_bp[i] for i in batch] for batch in batches_of_similar_length(all_bp)]
+        largest = max(batches, key=lambda batch: max(batch) * len(batch))
+        measured = probe.shorten(largest)
+        self.num_segments = -(-max(train_bp) // probe.segment_bp)  # of the longest example
+        self.graphs_that_fit = probe.graphs_that_fit(min(self.choice.rows, len(train_bp)))
+        # Without replay if a quarter of the free memory holds the graphs of the longest batch.
+        is_small = self.num_segments <= min(self.graphs_that_fit, REPLAY_BEYOND)
+        self.replay = "false" if is_small else "auto"
+        self.predict_peak = probe.predict_peak(largest)
+        self.predict_speed = sum(measured) / probe.seconds(probe.predict, measured)
+        validation_seconds = sum(validation_bp) / self.predict_speed
+        self.epoch_seconds = self.choice.epoch_seconds(train_bp) + validation_seconds
+        self.free_bytes = free_bytes(device)
+        # The fastest number format of this machine that trains as well as fp32.
+        is_cuda = device.type == "cuda"
         is_fast = is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if is_fast else "fp32"
-
-    @property
-    def num_segments(self) -> int:
-        """Segments of the longest training example."""
-        return -(-max(self.train_bp) // self.probe.segment_bp)
-
-    @property
-    def replay(self) -> str:
-        """``false`` if a quarter of the free memory holds the graphs of the longest batch."""
-        return "false" if self.num_segments <= min(self.graphs_that_fit, REPLAY_BEYOND) else "auto"
+        self.precision = "bf16" if is_fast else "fp32"
 
     @property
     def stored_graphs(self) -> int:
@@ -334,7 +326,6 @@ def plan(
     *,
     labels: Path | LabelSource | None = None,
     device: str = "auto",
-    seed: int = 0,
 ) -> Plan:
     """Read the lengths, measure a few short steps on random sequences, and extrapolate.
 
@@ -344,39 +335,19 @@ def plan(
     the settings.
     """
     torch_device, config = choose_device(device), config.resolved()
-    train_bp, validation_bp, all_bp = _lengths(fasta, config, labels, seed=seed)
+    lengths = _lengths(fasta, config, labels)
     with tf32_matmul(torch_device.type):
-        probe = Probe(config, torch_device)
-        choice = auto_choice = choose_batch(probe, config.training.batch_size, train_bp)
-        if config.training.batch_size != "auto":
-            auto_choice = choose_batch(probe, "auto", train_bp)
-        batches = [[all_bp[i] for i in batch] for batch in batches_of_similar_length(all_bp)]
-        largest = max(batches, key=lambda batch: max(batch) * len(batch))
-        measured = probe.shorten(largest)
-        return Plan(
-            probe=probe,
-            train_bp=train_bp,
-            validation_bp=validation_bp,
-            all_bp=all_bp,
-            choice=choice,
-            auto_choice=auto_choice,
-            graphs_that_fit=probe.graphs_that_fit(min(choice.rows, len(train_bp))),
-            predict_peak=probe.predict_peak(largest),
-            predict_speed=sum(measured) / probe.seconds(probe.predict, measured),
-            free_bytes=free_bytes(torch_device),
-        )
+        return Plan(Probe(config, torch_device), *lengths)
 
 
 def _lengths(
-    fasta: Path, config: ExperimentConfig, labels: Path | LabelSource | None, *, seed: int
+    fasta: Path, config: ExperimentConfig, labels: Path | LabelSource | None
 ) -> tuple[list[int], list[int], list[int]]:
     """Return the lengths in bp of the training, the validation and all examples."""
     if labels is not None:
-        _, examples, split = read_and_split(fasta, LabelSource.of(labels), config, seed=seed)
-        train, validation, everything = (
-            [len(example.interval) for example in part]
-            for part in (split.train, split.validation, examples)
-        )
+        _, examples, split = read_and_split(fasta, LabelSource.of(labels), config, seed=0)
+        parts = (split.train, split.validation, examples)
+        train, validation, everything = ([len(each.interval) for each in part] for part in parts)
         return train, validation, everything
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
     lengths = [record.length for record in store.records()]
@@ -385,7 +356,7 @@ def _lengths(
             f"{fasta}: has {counted(len(lengths), 'record')}, but a training part and a "
             "validation part need one each. Pass --labels with intervals, or more records."
         )
-    shuffled = np.random.default_rng(seed).permutation(lengths).tolist()
+    shuffled = np.random.default_rng(0).permutation(lengths).tolist()
     held_out = max(1, round(config.data.validation_fraction * len(lengths)))
     return shuffled[held_out:] or shuffled[-1:], shuffled[:held_out], lengths
 
