@@ -66,13 +66,10 @@ def read_and_split(
     task = config.data.task
     examples = labels.read(store.records(), group_column=config.data.group, task=task)
     labels.check_classes(examples)
+    fraction = config.data.validation_fraction
     with in_file(str(labels)):
         split = split_examples(
-            examples,
-            how=config.data.split,
-            validation_fraction=config.data.validation_fraction,
-            seed=seed,
-            task=task,
+            examples, how=config.data.split, validation_fraction=fraction, seed=seed, task=task
         )
     return store, examples, split
 

@@ -180,17 +180,16 @@ class ClassifierModule(LightningModule):
         the loader before its position in the epoch is restored.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # a property it does not type
+        settings = self.settings
         batches_per_epoch = -(-len(data.data.split.train) // data.batch_size)  # of all processes
-        steps_per_epoch = -(-batches_per_epoch // self.settings.accumulate_batches)
+        steps_per_epoch = -(-batches_per_epoch // settings.accumulate_batches)
         optimizer = adamw(
-            self.model,
-            learning_rate=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
+            self.model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
         scheduler = warmup_then_cosine(
             optimizer,
-            num_steps=steps_per_epoch * self.settings.max_epochs,
-            warmup_fraction=self.settings.warmup_fraction,
+            num_steps=steps_per_epoch * settings.max_epochs,
+            warmup_fraction=settings.warmup_fraction,
             decay_start=lambda: self.curriculum.last_began_at,
         )
         return {
