@@ -123,13 +123,7 @@ class SplitDataModule(LightningDataModule):
     """
 
     def __init__(
-        self,
-        data: PreparedData,
-        curriculum: Curriculum,
-        batch_size: int,
-        *,
-        seed: int,
-        device: str,
+        self, data: PreparedData, curriculum: Curriculum, batch_size: int, *, seed: int, device: str
     ) -> None:
         super().__init__()
         self.data = data
@@ -170,10 +164,7 @@ class SplitDataModule(LightningDataModule):
             num_ranks=num_ranks,
         )
         return ResumableLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=dataset.collate,
-            pin_memory=self.pin_memory,
+            dataset, batch_sampler=sampler, collate_fn=dataset.collate, pin_memory=self.pin_memory
         )
 
 

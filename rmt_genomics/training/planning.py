@@ -362,10 +362,7 @@ def _lengths(
 
 
 def resolve_batch_size(
-    config: ExperimentConfig,
-    lengths_bp: Sequence[int],
-    device: str,
-    distributed: DistributedSetup,
+    config: ExperimentConfig, lengths_bp: Sequence[int], device: str, distributed: DistributedSetup
 ) -> tuple[ExperimentConfig, int | None]:
     """Replace a batch size of "auto" by a number, and log it; also return the micro-batch size.
 
@@ -398,11 +395,7 @@ def resolve_batch_size(
 
 
 def choose_batch(
-    probe: Probe,
-    setting: int | Literal["auto"],
-    lengths_bp: Sequence[int],
-    *,
-    processes: int = 1,
+    probe: Probe, setting: int | Literal["auto"], lengths_bp: Sequence[int], *, processes: int = 1
 ) -> BatchChoice:
     """Measure a few short steps and choose; a number in the settings is not changed.
 
