@@ -31,6 +31,7 @@ COLUMNS = ("record", *_COMPOSITION, "duplicate_of", "duplicate_strand")
 SPLIT_DEFAULTS: dict[str, Any] = {"split": "auto", "validation_fraction": 0.2, "task": "auto"}
 """The defaults of ``training.config.DataSettings``, repeated here because that loads torch."""
 
+_CHUNK_BP = 1 << 20
 _DIGEST_BYTES = 16
 _MAX_SHOWN = 3
 
@@ -160,9 +161,13 @@ class DataSummary:
 
 def _digests(sequence: str) -> tuple[bytes, bytes]:
     """Return a digest of the base codes of each strand."""
-    codes = encode(sequence)
-    forward = hashlib.blake2b(codes.data, digest_size=_DIGEST_BYTES)
-    reverse = hashlib.blake2b(reverse_complement_codes(codes).data, digest_size=_DIGEST_BYTES)
+    forward = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    reverse = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for start in range(0, len(sequence), _CHUNK_BP):
+        forward.update(encode(sequence[start : start + _CHUNK_BP]).tobytes())
+    for end in range(len(sequence), 0, -_CHUNK_BP):
+        codes = encode(sequence[max(0, end - _CHUNK_BP) : end])
+        reverse.update(reverse_complement_codes(codes).tobytes())
     return forward.digest(), reverse.digest()
 
 
