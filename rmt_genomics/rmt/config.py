@@ -62,7 +62,8 @@ class RMTConfig:
     """Fraction of the convolution stem's features dropped in training."""
 
     memory_dropout: float = 0.0
-    """Fraction of sequences whose whole memory is set to zero before a segment in training."""
+    """Fraction of sequences from which a segment hides the memory in training: it reads zeros. What
+    a gate keeps of the memory is not lost, and later segments may read it."""
 
     rotary_pos_emb: bool = True
     """Rotary positions on tokens (Su et al. 2021, arXiv:2104.09864)."""

@@ -102,7 +102,7 @@ class SegmentTransformer(nn.Module):
         out, keys_values = self.layers(
             wrapped, inputs, num_queries=num_tokens + m if return_tokens else m
         )
-        updated = self.memory.update(read_memory, out[:, -m:])
+        updated = self.memory.update(memory[:b], out[:, -m:])
         if segment.may_be_empty:
             assert segment.keep_inside is not None
             has_token = segment.keep_inside.any(dim=1)[:, None, None]

@@ -16,7 +16,7 @@ from rmt_genomics.rmt.language_model.recurrent_memory_transformer import (
     RecurrentMemoryTransformer,
     XLMemories,
 )
-from rmt_genomics.rmt.memory import Cache
+from rmt_genomics.rmt.memory import Cache, cache_of
 from rmt_genomics.rmt.replay import KeepSegments, replay_with_outputs
 from rmt_genomics.rmt.runtime import evaluating
 from rmt_genomics.rmt.segments import Segment, Segments
@@ -120,7 +120,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         segments = self._segments(x, mask, labels, is_start=memories is None)
         memory = self.transformer.memory_for(memories, len(x))
         depth = self.truncate_at_step if truncate_at_step is None else truncate_at_step
-        cache = tuple(xl_memories or ())
+        cache = cache_of(xl_memories)
         run_segments: Callable[..., RunOutput] = unroll_with_outputs
         if memory_replay_backprop:
             run_segments = partial(
