@@ -128,7 +128,7 @@ def pooled_embedding(
     shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1)
     bags, weights = (rearrange(x, "b r p -> (b r) p") for x in (_groups(tokens, p), shares))
     means = F.embedding_bag(bags, weight, mode="sum", per_sample_weights=weights)
-    return rearrange(means, "(b r) d -> b r d", b=len(tokens))
+    return rearrange(means, "(b r) d -> b r d", b=tokens.shape[0])
 
 
 def pooled_max(

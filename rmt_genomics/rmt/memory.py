@@ -61,7 +61,7 @@ class MemoryTokens(nn.Module):
         if self.config.memory_reset == "segment":
             return torch.zeros_like(memory)
         if self.training and self.config.memory_dropout:
-            drawn = torch.rand(len(memory), 1, 1, device=memory.device)
+            drawn = torch.rand(memory.shape[0], 1, 1, device=memory.device)
             return memory * (drawn >= self.config.memory_dropout)
         return memory
 

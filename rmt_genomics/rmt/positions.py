@@ -70,7 +70,7 @@ def attention_mask(
     given = is_token if is_token is not None else is_cached
     is_real = None
     if given is not None:
-        b, ones = len(given), given.new_ones
+        b, ones = given.shape[0], given.new_ones
         parts = [
             ones(b, counts.cached) if is_cached is None else is_cached,
             ones(b, counts.read),

@@ -81,7 +81,8 @@ class SegmentTransformer(nn.Module):
             The memory after the segment; the XL memories after it, empty without them; and as
             output the final states of tokens ``[b, n, d]``, or None.
         """
-        b, m = len(segment.tokens), self.config.num_memory_tokens
+        # not len(): torch.export would make a constant of a dynamic batch size
+        b, m = segment.tokens.shape[0], self.config.num_memory_tokens
         read_memory = self.memory.drop_memory(memory[:b])
         read_cache = tuple(tensor[:, :b] for tensor in cache)
         has_read_memory = self.config.always_have_read_memories or not segment.is_start
@@ -108,7 +109,7 @@ class SegmentTransformer(nn.Module):
             has_token = segment.keep_inside.any(dim=1)[:, None, None]
             updated = torch.where(has_token, updated, memory[:b])
         return StepOutput(
-            torch.cat([updated, memory[b:]]) if len(memory) > b else updated,
+            torch.cat([updated, memory[b:]]) if memory.shape[0] > b else updated,
             append_ended(cache, next_cache(self.config, counts, is_token, read_cache, keys_values)),
             out[:, :-m] if return_tokens else None,
         )

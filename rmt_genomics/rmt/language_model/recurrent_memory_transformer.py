@@ -110,7 +110,7 @@ class RecurrentMemoryTransformer(nn.Module):
         checks.check_state(self.config, x, read_memories, xl_memories)
         if mask_out_read_memories and read_memories is None:
             raise ValueError("mask_out_read_memories is True, but has no effect: no read_memories")
-        memory = self.memory_for(read_memories, len(x))
+        memory = self.memory_for(read_memories, x.shape[0])
         segment = Segment(x, mask, 0, x.shape[1], read_memories is None, mask is not None)
         memory, cache, tokens = self.transformer.read(
             segment,
