@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, get_args
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RMTConfig:
@@ -135,7 +137,7 @@ class RMTConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = _as_declared(field.name, field.type, getattr(self, field.name))
+            value = as_declared(field.name, field.type, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         for error in _errors(self):
             raise ValueError(error)
@@ -174,12 +176,14 @@ _MOST_WEIGHTS = 10**12  # without those of stem and output
 _MOST_BITS = 63  # of a whole number
 
 
-def _as_declared(name: str, annotation: Any, value: Any) -> object:
-    """Return a value in the type of its field: NumPy's numbers become Python's.
+def as_declared(name: str, annotation: Any, value: Any) -> Any:
+    """Return a setting or argument in its declared type: NumPy's numbers become Python's.
 
     Raises:
         ValueError: If it is of another type, is not finite, or needs more than 64 bits.
     """
+    if isinstance(value, np.bool_):
+        value = bool(value)
     # A float cannot hold, nor Python format, a whole number of 4,300 digits.
     is_long = isinstance(value, int) and value.bit_length() > _MOST_BITS
     kinds = get_args(annotation) or (annotation,)

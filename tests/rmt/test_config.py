@@ -6,7 +6,6 @@ import re
 from fractions import Fraction
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -39,12 +38,6 @@ from rmt_genomics.rmt import RecurrentMemoryTransformer, RMTConfig
 def test_a_setting_out_of_range_is_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RMTConfig(**{"num_tokens": 5, **settings})
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn the type checker of the tests off: users do not have it."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 WRONG_TYPES: list[tuple[str, Any, str]] = [

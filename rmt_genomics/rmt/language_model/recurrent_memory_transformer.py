@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import argument_checks as checks
-from rmt_genomics.rmt.config import RMTConfig
+from rmt_genomics.rmt.config import RMTConfig, as_declared
 from rmt_genomics.rmt.memory import cache_of, xl_memories_of
 from rmt_genomics.rmt.segment_transformer import SegmentTransformer
 from rmt_genomics.rmt.segments import Segment
@@ -108,7 +108,10 @@ class RecurrentMemoryTransformer(nn.Module):
         """
         checks.check_tokens(self.config, x, mask=mask, labels=labels)
         checks.check_state(self.config, x, read_memories, xl_memories)
-        if mask_out_read_memories and read_memories is None:
+        if (
+            as_declared("mask_out_read_memories", bool, mask_out_read_memories)
+            and read_memories is None
+        ):
             raise ValueError("mask_out_read_memories is True, but has no effect: no read_memories")
         memory = self.memory_for(read_memories, x.shape[0])
         segment = Segment(x, mask, 0, x.shape[1], read_memories is None, mask is not None)
