@@ -172,7 +172,8 @@ _AT_LEAST_ONE = (
 _DROPOUTS = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
 _CHOICES = {"memory_gate": (False, True, "hard"), "memory_reset": ("never", "segment")}
 _RULES = {int: "a whole number", float: "a finite number", bool: "True or False"}
-_MOST_WEIGHTS = 10**12  # without those of stem and output
+_MOST_WEIGHTS = 10**10
+STEM_CHANNELS = 32  # or fewer, of the tokens that the stem reads
 _MOST_BITS = 63  # of a whole number
 
 
@@ -229,11 +230,12 @@ def _range_errors(config: RMTConfig) -> Iterator[str]:
     if config.ff_inner < 1:
         yield f"ff_mult is {config.ff_mult}, but must give dim * ff_mult * 2 / 3 >= 1 feature"
     per_layer = 4 * config.heads * config.dim_head + 3 * config.ff_inner
-    vectors = config.depth * per_layer + config.num_tokens + config.num_memory_tokens
-    if (weights := config.dim * vectors) > _MOST_WEIGHTS:
+    vectors = config.num_tokens + config.num_memory_tokens + config.stem_width * STEM_CHANNELS
+    if (weights := config.dim * (config.depth * per_layer + vectors)) > _MOST_WEIGHTS:
         yield (
             f"dim is {config.dim} and depth is {config.depth}: about {weights:.0e} weights, but "
-            f"there must be at most {_MOST_WEIGHTS:.0e}"
+            f"there must be at most {_MOST_WEIGHTS:.0e}. Lower the largest of dim, depth, heads, "
+            "dim_head, ff_mult, num_tokens, num_memory_tokens and stem_width"
         )
 
 
