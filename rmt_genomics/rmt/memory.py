@@ -13,7 +13,7 @@ XL memories are keys and values of earlier tokens, which later segments attend t
 (Transformer-XL: Dai et al. 2019, arXiv:1901.02860, section 3.2). Each layer caches the keys (before
 rotary positions) and values of the last ``xl_mem_len`` real tokens, right-aligned, without
 gradient. Memory tokens and padding are never cached. Where a sequence has fewer tokens than others
-of its batch, its cache starts with positions that hold no token; a mask says which.
+of its batch, its cache starts with positions that hold no token, as a mask says.
 
 Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, p cached tokens.
 """
@@ -30,8 +30,8 @@ from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.positions import PositionCounts
 
 Cache = tuple[Tensor, ...]
-"""XL memories: keys and values, one tensor ``[2, b, p, inner]`` per layer; and, unless every cached
-position holds a token, a mask ``[1, b, p, 1]``, True where it does. Empty = none."""
+"""XL memories: keys and values, one tensor ``[2, b, p, inner]`` per layer, and a mask
+``[1, b, p, 1]``, True where a position holds a token. Empty = none."""
 
 _GATE_BIAS = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98% of the memory read
 _HARD_GATE_BIAS = -1.0  # a new hard gate is open by 0.22: a closed one would have no gradient
@@ -116,20 +116,9 @@ def cached_length(cache: Cache) -> int:
     return cache[0].shape[2] if cache else 0
 
 
-def _has_mask(cache: Cache) -> bool:
-    return bool(cache) and cache[-1].dtype == torch.bool
-
-
-def _with_mask(cache: Cache) -> Cache:
-    """Return a cache with its mask, or with one that is True everywhere."""
-    if not cache or _has_mask(cache):
-        return cache
-    return (*cache, torch.ones_like(cache[0][:1, :, :, :1], dtype=torch.bool))
-
-
 def is_cached(cache: Cache) -> Bool[Tensor, "b p"] | None:
-    """Return True where a token is cached; None if everywhere."""
-    return rearrange(cache[-1], "1 b p 1 -> b p") if _has_mask(cache) else None
+    """Return True where a token is cached; None without a cache."""
+    return rearrange(cache[-1], "1 b p 1 -> b p") if cache else None
 
 
 def cache_of(xl_memories: Sequence[Tensor] | None) -> Cache:
@@ -142,14 +131,12 @@ def cache_of(xl_memories: Sequence[Tensor] | None) -> Cache:
 
 def xl_memories_of(cache: Cache) -> list[Tensor]:
     """Return a cache as users hand it on: one tensor per layer, nan where no token is."""
-    if not _has_mask(cache):
-        return list(cache)
     return [tensor.masked_fill(~cache[-1], torch.nan) for tensor in cache[:-1]]
 
 
 def attended_cache(config: RMTConfig, cache: Cache) -> Cache:
     """Return what each layer attends to: its own keys and values, or those of the layer above."""
-    tensors = cache[: config.depth]
+    tensors = cache[:-1]
     return (*tensors[1:], tensors[-1]) if tensors and config.enhanced_xl_recurrence else tensors
 
 
@@ -166,16 +153,15 @@ def next_cache(
     """
     if not config.use_xl_memories:
         return ()
-    joined: Cache = tuple(own[:, :, counts.token_slice].detach() for own in keys_values)
+    joined = [own[:, :, counts.token_slice].detach() for own in keys_values]
+    joined.append(torch.ones_like(joined[0][:1, :, :, :1], dtype=torch.bool))
     if is_token is not None:
-        joined = (*joined, rearrange(is_token, "b n -> 1 b n 1"))
-    if is_token is not None or _has_mask(cache):
-        joined, cache = _with_mask(joined), _with_mask(cache)
+        joined[-1] = rearrange(is_token, "b n -> 1 b n 1")
     if cache:
-        joined = tuple(torch.cat(pair, dim=2) for pair in zip(cache, joined, strict=True))
+        joined = [torch.cat(pair, dim=2) for pair in zip(cache, joined, strict=True)]
     if is_token is not None:  # move the gaps to the left; tokens keep their order
         order = joined[-1].to(torch.uint8).argsort(dim=2, stable=True)
-        joined = tuple(tensor.gather(2, order.expand(tensor.shape)) for tensor in joined)
+        joined = [tensor.gather(2, order.expand(tensor.shape)) for tensor in joined]
     # clone: a view would keep the keys and values of all earlier segments in memory
     return tuple(tensor[:, :, -config.xl_length :].clone() for tensor in joined)
 
@@ -185,7 +171,7 @@ def append_ended(cache: Cache, updated: Cache) -> Cache:
     if not cache or cache[0].shape[1] == updated[0].shape[1]:
         return updated
     tensors = []
-    for old, new in zip(_with_mask(cache), _with_mask(updated), strict=True):
+    for old, new in zip(cache, updated, strict=True):
         ended = old[:, new.shape[1] :]
         tensors.append(torch.cat([new, F.pad(ended, (0, 0, new.shape[2] - ended.shape[2], 0))], 1))
     return tuple(tensors)
