@@ -79,7 +79,7 @@ def check_state(
         check_tensor("read_memories", memories, _FLOATS, "must be a floating-point tensor")
     for tensor in xl_memories or ():
         check_tensor("xl_memories", tensor, _FLOATS, "must be floating-point tensors")
-    m, d, b = config.num_memory_tokens, config.dim, len(x)
+    m, d, b = config.num_memory_tokens, config.dim, x.shape[0]
     if memories is not None and tuple(memories.shape) not in ((b, m, d), (m, d)):
         raise ValueError(
             f"read_memories has shape {tuple(memories.shape)}, but must be {(b, m, d)}: "

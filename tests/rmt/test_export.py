@@ -62,16 +62,28 @@ def test_the_segment_step_can_be_exported(
 
 
 @pytest.mark.parametrize("is_xl", [False, True])
+@pytest.mark.usefixtures("unchecked")  # a dynamic size is no int
 def test_the_token_model_can_be_exported(*, is_xl: bool) -> None:
-    model, tokens = token_model(use_xl_memories=is_xl).eval(), random_tokens(3, 6)
-    with torch.no_grad():
-        _, memories, xl = model(tokens)
-    state = {"read_memories": memories, **({"xl_memories": xl} if is_xl else {})}
+    model = token_model(use_xl_memories=is_xl).eval()
 
-    program = export(model, (tokens,), state)
+    def arguments(batch_size: int) -> tuple[Any, ...]:
+        with torch.no_grad():
+            _, memories, xl = model(random_tokens(batch_size, 6))
+        named = {"read_memories": memories, **({"xl_memories": xl} if is_xl else {})}
+        return (random_tokens(batch_size, 6),), named
 
+    row: Any = {0: BATCH}
+    shapes = {
+        "x": row,
+        "read_memories": row,
+        **({"xl_memories": [{1: BATCH}] * 2} if is_xl else {}),
+    }
+
+    program = export(model, *arguments(3), dynamic_shapes=shapes)
+
+    tokens, named = arguments(5)
     torch.testing.assert_close(
-        program.module()(tokens, **state).output, model(tokens, **state).output, **EXACT
+        program.module()(*tokens, **named).output, model(*tokens, **named).output, **EXACT
     )
 
 
