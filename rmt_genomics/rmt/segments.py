@@ -62,7 +62,7 @@ class Segments(Sequence[Segment]):
         check_tensor("tokens", tokens, INTEGERS, "must hold integers")
         self.tokens = tokens
         self.lengths = [as_declared("a length", int, length) for length in lengths]
-        self.segment_length = as_declared("segment_length", int, segment_length)
+        self.segment_length: int = as_declared("segment_length", int, segment_length)
         left, right = (as_declared("halo", int, count) for count in halo)
         self.halo = left, right
         if self.segment_length < 1 or left < 0 or right < 0:
