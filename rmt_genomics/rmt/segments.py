@@ -61,7 +61,7 @@ class Segments(Sequence[Segment]):
     ) -> None:
         check_tensor("tokens", tokens, INTEGERS, "must hold integers")
         self.tokens = tokens
-        self.lengths = [as_declared("a length", int, length) for length in lengths]
+        self.lengths: list[int] = [as_declared("a length", int, length) for length in lengths]
         self.segment_length: int = as_declared("segment_length", int, segment_length)
         left, right = (as_declared("halo", int, count) for count in halo)
         self.halo = left, right
