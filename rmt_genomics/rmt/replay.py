@@ -13,22 +13,29 @@ The algorithm, in the order of this file:
 3. ``_GradientSums.backward_through`` takes the gradients back over that segment, to the memory it
    read, and adds up the gradients of the parameters.
 
-Three things make the second run repeat the first: the same memory read, the same random state
-(dropout masks), the same autocast setting. ``tests/equivalence/test_replay.py`` checks each.
-Parameters are inputs of one autograd function, so DDP, gradient scaling and accumulation see
-ordinary gradients.
+Four things make the second run repeat the first: the same memory read, random state (dropout
+masks), autocast setting and modules (``_ModuleState``: parameters, hooks, training modes).
+Parameters are inputs of one autograd function, so DDP, hooks, gradient scaling and accumulation see
+ordinary gradients. A graph that leads to any other trained tensor is refused.
+docs/explanation/replay.md lists what may be wrapped around a step.
 
 Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import Node, get_gradient_edge
+from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_leaves
 
 from rmt_genomics.rmt.memory import Cache, detached
 from rmt_genomics.rmt.runtime import (
@@ -36,7 +43,6 @@ from rmt_genomics.rmt.runtime import (
     capture_autocast,
     free_bytes,
     measure_saved_bytes,
-    set_training_modes,
 )
 from rmt_genomics.rmt.unroll import (
     RunOutput,
@@ -44,6 +50,8 @@ from rmt_genomics.rmt.unroll import (
     StepOutput,
     StepWithCache,
     check_run,
+    gradients_of,
+    refuse_transforms,
     unroll_with_outputs,
     with_empty_cache,
 )
@@ -68,7 +76,7 @@ def replay(
 
     Args:
         step: Maps (segment, memory read) to the memory written. Must compute the same when called
-            again; gradients reach ``parameters`` and ``memory``, and nothing else.
+            again; gradients reach ``parameters`` and ``memory``, and nothing else may need one.
         segments: What the step reads, in reading order; at least one.
         memory: What the first segment reads.
         bptt_depth: How many segments the gradient of each written memory crosses, its own
@@ -82,8 +90,9 @@ def replay(
         The memory written by every segment; ``[-1]`` is the last.
 
     Raises:
-        ValueError: If there is no segment, ``bptt_depth`` or ``keep_segments`` is below 1, or
-            ``step`` is no module and no parameters are given.
+        ValueError: If there is no segment, ``bptt_depth`` or ``keep_segments`` is below 1,
+            ``step`` is no module and no parameters are given, or a gradient would be wrong.
+        RuntimeError: Inside ``torch.func``.
     """
     return replay_with_outputs(
         with_empty_cache(step),
@@ -127,17 +136,13 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
                 "or they would get no gradient."
             )
         parameters = module.parameters()
-    trained = [tensor for tensor in parameters if tensor.requires_grad]
-    if any(getattr(tensor, "_backward_hooks", None) for tensor in trained):
-        raise ValueError(
-            "a trained parameter has a hook (Tensor.register_hook), but replay would call it once "
-            "per segment. Use register_post_accumulate_grad_hook, which sees the total."
-        )
+    trained = [tensor for tensor in dict.fromkeys(parameters) if tensor.requires_grad]
     if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
-        output = unroll_with_outputs(step, segments, memory, cache)  # no graph is recorded
+        output = unroll_with_outputs(step, segments, memory, cache, bptt_depth=bptt_depth)
         return output._replace(memories=output.memories.to(memory_device or memory.device))
-    modes = {} if module is None else {part: part.training for part in module.modules()}
-    runner = _SegmentRunner(step, segments, keep_segments, capture_autocast(memory.device), modes)
+    refuse_transforms()
+    autocast = capture_autocast(memory.device)
+    runner = _SegmentRunner(step, segments, keep_segments, autocast, _ModuleState(module, trained))
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
     memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
         runner, depth, memory_device or memory.device, memory, cache, *trained
@@ -158,23 +163,29 @@ class _Replay(torch.autograd.Function):
         cache: Cache,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        memories, caches, outputs = runner.run(memory, cache, memory_device)
+        with runner.modules.with_leaves():
+            memories, caches, outputs = runner.run(memory, cache, memory_device)
         flat_caches = [tensor for cache in caches for tensor in cache]
-        ctx.save_for_backward(memory, memories, *flat_caches, *parameters)
+        # Parameters and buffers are saved for autograd's check that nobody changes them in between.
+        ctx.save_for_backward(memory, memories, *flat_caches, *parameters, *runner.modules.frozen)
         ctx.runner, ctx.bptt_depth = runner, bptt_depth
         ctx.cache_sizes = [len(cache) for cache in caches]
+        ctx.output_indices = list(outputs)
         ctx.set_materialize_grads(False)  # no zeros where a loss reads no memory
-        return memories, *outputs
+        return memories, *outputs.values()
 
     @staticmethod
     @once_differentiable  # otherwise a second derivative would be wrong without a message
     def backward(
-        ctx: Any, grad_memories: Tensor | None, *grad_outputs: Tensor | None
+        ctx: Any, grad_memories: Tensor | None, *grads_present: Tensor | None
     ) -> tuple[Any, ...]:
+        refuse_transforms(grad_memories, *grads_present)
+        ctx.runner.modules.refuse_hooks()
         memory, memories, *rest = ctx.saved_tensors
         caches = [tuple(rest.pop(0) for _ in range(size)) for size in ctx.cache_sizes]
         memories_read = [memory, *memories[:-1]]
-        sums = _GradientSums(rest, ctx.bptt_depth)
+        grad_outputs = dict(zip(ctx.output_indices, grads_present, strict=True))
+        sums = _GradientSums(list(ctx.runner.modules.leaves.values()), ctx.bptt_depth)
         has_loss = [False] * len(memories_read)
         if grad_memories is not None:  # one transfer from the device for all segments
             has_loss = grad_memories.ne(0).flatten(1).any(dim=1).tolist()
@@ -183,7 +194,7 @@ class _Replay(torch.autograd.Function):
                 grad_memories[index].to(memory.device)
                 if grad_memories is not None and has_loss[index]
                 else None,
-                grad_outputs[index] if grad_outputs else None,
+                grad_outputs.get(index),
             )
             if sums.has_gradient:  # otherwise the segment is not run again
                 read, written = ctx.runner.recompute(
@@ -204,26 +215,27 @@ class _SegmentRunner:
     segments: Sequence[Any]
     keep_segments: KeepSegments
     autocast: Callable[[], torch.autocast]  # makes contexts with the caller's autocast setting
-    modes: dict[nn.Module, bool]  # which modules of the step were in training mode
+    modules: "_ModuleState"
     random_states: list[RandomState] = field(default_factory=list)
     saved_graphs: dict[int, tuple[Tensor, StepOutput]] = field(default_factory=dict)
     last_cache: Cache = ()
 
     def run(
         self, memory: Tensor, cache: Cache, memory_device: torch.device
-    ) -> tuple[Tensor, list[Cache], list[Tensor]]:
+    ) -> tuple[Tensor, list[Cache], dict[int, Tensor]]:
         """Run all segments; save the graphs of the last ones only.
 
         Returns:
             The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment
-            read, there too; and the outputs, if there are any.
+            read, there too; and the outputs of the segments that have one, by index.
         """
-        memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
+        memories: Tensor | None = None
         caches: list[Cache] = []
-        outputs: list[Tensor] = []
+        outputs: dict[int, Tensor] = {}
         keep = self.keep_segments
         first_saved = None if keep == "auto" else max(0, len(self.segments) - keep)
         for index, segment in enumerate(self.segments):
+            self.modules.refuse_unlisted(segment)
             state = RandomState.current(memory.device)
             if self.random_states and state.equals(self.random_states[-1]):
                 state = self.random_states[-1]  # without dropout one copy serves all segments
@@ -237,10 +249,14 @@ class _SegmentRunner:
                 self.saved_graphs[index] = self._run_with_graph(index, memory, cache)
                 _, written = self.saved_graphs[index]
             memory, cache = written.memory.detach(), detached(written.cache)
+            if memories is None:
+                shape = (len(self.segments), *memory.shape)
+                memories = memory.new_empty(shape, device=memory_device)
             memories[index] = memory
             if written.output is not None:
-                outputs.append(written.output.detach())
+                outputs[index] = written.output.detach()
         self.last_cache = cache
+        assert memories is not None
         return memories, caches, outputs
 
     def recompute(self, index: int, memory: Tensor, cache: Cache) -> tuple[Tensor, StepOutput]:
@@ -251,7 +267,7 @@ class _SegmentRunner:
         before = RandomState.current(memory.device)
         try:
             self.random_states[index].restore()
-            with set_training_modes(self.modes):
+            with self.modules.as_in_forward():
                 return self._run_with_graph(index, memory, cache)
         finally:
             before.restore()
@@ -261,9 +277,13 @@ class _SegmentRunner:
     ) -> tuple[Tensor, StepOutput]:
         """Run one segment with a graph that begins at the memory it reads."""
         read = memory.detach().requires_grad_()
-        with torch.enable_grad(), self.autocast():
+        # inference_mode: backward may be called in one, where no graph is recorded
+        with torch.inference_mode(mode=False), torch.enable_grad(), self.autocast():
             # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
-            return read, self.step(self.segments[index], read.view_as(read), cache)
+            start = read.view_as(read)
+            written = self.step(self.segments[index], start, cache)
+        self.modules.refuse_other_sources(written, start)
+        return read, written
 
     def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:
         """Run the first segment, and choose by its size the first one whose graph is saved."""
@@ -274,6 +294,163 @@ class _SegmentRunner:
         if first_saved == 0:
             self.saved_graphs[0] = graph
         return graph[1], first_saved
+
+
+class _ModuleState:
+    """The modules of a step as they were in forward, with *leaves* in place of trained parameters.
+
+    A leaf is a copy of a parameter that shares its storage and has no hooks and no history.
+    Gradients are computed for the leaves and returned for the parameters: so a hook sees the sum
+    over all segments, once, and what a parameter was computed from is reached once. A trained
+    tensor that no module holds is its own leaf.
+    """
+
+    def __init__(self, module: nn.Module | None, trained: Sequence[Tensor]) -> None:
+        self.parts = [] if module is None else list(module.modules())
+        _refuse_distributed(self.parts)
+        self.buffers = [] if module is None else list(module.buffers())
+        held = {} if module is None else dict.fromkeys(module.parameters())
+        self.frozen = [*self.buffers, *(tensor for tensor in held if not tensor.requires_grad)]
+        self.leaves = {
+            tensor: nn.Parameter(tensor.detach()) if tensor in held else tensor
+            for tensor in trained
+        }
+        self.nodes = {get_gradient_edge(leaf).node for leaf in self.leaves.values()}
+        self.attributes: dict[nn.Module, dict[str, Any]] = {}  # of each part, in forward
+        self.refuse_hooks()
+        computed = [leaf.grad_fn for leaf in self.leaves.values() if leaf.grad_fn is not None]
+        before = [source for node in computed for source, _ in node.next_functions]
+        if not self.nodes.isdisjoint(_graph_nodes(before)):
+            raise ValueError(
+                "one of parameters was computed from another one, which would get its gradient "
+                "twice. List one of them, or pass an nn.Module that holds both as step."
+            )
+
+    @contextmanager
+    def with_leaves(self) -> Iterator[None]:
+        """Put the leaves in place for the first run, and note what the modules hold."""
+        versions = [buffer._version for buffer in self.buffers]
+        places = [
+            (holder, key, tensor)
+            for part in self.parts
+            for holder in (vars(part), *_holders(part).values())
+            for key, tensor in (enumerate(holder) if isinstance(holder, list) else holder.items())
+            if isinstance(tensor, Tensor) and tensor in self.leaves
+        ]
+        for holder, key, tensor in places:
+            holder[key] = self.leaves[tensor]
+        self.attributes = {
+            part: vars(part) | {name: copy(holder) for name, holder in _holders(part).items()}
+            for part in self.parts
+        }
+        try:
+            with _without_parametrization_cache():
+                yield
+        finally:
+            for holder, key, tensor in places:
+                holder[key] = tensor
+        if versions != [buffer._version for buffer in self.buffers]:
+            raise ValueError(
+                "the step changes a buffer whenever it runs (as batch norm and spectral norm do in "
+                "training mode), so replay cannot repeat it. Call eval() on that part, or use "
+                "unroll."
+            )
+
+    @contextmanager
+    def as_in_forward(self) -> Iterator[None]:
+        """Give the modules what they held in the first run; at the end, what they held before."""
+        now = {part: vars(part) for part in self.parts}
+        try:
+            for part, attributes in self.attributes.items():
+                object.__setattr__(part, "__dict__", attributes)
+            with _without_parametrization_cache():
+                yield
+        finally:
+            for part, attributes in now.items():
+                object.__setattr__(part, "__dict__", attributes)
+
+    def refuse_hooks(self) -> None:
+        """Raise ValueError if a hook would be called once per segment."""
+        if any(leaf._backward_hooks for tensor, leaf in self.leaves.items() if leaf is tensor):
+            raise ValueError(
+                "a trained tensor has a hook (Tensor.register_hook), but no module of the step "
+                "holds it, so replay would call the hook once per segment. Pass an nn.Module as "
+                "step, or use register_post_accumulate_grad_hook, which sees the total."
+            )
+
+    def refuse_other_sources(self, written: StepOutput, read: Tensor) -> None:
+        """Raise ValueError if a segment's graph leads to a tensor whose gradient would be lost."""
+        assert read.grad_fn is not None
+        ends = [target.grad_fn for target in (written.memory, written.output) if target is not None]
+        for node in _graph_nodes(ends, {read.grad_fn, *self.nodes}):
+            if node.name() == "torch::autograd::AccumulateGrad":
+                raise _lost_gradient(node.variable)  # type: ignore[attr-defined]
+            if node._sequence_nr() < read.grad_fn._sequence_nr():
+                raise _lost_gradient(node)
+
+    def refuse_unlisted(self, segment: Any) -> None:
+        """Raise ValueError if a segment holds a tensor whose gradient would be lost."""
+        for tensor in tree_leaves(segment):
+            if isinstance(tensor, Tensor) and tensor.requires_grad and tensor not in self.leaves:
+                raise _lost_gradient(tensor)
+
+
+def _lost_gradient(source: Tensor | Node) -> ValueError:
+    """Return the error for a tensor that is not in parameters, or a node of an earlier graph."""
+    is_tensor = isinstance(source, Tensor)
+    what = f"of shape {tuple(source.shape)}" if is_tensor else f"computed before by {source.name()}"
+    return ValueError(
+        f"the step uses a tensor that requires a gradient ({what}), but it is not in parameters, "
+        "so its gradient would be lost. Add it to parameters, detach it, compute it in the step, "
+        "or use unroll."
+    )
+
+
+def _graph_nodes(nodes: Iterable[Node | None], stop: Iterable[Node] = ()) -> Iterator[Node]:
+    """Yield these nodes of a graph and all those before them, except ``stop`` and before."""
+    waiting, seen = list(nodes), set(stop)
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            waiting.extend(source for source, _ in node.next_functions)
+
+
+_MODULE_DICTS = [name for name, value in vars(nn.Module()).items() if isinstance(value, dict)]
+
+
+def _holders(module: nn.Module) -> dict[str, Any]:
+    """Return a module's dictionaries of parameters, buffers, parts and hooks, and its lists."""
+    attributes = vars(module).items()
+    return {key: at for key, at in attributes if key in _MODULE_DICTS or isinstance(at, list)}
+
+
+@contextmanager
+def _without_parametrization_cache() -> Iterator[None]:
+    """Compute parametrizations in each segment: ``parametrize.cached()`` would share one graph."""
+    level, parametrize._cache_enabled = parametrize._cache_enabled, 0
+    try:
+        yield
+    finally:
+        parametrize._cache_enabled = level
+
+
+def _refuse_distributed(parts: Iterable[nn.Module]) -> None:
+    """Raise ValueError for a module that communicates in each of its calls."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+    from torch.nn.parallel import DistributedDataParallel
+
+    kinds = (FSDPModule, FullyShardedDataParallel, DistributedDataParallel)
+    for part in parts:
+        if isinstance(part, kinds):
+            raise ValueError(
+                f"the step holds a module that is sharded or synchronised ({type(part).__name__}), "
+                "but its parameters are not there when replay runs it again. Wrap the module whose "
+                "forward calls replay, and none in it (FSDP2: one fully_shard)."
+            )
 
 
 class _GradientSums:
@@ -329,16 +506,16 @@ class _GradientSums:
         else:  # one pass per distance, and one for the parameters
             for distance, gradient in enumerate(going_on):
                 own = [gradient, self.grad_output if distance == 0 else None]
-                (grad_read,) = _gradients(targets, own, [read], retain_graph=True)
+                (grad_read,) = gradients_of(targets, own, [read], retain_graph=True)
                 crossed[distance] = self._flush_subnormals(grad_read)
-            self._add_up(_gradients(targets, gradients, self.parameters))
+            self._add_up(gradients_of(targets, gradients, self.parameters))
         self.grad_by_distance = crossed
 
     def _to_memory_and_parameters(
         self, targets: list[Tensor | None], gradients: list[Tensor | None], read: Tensor
     ) -> Tensor | None:
         """Go through the graph once, for the memory read and for the parameters."""
-        grad_read, *grad_parameters = _gradients(targets, gradients, [read, *self.parameters])
+        grad_read, *grad_parameters = gradients_of(targets, gradients, [read, *self.parameters])
         self._add_up(grad_parameters)
         return self._flush_subnormals(grad_read)
 
@@ -367,28 +544,3 @@ class _GradientSums:
             return flushed
         self.underflowed = True
         return None
-
-
-def _gradients(
-    targets: Sequence[Tensor | None],
-    gradients: Sequence[Tensor | None],
-    inputs: Sequence[Tensor],
-    *,
-    retain_graph: bool = False,
-) -> Sequence[Tensor | None]:
-    """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
-    present = [
-        (target, gradient)
-        for target, gradient in zip(targets, gradients, strict=True)
-        if gradient is not None and target is not None and target.requires_grad
-    ]
-    if not present or not inputs:
-        return [None] * len(inputs)
-    grad_inputs: Sequence[Tensor | None] = torch.autograd.grad(
-        [target for target, _ in present],
-        inputs,
-        [gradient for _, gradient in present],
-        retain_graph=retain_graph,
-        allow_unused=True,
-    )
-    return grad_inputs

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from rmt_genomics.rmt.memory import Cache, detached
-from rmt_genomics.rmt.runtime import RandomState
 
 
 class StepOutput(NamedTuple):
@@ -104,23 +104,78 @@ def unroll_with_outputs(
 def _truncated(
     step: StepWithCache, segments: Sequence[Any], initial: StepOutput, bptt_depth: int
 ) -> list[StepOutput]:
-    """Build the graph of every segment from ``bptt_depth`` segments, the first read detached."""
-    states, random_states = [initial], []
-    with torch.no_grad():
-        for segment in segments:
-            random_states.append(RandomState.current(initial.memory.device))
-            states.append(step(segment, states[-1].memory, states[-1].cache))
-    after = RandomState.current(initial.memory.device)
-    truncated = []
-    for last in range(len(segments)):
-        first = max(0, last - bptt_depth + 1)
-        state = states[first]
-        for index in range(first, last + 1):
-            random_states[index].restore()  # the dropout masks of the first run
-            state = step(segments[index], state.memory, detached(state.cache))
-        truncated.append(state)
-    after.restore()
+    """Run every segment once, and give each written memory a chain of ``bptt_depth`` graphs.
+
+    The graph of a segment begins at the memory read, detached; ``_Joined`` leads from what the
+    segment wrote to the chain of what it read. The chains of the first ``bptt_depth`` memories all
+    begin at the first segment, so they are one; the others are built anew, without running a step.
+    """
+    refuse_transforms()
+    chain, cache = initial.memory, initial.cache
+    reads: list[Tensor] = []
+    written: list[StepOutput] = []
+    truncated: list[StepOutput] = []
+    for last, segment in enumerate(segments):
+        reads.append(chain.detach().requires_grad_(chain.requires_grad))
+        written.append(step(segment, reads[-1].view_as(reads[-1]), detached(cache)))
+        cache = written[-1].cache
+        begin = last  # go on with the chain of the memory before
+        if last >= bptt_depth:
+            begin = last - bptt_depth + 1
+            chain = reads[begin].detach()
+        for read, (memory, _, output) in zip(reads[begin:], written[begin:], strict=True):
+            if chain.requires_grad:
+                memory, output = _Joined.apply(chain, read, memory, output)
+            chain = memory
+        truncated.append(StepOutput(chain, cache, output))
     return truncated
+
+
+class _Joined(torch.autograd.Function):
+    """What a segment wrote, as a function of the chain of graphs that it read the end of."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, _chain: Tensor, read: Tensor, memory: Tensor, output: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(read, memory, output)
+        ctx.set_materialize_grads(False)
+        return memory.view_as(memory), None if output is None else output.view_as(output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, *grad_written: Tensor | None
+    ) -> tuple[Tensor | None, None, Tensor | None, Tensor | None]:
+        refuse_transforms(*grad_written)
+        read, *targets = ctx.saved_tensors
+        (grad_chain,) = gradients_of(targets, grad_written, [read], retain_graph=True)
+        return grad_chain, None, *grad_written
+
+
+def gradients_of(
+    targets: Sequence[Tensor | None],
+    gradients: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    *,
+    retain_graph: bool = False,
+) -> Sequence[Tensor | None]:
+    """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
+    present = [
+        (target, gradient)
+        for target, gradient in zip(targets, gradients, strict=True)
+        if gradient is not None and target is not None and target.requires_grad
+    ]
+    if not present or not inputs:
+        return [None] * len(inputs)
+    grad_inputs: Sequence[Tensor | None] = torch.autograd.grad(
+        [target for target, _ in present],
+        inputs,
+        [gradient for _, gradient in present],
+        retain_graph=retain_graph,
+        allow_unused=True,
+    )
+    return grad_inputs
 
 
 def iterate_memories(step: Step, segments: Sequence[Any], memory: Tensor) -> Iterator[Tensor]:
@@ -133,6 +188,18 @@ def iterate_memories(step: Step, segments: Sequence[Any], memory: Tensor) -> Ite
 def with_empty_cache(step: Step) -> StepWithCache:
     """Return a plain step as a step with cache that has no cache and no output."""
     return lambda segment, memory, _: StepOutput(step(segment, memory))
+
+
+def refuse_transforms(*gradients: Tensor | None) -> None:
+    """Raise RuntimeError inside ``torch.func.grad``, ``vmap``, ``jvp`` and their like."""
+    is_batched = torch._C._functorch.is_legacy_batchedtensor
+    if torch._C._are_functorch_transforms_active() or any(
+        gradient is not None and is_batched(gradient) for gradient in gradients
+    ):
+        raise RuntimeError(
+            "replay and bptt_depth do not work inside torch.func.grad, vmap, jvp or "
+            "is_grads_batched=True, which cannot see through them. Use unroll without bptt_depth."
+        )
 
 
 def check_run(segments: Sequence[Any], bptt_depth: int | None) -> None:
