@@ -144,7 +144,10 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     autocast = capture_autocast(memory.device)
     runner = _SegmentRunner(step, segments, keep_segments, autocast, _ModuleState(module, trained))
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
-    memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
+    apply = _Replay.apply
+    if torch.compiler.is_compiling():  # a caller is compiled: the step may be, replay must not
+        apply = torch.compiler.disable(apply)
+    memories, *outputs = apply(
         runner, depth, memory_device or memory.device, memory, cache, *trained
     )
     return RunOutput(memories, tuple(outputs), runner.last_cache)
@@ -282,7 +285,8 @@ class _SegmentRunner:
             # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
             start = read.view_as(read)
             written = self.step(self.segments[index], start, cache)
-        self.modules.refuse_other_sources(written, start)
+        if index in (0, len(self.segments) - 1):  # not in each: it takes a tenth of the time
+            self.modules.refuse_other_sources(written, start)
         return read, written
 
     def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:

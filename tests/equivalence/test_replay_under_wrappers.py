@@ -1,8 +1,8 @@
 """Replay inside what people wrap around models: the gradients of unroll, or a refusal.
 
 Each function of ``RIGHT`` runs a step with ``run`` (``unroll`` or ``replay``) inside one wrapper
-and returns the gradients; each function of ``REFUSED`` must raise. Wrappers of two processes (DDP,
-FSDP2) are in ``test_ddp.py``. docs/explanation/replay.md has the list for users.
+and returns the gradients; each function of ``REFUSED`` must raise. ``test_ddp.py`` has DDP and
+FSDP2, ``test_compiled.py`` has torch.compile. docs/explanation/replay.md has the list for users.
 """
 
 from collections.abc import Callable
@@ -279,10 +279,6 @@ def a_list_of_parameters_beside_the_registered_ones(run: Run) -> Gradients:
     return gradients_of(run, cell)
 
 
-def a_compiled_step(run: Run) -> Gradients:
-    return gradients_of(run, torch.compile(Cell(), backend="aot_eager"))
-
-
 def checkpointed(use_reentrant: bool) -> Callable[[Run], Gradients]:  # noqa: FBT001
     def around_the_whole_run(run: Run) -> Gradients:
         cell, first = Cell(), memory()
@@ -390,7 +386,6 @@ RIGHT = [
     an_adapter_taken_off_before_backward,
     an_lstm,
     a_list_of_parameters_beside_the_registered_ones,
-    pytest.param(a_compiled_step, marks=pytest.mark.slow),
     checkpointed(use_reentrant=False),
     checkpointed(use_reentrant=True),
     autocast,
