@@ -24,18 +24,16 @@ Dimensions: s segments, b batch, m memory tokens, d model width.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.utils import parametrize
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rmt_genomics.rmt.memory import Cache, detached
 from rmt_genomics.rmt.runtime import (
@@ -51,7 +49,6 @@ from rmt_genomics.rmt.unroll import (
     StepWithCache,
     check_run,
     gradients_of,
-    refuse_transforms,
     unroll_with_outputs,
     with_empty_cache,
 )
@@ -121,8 +118,7 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     """Do as ``replay`` for a step with cache; the first segment reads ``cache``.
 
     The cache that each segment read is kept too: with XL memories that is what grows. ``module``
-    (None = the step) has the parameters, and is in the same training mode when a segment is run
-    again.
+    (None = the step) holds the parameters, and is as it was when a segment is run again.
     """
     check_run(segments, bptt_depth)
     if isinstance(keep_segments, int) and keep_segments < 1:
@@ -140,16 +136,13 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
         output = unroll_with_outputs(step, segments, memory, cache, bptt_depth=bptt_depth)
         return output._replace(memories=output.memories.to(memory_device or memory.device))
-    refuse_transforms()
     autocast = capture_autocast(memory.device)
     runner = _SegmentRunner(step, segments, keep_segments, autocast, _ModuleState(module, trained))
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
-    apply = _Replay.apply
-    if torch.compiler.is_compiling():  # a caller is compiled: the step may be, replay must not
-        apply = torch.compiler.disable(apply)
-    memories, *outputs = apply(
-        runner, depth, memory_device or memory.device, memory, cache, *trained
-    )
+    run = _Replay.apply
+    if torch.compiler.is_compiling():  # the caller is compiled; the step may be, this must not
+        run = torch.compiler.disable(run)
+    memories, *outputs = run(runner, depth, memory_device or memory.device, memory, cache, *trained)
     return RunOutput(memories, tuple(outputs), runner.last_cache)
 
 
@@ -166,11 +159,14 @@ class _Replay(torch.autograd.Function):
         cache: Cache,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        with runner.modules.with_leaves():
+        runner.modules.check_own_leaves()
+        with runner.modules.as_in_forward():
             memories, caches, outputs = runner.run(memory, cache, memory_device)
         flat_caches = [tensor for cache in caches for tensor in cache]
-        # Parameters and buffers are saved for autograd's check that nobody changes them in between.
-        ctx.save_for_backward(memory, memories, *flat_caches, *parameters, *runner.modules.frozen)
+        # Parameters and buffers are saved so that autograd raises if they change before backward.
+        module = runner.modules.module
+        constants = {*parameters, *module.parameters(), *module.buffers()}
+        ctx.save_for_backward(memory, memories, *flat_caches, *constants)
         ctx.runner, ctx.bptt_depth = runner, bptt_depth
         ctx.cache_sizes = [len(cache) for cache in caches]
         ctx.output_indices = list(outputs)
@@ -182,8 +178,7 @@ class _Replay(torch.autograd.Function):
     def backward(
         ctx: Any, grad_memories: Tensor | None, *grads_present: Tensor | None
     ) -> tuple[Any, ...]:
-        refuse_transforms(grad_memories, *grads_present)
-        ctx.runner.modules.refuse_hooks()
+        ctx.runner.modules.check_own_leaves()
         memory, memories, *rest = ctx.saved_tensors
         caches = [tuple(rest.pop(0) for _ in range(size)) for size in ctx.cache_sizes]
         memories_read = [memory, *memories[:-1]]
@@ -232,13 +227,13 @@ class _SegmentRunner:
             The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment
             read, there too; and the outputs of the segments that have one, by index.
         """
-        memories: Tensor | None = None
+        memories = memory  # allocated when the first segment has shown its type
         caches: list[Cache] = []
         outputs: dict[int, Tensor] = {}
         keep = self.keep_segments
         first_saved = None if keep == "auto" else max(0, len(self.segments) - keep)
         for index, segment in enumerate(self.segments):
-            self.modules.refuse_unlisted(segment)
+            self.modules.check_sources(tree_leaves(segment))
             state = RandomState.current(memory.device)
             if self.random_states and state.equals(self.random_states[-1]):
                 state = self.random_states[-1]  # without dropout one copy serves all segments
@@ -252,14 +247,12 @@ class _SegmentRunner:
                 self.saved_graphs[index] = self._run_with_graph(index, memory, cache)
                 _, written = self.saved_graphs[index]
             memory, cache = written.memory.detach(), detached(written.cache)
-            if memories is None:
-                shape = (len(self.segments), *memory.shape)
-                memories = memory.new_empty(shape, device=memory_device)
+            if index == 0:
+                memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
             memories[index] = memory
             if written.output is not None:
                 outputs[index] = written.output.detach()
         self.last_cache = cache
-        assert memories is not None
         return memories, caches, outputs
 
     def recompute(self, index: int, memory: Tensor, cache: Cache) -> tuple[Tensor, StepOutput]:
@@ -280,13 +273,12 @@ class _SegmentRunner:
     ) -> tuple[Tensor, StepOutput]:
         """Run one segment with a graph that begins at the memory it reads."""
         read = memory.detach().requires_grad_()
-        # inference_mode: backward may be called in one, where no graph is recorded
+        # Backward may be called in inference mode, where no graph is recorded.
         with torch.inference_mode(mode=False), torch.enable_grad(), self.autocast():
             # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
-            start = read.view_as(read)
-            written = self.step(self.segments[index], start, cache)
-        if index in (0, len(self.segments) - 1):  # not in each: it takes a tenth of the time
-            self.modules.refuse_other_sources(written, start)
+            written = self.step(self.segments[index], read.view_as(read), cache)
+            if index in (0, len(self.segments) - 1):  # in each it would take a tenth of the time
+                self.modules.check_sources([written.memory, written.output], read)
         return read, written
 
     def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:
@@ -303,158 +295,88 @@ class _SegmentRunner:
 class _ModuleState:
     """The modules of a step as they were in forward, with *leaves* in place of trained parameters.
 
-    A leaf is a copy of a parameter that shares its storage and has no hooks and no history.
-    Gradients are computed for the leaves and returned for the parameters: so a hook sees the sum
-    over all segments, once, and what a parameter was computed from is reached once. A trained
-    tensor that no module holds is its own leaf.
+    A leaf shares the storage of a parameter, but has no hooks and no history. Gradients are
+    computed for leaves and returned for parameters: so hooks see the sum over all segments, once,
+    and what a parameter was computed from is reached once. A trained tensor that no module holds is
+    its own leaf.
     """
 
     def __init__(self, module: nn.Module | None, trained: Sequence[Tensor]) -> None:
-        self.parts = [] if module is None else list(module.modules())
-        _refuse_distributed(self.parts)
-        self.buffers = [] if module is None else list(module.buffers())
-        held = {} if module is None else dict.fromkeys(module.parameters())
-        self.frozen = [*self.buffers, *(tensor for tensor in held if not tensor.requires_grad)]
+        self.module = module or nn.Module()
+        held = dict.fromkeys(self.module.parameters())
         self.leaves = {
             tensor: nn.Parameter(tensor.detach()) if tensor in held else tensor
             for tensor in trained
         }
         self.nodes = {get_gradient_edge(leaf).node for leaf in self.leaves.values()}
-        self.attributes: dict[nn.Module, dict[str, Any]] = {}  # of each part, in forward
-        self.refuse_hooks()
-        computed = [leaf.grad_fn for leaf in self.leaves.values() if leaf.grad_fn is not None]
-        before = [source for node in computed for source, _ in node.next_functions]
-        if not self.nodes.isdisjoint(_graph_nodes(before)):
-            raise ValueError(
-                "one of parameters was computed from another one, which would get its gradient "
-                "twice. List one of them, or pass an nn.Module that holds both as step."
-            )
-
-    @contextmanager
-    def with_leaves(self) -> Iterator[None]:
-        """Put the leaves in place for the first run, and note what the modules hold."""
-        versions = [buffer._version for buffer in self.buffers]
-        places = [
-            (holder, key, tensor)
-            for part in self.parts
-            for holder in (vars(part), *_holders(part).values())
-            for key, tensor in (enumerate(holder) if isinstance(holder, list) else holder.items())
-            if isinstance(tensor, Tensor) and tensor in self.leaves
-        ]
-        for holder, key, tensor in places:
-            holder[key] = self.leaves[tensor]
         self.attributes = {
-            part: vars(part) | {name: copy(holder) for name, holder in _holders(part).items()}
-            for part in self.parts
+            part: tree_map_only(Tensor, lambda tensor: self.leaves.get(tensor, tensor), vars(part))
+            for part in self.module.modules()
         }
-        try:
-            with _without_parametrization_cache():
-                yield
-        finally:
-            for holder, key, tensor in places:
-                holder[key] = tensor
-        if versions != [buffer._version for buffer in self.buffers]:
-            raise ValueError(
-                "the step changes a buffer whenever it runs (as batch norm and spectral norm do in "
-                "training mode), so replay cannot repeat it. Call eval() on that part, or use "
-                "unroll."
-            )
+        for part in self.attributes:
+            kinds = {kind.__name__ for kind in type(part).__mro__}
+            if kinds & {"DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}:
+                raise ValueError(
+                    f"the step holds a {type(part).__name__}, which gathers parameters or sums "
+                    "gradients in its own forward and backward only. Wrap the module whose forward "
+                    "calls replay, and none in it (FSDP2: call fully_shard once)."
+                )
 
     @contextmanager
     def as_in_forward(self) -> Iterator[None]:
-        """Give the modules what they held in the first run; at the end, what they held before."""
-        now = {part: vars(part) for part in self.parts}
+        """Give the modules what they held in forward; at the end, what they held before."""
+        now = {part: vars(part) for part in self.attributes}
+        # Parametrizations are computed in each segment: parametrize.cached() would share one graph.
+        cache_level, parametrize._cache_enabled = parametrize._cache_enabled, 0
         try:
             for part, attributes in self.attributes.items():
-                object.__setattr__(part, "__dict__", attributes)
-            with _without_parametrization_cache():
-                yield
+                object.__setattr__(part, "__dict__", dict(attributes))
+            before = [(id(buffer), buffer._version) for buffer in self.module.buffers()]
+            yield
+            if before != [(id(buffer), buffer._version) for buffer in self.module.buffers()]:
+                raise ValueError(
+                    "the step changes a buffer whenever it runs (as batch norm and spectral norm "
+                    "do in training mode), so replay cannot repeat it. Call eval() on that part, "
+                    "or use unroll."
+                )
         finally:
+            parametrize._cache_enabled = cache_level
             for part, attributes in now.items():
                 object.__setattr__(part, "__dict__", attributes)
 
-    def refuse_hooks(self) -> None:
-        """Raise ValueError if a hook would be called once per segment."""
-        if any(leaf._backward_hooks for tensor, leaf in self.leaves.items() if leaf is tensor):
+    def check_own_leaves(self) -> None:
+        """Raise ValueError if a tensor that no module holds would get a wrong gradient."""
+        own = [tensor for tensor, leaf in self.leaves.items() if tensor is leaf]
+        before = [edge for one in own if one.grad_fn for edge in one.grad_fn.next_functions]
+        if any(tensor._backward_hooks for tensor in own) or self.nodes & {*_graph_nodes(before)}:
             raise ValueError(
-                "a trained tensor has a hook (Tensor.register_hook), but no module of the step "
-                "holds it, so replay would call the hook once per segment. Pass an nn.Module as "
-                "step, or use register_post_accumulate_grad_hook, which sees the total."
+                "a trained tensor has a hook (Tensor.register_hook) or was computed from another "
+                "one, but no module of the step holds it: replay would call the hook once per "
+                "segment or count the gradient twice. Pass an nn.Module that holds it."
             )
 
-    def refuse_other_sources(self, written: StepOutput, read: Tensor) -> None:
-        """Raise ValueError if a segment's graph leads to a tensor whose gradient would be lost."""
-        assert read.grad_fn is not None
-        ends = [target.grad_fn for target in (written.memory, written.output) if target is not None]
-        for node in _graph_nodes(ends, {read.grad_fn, *self.nodes}):
-            if node.name() == "torch::autograd::AccumulateGrad":
-                raise _lost_gradient(node.variable)  # type: ignore[attr-defined]
-            if node._sequence_nr() < read.grad_fn._sequence_nr():
-                raise _lost_gradient(node)
-
-    def refuse_unlisted(self, segment: Any) -> None:
-        """Raise ValueError if a segment holds a tensor whose gradient would be lost."""
-        for tensor in tree_leaves(segment):
-            if isinstance(tensor, Tensor) and tensor.requires_grad and tensor not in self.leaves:
-                raise _lost_gradient(tensor)
+    def check_sources(self, values: Iterable[Any], *read: Tensor) -> None:
+        """Raise ValueError if a value was computed from a tensor whose gradient would be lost."""
+        tensors = [value for value in values if isinstance(value, Tensor) and value.requires_grad]
+        stop = self.nodes | {get_gradient_edge(tensor).node for tensor in read}
+        for node in _graph_nodes(map(get_gradient_edge, tensors), stop):
+            if hasattr(node, "variable"):
+                raise ValueError(
+                    f"the step uses a tensor of shape {tuple(node.variable.shape)} that requires a "
+                    "gradient, or one computed from it, but it is not in parameters, so its "
+                    "gradient would be lost. Add it there, detach it, or use unroll."
+                )
 
 
-def _lost_gradient(source: Tensor | Node) -> ValueError:
-    """Return the error for a tensor that is not in parameters, or a node of an earlier graph."""
-    is_tensor = isinstance(source, Tensor)
-    what = f"of shape {tuple(source.shape)}" if is_tensor else f"computed before by {source.name()}"
-    return ValueError(
-        f"the step uses a tensor that requires a gradient ({what}), but it is not in parameters, "
-        "so its gradient would be lost. Add it to parameters, detach it, compute it in the step, "
-        "or use unroll."
-    )
-
-
-def _graph_nodes(nodes: Iterable[Node | None], stop: Iterable[Node] = ()) -> Iterator[Node]:
-    """Yield these nodes of a graph and all those before them, except ``stop`` and before."""
-    waiting, seen = list(nodes), set(stop)
+def _graph_nodes(edges: Iterable[Any], stop: Iterable[Node] = ()) -> Iterator[Node]:
+    """Yield the nodes of a graph from these edges back, without ``stop`` and what is before."""
+    waiting, seen = list(edges), {None, *stop}
     while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
+        node = waiting.pop()[0]
+        if node not in seen:
             seen.add(node)
             yield node
-            waiting.extend(source for source, _ in node.next_functions)
-
-
-_MODULE_DICTS = [name for name, value in vars(nn.Module()).items() if isinstance(value, dict)]
-
-
-def _holders(module: nn.Module) -> dict[str, Any]:
-    """Return a module's dictionaries of parameters, buffers, parts and hooks, and its lists."""
-    attributes = vars(module).items()
-    return {key: at for key, at in attributes if key in _MODULE_DICTS or isinstance(at, list)}
-
-
-@contextmanager
-def _without_parametrization_cache() -> Iterator[None]:
-    """Compute parametrizations in each segment: ``parametrize.cached()`` would share one graph."""
-    level, parametrize._cache_enabled = parametrize._cache_enabled, 0
-    try:
-        yield
-    finally:
-        parametrize._cache_enabled = level
-
-
-def _refuse_distributed(parts: Iterable[nn.Module]) -> None:
-    """Raise ValueError for a module that communicates in each of its calls."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return
-    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
-    from torch.nn.parallel import DistributedDataParallel
-
-    kinds = (FSDPModule, FullyShardedDataParallel, DistributedDataParallel)
-    for part in parts:
-        if isinstance(part, kinds):
-            raise ValueError(
-                f"the step holds a module that is sharded or synchronised ({type(part).__name__}), "
-                "but its parameters are not there when replay runs it again. Wrap the module whose "
-                "forward calls replay, and none in it (FSDP2: one fully_shard)."
-            )
+            waiting.extend(node.next_functions)
 
 
 class _GradientSums:

@@ -104,13 +104,11 @@ def unroll_with_outputs(
 def _truncated(
     step: StepWithCache, segments: Sequence[Any], initial: StepOutput, bptt_depth: int
 ) -> list[StepOutput]:
-    """Run every segment once, and give each written memory a chain of ``bptt_depth`` graphs.
+    """Run every segment once, with a graph of its own; chain ``bptt_depth`` graphs per memory.
 
-    The graph of a segment begins at the memory read, detached; ``_Joined`` leads from what the
-    segment wrote to the chain of what it read. The chains of the first ``bptt_depth`` memories all
-    begin at the first segment, so they are one; the others are built anew, without running a step.
+    A graph begins at the memory read, detached. The chains of the first memories all begin at the
+    first segment, so they are one; each later memory has its own chain of the same graphs.
     """
-    refuse_transforms()
     chain, cache = initial.memory, initial.cache
     reads: list[Tensor] = []
     written: list[StepOutput] = []
@@ -147,7 +145,6 @@ class _Joined(torch.autograd.Function):
     def backward(
         ctx: Any, *grad_written: Tensor | None
     ) -> tuple[Tensor | None, None, Tensor | None, Tensor | None]:
-        refuse_transforms(*grad_written)
         read, *targets = ctx.saved_tensors
         (grad_chain,) = gradients_of(targets, grad_written, [read], retain_graph=True)
         return grad_chain, None, *grad_written
@@ -162,20 +159,16 @@ def gradients_of(
 ) -> Sequence[Tensor | None]:
     """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
     present = [
-        (target, gradient)
-        for target, gradient in zip(targets, gradients, strict=True)
-        if gradient is not None and target is not None and target.requires_grad
+        pair
+        for pair in zip(targets, gradients, strict=True)
+        if pair[0] is not None and pair[1] is not None and pair[0].requires_grad
     ]
     if not present or not inputs:
         return [None] * len(inputs)
-    grad_inputs: Sequence[Tensor | None] = torch.autograd.grad(
-        [target for target, _ in present],
-        inputs,
-        [gradient for _, gradient in present],
-        retain_graph=retain_graph,
-        allow_unused=True,
+    outputs, grad_outputs = zip(*present, strict=True)
+    return torch.autograd.grad(
+        outputs, inputs, grad_outputs, retain_graph=retain_graph, allow_unused=True
     )
-    return grad_inputs
 
 
 def iterate_memories(step: Step, segments: Sequence[Any], memory: Tensor) -> Iterator[Tensor]:
@@ -188,18 +181,6 @@ def iterate_memories(step: Step, segments: Sequence[Any], memory: Tensor) -> Ite
 def with_empty_cache(step: Step) -> StepWithCache:
     """Return a plain step as a step with cache that has no cache and no output."""
     return lambda segment, memory, _: StepOutput(step(segment, memory))
-
-
-def refuse_transforms(*gradients: Tensor | None) -> None:
-    """Raise RuntimeError inside ``torch.func.grad``, ``vmap``, ``jvp`` and their like."""
-    is_batched = torch._C._functorch.is_legacy_batchedtensor
-    if torch._C._are_functorch_transforms_active() or any(
-        gradient is not None and is_batched(gradient) for gradient in gradients
-    ):
-        raise RuntimeError(
-            "replay and bptt_depth do not work inside torch.func.grad, vmap, jvp or "
-            "is_grads_batched=True, which cannot see through them. Use unroll without bptt_depth."
-        )
 
 
 def check_run(segments: Sequence[Any], bptt_depth: int | None) -> None:
