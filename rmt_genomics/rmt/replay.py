@@ -139,9 +139,9 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     autocast = capture_autocast(memory.device)
     runner = _SegmentRunner(step, segments, keep_segments, autocast, _ModuleState(module, trained))
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
-    run = _Replay.apply
+    run: Callable[..., tuple[Tensor, ...]] = _Replay.apply
     if torch.compiler.is_compiling():  # the caller is compiled; the step may be, this must not
-        run = torch.compiler.disable(run)
+        run = torch.compiler.disable(run)  # type: ignore[no-untyped-call]
     memories, *outputs = run(runner, depth, memory_device or memory.device, memory, cache, *trained)
     return RunOutput(memories, tuple(outputs), runner.last_cache)
 
@@ -165,7 +165,7 @@ class _Replay(torch.autograd.Function):
         flat_caches = [tensor for cache in caches for tensor in cache]
         # Parameters and buffers are saved so that autograd raises if they change before backward.
         module = runner.modules.module
-        constants = {*parameters, *module.parameters(), *module.buffers()}
+        constants = dict.fromkeys([*parameters, *module.parameters(), *module.buffers()])
         ctx.save_for_backward(memory, memories, *flat_caches, *constants)
         ctx.runner, ctx.bptt_depth = runner, bptt_depth
         ctx.cache_sizes = [len(cache) for cache in caches]

@@ -109,21 +109,20 @@ def _truncated(
     A graph begins at the memory read, detached. The chains of the first memories all begin at the
     first segment, so they are one; each later memory has its own chain of the same graphs.
     """
-    chain, cache = initial.memory, initial.cache
-    reads: list[Tensor] = []
-    written: list[StepOutput] = []
+    chain, cache, _ = initial
+    graphs: list[tuple[Tensor, StepOutput]] = []
     truncated: list[StepOutput] = []
     for last, segment in enumerate(segments):
-        reads.append(chain.detach().requires_grad_(chain.requires_grad))
-        written.append(step(segment, reads[-1].view_as(reads[-1]), detached(cache)))
-        cache = written[-1].cache
-        begin = last  # go on with the chain of the memory before
-        if last >= bptt_depth:
+        read = chain.detach().requires_grad_(chain.requires_grad)
+        written = step(segment, read.view_as(read), detached(cache))
+        graphs.append((read, written))
+        cache, begin = written.cache, last
+        if last >= bptt_depth:  # not the chain of the memory before and one more graph
             begin = last - bptt_depth + 1
-            chain = reads[begin].detach()
-        for read, (memory, _, output) in zip(reads[begin:], written[begin:], strict=True):
+            chain = graphs[begin][0].detach()
+        for read, (memory, _, output) in graphs[begin:]:
             if chain.requires_grad:
-                memory, output = _Joined.apply(chain, read, memory, output)
+                memory, output = _Joined.apply(chain, read, memory, output)  # type: ignore[no-untyped-call]
             chain = memory
         truncated.append(StepOutput(chain, cache, output))
     return truncated
@@ -142,9 +141,7 @@ class _Joined(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, *grad_written: Tensor | None
-    ) -> tuple[Tensor | None, None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *grad_written: Tensor | None) -> tuple[Tensor | None, ...]:
         read, *targets = ctx.saved_tensors
         (grad_chain,) = gradients_of(targets, grad_written, [read], retain_graph=True)
         return grad_chain, None, *grad_written
@@ -159,9 +156,9 @@ def gradients_of(
 ) -> Sequence[Tensor | None]:
     """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
     present = [
-        pair
-        for pair in zip(targets, gradients, strict=True)
-        if pair[0] is not None and pair[1] is not None and pair[0].requires_grad
+        (target, gradient)
+        for target, gradient in zip(targets, gradients, strict=True)
+        if gradient is not None and target is not None and target.requires_grad
     ]
     if not present or not inputs:
         return [None] * len(inputs)
