@@ -302,7 +302,7 @@ class _ModuleState:
     """
 
     def __init__(self, module: nn.Module | None, trained: Sequence[Tensor]) -> None:
-        self.module = module or nn.Module()
+        self.module = nn.Module() if module is None else module
         held = dict.fromkeys(self.module.parameters())
         self.leaves = {
             tensor: nn.Parameter(tensor.detach()) if tensor in held else tensor
@@ -331,9 +331,9 @@ class _ModuleState:
         try:
             for part, attributes in self.attributes.items():
                 object.__setattr__(part, "__dict__", dict(attributes))
-            before = [(id(buffer), buffer._version) for buffer in self.module.buffers()]
+            before = self._buffer_versions()
             yield
-            if before != [(id(buffer), buffer._version) for buffer in self.module.buffers()]:
+            if before != self._buffer_versions():
                 raise ValueError(
                     "the step changes a buffer whenever it runs (as batch norm and spectral norm "
                     "do in training mode), so replay cannot repeat it. Call eval() on that part, "
@@ -343,6 +343,11 @@ class _ModuleState:
             parametrize._cache_enabled = cache_level
             for part, attributes in now.items():
                 object.__setattr__(part, "__dict__", attributes)
+
+    def _buffer_versions(self) -> list[tuple[int, int]]:
+        """Return what differs after a buffer was changed or replaced."""
+        buffers = [buffer for part in self.attributes for buffer in part._buffers.values()]
+        return [(id(buffer), buffer._version) for buffer in buffers if buffer is not None]
 
     def check_own_leaves(self) -> None:
         """Raise ValueError if a tensor that no module holds would get a wrong gradient."""

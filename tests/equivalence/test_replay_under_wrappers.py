@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils.checkpoint import checkpoint
 
 from rmt_genomics.rmt import replay, unroll
@@ -130,6 +130,12 @@ def orthogonal(run: Run) -> Gradients:
     return gradients_of(run, cell)
 
 
+def pruning(run: Run) -> Gradients:
+    cell = Cell()
+    prune.l1_unstructured(cell.inner, "weight", 0.3)
+    return gradients_of(run, cell)
+
+
 def spectral_norm_in_evaluation_mode(run: Run) -> Gradients:
     return gradients_of(run, spectral().eval())
 
@@ -206,6 +212,11 @@ def a_hook_after_accumulation(run: Run) -> Gradients:
     cell.inner.weight.register_post_accumulate_grad_hook(lambda weight: seen.append(weight.grad))
     loss.backward()
     return seen
+
+
+def an_empty_part(run: Run) -> Gradients:
+    """A module may have a length: it is no truth value."""
+    return gradients_of(run, Chain(Cell()))
 
 
 def a_forward_pre_hook(run: Run) -> Gradients:
@@ -364,6 +375,7 @@ RIGHT = [
     cached_parametrization_in_backward,
     weight_norm,
     orthogonal,
+    pruning,
     spectral_norm_in_evaluation_mode,
     weights_tied_in_the_step,
     weights_tied_to_a_head,
@@ -376,6 +388,7 @@ RIGHT = [
     a_tensor_hook_before_forward,
     a_tensor_hook_before_backward,
     a_hook_after_accumulation,
+    an_empty_part,
     a_forward_pre_hook,
     a_forward_hook_removed_before_backward,
     a_forward_hook_added_before_backward,
@@ -512,6 +525,12 @@ def batch_norm(run: Run) -> Any:
     return gradients_of(run, cell.double())
 
 
+def torch_script(run: Run) -> Any:
+    cell = Cell()
+    cell.inner = torch.jit.script(cell.inner)
+    return gradients_of(run, cell)
+
+
 def a_weight_changed_before_backward(run: Run) -> Any:
     cell, first = LowRank(Cell()), memory()
     loss = loss_of(run(cell, segments(), first))
@@ -540,6 +559,11 @@ REFUSED = [
     (a_listed_tensor_computed_from_another_listed_one, ValueError, "or count the gradient twice"),
     (spectral_norm, ValueError, "changes a buffer whenever it runs"),
     (batch_norm, ValueError, "changes a buffer whenever it runs"),
+    (
+        torch_script,
+        ValueError,
+        "requires a gradient, or one computed from it, but it is not in par",
+    ),
     (a_weight_changed_before_backward, RuntimeError, "modified by an inplace operation"),
 ]
 
@@ -593,6 +617,20 @@ class LowRank(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.base(*inputs) + self.scale * (inputs[-1] @ self.down @ self.up)
+
+
+class Chain(nn.ModuleList):
+    """A step without length."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def __len__(self) -> int:
+        return 0
+
+    def forward(self, segment: Tensor, read: Tensor) -> Tensor:
+        return self.cell(segment, read)
 
 
 class FirstOutput(nn.Module):
