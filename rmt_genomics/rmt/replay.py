@@ -58,6 +58,8 @@ FRACTION_FOR_GRAPHS = 0.25
 
 KeepSegments = int | Literal["auto"]
 
+_MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
+
 
 def replay(
     step: Step,
@@ -233,7 +235,7 @@ class _SegmentRunner:
         keep = self.keep_segments
         first_saved = None if keep == "auto" else max(0, len(self.segments) - keep)
         for index, segment in enumerate(self.segments):
-            self.modules.check_sources(tree_leaves(segment))
+            self.modules.check_sources(segment)
             state = RandomState.current(memory.device)
             if self.random_states and state.equals(self.random_states[-1]):
                 state = self.random_states[-1]  # without dropout one copy serves all segments
@@ -310,7 +312,7 @@ class _ModuleState:
         }
         self.nodes = {get_gradient_edge(leaf).node for leaf in self.leaves.values()}
         self.attributes = {
-            part: tree_map_only(Tensor, lambda tensor: self.leaves.get(tensor, tensor), vars(part))
+            part: {name: self._with_leaves(name, value) for name, value in vars(part).items()}
             for part in self.module.modules()
         }
         for part in self.attributes:
@@ -322,9 +324,18 @@ class _ModuleState:
                     "calls replay, and none in it (FSDP2: call fully_shard once)."
                 )
 
+    def _with_leaves(self, name: str, value: Any) -> Any:
+        """Copy an attribute of nn.Module (parameters, hooks), or one that holds a parameter."""
+        if name in _MODULE_ATTRIBUTES or not self.leaves.keys().isdisjoint(_tensors(value)):
+            return tree_map_only(Tensor, lambda tensor: self.leaves.get(tensor, tensor), value)
+        return value
+
     @contextmanager
     def as_in_forward(self) -> Iterator[None]:
-        """Give the modules what they held in forward; at the end, what they held before."""
+        """Give the modules what they held in forward; at the end, what they held before.
+
+        What the step itself writes into attributes stays.
+        """
         now = {part: vars(part) for part in self.attributes}
         # Parametrizations are computed in each segment: parametrize.cached() would share one graph.
         cache_level, parametrize._cache_enabled = parametrize._cache_enabled, 0
@@ -342,7 +353,10 @@ class _ModuleState:
         finally:
             parametrize._cache_enabled = cache_level
             for part, attributes in now.items():
+                noted, held = self.attributes[part], vars(part)
+                written = {key: held[key] for key in held if held[key] is not noted.get(key)}
                 object.__setattr__(part, "__dict__", attributes)
+                attributes.update(written)
 
     def _buffer_versions(self) -> list[tuple[int, int]]:
         """Return what differs after a buffer was changed or replaced."""
@@ -360,9 +374,9 @@ class _ModuleState:
                 "segment or count the gradient twice. Pass an nn.Module that holds it."
             )
 
-    def check_sources(self, values: Iterable[Any], *read: Tensor) -> None:
-        """Raise ValueError if a value was computed from a tensor whose gradient would be lost."""
-        tensors = [value for value in values if isinstance(value, Tensor) and value.requires_grad]
+    def check_sources(self, values: Any, *read: Tensor) -> None:
+        """Raise ValueError if a tensor in ``values`` leads to one whose gradient would be lost."""
+        tensors = [tensor for tensor in _tensors(values) if tensor.requires_grad]
         stop = self.nodes | {get_gradient_edge(tensor).node for tensor in read}
         for node in _graph_nodes(map(get_gradient_edge, tensors), stop):
             if hasattr(node, "variable"):
@@ -371,6 +385,11 @@ class _ModuleState:
                     "gradient, or one computed from it, but it is not in parameters, so its "
                     "gradient would be lost. Add it there, detach it, or use unroll."
                 )
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    """Return the tensors in nested lists, tuples and dictionaries."""
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def _graph_nodes(edges: Iterable[Any], stop: Iterable[Node] = ()) -> Iterator[Node]:
