@@ -14,10 +14,9 @@ The algorithm, in the order of this file:
    read, and adds up the gradients of the parameters.
 
 Four things make the second run repeat the first: the same memory read, random state (dropout
-masks), autocast setting and modules (``_ModuleState``: parameters, hooks, training modes).
-Parameters are inputs of one autograd function, so DDP, hooks, gradient scaling and accumulation see
-ordinary gradients. A graph that leads to any other trained tensor is refused.
-docs/explanation/replay.md lists what may be wrapped around a step.
+masks), autocast setting and modules (``_ModuleState``). Parameters are inputs of one autograd
+function, so DDP, hooks, gradient scaling and accumulation see ordinary gradients; a step that uses
+any other trained tensor is refused. docs/explanation/replay.md lists what may be around a step.
 
 Dimensions: s segments, b batch, m memory tokens, d model width.
 """
@@ -297,10 +296,9 @@ class _SegmentRunner:
 class _ModuleState:
     """The modules of a step as they were in forward, with *leaves* in place of trained parameters.
 
-    A leaf shares the storage of a parameter, but has no hooks and no history. Gradients are
-    computed for leaves and returned for parameters: so hooks see the sum over all segments, once,
-    and what a parameter was computed from is reached once. A trained tensor that no module holds is
-    its own leaf.
+    A leaf shares a parameter's storage, but has no hooks and no history. Gradients are computed for
+    leaves and returned for parameters: so hooks, and what a parameter was computed from, see the
+    sum over all segments, once. A trained tensor that no module holds is its own leaf.
     """
 
     def __init__(self, module: nn.Module | None, trained: Sequence[Tensor]) -> None:
@@ -315,14 +313,13 @@ class _ModuleState:
             part: {name: self._with_leaves(name, value) for name, value in vars(part).items()}
             for part in self.module.modules()
         }
-        for part in self.attributes:
-            kinds = {kind.__name__ for kind in type(part).__mro__}
-            if kinds & {"DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}:
-                raise ValueError(
-                    f"the step holds a {type(part).__name__}, which gathers parameters or sums "
-                    "gradients in its own forward and backward only. Wrap the module whose forward "
-                    "calls replay, and none in it (FSDP2: call fully_shard once)."
-                )
+        kinds = {kind.__name__ for part in self.attributes for kind in type(part).__mro__}
+        for kind in kinds & {"DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}:
+            raise ValueError(
+                f"the step holds a {kind}, which gathers parameters or sums gradients in its own "
+                "forward and backward only. Wrap the module whose forward calls replay, and none "
+                "in it (FSDP2: call fully_shard once)."
+            )
 
     def _with_leaves(self, name: str, value: Any) -> Any:
         """Copy an attribute of nn.Module (parameters, hooks), or one that holds a parameter."""
@@ -332,10 +329,7 @@ class _ModuleState:
 
     @contextmanager
     def as_in_forward(self) -> Iterator[None]:
-        """Give the modules what they held in forward; at the end, what they held before.
-
-        What the step itself writes into attributes stays.
-        """
+        """Give the modules what they held in forward; at the end, what they hold now or wrote."""
         now = {part: vars(part) for part in self.attributes}
         # Parametrizations are computed in each segment: parametrize.cached() would share one graph.
         cache_level, parametrize._cache_enabled = parametrize._cache_enabled, 0
@@ -379,7 +373,7 @@ class _ModuleState:
         tensors = [tensor for tensor in _tensors(values) if tensor.requires_grad]
         stop = self.nodes | {get_gradient_edge(tensor).node for tensor in read}
         for node in _graph_nodes(map(get_gradient_edge, tensors), stop):
-            if hasattr(node, "variable"):
+            if node.name() == "torch::autograd::AccumulateGrad":
                 raise ValueError(
                     f"the step uses a tensor of shape {tuple(node.variable.shape)} that requires a "
                     "gradient, or one computed from it, but it is not in parameters, so its "
@@ -392,7 +386,7 @@ def _tensors(values: Any) -> list[Tensor]:
     return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-def _graph_nodes(edges: Iterable[Any], stop: Iterable[Node] = ()) -> Iterator[Node]:
+def _graph_nodes(edges: Iterable[Any], stop: Iterable[Node] = ()) -> Iterator[Any]:
     """Yield the nodes of a graph from these edges back, without ``stop`` and what is before."""
     waiting, seen = list(edges), {None, *stop}
     while waiting:

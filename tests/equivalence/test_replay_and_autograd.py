@@ -125,6 +125,24 @@ def test_a_mode_changed_before_backward_changes_no_gradient(
     torch.testing.assert_close(results[1], results[0], **EXACT)
 
 
+def test_what_a_step_writes_into_attributes_stays() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.count, self.last = tiny(), 0, None
+
+        def forward(self, segment: Any, memory: torch.Tensor) -> torch.Tensor:
+            self.count += 1
+            self.last = segment.length
+            return self.cell(segment, memory)
+
+    step = Counting()
+    memories = replay(step, ragged(step.cell, [29]), random_memory(step.cell, 1))
+    assert (step.count, step.last) == (5, 5)
+    memories.sum().backward()
+    assert step.last == 6
+
+
 @pytest.mark.parametrize("run", [unroll, replay])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_without_gradients_bptt_depth_has_no_cost_and_no_effect(
