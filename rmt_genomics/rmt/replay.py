@@ -34,6 +34,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from rmt_genomics.rmt.config import as_declared
 from rmt_genomics.rmt.memory import Cache, detached
 from rmt_genomics.rmt.runtime import (
     RandomState,
@@ -122,7 +123,7 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     (None = the step) holds the parameters, and is as it was when a segment is run again.
     """
     check_run(segments, bptt_depth)
-    if isinstance(keep_segments, int) and keep_segments < 1:
+    if keep_segments != "auto" and as_declared("keep_segments", int, keep_segments) < 1:
         raise ValueError(f"keep_segments is {keep_segments}, but must be at least 1, or 'auto'")
     if module is None and isinstance(step, nn.Module):
         module = step

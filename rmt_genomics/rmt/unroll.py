@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rmt_genomics.rmt.config import as_declared
 from rmt_genomics.rmt.memory import Cache, detached
 
 
@@ -181,8 +182,9 @@ def with_empty_cache(step: Step) -> StepWithCache:
 
 
 def check_run(segments: Sequence[Any], bptt_depth: int | None) -> None:
-    """Raise ValueError unless there is a segment and ``bptt_depth`` is positive."""
+    """Raise ValueError unless there is a segment and ``bptt_depth`` is a positive whole number."""
     if not len(segments):
         raise ValueError("segments is empty, but must hold at least one segment")
+    as_declared("bptt_depth", int | None, bptt_depth)
     if bptt_depth is not None and bptt_depth < 1:
         raise ValueError(f"bptt_depth is {bptt_depth}, but must be at least 1, or None for all")
