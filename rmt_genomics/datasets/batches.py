@@ -48,10 +48,7 @@ class Item(NamedTuple):
 class IntervalDataset(Dataset[Item]):
     """Examples with their base codes, read from the store on access.
 
-    Args:
-        store: The sequences.
-        examples: The examples.
-        targets: One row per example, as ``LabelScheme.targets`` returns them.
+    There is one target per example, as ``LabelScheme.targets`` returns them.
     """
 
     def __init__(self, store: SequenceStore, examples: Sequence[Example], targets: Targets) -> None:
@@ -101,13 +98,7 @@ class LengthBuckets:
     In distributed training all ranks make the same batches, and each takes its part of every
     batch (see ``deal``). So the number of ranks does not change the steps. A part may be empty.
 
-    Args:
-        lengths: Length of each example.
-        batch_size: Examples in a batch; one batch may be smaller.
-        shuffle: Whether to shuffle, differently in each epoch.
-        seed: Of the shuffling.
-        rank: Rank of this process, from 0.
-        num_ranks: Number of processes.
+    ``batch_size`` is that of all ranks together; one batch of an epoch may be smaller.
     """
 
     drop_last = False

@@ -101,12 +101,9 @@ class LabelScheme:
 
     @classmethod
     def of(cls, examples: Sequence[Example], task: str = "auto") -> "LabelScheme":
-        """Derive the classes (sorted) and the task from examples.
+        """Derive the classes (sorted) and the task from all examples.
 
-        Args:
-            examples: All of them.
-            task: ``classification`` or ``regression``; ``auto`` is a regression if the labels look
-                like measured values (see ``are_continuous``).
+        ``auto`` is a regression if the labels look like measured values (see ``are_continuous``).
 
         Raises:
             DataError: If there is no label, or one class only; for a regression, if a label is not

@@ -109,12 +109,9 @@ class LabelSource:
     def read(
         self, records: Sequence[RecordInfo], *, group_column: str = "group", task: str = "auto"
     ) -> list[Example]:
-        """Label the records, or intervals of them.
+        """Label the records, which are all of the sequence files, or intervals of them.
 
-        Args:
-            records: All records of the sequence files, in file order.
-            group_column: As in ``read_labels``; the columns are those of the sequence table.
-            task: As in ``read_labels``.
+        ``group_column`` and ``task`` are those of ``read_labels``.
 
         Raises:
             DataError: If a record has no label, or a label breaks a rule.

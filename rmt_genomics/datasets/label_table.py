@@ -42,8 +42,6 @@ class Row(NamedTuple):
     """The cells of one row, and where the row is."""
 
     where: str
-    """File and line, for error messages."""
-
     line_number: int
     """Of its first line, from 1."""
 
@@ -56,11 +54,8 @@ class Row(NamedTuple):
 class Rows:
     """All rows of a text file, a header like any other. Each iteration reads them anew.
 
-    So a long table needs little more memory than its text.
-
-    Args:
-        path: The file.
-        what: What the file should be, for error messages.
+    So a long table needs little more memory than its text. ``what`` names what the file should be,
+    in errors.
 
     Raises:
         DataError: If the file cannot be read; while iterating, if a quote is not closed.
@@ -146,11 +141,7 @@ class Table:
 
 
 def read_table(path: Path, what: str) -> Table:
-    """Read a table with a header, or a BED file with or without one.
-
-    Args:
-        path: The file.
-        what: What the file should be, for error messages.
+    """Read a table with a header, or a BED file with or without one; ``what`` is as in ``Rows``.
 
     Raises:
         DataError: If the file cannot be read, is empty, is GFF, or is BED with more columns than

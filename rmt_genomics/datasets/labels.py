@@ -52,7 +52,7 @@ def read_labels(
     group_column: str = "group",
     task: str = "auto",
 ) -> list[Example]:
-    """Read and check every line, so that a bad file fails now and not during training.
+    """Read and check every line, so that a bad file fails now; return the examples in file order.
 
     Warns of unused columns, and of coordinates and labels that look wrong.
 
@@ -64,9 +64,6 @@ def read_labels(
         task: ``classification``, ``regression``, or ``auto`` to decide by the labels (see
             ``label_checks``); or the task of the model to be evaluated. If that is multilabel, a
             label may be empty although no line has several.
-
-    Returns:
-        One example per line, in file order.
 
     Raises:
         DataError: At the first bad line, naming file, line, value, rule and remedy; or if the
@@ -100,10 +97,8 @@ def read_labels(
 def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interval]:
     """Read intervals only: BED of 3 to 6 columns, or a table that has record, start and end.
 
-    A label is ignored. Arguments and errors are those of ``read_labels``.
-
-    Returns:
-        The intervals in file order, each on its strand (``+`` if there is no such column).
+    A label is ignored, and the strand is ``+`` if there is no such column. Arguments and errors are
+    those of ``read_labels``.
     """
     table = read_table(path, "a file of intervals")
     header = table.header
@@ -212,8 +207,7 @@ def _check_header(header: Row, group_column: str) -> None:
 def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dict[str, int], bool]:
     """Check that the FASTA file has all records named in a table.
 
-    Returns:
-        The first line of every record, and whether a line has several labels.
+    Return the first line of every record, and whether a line has several labels.
     """
     first_lines: dict[str, int] = {}
     has_several = False

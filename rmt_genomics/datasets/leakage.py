@@ -64,14 +64,10 @@ class Audit:
     """Number of examples of each part."""
 
     k: int
-    """Bases in the k-mers compared."""
-
     not_compared: int
     """Examples without any k-mer to compare: too short, or full of N."""
 
     near_duplicate_pairs: int
-    """Number of pairs in different parts."""
-
     near_duplicates: tuple[NearDuplicate, ...]
     """The most similar pairs, at most five."""
 

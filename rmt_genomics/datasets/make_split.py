@@ -75,18 +75,11 @@ def make_split(
     seed: int = 0,
     task: str = "auto",
 ) -> SplitResult:
-    """Read labels and split their examples.
+    """Read labels and split their examples, by default as the labels have a column for it.
 
-    Args:
-        store: The sequences.
-        labels: Where the labels are.
-        fractions: Of train, validation and test. For ``column``, only the ratio of train to
-            validation counts, where the column does not name a validation part.
-        method: One of ``METHODS``; by default the one that the labels have a column for, else
-            ``homology``.
-        clusters: A file of clusters to be used for a split by homology.
-        seed: Of the random choice.
-        task: As in ``LabelScheme.of``.
+    ``method`` is one of ``METHODS``. For ``column``, only the ratio of the ``fractions`` of train
+    and validation counts, where the column does not name a validation part; ``homology``, the
+    default without a column, may use a file of ``clusters``.
 
     Raises:
         ConfigError: If the settings do not fit together.

@@ -40,8 +40,6 @@ class Sketches:
     """The kept k-mers of many sequences, sorted by hash: an index from hash to sequences."""
 
     k: int
-    """Bases in a k-mer."""
-
     scale: int
     """One k-mer in this many is kept."""
 

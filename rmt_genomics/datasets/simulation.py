@@ -126,9 +126,8 @@ class Simulation:
     def examples(self, number: int, background: EncodedStore | None = None) -> Iterator[Simulated]:
         """Yield sequences, one in memory at a time; every label once per round, in random order.
 
-        Args:
-            number: Number of sequences. A larger number begins with the same ones.
-            background: Cut backgrounds at random from these sequences; None = random bases.
+        A larger number of them begins with the same ones. Backgrounds are cut at random from the
+        sequences of ``background``, or are random bases.
         """
         motifs = self.motifs()
         source = _Background(background, self.length_bp)

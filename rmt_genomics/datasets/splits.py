@@ -56,9 +56,6 @@ def split_examples(
         seed: Of the random choice.
         task: As in ``LabelScheme.of``.
 
-    Returns:
-        The parts. Leakage between them is not checked here, but by ``leakage.audit``.
-
     Raises:
         ConfigError: If an argument is out of its range, or a stratified split would divide groups.
         DataError: If a part would be empty or a group divided, if there is one class only, or if
@@ -86,12 +83,7 @@ def split_examples(
     if "validation" not in parts:
         by_group = how == "group" or (how == "column" and has_groups)
         parts |= _hold_out_of_train(
-            parts["train"],
-            scheme,
-            validation_fraction,
-            seed,
-            by_group=by_group,
-            part="validation",
+            parts["train"], scheme, validation_fraction, seed, by_group=by_group, part="validation"
         )
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
 
@@ -106,12 +98,8 @@ def split_by_fractions(
 ) -> Split:
     """Split examples into parts of given sizes, with every class in each part in proportion.
 
-    Args:
-        examples: All of them.
-        fractions: Of train, validation and test; they add up to 1, and test may be 0.
-        by_group: Whether groups stay whole.
-        seed: Of the random choice of examples or groups.
-        task: As in ``LabelScheme.of``.
+    The ``fractions`` of train, validation and test add up to 1, and test may be 0; ``by_group``
+    keeps groups whole.
 
     Raises:
         DataError: If there is one class only, or a class would be missing from a part.
@@ -129,13 +117,7 @@ def split_by_fractions(
 
 
 def _hold_out_of_train(
-    train: _Examples,
-    scheme: LabelScheme,
-    fraction: float,
-    seed: int,
-    *,
-    by_group: bool,
-    part: str,
+    train: _Examples, scheme: LabelScheme, fraction: float, seed: int, *, by_group: bool, part: str
 ) -> dict[str, _Examples]:
     """Move a fraction of every class, or of every bin of numbers, from train to another part."""
     groups = _group_numbers(train) if by_group else np.arange(len(train))
@@ -169,16 +151,7 @@ def _hold_out(
 
     A class that is in several groups should be at least once on both sides. The groups are taken
     greedily in several random orders; the order that comes closest to the fraction is used.
-
-    Args:
-        multi_hot: 1 where an example (row) has a class (column).
-        groups: The group of each example, by number.
-        fraction: Fraction of the examples of each class to choose.
-        seed: Of the random orders.
-        part: What the chosen ones are for, in the error if every class cannot stay in train.
-
-    Returns:
-        Whether each example is chosen.
+    ``multi_hot`` is 1 where an example (row) has a class (column); ``groups`` are numbers.
     """
     counts = np.zeros((groups.max() + 1, multi_hot.shape[1]))
     np.add.at(counts, groups, multi_hot)

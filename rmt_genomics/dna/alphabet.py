@@ -43,13 +43,9 @@ _COMPLEMENT_CODES = bytes([3, 2, 1, 0, 4]) + bytes([_INVALID]) * 251
 
 
 def encode(sequence: str | bytes) -> Codes:
-    """Turn DNA letters into base codes, in about 1 ns per letter.
+    """Turn DNA letters, 5' to 3', into base codes, in about 1 ns per letter.
 
-    Args:
-        sequence: DNA letters, 5' to 3', of either case; IUPAC codes are read as N. May be empty.
-
-    Returns:
-        One code per letter, in a new array that may be written to.
+    The sequence may be of either case, or empty. The array is new, and may be written to.
 
     Raises:
         DataError: If a letter is not DNA, naming the first one and its 0-based position.
@@ -139,10 +135,7 @@ def reverse_complement_codes(codes: Codes) -> Codes:
 
 
 def pad_codes(sequences: Sequence[Codes]) -> tuple[Codes, npt.NDArray[np.int64]]:
-    """Stack sequences, padded with N at the end.
-
-    Args:
-        sequences: Base codes of at least one sequence.
+    """Stack sequences, at least one, padded with N at the end.
 
     Returns:
         Codes ``(sequences, longest)`` and the length of each sequence in bp.

@@ -57,11 +57,8 @@ def open_decompressed(
 ) -> Iterator[Decompressed]:
     """Open a plain, gzip or bgzip file to read its decompressed bytes, front to back.
 
-    Args:
-        path: Where the bytes come from; named in errors. May be a pipe such as /dev/stdin.
-        raw: The open file, if the caller follows how it is read (progress, checksum); else
-            ``path`` is opened.
-        what: What the file should be, for the error if there is none.
+    It may be a pipe such as /dev/stdin. ``raw`` is the open file, if the caller follows how it is
+    read (progress, checksum); ``what`` names what should be there, in the error if there is none.
 
     Raises:
         DataError: If there is no such file, if it cannot be read, or if it is truncated or

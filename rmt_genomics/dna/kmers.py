@@ -20,12 +20,9 @@ _BLOCK_BP = 1 << 20
 def number_kmers(
     codes: Codes, k: int, *, stride: int = 1
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """Number the k-mers of a sequence from 0 (AA..A) to ``4**k - 1`` (TT..T).
+    """Number the k-mers of a sequence from 0 (AA..A) to ``4**k - 1`` (TT..T); k is at most 14.
 
-    Args:
-        codes: Base codes of one sequence.
-        k: Bases in a k-mer, at most 14.
-        stride: Bases from the start of one k-mer to the start of the next.
+    ``stride`` counts the bases from the start of one k-mer to the start of the next.
 
     Returns:
         One number per whole k-mer, from left to right, and whether the k-mer contains an N; its
@@ -53,9 +50,7 @@ def number_kmers(
 def canonical_kmers(codes: Codes, k: int) -> KmerNumbers:
     """Return the number of each k-mer or of its reverse complement, whichever is smaller.
 
-    Args:
-        codes: Base codes of one sequence, without N.
-        k: Bases in a k-mer, at most 31: each base takes two bits.
+    The sequence is without N, and k at most 31: each base takes two bits.
 
     Examples:
         >>> from rmt_genomics.dna.alphabet import encode
@@ -80,14 +75,7 @@ def _number(bases: KmerNumbers, k: int) -> KmerNumbers:
 
 
 def count_canonical_kmers(codes: Codes, k: int) -> npt.NDArray[np.float64]:
-    """Count each canonical k-mer of a sequence; k-mers that contain an N are not counted.
-
-    Args:
-        codes: Base codes of one sequence, of any length.
-        k: Bases in a k-mer.
-
-    Returns:
-        One count per canonical k-mer, in alphabetical order.
+    """Count each canonical k-mer of a sequence, in alphabetical order; one with an N is left out.
 
     Examples:
         >>> count_canonical_kmers(np.array([0, 0, 3, 1], dtype=np.uint8), k=1)  # A/T, C/G

@@ -169,9 +169,6 @@ def windows(record: str, length_bp: int, window: int, step: int) -> list[Interva
         window: Length of a window in bp.
         step: From one start to the next, in bp; at most ``window``.
 
-    Returns:
-        Intervals on the forward strand, by start.
-
     Raises:
         ConfigError: If not 1 <= step <= window.
 

@@ -31,14 +31,10 @@ _Sequence = TypeVar("_Sequence", str, Codes)
 
 
 def sequence_files(paths: Sequence[Path]) -> list[Path]:
-    """List the files that are to be read.
+    """List the files that are to be read, at least one, in the order of ``paths``.
 
-    Args:
-        paths: Files, and folders, which stand for all sequence files in them and in the folders
-            below, by name, without hidden ones. ``-`` is standard input.
-
-    Returns:
-        The files, at least one, in the order of ``paths``.
+    A folder stands for all sequence files in it and in the folders below, by name, without hidden
+    ones; ``-`` for standard input.
 
     Raises:
         DataError: If a path does not exist, or a folder has no sequence file or several formats.
@@ -94,11 +90,7 @@ class RecordNames:
         self._file_of: dict[str, Path] = {}
 
     def add(self, name: str, file: Path) -> None:
-        """Add the name of a record.
-
-        Raises:
-            DataError: If another file has a record of this name.
-        """
+        """Add the name of a record; raise DataError if another file has one of this name."""
         if (first := self._file_of.setdefault(name, file)) is not file:
             raise DataError(
                 f"{file}: record {name!r} is also in {first}, but record names must be unique. "
@@ -125,17 +117,9 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def read_encoded(path: Path, raw: BinaryIO | RawIOBase | None = None) -> Iterator[EncodedRecord]:
-    """Read records as base codes; letters are checked meanwhile.
+    """Read records as ``read_records`` does, but as base codes; letters are checked meanwhile.
 
-    Args:
-        path: As in ``read_records``.
-        raw: The open file, if the caller follows how it is read (progress, checksum).
-
-    Yields:
-        Records in file order.
-
-    Raises:
-        DataError: As in ``read_records``.
+    ``raw`` is the open file, if the caller follows how it is read (progress, checksum).
     """
     for entry, codes in _read(path, raw, encode_pieces):
         yield EncodedRecord(entry.name, entry.description, codes, entry.columns)

@@ -77,13 +77,9 @@ class Tokenizer:
         return num_kmers + length_bp - tail_start
 
     def encode(self, codes: Codes) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
-        """Turn base codes into tokens.
+        """Turn base codes, 5' to 3' of the strand to be read, into tokens.
 
-        Args:
-            codes: Base codes, 5' to 3', of the strand to be read.
-
-        Returns:
-            Token ids: uint8 if the vocabulary fits into it (k up to 3), else int32.
+        They are uint8 if the vocabulary fits into it (k up to 3), else int32.
         """
         if self.kind == "base":
             return codes

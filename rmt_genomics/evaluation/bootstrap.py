@@ -42,11 +42,7 @@ class Truth:
     """Class indices ``(n,)``; multi-label: 0/1 ``(n, c)``; regression: numbers ``(n,)``."""
 
     task: str
-    """binary, multiclass, multilabel or regression."""
-
     num_classes: int
-    """c."""
-
     groups: Sequence[str | None] = ()
     """The group of each example; None is a group of its own. Empty = there are no groups."""
 
@@ -118,12 +114,8 @@ def difference(
 ) -> dict[str, Any] | None:
     """Compare the model with a baseline on the same examples.
 
-    Args:
-        truth: The targets.
-        outputs: Probabilities (regression: values) of the model ``(n, c)``.
-        baseline_outputs: Those of the baseline.
-        name: The baseline in the sentence, such as "the 6-mer baseline".
-        resamples: Number of draws; fewer, but at least 200, for very many examples and labels.
+    The other arguments are those of ``intervals``; ``name`` is the baseline in the sentence, such
+    as "the 6-mer baseline".
 
     Returns:
         metric, difference (model minus baseline), low, high, level and a sentence; None if the
@@ -157,12 +149,9 @@ def difference(
 
 
 def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str:
-    """Return the result of a comparison in one sentence.
+    """Return the result of a comparison, as ``difference`` returns it, in one sentence.
 
-    Args:
-        numbers: metric, difference, low, high and level, as ``difference`` returns them.
-        name: The baseline.
-        size: Number of examples, such as "600 examples in 30 groups".
+    ``size`` is the number of examples, such as "600 examples in 30 groups".
     """
     metric, observed = metric_name(numbers["metric"]), numbers["difference"]
     low, high = numbers["low"], numbers["high"]
@@ -177,11 +166,7 @@ def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str
 
 
 def _drawn(
-    units: np.ndarray,
-    metrics: Callable[[np.ndarray], np.ndarray],
-    resamples: int,
-    *,
-    columns: int,
+    units: np.ndarray, metrics: Callable[[np.ndarray], np.ndarray], resamples: int, *, columns: int
 ) -> np.ndarray:
     """Return the metrics of the draws ``(metrics, r)``, all NaN if there is only one unit.
 

@@ -23,11 +23,7 @@ def calibration_metrics(
 ) -> dict[str, Any]:
     """Measure probabilities ``(n, c)`` of the model before and after calibration.
 
-    Args:
-        calibration: The fitted calibration.
-        before: Probabilities of the model.
-        targets: The true classes.
-        after: Calibrated probabilities, if not those of ``calibration`` (see ``cross_fitted``).
+    ``after`` is given if they are not those of ``calibration`` (see ``cross_fitted``).
 
     Returns:
         temperature, fitted_on, n (examples it was fitted on), ece, brier and log_loss, each of

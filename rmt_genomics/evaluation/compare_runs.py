@@ -39,10 +39,8 @@ def read_runs(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
 def compare_lines(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield a table: one row per metric, one column per run, then mean and sd of several runs.
 
-    Below the metrics are the differences to the baselines that all runs have.
-
-    Args:
-        runs: The contents of ``metrics.json`` by the name of the run.
+    Below the metrics are the differences to the baselines that all runs have. ``runs`` has the
+    content of ``metrics.json`` by the name of the run.
     """
     contents = list(runs.values())
     first = contents[0]

@@ -41,13 +41,9 @@ class ContextAblation(NamedTuple):
 def ablate_context(eval_set: EvaluationSet, *, max_bp: int = MAX_BP) -> ContextAblation:
     """Evaluate the model on shortened examples, and with memory reset before each segment.
 
-    Args:
-        eval_set: Examples with the predictions of the unchanged model.
-        max_bp: Base pairs that may be read for this.
-
-    Returns:
-        ``results`` is the entry ``context`` of ``metrics.json``; None if nothing is longer than a
-        segment and 1,024 bp, or too little could be read.
+    At most ``max_bp`` base pairs are read. ``results`` is the entry ``context`` of
+    ``metrics.json``; None if nothing is longer than a segment and 1,024 bp, or too little could be
+    read.
     """
     one_segment = segment_bp(eval_set.model)
     longest, available = int(eval_set.lengths.max()), len(eval_set.examples)

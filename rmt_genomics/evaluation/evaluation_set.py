@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.datasets.examples import Example, LabelScheme, Targets
+from rmt_genomics.datasets.label_checks import in_file
 from rmt_genomics.datasets.sequence_store import SequenceStore
-from rmt_genomics.errors import DataError
 from rmt_genomics.evaluation.bootstrap import Truth
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches
@@ -40,13 +40,9 @@ class EvaluationSet:
     def from_model(
         cls, model: RMTClassifier, store: SequenceStore, examples: Sequence[Example], *, where: str
     ) -> "EvaluationSet":
-        """Predict examples, after checking that their labels fit the model.
+        """Predict examples (at least one), after checking that their labels fit the model.
 
-        Args:
-            model: The model to evaluate.
-            store: The sequences.
-            examples: At least one.
-            where: The labels file, for errors.
+        ``where`` is the labels file, for errors.
 
         Raises:
             DataError: If an example has a label that the model does not have.
@@ -122,20 +118,13 @@ def predict_examples(
 
 def targets_of(scheme: LabelScheme, examples: Sequence[Example], where: str) -> Targets:
     """Return ``scheme.targets``; an error names the labels file ``where``."""
-    try:
+    with in_file(where):
         return scheme.targets(examples)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
 
 
 def log_stage(stage: str, examples: Sequence[Example]) -> None:
     """Log which stage of an evaluation begins: for a small set only where somebody may watch."""
     total_bp = sum(len(example.interval) for example in examples)
     is_shown = total_bp > _LONG_BP or sys.stderr.isatty()
-    logger.log(
-        logging.INFO if is_shown else logging.DEBUG,
-        "evaluating: %s (%s examples, %s Mb)",
-        stage,
-        f"{len(examples):,}",
-        f"{total_bp / 1e6:,.1f}",
-    )
+    size = f"{len(examples):,} examples, {total_bp / 1e6:,.1f} Mb"
+    logger.log(logging.INFO if is_shown else logging.DEBUG, "evaluating: %s (%s)", stage, size)

@@ -46,12 +46,7 @@ class FittedReferences:
 def metrics_report(
     eval_set: EvaluationSet, split: str, references: FittedReferences
 ) -> dict[str, Any]:
-    """Return the content of ``metrics.json``.
-
-    Args:
-        eval_set: Examples with the predictions of the model.
-        split: Which rows they are: test, validation or all.
-        references: What the model is compared with.
+    """Return the content of ``metrics.json``; ``split`` is test, validation or all.
 
     Returns:
         The metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and

@@ -25,11 +25,8 @@ def decision_metrics(
 ) -> WeightedMetrics:
     """Return how to compute the metrics of predicted labels, or R2 and errors of a regression.
 
-    Args:
-        targets: Class indices ``(n,)``; multi-label: 0/1 ``(n, c)``; regression: numbers ``(n,)``.
-        outputs: Probabilities ``(n, c)``; regression: values ``(n, 1)``.
-        task: binary, multiclass, multilabel or regression.
-        num_classes: c.
+    The targets are those of ``bootstrap.Truth``; the outputs are probabilities ``(n, c)``, or for
+    regression values ``(n, 1)``.
     """
     if task == "regression":
         return _errors(np.ravel(targets).astype(float), np.ravel(outputs).astype(float))

@@ -27,11 +27,7 @@ def compute_in_batches(
 ) -> np.ndarray:
     """Run a computation on batches of similar length; return its rows in the order of ``lengths``.
 
-    Args:
-        lengths: Base pairs of each sequence.
-        compute: Given the indices of the sequences of a batch, returns one row for each of them.
-        row_shape: Shape of one row.
-        dtype: Of the result.
+    ``compute`` gets the indices of the sequences of a batch, and returns one row for each of them.
     """
     rows = np.empty((len(lengths), *row_shape), dtype=dtype)
     for batch in batches_of_similar_length(lengths):
@@ -86,9 +82,7 @@ def pad(
 ) -> tuple[UInt8[Tensor, "b n"], Int[Tensor, " b"]]:
     """Stack base codes, padded with N at the end; return them and their lengths, checked.
 
-    Args:
-        sequences: Base codes, at least one sequence, none of them empty.
-        device: Where the batch is to be; None = CPU.
+    There is at least one sequence, and none is empty. Without a device they stay on the CPU.
     """
     codes, lengths = map(torch.from_numpy, pad_codes(sequences))
     check_batch(codes, lengths)  # on the CPU, where the check does not wait for a GPU

@@ -46,13 +46,7 @@ Replay = bool | Literal["auto"]
 
 
 class BothStrands(nn.Module):
-    """Encode sequences as ``[forward | reverse]`` pooled memories.
-
-    Args:
-        tokenizer: How bases become tokens.
-        config: The transformer, shared by both strands.
-        pooling: Which memories are read; a key of ``POOLINGS``.
-    """
+    """Encode sequences as ``[forward | reverse]`` memories, pooled by ``POOLINGS[pooling]``."""
 
     def __init__(self, tokenizer: Tokenizer, config: RMTConfig, pooling: str) -> None:
         super().__init__()
@@ -71,28 +65,12 @@ class BothStrands(nn.Module):
     ) -> Float[Tensor, "b two_d"]:
         """Return the both-strand encoding of each row's first ``lengths`` base pairs."""
         both = torch.cat([codes, reverse_complement(codes, lengths)])
-        pooled = self.encode(both, lengths.repeat(2), replay=replay, bptt_depth=bptt_depth)
-        return rearrange(pooled, "(strand b) d -> b (strand d)", strand=2)
-
-    def encode(
-        self,
-        codes: UInt8[Tensor, "b n"],
-        lengths: Int[Tensor, " b"],
-        *,
-        replay: Replay,
-        bptt_depth: int | None,
-    ) -> Float[Tensor, "b d"]:
-        """Return the pooled memory of each row, read in the direction given."""
-        tokens, num_tokens = tokenize(self.tokenizer, codes, lengths)
+        tokens, num_tokens = tokenize(self.tokenizer, both, lengths.repeat(2))
         order = num_tokens.argsort(descending=True, stable=True)
-        segments = Segments(
-            tokens[order],
-            num_tokens[order].tolist(),
-            self.config.tokens_per_segment,
-            self.config.halo,
-        )
+        size, halo = self.config.tokens_per_segment, self.config.halo
+        segments = Segments(tokens[order], num_tokens[order].tolist(), size, halo)
         pooled: Tensor = self.pool(self._written_memories(segments, replay, bptt_depth))
-        return pooled[order.argsort()]
+        return rearrange(pooled[order.argsort()], "(strand b) d -> b (strand d)", strand=2)
 
     def _written_memories(
         self, segments: Segments, use_replay: Replay, bptt_depth: int | None
@@ -129,10 +107,7 @@ def encode_long(
 ) -> Float[Tensor, "1 two_d"]:
     """Return the both-strand encoding of one sequence, as ``encoder`` would; without a gradient.
 
-    Args:
-        encoder: The encoder, in evaluation mode.
-        codes: Base codes (A 0, C 1, G 2, T 3, N 4), forward strand, at least one.
-        on_read: Called now and then with the bp read since the last call.
+    The encoder is in evaluation mode; ``on_read`` is as in ``RMTClassifier.predict_codes``.
     """
 
     def memories_and_is_read() -> Iterator[tuple[Tensor, Tensor]]:

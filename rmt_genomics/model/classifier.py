@@ -64,18 +64,12 @@ class RMTClassifier(Pretrained):
         # The attribute names are the tensor names of saved models.
         self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling)
         self.dropout = nn.Dropout(config.dropout)
-        self.composition = (
-            Composition(config.composition_k, config.dim) if config.composition_k else None
-        )
-        self.proteins = (
-            ProteinComposition(config.protein_k, config.orf_codons, config.dim)
-            if config.protein_k
-            else None
-        )
-        self.wide = HashedKmerLinear(config.wide_k, len(config.classes)) if config.wide_k else None
-        self.head = HEADS[config.strand_head](
-            config.dim, len(config.classes), config.num_sequence_features
-        )
+        k, protein_k, dim = config.composition_k, config.protein_k, config.dim
+        num_classes = len(config.classes)
+        self.composition = Composition(k, dim) if k else None
+        self.proteins = ProteinComposition(protein_k, config.orf_codons, dim) if protein_k else None
+        self.wide = HashedKmerLinear(config.wide_k, num_classes) if config.wide_k else None
+        self.head = HEADS[config.strand_head](dim, num_classes, config.num_sequence_features)
 
     @property
     def classes_(self) -> tuple[str, ...]:

@@ -100,8 +100,7 @@ class ClassifierConfig(Settings):
     @model_validator(mode="after")
     def _check_combinations(self) -> "ClassifierConfig":
         self._check_classes()
-        self._check_sequence_features()
-        self._check_heads()
+        self._check_sizes()
         try:
             self.rmt()
         except ValueError as error:
@@ -126,7 +125,7 @@ class ClassifierConfig(Settings):
         parts += ["protein"] * bool(self.protein_k)
         return f"the {' and '.join(parts)} composition" if parts else ""
 
-    def _check_sequence_features(self) -> None:
+    def _check_sizes(self) -> None:
         if any(first >= second for first, second in pairwise(self.wide_k)):
             raise ConfigError(
                 f"wide_k is {list(self.wide_k)}, but must increase: each length above the one "
@@ -136,6 +135,16 @@ class ClassifierConfig(Settings):
             raise ConfigError(
                 f"orf_codons is {self.orf_codons}, but has no effect: protein_k is 0, so no "
                 "reading frame is read."
+            )
+        dim, heads = self.dim, self.heads
+        if dim % heads:
+            raise ConfigError(
+                f"dim ({dim}) must be a multiple of heads ({heads}). Change one of them."
+            )
+        if dim // heads % 2:
+            raise ConfigError(
+                f"dim ({dim}) divided by heads ({heads}) is {dim // heads}, but must be even: "
+                "rotary positions rotate pairs of features. Change one of them."
             )
 
     def _check_classes(self) -> None:
@@ -156,18 +165,6 @@ class ClassifierConfig(Settings):
             raise ConfigError(
                 f"task is 'binary' with {len(self.classes)} classes, but must have 2. "
                 "Use 'multiclass'."
-            )
-
-    def _check_heads(self) -> None:
-        dim, heads = self.dim, self.heads
-        if dim % heads:
-            raise ConfigError(
-                f"dim ({dim}) must be a multiple of heads ({heads}). Change one of them."
-            )
-        if dim // heads % 2:
-            raise ConfigError(
-                f"dim ({dim}) divided by heads ({heads}) is {dim // heads}, but must be even: "
-                "rotary positions rotate pairs of features. Change one of them."
             )
 
     @property

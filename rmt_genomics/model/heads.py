@@ -21,18 +21,11 @@ class ConcatHead(nn.Linear):
     def __init__(self, dim: int, num_classes: int, num_features: int = 0) -> None:
         super().__init__(2 * dim + num_features, num_classes)
 
-    def forward(self, encoding: Float[Tensor, "b e"]) -> Float[Tensor, "b c"]:
-        """Return one logit per class."""
-        return super().forward(encoding)
-
 
 class SymmetricHead(nn.Module):
     """The same map of both strands, added: swapping the strands changes no bit of the sum.
 
-    Args:
-        dim: Model width d.
-        num_classes: Classes c.
-        num_features: Features of the whole sequence, after those of the strands.
+    The arguments are those of ``ConcatHead``.
     """
 
     def __init__(self, dim: int, num_classes: int, num_features: int = 0) -> None:

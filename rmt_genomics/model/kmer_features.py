@@ -22,12 +22,7 @@ from rmt_genomics.model.tokenization import BP_AT_ONCE, N, number_kmers
 
 
 class Composition(nn.Module):
-    """Fractions of all k-mers of both strands, and one hidden layer on them.
-
-    Args:
-        k: Bases in a k-mer.
-        dim: Features to make.
-    """
+    """Fractions of all k-mers of both strands, and one hidden layer of ``dim`` features on them."""
 
     def __init__(self, k: int, dim: int) -> None:
         super().__init__()
@@ -87,10 +82,7 @@ _FRAMES_AT_ONCE = 256  # reading frames: some 100,000 codons
 class ProteinComposition(nn.Module):
     """Fractions of all k-mers of amino acids in open reading frames, and one hidden layer on them.
 
-    Args:
-        k: Amino acids in a k-mer.
-        orf_codons: Codons without a stop that make a reading frame count.
-        dim: Features to make.
+    A reading frame counts from ``orf_codons`` codons without a stop on.
     """
 
     weights: Tensor
@@ -169,11 +161,9 @@ HASH_MULTIPLIER = 0x9E3779B1  # multiplicative hashing (Knuth): similar k-mers g
 
 
 class HashedKmerLinear(nn.Module):
-    """A linear model of hashed k-mers: one logit per class, the sum of the weights of all k-mers.
+    """A linear model of hashed k-mers, of one or more lengths.
 
-    Args:
-        ks: Bases in a k-mer; one or more lengths.
-        num_classes: Classes c.
+    The logit of a class is the sum of the weights of all k-mers.
     """
 
     def __init__(self, ks: tuple[int, ...], num_classes: int) -> None:

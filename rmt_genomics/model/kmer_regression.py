@@ -71,11 +71,8 @@ class KmerSpec:
     def features(self, sequences: Iterable[np.ndarray], *, count: int | None = None) -> np.ndarray:
         """Return ``frequencies`` of many sequences ``(n, f)``; in float32 if there are very many.
 
-        Of amino acids the square roots are taken, so that common k-mers do not dominate.
-
-        Args:
-            sequences: Base codes, one array per sequence.
-            count: Number of sequences, so that they need not all be in memory.
+        Of amino acids the square roots are taken, so that common k-mers do not dominate. If
+        ``count``, the number of sequences, is given, they need not all be in memory.
         """
         if count is None:
             sequences = list(sequences)
@@ -102,17 +99,9 @@ class KmerRegression:
     """binary, multiclass, multilabel or regression."""
 
     kmers: KmerSpec
-    """Which k-mers are counted."""
-
-    mean: np.ndarray
-    """``(f,)``"""
-
+    mean: np.ndarray  # (f,), like the scale
     scale: np.ndarray
-    """``(f,)``"""
-
-    coefficients: np.ndarray
-    """``(c, f)``"""
-
+    coefficients: np.ndarray  # (c, f)
     intercepts: np.ndarray
     """``(c,)``; minus infinity for a class that was not in train."""
 
@@ -127,16 +116,11 @@ class KmerRegression:
         kmers: KmerSpec,
         inverse_regularization: float = 1.0,
     ) -> "KmerRegression":
-        """Standardise and fit.
+        """Standardise ``kmers.features`` of sequences ``(n, f)``, and fit.
 
-        Args:
-            features: ``kmers.features`` of the sequences ``(n, f)``.
-            targets: Class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label; for
-                regression numbers ``(n,)``.
-            classes: Label names; for regression the name of the numbers.
-            task: binary, multiclass, multilabel or regression.
-            kmers: Which k-mers the features are of.
-            inverse_regularization: scikit-learn's ``C``; smaller values regularize more strongly.
+        Targets are class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label; for
+        regression numbers ``(n,)``. ``inverse_regularization`` is scikit-learn's ``C``: smaller
+        values regularize more strongly.
 
         Raises:
             DataError: If there are fewer than two classes.

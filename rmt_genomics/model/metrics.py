@@ -152,12 +152,7 @@ def classification_metrics(
 def regression_metrics(
     targets: np.ndarray, values: np.ndarray, *, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """Compare predicted numbers with the true ones.
-
-    Args:
-        targets: Numbers ``(n,)`` or ``(n, 1)``.
-        values: Predicted, of the same size.
-        classes: The name of the predicted quantity.
+    """Compare predicted numbers ``(n,)`` or ``(n, 1)`` with the true ones.
 
     Returns:
         A dictionary ready for JSON: n, classes, pearson and spearman (None where one side is
@@ -185,11 +180,7 @@ def per_class_metrics(
 ) -> list[dict[str, Any]]:
     """Compare probabilities with the truth for each class against the rest.
 
-    Args:
-        targets: As for ``classification_metrics``, like the other arguments.
-        probabilities: ``(n, c)``.
-        classes: Label names.
-        task: binary, multiclass or multilabel.
+    The arguments are those of ``classification_metrics``.
 
     Returns:
         One dictionary per class, in their order: class, n (examples that have it), precision

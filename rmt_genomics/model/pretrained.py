@@ -22,10 +22,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into an available device.
-
-    Args:
-        name: ``auto`` takes a CUDA GPU if there is one, then Apple's mps, then the CPU.
+    """Return a device by name; ``auto`` is a CUDA GPU if there is one, else Apple's mps or the CPU.
 
     Raises:
         ConfigError: If the name is unknown, or this machine has no such device.
@@ -176,11 +173,7 @@ class Pretrained(
     library_name="rmt-genomics",
     tags=["dna", "genomics", "recurrent-memory-transformer"],
 ):
-    """A model that is built from a config, saved and loaded.
-
-    Args:
-        config: Labels, tokens, sizes and switches.
-    """
+    """A model that is built from a config, saved and loaded."""
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()

@@ -28,11 +28,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 def tokenize(
     tokenizer: Tokenizer, codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]
 ) -> tuple[Integer[Tensor, "b t"], Int[Tensor, " b"]]:
-    """Turn each row's first ``lengths`` base pairs into tokens.
-
-    Returns:
-        Token ids, padded at the end; and the number of tokens of each row.
-    """
+    """Return the token ids of each row's first ``lengths`` base pairs, and how many there are."""
     if tokenizer.kind == "base":
         return codes, lengths
     k, stride = tokenizer.k, tokenizer.stride

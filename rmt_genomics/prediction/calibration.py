@@ -34,8 +34,6 @@ class Calibration:
     """A temperature and conformal scores, fitted on examples the model was not trained on."""
 
     task: str
-    """binary, multiclass or multilabel."""
-
     classes: tuple[str, ...]
     """Label names, in the order of the probabilities."""
 
@@ -64,12 +62,8 @@ class Calibration:
         If every prediction is right, the log loss has no minimum and the temperature stays 1; if
         the model is no better than chance, it is the highest allowed, 50.
 
-        Args:
-            logits: ``(n, c)``, of examples that were not trained on.
-            targets: Class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label.
-            task: binary, multiclass or multilabel.
-            classes: Label names.
-            fitted_on: The part of the split that the examples are from.
+        Logits ``(n, c)`` are of examples that were not trained on; targets are class indices
+        ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label.
 
         Raises:
             DataError: If there is no example.
@@ -103,19 +97,15 @@ class Calibration:
         return probabilities_of(logits_of(probabilities, self.task) / self.temperature, self.task)
 
     def label_sets(self, probabilities: np.ndarray, coverage: float) -> list[tuple[str, ...]]:
-        """Return for each row the labels that may be true.
+        """Return for each row of probabilities ``(n, c)``, not calibrated yet, the possible labels.
 
         Of examples from the same distribution as those it was fitted on, a fraction of at least
         ``coverage`` have their true label in the set (multi-label: all of their true labels). In
         single-label tasks the most probable label is always in it. If it was fitted on too few
         examples for this coverage, a set holds all labels.
 
-        Args:
-            probabilities: Of the model ``(n, c)``, not calibrated yet.
-            coverage: Above 0 and below 1, such as 0.9.
-
         Raises:
-            ConfigError: If the coverage is out of range.
+            ConfigError: If the coverage is not above 0 and below 1.
         """
         threshold = self.threshold(coverage)
         rows = self.apply(probabilities)

@@ -86,9 +86,6 @@ class PredictionInput:
 class InputReader:
     """Yields the records, windows or intervals of an input, once, and hashes what is read.
 
-    Args:
-        settings: What is to be read.
-
     Raises:
         DataError: At once if a file is missing; while reading, at the first rule broken.
     """
@@ -161,11 +158,9 @@ class InputReader:
         }
 
     def check_unchanged(self, output: Path, before: Mapping[str, Any]) -> None:
-        """Raise ConfigError if what an interrupted run has read has changed.
+        """Raise ConfigError if what an interrupted run has read, by its ``state``, has changed.
 
-        Args:
-            output: The file with its rows, for the error.
-            before: The ``state`` that it has saved.
+        ``output`` is the file with its rows, for the error.
         """
         if not before:
             return

@@ -67,8 +67,6 @@ class Bed:
     """
 
     title: str
-    """The name of the track."""
-
     has_strand: bool = False
     """Intervals on strands were predicted."""
 
@@ -96,9 +94,7 @@ class BedGraph:
     """
 
     title: str
-    column: int
-    """Index of the class."""
-
+    column: int  # of the class
     window: int | None = None
     step: int | None = None
 
@@ -134,10 +130,7 @@ def output_lines(predictions: Iterable[Prediction], output_format: OutputFormat)
 def middle(interval: Interval, window: int, step: int) -> tuple[int, int]:
     """Return the start and end of the bases at which a window is drawn if windows overlap.
 
-    Args:
-        interval: One of ``windows(record, length, window, step)``.
-        window: Length of a window in bp; a record may be shorter.
-        step: From one start to the next, in bp.
+    The interval is one of ``windows(record, length, window, step)``; a record may be shorter.
 
     Examples:
         >>> from rmt_genomics.dna import windows
@@ -156,9 +149,7 @@ def middle(interval: Interval, window: int, step: int) -> tuple[int, int]:
 def class_column(config: ClassifierConfig, name: str | None) -> int:
     """Return the index of the class whose probability is drawn.
 
-    Args:
-        config: Of the model.
-        name: The class; None for the second of two, or for the one number of a regression.
+    Without a name it is the second of two, or the one number of a regression.
 
     Raises:
         ConfigError: If there is no such class, or several to choose from.

@@ -196,11 +196,8 @@ def compute_rows(
 ) -> Iterator[tuple[int, EncodedRecord, np.ndarray]]:
     """Yield the index of each record of a shard, the record and its result, in reading order.
 
-    Args:
-        records: Base codes; read no further ahead than one window.
-        compute: ``predict_codes`` or ``embed_codes`` of a model.
-        shard: Which batches are computed.
-        progress: Receives the bp that were computed or skipped.
+    ``compute`` is ``predict_codes`` or ``embed_codes`` of a model; for the other arguments see
+    ``predict_records``.
     """
     progress = progress or ProgressCallback()
     first_row = num_batches = 0

@@ -19,12 +19,7 @@ class ProgressCallback:
 
 
 class ProgressBar(ProgressCallback):
-    """A bar on stderr with bp, bp/s and the time left.
-
-    Args:
-        bar: Where it is shown.
-        total_bp: About how many there are, if that is known.
-    """
+    """A bar on stderr with bp, bp/s and, if the total is known, the time left."""
 
     def __init__(self, bar: Progress, total_bp: int | None) -> None:
         self.bar = bar
@@ -59,8 +54,7 @@ class ProgressBar(ProgressCallback):
 def progress_bar(total_bp: Callable[[], int | None]) -> Iterator[ProgressCallback]:
     """Show a bar during a computation, and one line after it; both on a terminal only.
 
-    Args:
-        total_bp: Returns about how many bp there are, or None; called on a terminal only.
+    Only there ``total_bp`` is called. It returns about how many bp there are, or None.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:

@@ -39,14 +39,7 @@ _MARK, _HEADER, _END = "#rmt-genomics shard", "#header", "#end"
 def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bool) -> None:
     """Write one of several shards of the predictions, to be joined with the others.
 
-    Args:
-        config: The settings, the same for all shards.
-        out: The shard file.
-        shard: Which one it is.
-        resume: Keep the rows of an interrupted run.
-
-    Raises:
-        RMTGenomicsError: As ``write_predictions``.
+    The settings are the same for all shards; ``resume`` and errors are as in ``write_predictions``.
     """
     config.input.check_rereadable()
     run = PredictionRun(config)
@@ -69,12 +62,8 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
 class _ShardFile:
     """A shard file that is being read.
 
-    Attributes:
-        number: Which shard it is, of how many (``of``).
-        run_id: The same for all shards of a run, and for no other run.
-        header: The header line of the joined output.
-        num_rows: Of all shards together; set when the last line has been read.
-        input_checksum: Also set then.
+    ``run_id`` is the same for all shards of a run, and for no other. ``num_rows``, of all shards
+    together, and ``input_checksum`` are set when the last line has been read.
     """
 
     def __init__(self, path: Path, file: IO[str]) -> None:
@@ -112,10 +101,7 @@ class _ShardFile:
 
 
 def joined_lines(paths: Sequence[Path]) -> Iterator[str]:
-    """Yield the lines of the output, in input order, from all shard files of a run.
-
-    Args:
-        paths: All shards of one run, in any order.
+    """Yield the lines of the output, in input order, from all shard files of a run, in any order.
 
     Raises:
         DataError: If a shard is missing, doubled, incomplete, or of another run or input.
@@ -181,11 +167,9 @@ def predict_in_processes(
 ) -> None:
     """Predict with several processes, one shard each; this one writes their rows in input order.
 
-    Args:
-        config: The settings; the input must be files.
-        out: The output file. Until it is complete, its rows are in ``OUT.part``.
-        num_processes: How many run at a time; the cores are divided among them, and so are GPUs.
-        resume: Keep the rows of an interrupted run, whatever its number of processes.
+    The cores are divided among the processes, and so are GPUs. ``resume`` keeps the rows of an
+    interrupted run, whatever its number of processes. Until ``out`` is complete, they are in
+    ``OUT.part``.
 
     Raises:
         RMTGenomicsError: If a process fails: its error, and how the run is continued.

@@ -38,7 +38,10 @@ def data(results: RunResults) -> dict[str, Any] | None:
     return {
         "source": source,
         "counts": counts(parts, labels),
-        "lengths": _lengths_table(lengths),
+        "lengths": Table(
+            ["part", "shortest", "median", "longest", "sum"],
+            [[name, min(n), int(median(n)), max(n), sum(n)] for name, n in lengths.items()],
+        ),
         "plot": plot(plots.length_histogram(drawn), "lengths", caption),
     }
 
@@ -100,13 +103,6 @@ def _values_by_part(parts: Mapping[str, Sequence[Row]], label: str) -> Table:
         for name, column in values.items()
     ]
     return Table(["part", "examples", "lowest value", "median", "highest"], rows)
-
-
-def _lengths_table(lengths: dict[str, list[int]]) -> Table:
-    rows: list[list[Cell]] = [
-        [name, min(part), int(median(part)), max(part), sum(part)] for name, part in lengths.items()
-    ]
-    return Table(["part", "shortest", "median", "longest", "sum"], rows)
 
 
 def _lengths_by_class(parts: Mapping[str, Sequence[Row]], column: str) -> dict[str, list[int]]:

@@ -31,7 +31,6 @@ COLUMNS = ("record", *_COMPOSITION, "duplicate_of", "duplicate_strand")
 SPLIT_DEFAULTS: dict[str, Any] = {"split": "auto", "validation_fraction": 0.2, "task": "auto"}
 """The defaults of ``training.config.DataSettings``, repeated here because that loads torch."""
 
-_CHUNK_BP = 1 << 20
 _DIGEST_BYTES = 16
 _MAX_SHOWN = 3
 
@@ -70,12 +69,9 @@ class DataSummary:
         forward, reverse = _digests(sequence)
         key, is_forward = min(forward, reverse), forward <= reverse
         first, first_is_forward = self._first_by_digest.setdefault(key, (name, is_forward))
-        composition = composition_of(sequence)
-        if first == name:
-            record = RecordSummary(name, composition, None, "")
-        else:
-            strand = "+" if is_forward == first_is_forward else "-"
-            record = RecordSummary(name, composition, first, strand)
+        strand = "" if first == name else "+" if is_forward == first_is_forward else "-"
+        duplicate_of = first if strand else None
+        record = RecordSummary(name, composition_of(sequence), duplicate_of, strand)
         self.records.append(record)
         return record
 
@@ -164,13 +160,9 @@ class DataSummary:
 
 def _digests(sequence: str) -> tuple[bytes, bytes]:
     """Return a digest of the base codes of each strand."""
-    forward = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    reverse = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    for start in range(0, len(sequence), _CHUNK_BP):
-        forward.update(encode(sequence[start : start + _CHUNK_BP]).tobytes())
-    for end in range(len(sequence), 0, -_CHUNK_BP):
-        codes = encode(sequence[max(0, end - _CHUNK_BP) : end])
-        reverse.update(reverse_complement_codes(codes).tobytes())
+    codes = encode(sequence)
+    forward = hashlib.blake2b(codes.data, digest_size=_DIGEST_BYTES)
+    reverse = hashlib.blake2b(reverse_complement_codes(codes).data, digest_size=_DIGEST_BYTES)
     return forward.digest(), reverse.digest()
 
 
@@ -182,12 +174,7 @@ def training_preview(
 ) -> Iterator[str]:
     """Split the data as ``train`` does with seed 0, and describe what it would train on.
 
-    Args:
-        fasta: A file of sequences, or a folder of such files.
-        labels: Where their labels come from.
-        examples: The examples read from there.
-        config: Settings of the training; without them the default split is used, and batches
-            and segments are not described.
+    Without settings the default split is used, and batches and segments are not described.
 
     Yields:
         One line per finding, those of the leakage audit last. If training would refuse the data,

@@ -45,13 +45,6 @@ def write_report(folder: Path) -> Path:
 
     A section whose files do not exist is left out; the same files give the same page.
 
-    Args:
-        folder: Holds some of ``metrics.json``, ``predictions.tsv``, ``metrics.jsonl``,
-            ``leakage.json``, ``split.tsv``, ``config.toml`` and ``environment.txt``.
-
-    Returns:
-        The path of the report.
-
     Raises:
         DataError: If the folder has none of these files, or a file is damaged.
     """

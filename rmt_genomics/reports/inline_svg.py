@@ -18,25 +18,14 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure of the page.
-
-    Args:
-        svg: The figure as an SVG element.
-        caption: What the figure shows; screen readers read it instead of the figure.
-    """
+    """A figure of the page; screen readers read the caption instead of it."""
 
     svg: Markup
     caption: str
 
 
 def plot(figure: "Figure", name: str, caption: str) -> Plot:
-    """Return a figure as inline SVG with its caption.
-
-    Args:
-        figure: The figure.
-        name: Unique in the page, so that no ids of two figures are the same.
-        caption: What the figure shows.
-    """
+    """Return a figure as inline SVG; ``name`` is unique in the page, and so are its ids."""
     root = ElementTree.fromstring(_svg(figure, name))
     for element in root.iter():
         _use_page_style(element)

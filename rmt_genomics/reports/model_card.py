@@ -39,13 +39,8 @@ _SIGNATURE = re.compile(r"\n<!-- rmt-genomics wrote this card: ([0-9a-f]{16})[^>
 def write_model_card(folder: Path) -> Path:
     """Write ``README.md`` into a model folder, atomically.
 
-    A card that was edited is kept, with a warning; that of ``save_pretrained`` is replaced.
-
-    Args:
-        folder: A model folder; files of its run that do not exist are left out of the card.
-
-    Returns:
-        The path of the card.
+    A card that was edited is kept, with a warning; that of ``save_pretrained`` is replaced. Files
+    of the run that do not exist are left out of the card.
 
     Raises:
         DataError: If there is no model, or a file is damaged.

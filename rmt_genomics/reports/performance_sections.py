@@ -79,10 +79,7 @@ def classes(results: RunResults) -> dict[str, Any] | None:
     keys = ("class", "n", "precision", "recall", "f1", "auroc", "auprc")
     header = ["class", "examples", "precision", "recall", "F1", "AUROC", "AUPRC"]
     rows = [[row[key] for key in keys] for row in results.metrics["per_class"]]
-    return {
-        "table": Table(header, rows),
-        **_confusion(confusion, results.classes),
-    }
+    return {"table": Table(header, rows), **_confusion(confusion, results.classes)}
 
 
 def _confusion(confusion: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
@@ -125,19 +122,13 @@ def curves(results: RunResults) -> dict[str, Any] | None:
     names = results.classes
     chosen = np.sort(np.argsort(-truth.sum(axis=0), kind="stable")[:_MAX_CURVES])
     data = (truth[:, chosen], probabilities[:, chosen], [names[index] for index in chosen])
+    roc = "ROC curves: true positive rate against false positive rate, over all thresholds."
+    recall = "Precision-recall curves: precision against recall, over all thresholds."
     return {
         "shown": len(chosen),
         "hidden": len(names) - len(chosen),
-        "roc": plot(
-            plots.roc_curves(*data),
-            "roc",
-            "ROC curves: true positive rate against false positive rate, over all thresholds.",
-        ),
-        "precision_recall": plot(
-            plots.precision_recall_curves(*data),
-            "precision-recall",
-            "Precision-recall curves: precision against recall, over all thresholds.",
-        ),
+        "roc": plot(plots.roc_curves(*data), "roc", roc),
+        "precision_recall": plot(plots.precision_recall_curves(*data), "precision-recall", recall),
     }
 
 

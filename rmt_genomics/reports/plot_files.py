@@ -6,16 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmt_genomics.atomic_io import atomic_file
-from rmt_genomics.reports.plots import (
-    composition,
-    confusion_matrix,
-    precision_recall_curves,
-    predicted_against_true,
-    reliability,
-    roc_curves,
-    score_over_visible,
-    training_curve,
-)
+from rmt_genomics.reports import plots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,10 +18,7 @@ _DPI = 150
 
 
 def write_plots(folder: Path) -> list[Path]:
-    """Draw the files that ``evaluate`` wrote, into the same folder.
-
-    Args:
-        folder: Holds ``metrics.json`` and ``predictions.tsv``.
+    """Draw what ``evaluate`` wrote into a folder, there.
 
     Returns:
         The files, each figure as SVG and PNG: for a classifier confusion matrix, ROC and
@@ -42,16 +30,17 @@ def write_plots(folder: Path) -> list[Path]:
     results, figures = read_run_results(folder), {}
     if results.regression_values is not None:
         values, name = results.regression_values, results.classes[0]
-        figures["errors"] = predicted_against_true(*values, name)
+        figures["errors"] = plots.predicted_against_true(*values, name)
     if results.probabilities is not None:
         classes = results.classes
-        figures["confusion"] = confusion_matrix(results.metrics["confusion"], classes)
-        figures["roc"] = roc_curves(*results.probabilities, classes)
-        figures["precision_recall"] = precision_recall_curves(*results.probabilities, classes)
+        figures["confusion"] = plots.confusion_matrix(results.metrics["confusion"], classes)
+        figures["roc"] = plots.roc_curves(*results.probabilities, classes)
+        curves = plots.precision_recall_curves(*results.probabilities, classes)
+        figures["precision_recall"] = curves
     if bins := (results.metrics.get("calibration") or {}).get("reliability"):
-        figures["reliability"] = reliability(bins)
+        figures["reliability"] = plots.reliability(bins)
     if context := results.metrics.get("context"):
-        figures["context"] = score_over_visible(context)
+        figures["context"] = plots.score_over_visible(context)
     return [path for name, figure in figures.items() for path in _save_all(figure, folder / name)]
 
 
@@ -59,13 +48,13 @@ def write_composition_plot(
     summary: "DataSummary", examples: "Sequence[Example]", path: Path
 ) -> None:
     """Draw lengths, GC and unknown bases of records; by label where whole records have labels."""
-    save_figure(composition(summary.compositions_by_label(examples)), path)
+    save_figure(plots.composition(summary.compositions_by_label(examples)), path)
 
 
 def write_training_plot(run: Path) -> list[Path]:
     """Draw a run's ``metrics.jsonl`` as ``training.svg`` and ``training.png`` in its folder."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    figure = training_curve([json.loads(line) for line in lines if line])
+    figure = plots.training_curve([json.loads(line) for line in lines if line])
     return _save_all(figure, run / "training")
 
 

@@ -139,9 +139,7 @@ def _draw_over_epochs(
 def confusion_matrix(confusion: Sequence[Any], classes: Sequence[str]) -> "Figure":
     """Draw true classes against predicted ones, shaded by the fraction of the true class.
 
-    Args:
-        confusion: Counts ``[truth][predicted]``; for multi-label one 2 x 2 matrix per class.
-        classes: Label names.
+    The counts are ``[truth][predicted]``; for multi-label one 2 x 2 matrix per class.
     """
     counts = np.array(confusion)
     if counts.ndim == 2:
@@ -184,10 +182,7 @@ def _draw_counts(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None
 def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> "Figure":
     """Draw one ROC curve per class, against all others; of two exclusive classes only the second.
 
-    Args:
-        truth: 0/1 ``(n, c)``.
-        probabilities: ``(n, c)``.
-        classes: Label names.
+    ``truth`` is 0/1 ``(n, c)``, and ``probabilities`` are ``(n, c)``.
     """
     from sklearn.metrics import auc, roc_curve
 
@@ -249,11 +244,7 @@ def _add_legend(figure: "Figure", axes: "Axes", *, is_defined: bool) -> None:
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Draw accuracy against confidence, and the number of examples below it.
-
-    Args:
-        bins: ``low``, ``high``, ``n``, ``confidence`` and ``accuracy`` (means) of each bin.
-    """
+    """Draw accuracy against confidence, and the number of examples in each bin below it."""
     from matplotlib.ticker import MaxNLocator
 
     filled = [row for row in bins if row["n"]]
@@ -277,9 +268,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
 def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     """Draw a metric against the number of visible bases, on a logarithmic axis.
 
-    Args:
-        context: ``context`` in ``metrics.json``: the metric, its values by visible bp (None = the
-            whole sequence), and with the memory reset at each segment.
+    ``context`` is that of ``metrics.json``; None for the visible bp is the whole sequence.
     """
     from rmt_genomics.model.metrics import metric_name  # loads torch
 
@@ -322,13 +311,7 @@ def _short_length(length_bp: int) -> str:
 
 
 def predicted_against_true(truth: np.ndarray, predicted: np.ndarray, name: str) -> "Figure":
-    """Draw one dot per example; on the diagonal, prediction and truth are equal.
-
-    Args:
-        truth: ``(n,)``.
-        predicted: ``(n,)``.
-        name: The quantity that is predicted.
-    """
+    """Draw one dot per example; on the diagonal, prediction and truth, both ``(n,)``, are equal."""
     figure, axes = _new_axes(4.4, 4.4)
     both = np.concatenate([truth, predicted])
     ends = float(both.min()), float(both.max())

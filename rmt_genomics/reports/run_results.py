@@ -18,17 +18,9 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class RunResults:
-    """The files of one folder; a file that does not exist is empty.
+    """The files of one folder, and its name; a file that does not exist is empty.
 
-    Args:
-        name: The name of the folder.
-        metrics: ``metrics.json``.
-        leakage: ``leakage.json``.
-        split: ``split.tsv``, one row per example.
-        predictions: ``predictions.tsv``, one row per example.
-        epochs: ``metrics.jsonl``, one dictionary per epoch.
-        config: ``config.toml``, as text.
-        environment: ``environment.txt``.
+    ``epochs`` is ``metrics.jsonl``, and ``config`` the text of ``config.toml``.
     """
 
     name: str

@@ -53,9 +53,7 @@ class AttentionInputs(NamedTuple):
 class Attention(nn.Module):
     """Attend from a segment and its memory to themselves and to cached tokens.
 
-    Args:
-        config: Sizes, dropout and switches.
-        mixes_values: Whether this layer mixes in the values of the first (value residual).
+    ``mixes_values`` says whether this layer mixes in the values of the first (value residual).
     """
 
     def __init__(self, config: RMTConfig, *, mixes_values: bool = False) -> None:
@@ -86,15 +84,10 @@ class Attention(nn.Module):
         cached: Float[Tensor, "two b p inner"] | None = None,
         first_values: Float[Tensor, "b wrapped inner"] | None = None,
     ) -> tuple[Float[Tensor, "b i d"], Float[Tensor, "two b wrapped inner"]]:
-        """Attend from the last ``num_queries`` positions to all positions and the cached ones.
+        """Attend from the last ``num_queries`` positions (None = all) to all and the cached ones.
 
-        Args:
-            hidden: Normalised states of the segment and its memory.
-            inputs: Mask and rotation are used.
-            num_queries: How many of the last positions are queries (None = all); the others get no
-                update.
-            cached: Keys, not yet rotated, and values of earlier tokens for this layer.
-            first_values: The first layer's values of these positions, where they are mixed in.
+        ``cached`` are keys, not yet rotated, and values of earlier tokens for this layer;
+        ``first_values`` are those of the first layer, where they are mixed in.
 
         Returns:
             The update of each query, and the keys and values of the segment and its memory.

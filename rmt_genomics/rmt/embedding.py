@@ -36,12 +36,7 @@ class TokenEmbedding(nn.Module):
         self.stem = ConvolutionStem(config) if config.stem_width else None
 
     def forward(self, segment: Segment, *, starts_at: int = 0) -> Float[Tensor, "b r d"]:
-        """Embed a segment; its halo is read by the stem and gets no vector.
-
-        Args:
-            segment: Tokens and their halo.
-            starts_at: Position in the segment of the first token, where only a part is given.
-        """
+        """Embed a segment, or the part that begins at a position of it; the halo gets no vector."""
         inside = slice(segment.left, segment.left + segment.length)
         tokens = segment.tokens[:, inside].long()
         embedded = pooled_embedding(self.embedding, tokens, segment.keep_inside, self.pool_size)

@@ -58,14 +58,8 @@ def attention_mask(
     """Return True where a query may attend to a key; None if every query may attend to every key.
 
     Padding is attended to by itself only. So every query has a key, and no softmax is nan.
-
-    Args:
-        config: ``causal`` and ``memory_not_causal`` are used.
-        counts: How many positions there are.
-        device: Where the mask is needed.
-        is_token: True where a token is real; None = all.
-        is_cached: True where a cached token is real; None = all.
-        hide_read_memory: Tokens and write memory do not attend to the read memory.
+    ``is_token`` and ``is_cached`` are True where a token is real; None = all. If the read memory is
+    hidden, tokens and write memory do not attend to it.
     """
     given = is_token if is_token is not None else is_cached
     is_real = None

@@ -93,11 +93,7 @@ class SegmentTransformer(nn.Module):
             cached_length(read_cache), m if has_read_memory else 0, num_tokens, m
         )
         inputs = self.attention_inputs(
-            counts,
-            read_cache,
-            embedded.dtype,
-            is_token=is_token,
-            hide_read_memory=hide_read_memory,
+            counts, read_cache, embedded.dtype, is_token=is_token, hide_read_memory=hide_read_memory
         )
         wrapped = self.memory.wrap(embedded, read_memory, has_read_memory=has_read_memory)
         out, keys_values = self.layers(

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rmt_genomics.datasets import Batch
 from rmt_genomics.model.metrics import validation_metric_keys
+from rmt_genomics.prediction.progress import with_unit
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.distributed import all_gather, rank_and_world_size
 from rmt_genomics.training.run_folder import RunFolder
@@ -26,20 +27,6 @@ logger = logging.getLogger("rmt_genomics.training")
 
 Row = dict[str, float | int | None]
 
-COLUMNS: tuple[str, ...] = (
-    "epoch",
-    "step",
-    "train_loss",
-    "val_loss",
-    "val_mcc",
-    "val_accuracy",
-    "val_auroc",
-    "learning_rate",
-    "bp_per_second",
-    "seconds",
-    "stage",
-)
-
 
 def validation_columns(task: str) -> dict[str, str]:
     """Return the columns of validation metrics of a task, with their keys in ``model.metrics``."""
@@ -47,9 +34,12 @@ def validation_columns(task: str) -> dict[str, str]:
 
 
 def columns_of(task: str) -> tuple[str, ...]:
-    """Return the columns of a run's tables: ``COLUMNS`` with the validation metrics of the task."""
-    first, last = COLUMNS.index("val_mcc"), COLUMNS.index("val_auroc") + 1
-    return (*COLUMNS[:first], *validation_columns(task), *COLUMNS[last:])
+    """Return the columns of a run's tables, with the validation metrics of the task."""
+    training, speed = ("epoch", "step", "train_loss", "val_loss"), ("bp_per_second", "seconds")
+    return (*training, *validation_columns(task), "learning_rate", *speed, "stage")
+
+
+COLUMNS = columns_of("multiclass")
 
 
 def best_row(rows: Sequence[Row]) -> Row:
@@ -61,9 +51,7 @@ def best_row(rows: Sequence[Row]) -> Row:
 class MetricsLogger(Callback):
     """Measure each epoch and write its row to both files.
 
-    Args:
-        folder: The folder of the files.
-        curriculum: Source of the stage, which rows count from 1 (None without a curriculum).
+    Rows count the stage of ``curriculum`` from 1; it is None without a curriculum.
     """
 
     state_key = "MetricsLog"  # in checkpoints; must not change: old ones are resumed
@@ -155,9 +143,7 @@ def as_csv(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
 class TrainingProgress(Callback):
     """Log one line per epoch, and show a progress bar on a terminal.
 
-    Args:
-        metrics: Source of the numbers; must come before this in the list of callbacks.
-        max_epochs: Shown beside the epoch's number.
+    ``metrics`` has the numbers, and must come before this in the list of callbacks.
     """
 
     def __init__(self, metrics: MetricsLogger, max_epochs: int) -> None:
@@ -228,7 +214,4 @@ def format_epoch(row: Row, max_epochs: int) -> str:
 
 def format_speed(bp_per_second: int | float) -> str:
     """Format a speed in bp/s, kb/s, Mb/s or Gb/s."""
-    for unit, size in (("Gb", 1e9), ("Mb", 1e6), ("kb", 1e3)):
-        if bp_per_second >= size:
-            return f"{bp_per_second / size:.1f} {unit}/s"
-    return f"{bp_per_second:.0f} bp/s"
+    return f"{with_unit(bp_per_second)}/s"

@@ -80,11 +80,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class CheckpointCallback(Checkpoint):
     """Save checkpoints after each epoch and at intervals within it; stop training early.
 
-    Args:
-        folder: The run folder.
-        patience: Epochs without a lower validation loss before training stops.
-        curriculum: Training never stops before its last stage; losses are compared within a stage.
-        minutes: Longest time between two checkpoints (0 = one after each optimiser step).
+    ``patience`` and ``minutes`` are those of the settings. Training never stops before the last
+    stage of ``curriculum``, and losses are compared within a stage.
     """
 
     state_key = "KeepCheckpoints"  # in checkpoints; must not change: old ones are resumed

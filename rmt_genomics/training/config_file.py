@@ -25,12 +25,9 @@ _TEMPLATE_WIDTH = 90
 
 
 def read_config(path: Path | None, settings: Sequence[str] = ()) -> ExperimentConfig:
-    """Read settings from a file, then apply the changes of ``--set``.
+    """Read settings from a TOML file (None = the defaults), then apply the changes of ``--set``.
 
-    Args:
-        path: A TOML file; None = the defaults.
-        settings: Strings ``KEY=VALUE``, such as ``training.max_epochs=3``; the last one of a key
-            counts.
+    ``settings`` are ``KEY=VALUE``, such as ``training.max_epochs=3``; the last one of a key counts.
 
     Raises:
         ConfigError: If the file is missing or not valid TOML, a key is unknown, or a value is not
@@ -55,12 +52,7 @@ def parse_toml(text: str, where: str) -> ExperimentConfig:
 
 def to_toml(config: ExperimentConfig) -> str:
     """Write settings as TOML, in the order of their classes, without those that are None."""
-    tables: dict[str, dict[str, object]] = {name: {} for name in SECTIONS}
-    for key, value in config.flat().items():
-        section, _, name = key.partition(".")
-        if value is not None:
-            tables[section][name] = value
-    return tomli_w.dumps(tables)
+    return tomli_w.dumps(config.model_dump(exclude_none=True))
 
 
 def parse_setting(setting: str) -> tuple[str, object]:

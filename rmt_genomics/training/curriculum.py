@@ -27,10 +27,8 @@ _WINDOWS, _STAGES = 1, 2  # separate the random numbers of two purposes
 class Curriculum:
     """The stage of a run; part of the last checkpoint.
 
-    Args:
-        settings: The stages, and when one ends. Without settings, or without stages, nothing is
-            shortened.
-        stage_bp: Longest example of each stage in bp.
+    ``stage_bp`` is the longest example of each stage in bp. Without settings, or without stages,
+    nothing is shortened.
     """
 
     def __init__(

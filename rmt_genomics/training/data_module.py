@@ -66,24 +66,16 @@ def read_and_split(
     task = config.data.task
     examples = labels.read(store.records(), group_column=config.data.group, task=task)
     labels.check_classes(examples)
+    fraction = config.data.validation_fraction
     with in_file(str(labels)):
         split = split_examples(
-            examples,
-            how=config.data.split,
-            validation_fraction=config.data.validation_fraction,
-            seed=seed,
-            task=task,
+            examples, how=config.data.split, validation_fraction=fraction, seed=seed, task=task
         )
     return store, examples, split
 
 
 def prepare_data(
-    fasta: Path,
-    labels: LabelSource,
-    config: ExperimentConfig,
-    *,
-    seed: int,
-    strict: bool = False,
+    fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed: int, strict: bool = False
 ) -> PreparedData:
     """Read and split the data, and warn of leakage between the parts.
 
@@ -131,13 +123,7 @@ class SplitDataModule(LightningDataModule):
     """
 
     def __init__(
-        self,
-        data: PreparedData,
-        curriculum: Curriculum,
-        batch_size: int,
-        *,
-        seed: int,
-        device: str,
+        self, data: PreparedData, curriculum: Curriculum, batch_size: int, *, seed: int, device: str
     ) -> None:
         super().__init__()
         self.data = data
@@ -150,11 +136,6 @@ class SplitDataModule(LightningDataModule):
         """Take the batch size of rank 0, the only process that has measured it."""
         del stage
         self.batch_size = broadcast(self.batch_size)
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Number of training batches of all processes together."""
-        return -(-len(self.data.split.train) // self.batch_size)
 
     def train_dataloader(self) -> DataLoader[object]:
         """Return the training part, shuffled."""
@@ -183,10 +164,7 @@ class SplitDataModule(LightningDataModule):
             num_ranks=num_ranks,
         )
         return ResumableLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=dataset.collate,
-            pin_memory=self.pin_memory,
+            dataset, batch_sampler=sampler, collate_fn=dataset.collate, pin_memory=self.pin_memory
         )
 
 

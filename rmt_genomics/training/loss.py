@@ -19,11 +19,8 @@ class WeightedLoss(nn.Module):
     """Cross entropy, or binary cross entropy per class for multi-label tasks.
 
     The mean is over examples, not over weights as in PyTorch: in a batch of one example the weight
-    would otherwise cancel out.
-
-    Args:
-        weights: One per class: of its examples, or for multi-label of its positive labels.
-        is_multilabel: Whether to use binary cross entropy.
+    would otherwise cancel out. There is one weight per class: of its examples, or for multi-label
+    of its positive labels.
     """
 
     weights: Tensor
@@ -46,11 +43,7 @@ class WeightedLoss(nn.Module):
 class RegressionLoss(nn.Module):
     """Mean squared error of numbers, standardised with mean and deviation of the training part.
 
-    Predicting the mean has a loss of about 1, whatever the unit.
-
-    Args:
-        mean: Mean label of the training part, in the label's unit.
-        std: Standard deviation of the same labels.
+    Both are in the label's unit. Predicting the mean has a loss of about 1, whatever that is.
     """
 
     def __init__(self, mean: float, std: float) -> None:
@@ -98,13 +91,10 @@ def make_loss(
 
 
 def class_weights(targets: Targets, scheme: LabelScheme, kind: str) -> Float[Tensor, " c"]:
-    """Return one weight per class.
+    """Return one weight per class; ``targets`` are those of the training part, in all classes.
 
-    Args:
-        targets: Targets of the training part, as ``LabelScheme.targets`` gives them.
-        scheme: The classes; each occurs in the training part.
-        kind: ``none`` = all 1; ``balanced`` gives every class the same total weight, with a mean
-            weight of 1 per example (multi-label: positive and negative labels weigh the same).
+    ``none`` = all 1; ``balanced`` gives every class the same total weight, with a mean weight of 1
+    per example (multi-label: positive and negative labels weigh the same).
     """
     num_classes = len(scheme.classes)
     if kind == "none":

@@ -37,16 +37,10 @@ from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
 
 
 class ClassifierModule(LightningModule):
-    """A classifier in training.
+    """A classifier in training, with the section ``training`` of the settings.
 
-    Args:
-        model: The model to train.
-        loss: From logits and targets to a number.
-        settings: The section ``training`` of the settings.
-        seed: Seed of all random numbers.
-        run_record: Plain values that identify the run; part of every checkpoint.
-        curriculum: The learning rate falls in its last stage only.
-        rows: Examples in a micro-batch; None = whole batches.
+    Plain values that identify the run are part of every checkpoint. The learning rate falls in the
+    last stage of the curriculum only. ``rows`` is as in ``MicroBatches``.
     """
 
     def __init__(
@@ -186,16 +180,16 @@ class ClassifierModule(LightningModule):
         the loader before its position in the epoch is restored.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # a property it does not type
-        steps_per_epoch = -(-data.batches_per_epoch // self.settings.accumulate_batches)
+        settings = self.settings
+        batches_per_epoch = -(-len(data.data.split.train) // data.batch_size)  # of all processes
+        steps_per_epoch = -(-batches_per_epoch // settings.accumulate_batches)
         optimizer = adamw(
-            self.model,
-            learning_rate=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
+            self.model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
         )
         scheduler = warmup_then_cosine(
             optimizer,
-            num_steps=steps_per_epoch * self.settings.max_epochs,
-            warmup_fraction=self.settings.warmup_fraction,
+            num_steps=steps_per_epoch * settings.max_epochs,
+            warmup_fraction=settings.warmup_fraction,
             decay_start=lambda: self.curriculum.last_began_at,
         )
         return {

@@ -215,61 +215,53 @@ class BatchChoice:
         return sum(lengths_bp) / self.epoch_seconds(lengths_bp)
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
     """Lengths of examples in bp, measured costs and recommended settings.
 
     ``choice`` is for the given settings, ``auto_choice`` for training.batch_size = "auto".
     """
 
-    config: ExperimentConfig
-    device: torch.device
-    probe: Probe
-    train_bp: list[int]
-    validation_bp: list[int]
-    all_bp: list[int]
-    choice: BatchChoice
-    auto_choice: BatchChoice
-    graphs_that_fit: int
-    predict_peak: float
-    predict_speed: float
-    free_bytes: int
-
-    @property
-    def epoch_seconds(self) -> float:
-        """Time of an epoch: training and validation."""
-        validation_seconds = sum(self.validation_bp) / self.predict_speed
-        return self.choice.epoch_seconds(self.train_bp) + validation_seconds
-
-    @property
-    def precision(self) -> str:
-        """The fastest number format of this machine that trains as well as fp32."""
-        is_cuda = self.device.type == "cuda"
+    def __init__(
+        self, probe: Probe, train_bp: list[int], validation_bp: list[int], all_bp: list[int]
+    ) -> None:
+        self.probe, device = probe, probe.device
+        self.train_bp, self.validation_bp, self.all_bp = train_bp, validation_bp, all_bp
+        setting = probe.config.training.batch_size
+        self.choice = self.auto_choice = choose_batch(probe, setting, train_bp)
+        if setting != "auto":
+            self.auto_choice = choose_batch(probe, "auto", train_bp)
+        batches = [[all_bp[i] for i in batch] for batch in batches_of_similar_length(all_bp)]
+        largest = max(batches, key=lambda batch: max(batch) * len(batch))
+        measured = probe.shorten(largest)
+        self.num_segments = -(-max(train_bp) // probe.segment_bp)  # of the longest example
+        self.graphs_that_fit = probe.graphs_that_fit(min(self.choice.rows, len(train_bp)))
+        # Without replay if a quarter of the free memory holds the graphs of the longest batch.
+        is_small = self.num_segments <= min(self.graphs_that_fit, REPLAY_BEYOND)
+        self.replay = "false" if is_small else "auto"
+        self.predict_peak = probe.predict_peak(largest)
+        self.predict_speed = sum(measured) / probe.seconds(probe.predict, measured)
+        validation_seconds = sum(validation_bp) / self.predict_speed
+        self.epoch_seconds = self.choice.epoch_seconds(train_bp) + validation_seconds
+        self.free_bytes = free_bytes(device)
+        # The fastest number format of this machine that trains as well as fp32.
+        is_cuda = device.type == "cuda"
         is_fast = is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if is_fast else "fp32"
-
-    @property
-    def num_segments(self) -> int:
-        """Segments of the longest training example."""
-        return -(-max(self.train_bp) // self.probe.segment_bp)
-
-    @property
-    def replay(self) -> str:
-        """``false`` if a quarter of the free memory holds the graphs of the longest batch."""
-        return "false" if self.num_segments <= min(self.graphs_that_fit, REPLAY_BEYOND) else "auto"
+        self.precision = "bf16" if is_fast else "fp32"
 
     @property
     def stored_graphs(self) -> int:
         """Segments of the longest batch whose graphs are stored."""
-        replay, depth = self.config.training.replay, self.config.training.bptt_depth
-        if replay is True:
+        training = self.probe.config.training
+        if training.replay is True:
             return 1
-        is_unrolled = replay is False or (self.num_segments <= REPLAY_BEYOND and depth == "all")
+        is_short = self.num_segments <= REPLAY_BEYOND and training.bptt_depth == "all"
+        is_unrolled = training.replay is False or is_short
         return self.num_segments if is_unrolled else min(self.num_segments, self.graphs_that_fit)
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """Yield key, value and unit; lengths have a histogram with bins between powers of two."""
-        lengths, choice, max_epochs = self.all_bp, self.choice, self.config.training.max_epochs
+        lengths, choice = self.all_bp, self.choice
+        max_epochs = self.probe.config.training.max_epochs
         segments = [-(-length // self.probe.segment_bp) for length in lengths]
         yield "examples", f"{len(lengths)}", "examples"
         yield "total_length", f"{sum(lengths)}", "bp"
@@ -283,7 +275,7 @@ class Plan:
         yield "segments_median", f"{median(segments):.0f}", "segments"
         yield "segments_most", f"{max(segments)}", "segments"
         yield "parameters", f"{self.probe.num_parameters}", "numbers"
-        yield "device", self.device.type, ""
+        yield "device", self.probe.device.type, ""
         yield "free_memory", f"{self.free_bytes}", "bytes"
         yield "batch_size", f"{choice.batch_size}", "examples"
         yield "examples_at_a_time", f"{choice.rows}", "examples"
@@ -303,16 +295,16 @@ class Plan:
 
     def summary(self) -> Iterator[str]:
         """Yield sentences on whether the training fits, and with which settings to train."""
-        choice, auto_choice, current = self.choice, self.auto_choice, self.config.flat()
+        choice, auto_choice, config = self.choice, self.auto_choice, self.probe.config
         free = f" of {self.free_bytes / 2**30:.1f} GiB free" if self.free_bytes else ""
         yield (
-            f"Training needs about {choice.peak / 2**30:.2f} GiB{free} on {self.device.type}"
+            f"Training needs about {choice.peak / 2**30:.2f} GiB{free} on {self.probe.device.type}"
             f"{'' if choice.fits else ', which is too much'}; an epoch takes about "
             f"{self.epoch_seconds:.0f} s."
         )
-        if self.config.curriculum.segments:
+        if config.curriculum.segments:
             yield "Estimated for whole sequences: earlier stages of the curriculum need less."
-        if self.config.training.compile:
+        if config.training.compile:
             yield "Estimated without training.compile: compiled layers should need less."
         recommended = {"training.precision": self.precision, "training.replay": self.replay}
         if not choice.fits:
@@ -322,7 +314,7 @@ class Plan:
         changes = [
             f" --set {key}={value}"
             for key, value in recommended.items()
-            if str(current[key]).lower() != value
+            if str(config.flat()[key]).lower() != value
         ]
         command = f"rmt-genomics train ...{''.join(changes)}"
         yield f"For this machine: {command if changes else 'the present settings.'}"
@@ -334,61 +326,28 @@ def plan(
     *,
     labels: Path | LabelSource | None = None,
     device: str = "auto",
-    seed: int = 0,
 ) -> Plan:
     """Read the lengths, measure a few short steps on random sequences, and extrapolate.
 
     Memory is that of tensors; the program itself (Python, PyTorch) needs more. The stages of a
-    curriculum shorten examples, which is not taken into account.
-
-    Args:
-        fasta: A file of sequences, or a folder of such files.
-        config: Settings.
-        labels: Labels, for the lengths of the examples and their split; None = every record is an
-            example, split at random by the fraction in the settings.
-        device: auto, cpu, cuda or mps.
-        seed: Seed of the split.
-
-    Raises:
-        ConfigError: If the device does not exist.
-        DataError: If the data cannot be used.
+    curriculum shorten examples, which is not taken into account. The arguments and errors are those
+    of ``train``, but without labels every record is an example, split at random by the fraction in
+    the settings.
     """
     torch_device, config = choose_device(device), config.resolved()
-    train_bp, validation_bp, all_bp = _lengths(fasta, config, labels, seed=seed)
+    lengths = _lengths(fasta, config, labels)
     with tf32_matmul(torch_device.type):
-        probe = Probe(config, torch_device)
-        choice = auto_choice = choose_batch(probe, config.training.batch_size, train_bp)
-        if config.training.batch_size != "auto":
-            auto_choice = choose_batch(probe, "auto", train_bp)
-        batches = [[all_bp[i] for i in batch] for batch in batches_of_similar_length(all_bp)]
-        largest = max(batches, key=lambda batch: max(batch) * len(batch))
-        measured = probe.shorten(largest)
-        return Plan(
-            config=config,
-            device=torch_device,
-            probe=probe,
-            train_bp=train_bp,
-            validation_bp=validation_bp,
-            all_bp=all_bp,
-            choice=choice,
-            auto_choice=auto_choice,
-            graphs_that_fit=probe.graphs_that_fit(min(choice.rows, len(train_bp))),
-            predict_peak=probe.predict_peak(largest),
-            predict_speed=sum(measured) / probe.seconds(probe.predict, measured),
-            free_bytes=free_bytes(torch_device),
-        )
+        return Plan(Probe(config, torch_device), *lengths)
 
 
 def _lengths(
-    fasta: Path, config: ExperimentConfig, labels: Path | LabelSource | None, *, seed: int
+    fasta: Path, config: ExperimentConfig, labels: Path | LabelSource | None
 ) -> tuple[list[int], list[int], list[int]]:
     """Return the lengths in bp of the training, the validation and all examples."""
     if labels is not None:
-        _, examples, split = read_and_split(fasta, LabelSource.of(labels), config, seed=seed)
-        train, validation, everything = (
-            [len(example.interval) for example in part]
-            for part in (split.train, split.validation, examples)
-        )
+        _, examples, split = read_and_split(fasta, LabelSource.of(labels), config, seed=0)
+        parts = (split.train, split.validation, examples)
+        train, validation, everything = ([len(each.interval) for each in part] for part in parts)
         return train, validation, everything
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
     lengths = [record.length for record in store.records()]
@@ -397,24 +356,18 @@ def _lengths(
             f"{fasta}: has {counted(len(lengths), 'record')}, but a training part and a "
             "validation part need one each. Pass --labels with intervals, or more records."
         )
-    shuffled = np.random.default_rng(seed).permutation(lengths).tolist()
+    shuffled = np.random.default_rng(0).permutation(lengths).tolist()
     held_out = max(1, round(config.data.validation_fraction * len(lengths)))
     return shuffled[held_out:] or shuffled[-1:], shuffled[:held_out], lengths
 
 
 def resolve_batch_size(
-    config: ExperimentConfig,
-    lengths_bp: Sequence[int],
-    device: str,
-    distributed: DistributedSetup,
+    config: ExperimentConfig, lengths_bp: Sequence[int], device: str, distributed: DistributedSetup
 ) -> tuple[ExperimentConfig, int | None]:
-    """Replace a batch size of "auto" by a number, and log it.
+    """Replace a batch size of "auto" by a number, and log it; also return the micro-batch size.
 
     Only rank 0 measures; the others get both numbers from it once the process group exists
-    (``SplitDataModule.setup``, ``ClassifierModule.setup``).
-
-    Returns:
-        The settings with a number, and the size of micro-batches; None = whole batches.
+    (``SplitDataModule.setup``, ``ClassifierModule.setup``). None = whole batches.
     """
     training = config.training
     if training.batch_size != "auto":
@@ -442,11 +395,7 @@ def resolve_batch_size(
 
 
 def choose_batch(
-    probe: Probe,
-    setting: int | Literal["auto"],
-    lengths_bp: Sequence[int],
-    *,
-    processes: int = 1,
+    probe: Probe, setting: int | Literal["auto"], lengths_bp: Sequence[int], *, processes: int = 1
 ) -> BatchChoice:
     """Measure a few short steps and choose; a number in the settings is not changed.
 

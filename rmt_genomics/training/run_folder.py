@@ -61,10 +61,7 @@ class RunFolder:
     def check_usable(self, *, inputs: Sequence[Path | None], resume: bool, overwrite: bool) -> None:
         """Refuse a folder in use, before anything is read or written.
 
-        Args:
-            inputs: Files that the run reads, or None; it must not write the same files.
-            resume: The folder must hold an interrupted run.
-            overwrite: An earlier run there may be replaced.
+        The run must not write one of its ``inputs``.
 
         Raises:
             DataError: If it is in use, is not a folder, or inputs would be overwritten.

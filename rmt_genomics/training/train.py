@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.training import runtime
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.checkpoints import (
     AtomicCheckpointIO,
@@ -34,14 +35,6 @@ from rmt_genomics.training.loss import make_loss, target_scale
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
-from rmt_genomics.training.runtime import (
-    check_compiler,
-    compile_layers,
-    lightning_silenced,
-    log_to_stderr_by_default,
-    standard_exits,
-    tf32_matmul,
-)
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -70,7 +63,7 @@ class TrainingResult:
     """The best model, as saved in ``model_dir``: on the CPU, in evaluation mode, not compiled."""
 
 
-@log_to_stderr_by_default()
+@runtime.log_to_stderr_by_default()
 def train(  # noqa: PLR0913  # the options of the command line
     fasta: Path,
     labels: Path | LabelSource,
@@ -115,7 +108,7 @@ def train(  # noqa: PLR0913  # the options of the command line
     distributed = DistributedSetup(devices, num_nodes)
     device, config = choose_device(device).type, config.resolved()
     distributed.check(device)
-    check_compiler(wanted=config.training.compile, device=device)
+    runtime.check_compiler(wanted=config.training.compile, device=device)
     if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
         folder.check_usable(inputs=[fasta, labels.table], resume=resume, overwrite=overwrite)
     if resume:
@@ -136,7 +129,7 @@ def train(  # noqa: PLR0913  # the options of the command line
         batch_size = int(config.training.batch_size)  # "auto" has been resolved
         data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
         metrics = MetricsLogger(folder, curriculum)
-        with lightning_silenced(), tf32_matmul(device), standard_exits():
+        with runtime.lightning_silenced(), runtime.tf32_matmul(device), runtime.standard_exits():
             trainer = _make_trainer(folder, config, metrics, device, distributed)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
         model = _save_best(folder, module) if distributed.is_rank_zero else None
@@ -179,7 +172,7 @@ def _make_module(
     scale = target_scale(targets) if scheme.task == "regression" else {}
     model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale))
     if config.training.compile:
-        compile_layers(model)
+        runtime.compile_layers(model)
     return ClassifierModule(
         model,
         make_loss(scheme, targets, config.training.class_weights, scale),

@@ -61,7 +61,11 @@ class Decoder:
         hidden = self.memory[:, :0]
         while tokens.shape[1]:
             if self.segment.shape[1] == self.model.seq_len:
-                self._end_segment()
+                # Read the full segment once more, to write the memory.
+                self.memory, self.cache, _ = self._whole_segment()
+                self.earlier = self._halo(torch.cat([self.earlier, self.segment], dim=1))
+                self.is_start = False
+                self._start_segment()
             part = tokens[:, : self.model.seq_len - self.segment.shape[1]]
             hidden, tokens = self._read(part), tokens[:, part.shape[1] :]
         logits: Tensor = self.model.to_logits(hidden[:, -1])
@@ -77,13 +81,6 @@ class Decoder:
         if config.always_have_read_memories or not self.is_start:
             self.num_read = config.num_memory_tokens
             self._run(memory.drop_memory(self.memory) + memory.read_identity)
-
-    def _end_segment(self) -> None:
-        """Read the full segment once more, to write the memory."""
-        self.memory, self.cache, _ = self._whole_segment()
-        self.earlier = self._halo(torch.cat([self.earlier, self.segment], dim=1))
-        self.is_start = False
-        self._start_segment()
 
     def _read(self, tokens: Tensor) -> Tensor:
         """Return the final states of tokens that still fit into the segment."""
@@ -113,7 +110,6 @@ class Decoder:
         return out
 
     def _whole_segment(self) -> StepOutput:
-        """Read the segment as a whole."""
         halo = self._halo(self.earlier)
         tokens = torch.cat([halo, self.segment], dim=1)
         segment = Segment(tokens, None, halo.shape[1], self.segment.shape[1], self.is_start)
