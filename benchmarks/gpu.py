@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, replay
-from rmt_genomics.rmt.positions import rotation_of
+from rmt_genomics.rmt.positions import cached_rotation
 
 PRESETS = {"small": (128, 4, 4, 16), "base": (256, 6, 4, 16)}
 ROUNDS = 3
@@ -71,7 +71,7 @@ def _figures(
     compiled: bool,
 ) -> str:
     """Measure one model at one length and batch size."""
-    rotation_of.cache_clear()  # tables of earlier rows, on the device
+    cached_rotation.cache_clear()  # tables of earlier rows, on the device
     torch.cuda.empty_cache()
     dim, depth, heads, memory = preset
     config = RMTConfig(

@@ -106,7 +106,7 @@ class Attention(nn.Module):
         if inputs.rotation is not None:
             q, k = rotate(q, inputs.rotation), rotate(k, inputs.rotation)
         if self.null is not None:  # a learned key and value that every query may attend to
-            null_k, null_v = repeat(self.null, "two h e -> two b h 1 e", b=len(k)).to(k.dtype)
+            null_k, null_v = repeat(self.null, "two h e -> two b h 1 e", b=k.shape[0]).to(k.dtype)
             k, v = torch.cat([null_k, k], dim=2), torch.cat([null_v, v], dim=2)
             if mask is not None:
                 mask = F.pad(mask, (1, 0), value=1 if mask.dtype == torch.bool else 0)

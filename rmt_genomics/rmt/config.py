@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, get_args
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RMTConfig:
@@ -62,7 +64,8 @@ class RMTConfig:
     """Fraction of the convolution stem's features dropped in training."""
 
     memory_dropout: float = 0.0
-    """Fraction of sequences whose whole memory is set to zero before a segment in training."""
+    """Fraction of sequences from which a segment hides the memory in training: it reads zeros. What
+    a gate keeps of the memory is not lost, and later segments may read it."""
 
     rotary_pos_emb: bool = True
     """Rotary positions on tokens (Su et al. 2021, arXiv:2104.09864)."""
@@ -134,7 +137,7 @@ class RMTConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = _as_declared(field.name, field.type, getattr(self, field.name))
+            value = as_declared(field.name, field.type, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         for error in _errors(self):
             raise ValueError(error)
@@ -169,16 +172,19 @@ _AT_LEAST_ONE = (
 _DROPOUTS = ("attn_dropout", "ff_dropout", "stem_dropout", "memory_dropout")
 _CHOICES = {"memory_gate": (False, True, "hard"), "memory_reset": ("never", "segment")}
 _RULES = {int: "a whole number", float: "a finite number", bool: "True or False"}
-_MOST_WEIGHTS = 10**12  # without those of stem and output
+_MOST_WEIGHTS = 10**10
+STEM_CHANNELS = 32  # or fewer, of the tokens that the stem reads
 _MOST_BITS = 63  # of a whole number
 
 
-def _as_declared(name: str, annotation: Any, value: Any) -> object:
-    """Return a value in the type of its field: NumPy's numbers become Python's.
+def as_declared(name: str, annotation: Any, value: Any) -> Any:
+    """Return a setting or argument in its declared type: NumPy's numbers become Python's.
 
     Raises:
         ValueError: If it is of another type, is not finite, or needs more than 64 bits.
     """
+    if isinstance(value, np.bool_):
+        value = bool(value)
     # A float cannot hold, nor Python format, a whole number of 4,300 digits.
     is_long = isinstance(value, int) and value.bit_length() > _MOST_BITS
     kinds = get_args(annotation) or (annotation,)
@@ -224,11 +230,12 @@ def _range_errors(config: RMTConfig) -> Iterator[str]:
     if config.ff_inner < 1:
         yield f"ff_mult is {config.ff_mult}, but must give dim * ff_mult * 2 / 3 >= 1 feature"
     per_layer = 4 * config.heads * config.dim_head + 3 * config.ff_inner
-    vectors = config.depth * per_layer + config.num_tokens + config.num_memory_tokens
-    if (weights := config.dim * vectors) > _MOST_WEIGHTS:
+    vectors = config.num_tokens + config.num_memory_tokens + config.stem_width * STEM_CHANNELS
+    if (weights := config.dim * (config.depth * per_layer + vectors)) > _MOST_WEIGHTS:
         yield (
             f"dim is {config.dim} and depth is {config.depth}: about {weights:.0e} weights, but "
-            f"there must be at most {_MOST_WEIGHTS:.0e}"
+            f"there must be at most {_MOST_WEIGHTS:.0e}. Lower the largest of dim, depth, heads, "
+            "dim_head, ff_mult, num_tokens, num_memory_tokens and stem_width"
         )
 
 

@@ -19,10 +19,8 @@ from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor, nn
 
-from rmt_genomics.rmt.config import RMTConfig
+from rmt_genomics.rmt.config import STEM_CHANNELS, RMTConfig
 from rmt_genomics.rmt.segments import Segment
-
-_MAX_CHANNELS = 32
 
 
 class TokenEmbedding(nn.Module):
@@ -56,14 +54,14 @@ class ConvolutionStem(nn.Module):
 
     def __init__(self, config: RMTConfig) -> None:
         super().__init__()
-        channels = min(config.num_tokens, _MAX_CHANNELS)
+        channels = min(config.num_tokens, STEM_CHANNELS)
         self.halo = config.halo
         self.pool_size = config.stem_pool
         self.embedding = nn.Embedding(config.num_tokens, channels)
         self.convolution = nn.Conv1d(channels, config.dim, config.stem_width)
         self.dropout = nn.Dropout(config.stem_dropout)
         self.project = nn.Linear(config.dim, config.dim, bias=False)
-        is_small = config.num_tokens <= _MAX_CHANNELS
+        is_small = config.num_tokens <= STEM_CHANNELS
         self.convolve = self.convolve_one_hot if is_small else self.convolve_embeddings
 
     def forward(self, segment: Segment) -> Float[Tensor, "b r d"]:
@@ -123,7 +121,7 @@ def pooled_embedding(
     shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1)
     bags, weights = (rearrange(x, "b r p -> (b r) p") for x in (_groups(tokens, p), shares))
     means = F.embedding_bag(bags, weight, mode="sum", per_sample_weights=weights)
-    return rearrange(means, "(b r) d -> b r d", b=len(tokens))
+    return rearrange(means, "(b r) d -> b r d", b=tokens.shape[0])
 
 
 def pooled_max(

@@ -12,15 +12,17 @@ often they are rewritten.
 XL memories are keys and values of earlier tokens, which later segments attend to as well
 (Transformer-XL: Dai et al. 2019, arXiv:1901.02860, section 3.2). Each layer caches the keys (before
 rotary positions) and values of the last ``xl_mem_len`` real tokens, right-aligned, without
-gradient. Memory tokens and padding are never cached. Where a sequence has fewer tokens the cache
-starts with zeros: a key of zeros is no token, and is masked.
+gradient. Memory tokens and padding are never cached. Where a sequence has fewer tokens than others
+of its batch, its cache starts with positions that hold no token, as a mask says.
 
 Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, p cached tokens.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from einops import repeat
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -28,7 +30,8 @@ from rmt_genomics.rmt.config import RMTConfig
 from rmt_genomics.rmt.positions import PositionCounts
 
 Cache = tuple[Tensor, ...]
-"""XL memories: keys and values, one tensor ``[2, b, p, inner]`` per layer; empty = none."""
+"""XL memories: keys and values, one tensor ``[2, b, p, inner]`` per layer, and a mask
+``[1, b, p, 1]``, True where a position holds a token. Empty = none."""
 
 _GATE_BIAS = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98% of the memory read
 _HARD_GATE_BIAS = -1.0  # a new hard gate is open by 0.22: a closed one would have no gradient
@@ -54,11 +57,11 @@ class MemoryTokens(nn.Module):
         return self.read_identity.new_zeros(batch_size, *self.read_identity.shape)
 
     def drop_memory(self, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
-        """Set the memory to zero as ``memory_reset`` and, in training, ``memory_dropout`` say."""
+        """Return what a segment reads: zeros where ``memory_reset`` or ``memory_dropout`` say."""
         if self.config.memory_reset == "segment":
             return torch.zeros_like(memory)
         if self.training and self.config.memory_dropout:
-            drawn = torch.rand(len(memory), 1, 1, device=memory.device)
+            drawn = torch.rand(memory.shape[0], 1, 1, device=memory.device)
             return memory * (drawn >= self.config.memory_dropout)
         return memory
 
@@ -81,6 +84,8 @@ class MemoryTokens(nn.Module):
     ) -> Float[Tensor, "b m d"]:
         """Return the new memory: what was written, or a gated step towards it."""
         written = written.to(memory.dtype)
+        if self.config.memory_reset == "segment":
+            memory = torch.zeros_like(memory)
         if self.gate is not None:
             opening = torch.sigmoid(self.gate(torch.cat([memory, written], dim=-1)))
             if self.config.memory_gate == "hard":
@@ -107,21 +112,32 @@ def detached(cache: Cache) -> Cache:
 
 
 def cached_length(cache: Cache) -> int:
-    """Return how many tokens are cached."""
+    """Return how many positions are cached."""
     return cache[0].shape[2] if cache else 0
 
 
 def is_cached(cache: Cache) -> Bool[Tensor, "b p"] | None:
-    """Return True where a token is cached; None if everywhere."""
-    if not cache:
-        return None
-    present = cache[0][0].any(dim=-1)
-    return None if bool(present.all()) else present
+    """Return True where a token is cached; None without a cache."""
+    return rearrange(cache[-1], "1 b p 1 -> b p") if cache else None
+
+
+def cache_of(xl_memories: Sequence[Tensor] | None) -> Cache:
+    """Return the cache that users handed on as XL memories; see ``xl_memories_of``."""
+    if not xl_memories:
+        return ()
+    is_token = ~xl_memories[0][:1].isnan().all(dim=-1, keepdim=True)
+    return (*(tensor.masked_fill(~is_token, 0) for tensor in xl_memories), is_token)
+
+
+def xl_memories_of(cache: Cache) -> list[Tensor]:
+    """Return a cache as users hand it on: one tensor per layer, nan where no token is."""
+    return [tensor.masked_fill(~cache[-1], torch.nan) for tensor in cache[:-1]]
 
 
 def attended_cache(config: RMTConfig, cache: Cache) -> Cache:
-    """Return what each layer attends to: its own cache, or that of the layer above it."""
-    return (*cache[1:], cache[-1]) if cache and config.enhanced_xl_recurrence else cache
+    """Return what each layer attends to: its own keys and values, or those of the layer above."""
+    tensors = cache[:-1]
+    return (*tensors[1:], tensors[-1]) if tensors and config.enhanced_xl_recurrence else tensors
 
 
 def next_cache(
@@ -137,21 +153,17 @@ def next_cache(
     """
     if not config.use_xl_memories:
         return ()
-    tensors = []
-    for layer, own in enumerate(keys_values):
-        joined = own[:, :, counts.token_slice].detach()
-        if is_token is not None:
-            joined = joined * is_token[..., None]
-        if cache:
-            joined = torch.cat([cache[layer], joined], dim=2)
-        if is_token is not None:  # move the gaps to the left; tokens keep their order
-            order = joined[0].any(dim=-1).to(torch.uint8).argsort(dim=-1, stable=True)
-            joined = joined.gather(
-                2, repeat(order, "b p -> two b p inner", two=2, inner=joined.shape[-1])
-            )
-        # clone: a view would keep the keys and values of all earlier segments in memory
-        tensors.append(joined[:, :, -config.xl_length :].clone())
-    return tuple(tensors)
+    joined = [own[:, :, counts.token_slice].detach() for own in keys_values]
+    joined.append(torch.ones_like(joined[0][:1, :, :, :1], dtype=torch.bool))
+    if is_token is not None:
+        joined[-1] = rearrange(is_token, "b n -> 1 b n 1")
+    if cache:
+        joined = [torch.cat(pair, dim=2) for pair in zip(cache, joined, strict=True)]
+    if is_token is not None:  # move the gaps to the left; tokens keep their order
+        order = joined[-1].to(torch.uint8).argsort(dim=2, stable=True)
+        joined = [tensor.gather(2, order.expand(tensor.shape)) for tensor in joined]
+    # clone: a view would keep the keys and values of all earlier segments in memory
+    return tuple(tensor[:, :, -config.xl_length :].clone() for tensor in joined)
 
 
 def append_ended(cache: Cache, updated: Cache) -> Cache:

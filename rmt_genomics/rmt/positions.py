@@ -64,7 +64,7 @@ def attention_mask(
     given = is_token if is_token is not None else is_cached
     is_real = None
     if given is not None:
-        b, ones = len(given), given.new_ones
+        b, ones = given.shape[0], given.new_ones
         parts = [
             ones(b, counts.cached) if is_cached is None else is_cached,
             ones(b, counts.read),
@@ -106,12 +106,21 @@ class Rotation(NamedTuple):
     sin: Float[Tensor, "j e"]
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(mode=False)  # a table made in inference mode could not be used in training
 def rotation_of(
     counts: PositionCounts, dim_head: int, device: torch.device, dtype: torch.dtype
 ) -> Rotation:
     """Return the rotation of every key: in float64 for float64, in float32 for anything else."""
+    # What torch.export, FakeTensorMode or torch.func make in place of tensors must not be cached.
+    if not torch.compiler.is_compiling():
+        made = torch.empty(0)
+        if type(made) is Tensor and torch.func.debug_unwrap(made) is made:
+            return cached_rotation(counts, dim_head, device, dtype)
+    return _rotation(counts, dim_head, device, dtype)
+
+
+def _rotation(
+    counts: PositionCounts, dim_head: int, device: torch.device, dtype: torch.dtype
+) -> Rotation:
     cached = torch.arange(-counts.cached, 0, dtype=torch.float64) + TOKENS_START_AT
     tokens = torch.arange(counts.tokens, dtype=torch.float64) + TOKENS_START_AT
     read, write = (torch.zeros(m, dtype=torch.float64) for m in (counts.read, counts.write))
@@ -122,6 +131,10 @@ def rotation_of(
     cos = torch.cat([angles.cos(), angles.cos()], dim=-1)
     sin = torch.cat([-angles.sin(), angles.sin()], dim=-1)
     return Rotation(cos.to(device, table_dtype), sin.to(device, table_dtype))
+
+
+# A table made in inference mode could not be used in training.
+cached_rotation = lru_cache(maxsize=64)(torch.inference_mode(mode=False)(_rotation))
 
 
 def rotate(features: Float[Tensor, "b h i e"], rotation: Rotation) -> Float[Tensor, "b h i e"]:

@@ -13,15 +13,16 @@ The algorithm, in the order of this file:
 3. ``_GradientSums.backward_through`` takes the gradients back over that segment, to the memory it
    read, and adds up the gradients of the parameters.
 
-Three things make the second run repeat the first: the same memory read, the same random state
-(dropout masks), the same autocast setting. ``tests/equivalence/test_replay.py`` checks each.
-Parameters are inputs of one autograd function, so DDP, gradient scaling and accumulation see
-ordinary gradients.
+Four things make the second run repeat the first: the same memory read, random state (dropout
+masks), autocast setting and modules (``_ModuleState``). Parameters are inputs of one autograd
+function, so DDP, hooks, gradient scaling and accumulation see ordinary gradients; a step that uses
+any other trained tensor is refused. docs/explanation/replay.md lists what may be around a step.
 
 Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,14 +30,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.autograd.graph import Node, get_gradient_edge
+from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_leaves, tree_map_only
 
+from rmt_genomics.rmt.config import as_declared
 from rmt_genomics.rmt.memory import Cache, detached
 from rmt_genomics.rmt.runtime import (
     RandomState,
     capture_autocast,
     free_bytes,
     measure_saved_bytes,
-    set_training_modes,
 )
 from rmt_genomics.rmt.unroll import (
     RunOutput,
@@ -44,6 +48,7 @@ from rmt_genomics.rmt.unroll import (
     StepOutput,
     StepWithCache,
     check_run,
+    gradients_of,
     unroll_with_outputs,
     with_empty_cache,
 )
@@ -52,6 +57,8 @@ FRACTION_FOR_GRAPHS = 0.25
 """Of the free memory: what the saved graphs may take with ``keep_segments="auto"``."""
 
 KeepSegments = int | Literal["auto"]
+
+_MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
 def replay(
@@ -68,7 +75,7 @@ def replay(
 
     Args:
         step: Maps (segment, memory read) to the memory written. Must compute the same when called
-            again; gradients reach ``parameters`` and ``memory``, and nothing else.
+            again; gradients reach ``parameters`` and ``memory``, and nothing else may need one.
         segments: What the step reads, in reading order; at least one.
         memory: What the first segment reads.
         bptt_depth: How many segments the gradient of each written memory crosses, its own
@@ -82,8 +89,9 @@ def replay(
         The memory written by every segment; ``[-1]`` is the last.
 
     Raises:
-        ValueError: If there is no segment, ``bptt_depth`` or ``keep_segments`` is below 1, or
-            ``step`` is no module and no parameters are given.
+        ValueError: If there is no segment, ``bptt_depth`` or ``keep_segments`` is below 1,
+            ``step`` is no module and no parameters are given, or a gradient would be wrong.
+        RuntimeError: Inside ``torch.func``.
     """
     return replay_with_outputs(
         with_empty_cache(step),
@@ -112,11 +120,10 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     """Do as ``replay`` for a step with cache; the first segment reads ``cache``.
 
     The cache that each segment read is kept too: with XL memories that is what grows. ``module``
-    (None = the step) has the parameters, and is in the same training mode when a segment is run
-    again.
+    (None = the step) holds the parameters, and is as it was when a segment is run again.
     """
     check_run(segments, bptt_depth)
-    if isinstance(keep_segments, int) and keep_segments < 1:
+    if keep_segments != "auto" and as_declared("keep_segments", int, keep_segments) < 1:
         raise ValueError(f"keep_segments is {keep_segments}, but must be at least 1, or 'auto'")
     if module is None and isinstance(step, nn.Module):
         module = step
@@ -127,21 +134,17 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
                 "or they would get no gradient."
             )
         parameters = module.parameters()
-    trained = [tensor for tensor in parameters if tensor.requires_grad]
-    if any(getattr(tensor, "_backward_hooks", None) for tensor in trained):
-        raise ValueError(
-            "a trained parameter has a hook (Tensor.register_hook), but replay would call it once "
-            "per segment. Use register_post_accumulate_grad_hook, which sees the total."
-        )
+    trained = [tensor for tensor in dict.fromkeys(parameters) if tensor.requires_grad]
     if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
-        output = unroll_with_outputs(step, segments, memory, cache)  # no graph is recorded
+        output = unroll_with_outputs(step, segments, memory, cache, bptt_depth=bptt_depth)
         return output._replace(memories=output.memories.to(memory_device or memory.device))
-    modes = {} if module is None else {part: part.training for part in module.modules()}
-    runner = _SegmentRunner(step, segments, keep_segments, capture_autocast(memory.device), modes)
+    autocast = capture_autocast(memory.device)
+    runner = _SegmentRunner(step, segments, keep_segments, autocast, _ModuleState(module, trained))
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
-    memories, *outputs = _Replay.apply(  # type: ignore[no-untyped-call]
-        runner, depth, memory_device or memory.device, memory, cache, *trained
-    )
+    run: Callable[..., tuple[Tensor, ...]] = _Replay.apply
+    if torch.compiler.is_compiling():  # the caller is compiled; the step may be, this must not
+        run = torch.compiler.disable(run)  # type: ignore[no-untyped-call]
+    memories, *outputs = run(runner, depth, memory_device or memory.device, memory, cache, *trained)
     return RunOutput(memories, tuple(outputs), runner.last_cache)
 
 
@@ -158,23 +161,31 @@ class _Replay(torch.autograd.Function):
         cache: Cache,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        memories, caches, outputs = runner.run(memory, cache, memory_device)
+        runner.modules.check_own_leaves()
+        with runner.modules.as_in_forward():
+            memories, caches, outputs = runner.run(memory, cache, memory_device)
         flat_caches = [tensor for cache in caches for tensor in cache]
-        ctx.save_for_backward(memory, memories, *flat_caches, *parameters)
+        # Parameters and buffers are saved so that autograd raises if they change before backward.
+        module = runner.modules.module
+        constants = dict.fromkeys([*parameters, *module.parameters(), *module.buffers()])
+        ctx.save_for_backward(memory, memories, *flat_caches, *constants)
         ctx.runner, ctx.bptt_depth = runner, bptt_depth
         ctx.cache_sizes = [len(cache) for cache in caches]
+        ctx.output_indices = list(outputs)
         ctx.set_materialize_grads(False)  # no zeros where a loss reads no memory
-        return memories, *outputs
+        return memories, *outputs.values()
 
     @staticmethod
     @once_differentiable  # otherwise a second derivative would be wrong without a message
     def backward(
-        ctx: Any, grad_memories: Tensor | None, *grad_outputs: Tensor | None
+        ctx: Any, grad_memories: Tensor | None, *grads_present: Tensor | None
     ) -> tuple[Any, ...]:
+        ctx.runner.modules.check_own_leaves()
         memory, memories, *rest = ctx.saved_tensors
         caches = [tuple(rest.pop(0) for _ in range(size)) for size in ctx.cache_sizes]
         memories_read = [memory, *memories[:-1]]
-        sums = _GradientSums(rest, ctx.bptt_depth)
+        grad_outputs = dict(zip(ctx.output_indices, grads_present, strict=True))
+        sums = _GradientSums(list(ctx.runner.modules.leaves.values()), ctx.bptt_depth)
         has_loss = [False] * len(memories_read)
         if grad_memories is not None:  # one transfer from the device for all segments
             has_loss = grad_memories.ne(0).flatten(1).any(dim=1).tolist()
@@ -183,7 +194,7 @@ class _Replay(torch.autograd.Function):
                 grad_memories[index].to(memory.device)
                 if grad_memories is not None and has_loss[index]
                 else None,
-                grad_outputs[index] if grad_outputs else None,
+                grad_outputs.get(index),
             )
             if sums.has_gradient:  # otherwise the segment is not run again
                 read, written = ctx.runner.recompute(
@@ -204,26 +215,27 @@ class _SegmentRunner:
     segments: Sequence[Any]
     keep_segments: KeepSegments
     autocast: Callable[[], torch.autocast]  # makes contexts with the caller's autocast setting
-    modes: dict[nn.Module, bool]  # which modules of the step were in training mode
+    modules: "_ModuleState"
     random_states: list[RandomState] = field(default_factory=list)
     saved_graphs: dict[int, tuple[Tensor, StepOutput]] = field(default_factory=dict)
     last_cache: Cache = ()
 
     def run(
         self, memory: Tensor, cache: Cache, memory_device: torch.device
-    ) -> tuple[Tensor, list[Cache], list[Tensor]]:
+    ) -> tuple[Tensor, list[Cache], dict[int, Tensor]]:
         """Run all segments; save the graphs of the last ones only.
 
         Returns:
             The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment
-            read, there too; and the outputs, if there are any.
+            read, there too; and the outputs of the segments that have one, by index.
         """
-        memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
+        memories = memory  # allocated when the first segment has shown its type
         caches: list[Cache] = []
-        outputs: list[Tensor] = []
+        outputs: dict[int, Tensor] = {}
         keep = self.keep_segments
         first_saved = None if keep == "auto" else max(0, len(self.segments) - keep)
         for index, segment in enumerate(self.segments):
+            self.modules.check_sources(segment)
             state = RandomState.current(memory.device)
             if self.random_states and state.equals(self.random_states[-1]):
                 state = self.random_states[-1]  # without dropout one copy serves all segments
@@ -237,9 +249,11 @@ class _SegmentRunner:
                 self.saved_graphs[index] = self._run_with_graph(index, memory, cache)
                 _, written = self.saved_graphs[index]
             memory, cache = written.memory.detach(), detached(written.cache)
+            if index == 0:
+                memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
             memories[index] = memory
             if written.output is not None:
-                outputs.append(written.output.detach())
+                outputs[index] = written.output.detach()
         self.last_cache = cache
         return memories, caches, outputs
 
@@ -251,7 +265,7 @@ class _SegmentRunner:
         before = RandomState.current(memory.device)
         try:
             self.random_states[index].restore()
-            with set_training_modes(self.modes):
+            with self.modules.as_in_forward():
                 return self._run_with_graph(index, memory, cache)
         finally:
             before.restore()
@@ -261,9 +275,13 @@ class _SegmentRunner:
     ) -> tuple[Tensor, StepOutput]:
         """Run one segment with a graph that begins at the memory it reads."""
         read = memory.detach().requires_grad_()
-        with torch.enable_grad(), self.autocast():
+        # Backward may be called in inference mode, where no graph is recorded.
+        with torch.inference_mode(mode=False), torch.enable_grad(), self.autocast():
             # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
-            return read, self.step(self.segments[index], read.view_as(read), cache)
+            written = self.step(self.segments[index], read.view_as(read), cache)
+            if index in (0, len(self.segments) - 1):  # in each it would take a tenth of the time
+                self.modules.check_sources([written.memory, written.output], read)
+        return read, written
 
     def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:
         """Run the first segment, and choose by its size the first one whose graph is saved."""
@@ -274,6 +292,110 @@ class _SegmentRunner:
         if first_saved == 0:
             self.saved_graphs[0] = graph
         return graph[1], first_saved
+
+
+class _ModuleState:
+    """The modules of a step as they were in forward, with *leaves* in place of trained parameters.
+
+    A leaf shares a parameter's storage, but has no hooks and no history. Gradients are computed for
+    leaves and returned for parameters: so hooks, and what a parameter was computed from, see the
+    sum over all segments, once. A trained tensor that no module holds is its own leaf.
+    """
+
+    def __init__(self, module: nn.Module | None, trained: Sequence[Tensor]) -> None:
+        self.module = nn.Module() if module is None else module
+        held = dict.fromkeys(self.module.parameters())
+        self.leaves = {
+            tensor: nn.Parameter(tensor.detach()) if tensor in held else tensor
+            for tensor in trained
+        }
+        self.nodes = {get_gradient_edge(leaf).node for leaf in self.leaves.values()}
+        self.attributes = {
+            part: {name: self._with_leaves(name, value) for name, value in vars(part).items()}
+            for part in self.module.modules()
+        }
+        kinds = {kind.__name__ for part in self.attributes for kind in type(part).__mro__}
+        for kind in kinds & {"DistributedDataParallel", "FullyShardedDataParallel", "FSDPModule"}:
+            raise ValueError(
+                f"the step holds a {kind}, which gathers parameters or sums gradients in its own "
+                "forward and backward only. Wrap the module whose forward calls replay, and none "
+                "in it (FSDP2: call fully_shard once)."
+            )
+
+    def _with_leaves(self, name: str, value: Any) -> Any:
+        """Copy an attribute of nn.Module (parameters, hooks), or one that holds a parameter."""
+        if name in _MODULE_ATTRIBUTES or not self.leaves.keys().isdisjoint(_tensors(value)):
+            return tree_map_only(Tensor, lambda tensor: self.leaves.get(tensor, tensor), value)
+        return value
+
+    @contextmanager
+    def as_in_forward(self) -> Iterator[None]:
+        """Give the modules what they held in forward; at the end, what they hold now or wrote."""
+        now = {part: vars(part) for part in self.attributes}
+        # Parametrizations are computed in each segment: parametrize.cached() would share one graph.
+        cache_level, parametrize._cache_enabled = parametrize._cache_enabled, 0
+        try:
+            for part, attributes in self.attributes.items():
+                object.__setattr__(part, "__dict__", dict(attributes))
+            before = self._buffer_versions()
+            yield
+            if before != self._buffer_versions():
+                raise ValueError(
+                    "the step changes a buffer whenever it runs (as batch norm and spectral norm "
+                    "do in training mode), so replay cannot repeat it. Call eval() on that part, "
+                    "or use unroll."
+                )
+        finally:
+            parametrize._cache_enabled = cache_level
+            for part, attributes in now.items():
+                noted, held = self.attributes[part], vars(part)
+                written = {key: held[key] for key in held if held[key] is not noted.get(key)}
+                object.__setattr__(part, "__dict__", attributes)
+                attributes.update(written)
+
+    def _buffer_versions(self) -> list[tuple[int, int]]:
+        """Return what differs after a buffer was changed or replaced."""
+        buffers = [buffer for part in self.attributes for buffer in part._buffers.values()]
+        return [(id(buffer), buffer._version) for buffer in buffers if buffer is not None]
+
+    def check_own_leaves(self) -> None:
+        """Raise ValueError if a tensor that no module holds would get a wrong gradient."""
+        own = [tensor for tensor, leaf in self.leaves.items() if tensor is leaf]
+        before = [edge for one in own if one.grad_fn for edge in one.grad_fn.next_functions]
+        if any(tensor._backward_hooks for tensor in own) or self.nodes & {*_graph_nodes(before)}:
+            raise ValueError(
+                "a trained tensor has a hook (Tensor.register_hook) or was computed from another "
+                "one, but no module of the step holds it: replay would call the hook once per "
+                "segment or count the gradient twice. Pass an nn.Module that holds it."
+            )
+
+    def check_sources(self, values: Any, *read: Tensor) -> None:
+        """Raise ValueError if a tensor in ``values`` leads to one whose gradient would be lost."""
+        tensors = [tensor for tensor in _tensors(values) if tensor.requires_grad]
+        stop = self.nodes | {get_gradient_edge(tensor).node for tensor in read}
+        for node in _graph_nodes(map(get_gradient_edge, tensors), stop):
+            if node.name() == "torch::autograd::AccumulateGrad":
+                raise ValueError(
+                    f"the step uses a tensor of shape {tuple(node.variable.shape)} that requires a "
+                    "gradient, or one computed from it, but it is not in parameters, so its "
+                    "gradient would be lost. Add it there, detach it, or use unroll."
+                )
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    """Return the tensors in nested lists, tuples and dictionaries."""
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+
+
+def _graph_nodes(edges: Iterable[Any], stop: Iterable[Node] = ()) -> Iterator[Any]:
+    """Yield the nodes of a graph from these edges back, without ``stop`` and what is before."""
+    waiting, seen = list(edges), {None, *stop}
+    while waiting:
+        node = waiting.pop()[0]
+        if node not in seen:
+            seen.add(node)
+            yield node
+            waiting.extend(node.next_functions)
 
 
 class _GradientSums:
@@ -329,16 +451,16 @@ class _GradientSums:
         else:  # one pass per distance, and one for the parameters
             for distance, gradient in enumerate(going_on):
                 own = [gradient, self.grad_output if distance == 0 else None]
-                (grad_read,) = _gradients(targets, own, [read], retain_graph=True)
+                (grad_read,) = gradients_of(targets, own, [read], retain_graph=True)
                 crossed[distance] = self._flush_subnormals(grad_read)
-            self._add_up(_gradients(targets, gradients, self.parameters))
+            self._add_up(gradients_of(targets, gradients, self.parameters))
         self.grad_by_distance = crossed
 
     def _to_memory_and_parameters(
         self, targets: list[Tensor | None], gradients: list[Tensor | None], read: Tensor
     ) -> Tensor | None:
         """Go through the graph once, for the memory read and for the parameters."""
-        grad_read, *grad_parameters = _gradients(targets, gradients, [read, *self.parameters])
+        grad_read, *grad_parameters = gradients_of(targets, gradients, [read, *self.parameters])
         self._add_up(grad_parameters)
         return self._flush_subnormals(grad_read)
 
@@ -367,28 +489,3 @@ class _GradientSums:
             return flushed
         self.underflowed = True
         return None
-
-
-def _gradients(
-    targets: Sequence[Tensor | None],
-    gradients: Sequence[Tensor | None],
-    inputs: Sequence[Tensor],
-    *,
-    retain_graph: bool = False,
-) -> Sequence[Tensor | None]:
-    """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
-    present = [
-        (target, gradient)
-        for target, gradient in zip(targets, gradients, strict=True)
-        if gradient is not None and target is not None and target.requires_grad
-    ]
-    if not present or not inputs:
-        return [None] * len(inputs)
-    grad_inputs: Sequence[Tensor | None] = torch.autograd.grad(
-        [target for target, _ in present],
-        inputs,
-        [gradient for _, gradient in present],
-        retain_graph=retain_graph,
-        allow_unused=True,
-    )
-    return grad_inputs

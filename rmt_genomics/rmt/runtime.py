@@ -1,11 +1,10 @@
 """State outside a step that its second run in replay must find unchanged, and free memory.
 
-The state is the random state (dropout masks), the training modes of modules and the autocast
-setting.
+The state is the random state (dropout masks) and the autocast setting.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -45,21 +44,15 @@ def measure_saved_bytes(compute: Callable[[], Result]) -> tuple[Result, int]:
 
 
 @contextmanager
-def set_training_modes(modes: dict[nn.Module, bool]) -> Iterator[None]:
-    """Set modules to these modes; restore their own modes at the end."""
-    before = {module: module.training for module in modes}
-    for module, is_training in modes.items():
-        module.training = is_training
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Set a module and all its parts to evaluation mode; restore their modes at the end."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
     try:
         yield
     finally:
-        for module, is_training in before.items():
-            module.training = is_training
-
-
-def evaluating(module: nn.Module) -> AbstractContextManager[None]:
-    """Set a module and all its parts to evaluation mode; restore their modes at the end."""
-    return set_training_modes(dict.fromkeys(module.modules(), False))
+        for part, is_training in modes.items():
+            part.training = is_training
 
 
 @dataclass(frozen=True, slots=True, eq=False)

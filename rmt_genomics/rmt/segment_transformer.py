@@ -81,7 +81,8 @@ class SegmentTransformer(nn.Module):
             The memory after the segment; the XL memories after it, empty without them; and as
             output the final states of tokens ``[b, n, d]``, or None.
         """
-        b, m = len(segment.tokens), self.config.num_memory_tokens
+        # not len(): torch.export would make a constant of a dynamic batch size
+        b, m = segment.tokens.shape[0], self.config.num_memory_tokens
         read_memory = self.memory.drop_memory(memory[:b])
         read_cache = tuple(tensor[:, :b] for tensor in cache)
         has_read_memory = self.config.always_have_read_memories or not segment.is_start
@@ -98,13 +99,13 @@ class SegmentTransformer(nn.Module):
         out, keys_values = self.layers(
             wrapped, inputs, num_queries=num_tokens + m if return_tokens else m
         )
-        updated = self.memory.update(read_memory, out[:, -m:])
+        updated = self.memory.update(memory[:b], out[:, -m:])
         if segment.may_be_empty:
             assert segment.keep_inside is not None
             has_token = segment.keep_inside.any(dim=1)[:, None, None]
             updated = torch.where(has_token, updated, memory[:b])
         return StepOutput(
-            torch.cat([updated, memory[b:]]) if len(memory) > b else updated,
+            torch.cat([updated, memory[b:]]) if memory.shape[0] > b else updated,
             append_ended(cache, next_cache(self.config, counts, is_token, read_cache, keys_values)),
             out[:, :-m] if return_tokens else None,
         )

@@ -13,6 +13,9 @@ import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor
 
+from rmt_genomics.rmt.argument_checks import INTEGERS, check_tensor
+from rmt_genomics.rmt.config import as_declared
+
 
 class Segment(NamedTuple):
     """Consecutive tokens read in one pass, with their neighbours.
@@ -56,10 +59,19 @@ class Segments(Sequence[Segment]):
         segment_length: int,
         halo: tuple[int, int] = (0, 0),
     ) -> None:
+        check_tensor("tokens", tokens, INTEGERS, "must hold integers")
         self.tokens = tokens
-        self.lengths = list(lengths)
-        self.segment_length = segment_length
-        self.halo = halo
+        self.lengths: list[int] = [as_declared("a length", int, length) for length in lengths]
+        self.segment_length: int = as_declared("segment_length", int, segment_length)
+        left, right = (as_declared("halo", int, count) for count in halo)
+        self.halo = left, right
+        if self.segment_length < 1 or left < 0 or right < 0:
+            raise ValueError(
+                f"segment_length is {segment_length} and halo is {halo}, but a segment holds at "
+                "least 1 token, and a halo at least 0"
+            )
+        if tokens.ndim != 2:
+            raise ValueError(f"tokens has shape {tuple(tokens.shape)}, but must be (b, total)")
         b, total = tokens.shape
         if len(self.lengths) != b:
             raise ValueError(f"lengths has {len(self.lengths)} entries, but tokens has {b} rows")

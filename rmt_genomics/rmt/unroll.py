@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from rmt_genomics.rmt.config import as_declared
 from rmt_genomics.rmt.memory import Cache, detached
-from rmt_genomics.rmt.runtime import RandomState
 
 
 class StepOutput(NamedTuple):
@@ -104,23 +105,68 @@ def unroll_with_outputs(
 def _truncated(
     step: StepWithCache, segments: Sequence[Any], initial: StepOutput, bptt_depth: int
 ) -> list[StepOutput]:
-    """Build the graph of every segment from ``bptt_depth`` segments, the first read detached."""
-    states, random_states = [initial], []
-    with torch.no_grad():
-        for segment in segments:
-            random_states.append(RandomState.current(initial.memory.device))
-            states.append(step(segment, states[-1].memory, states[-1].cache))
-    after = RandomState.current(initial.memory.device)
-    truncated = []
-    for last in range(len(segments)):
-        first = max(0, last - bptt_depth + 1)
-        state = states[first]
-        for index in range(first, last + 1):
-            random_states[index].restore()  # the dropout masks of the first run
-            state = step(segments[index], state.memory, detached(state.cache))
-        truncated.append(state)
-    after.restore()
+    """Run every segment once, with a graph of its own; chain ``bptt_depth`` graphs per memory.
+
+    A graph begins at the memory read, detached. The chains of the first memories all begin at the
+    first segment, so they are one; each later memory has its own chain of the same graphs.
+    """
+    chain, cache, _ = initial
+    graphs: list[tuple[Tensor, StepOutput]] = []
+    truncated: list[StepOutput] = []
+    for last, segment in enumerate(segments):
+        read = chain.detach().requires_grad_(chain.requires_grad)
+        written = step(segment, read.view_as(read), detached(cache))
+        graphs.append((read, written))
+        cache, begin = written.cache, last
+        if last >= bptt_depth:  # not the chain of the memory before and one more graph
+            begin = last - bptt_depth + 1
+            chain = graphs[begin][0].detach()
+        for read, (memory, _, output) in graphs[begin:]:
+            if chain.requires_grad:
+                memory, output = _Joined.apply(chain, read, memory, output)  # type: ignore[no-untyped-call]
+            chain = memory
+        truncated.append(StepOutput(chain, cache, output))
     return truncated
+
+
+class _Joined(torch.autograd.Function):
+    """What a segment wrote, as a function of the chain of graphs that it read the end of."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, _chain: Tensor, read: Tensor, memory: Tensor, output: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.save_for_backward(read, memory, output)
+        ctx.set_materialize_grads(False)
+        return memory.view_as(memory), None if output is None else output.view_as(output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_written: Tensor | None) -> tuple[Tensor | None, ...]:
+        read, *targets = ctx.saved_tensors
+        (grad_chain,) = gradients_of(targets, grad_written, [read], retain_graph=True)
+        return grad_chain, None, *grad_written
+
+
+def gradients_of(
+    targets: Sequence[Tensor | None],
+    gradients: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    *,
+    retain_graph: bool = False,
+) -> Sequence[Tensor | None]:
+    """Return ``autograd.grad`` of those targets that have a gradient; None where there is none."""
+    present = [
+        (target, gradient)
+        for target, gradient in zip(targets, gradients, strict=True)
+        if gradient is not None and target is not None and target.requires_grad
+    ]
+    if not present or not inputs:
+        return [None] * len(inputs)
+    outputs, grad_outputs = zip(*present, strict=True)
+    return torch.autograd.grad(
+        outputs, inputs, grad_outputs, retain_graph=retain_graph, allow_unused=True
+    )
 
 
 def iterate_memories(step: Step, segments: Sequence[Any], memory: Tensor) -> Iterator[Tensor]:
@@ -136,8 +182,9 @@ def with_empty_cache(step: Step) -> StepWithCache:
 
 
 def check_run(segments: Sequence[Any], bptt_depth: int | None) -> None:
-    """Raise ValueError unless there is a segment and ``bptt_depth`` is positive."""
+    """Raise ValueError unless there is a segment and ``bptt_depth`` is a positive whole number."""
     if not len(segments):
         raise ValueError("segments is empty, but must hold at least one segment")
+    as_declared("bptt_depth", int | None, bptt_depth)
     if bptt_depth is not None and bptt_depth < 1:
         raise ValueError(f"bptt_depth is {bptt_depth}, but must be at least 1, or None for all")

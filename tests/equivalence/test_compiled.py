@@ -25,6 +25,22 @@ def compare_with_compiled() -> None:
     torch.testing.assert_close(results[1], results[0], rtol=1e-10, atol=1e-12)
 
 
+def compare_with_compiled_caller() -> None:
+    """Raise unless a compiled function may call replay, again and without a warning."""
+    model, results = tiny(stem_width=3), []
+    for compiled in (False, True):
+
+        def train() -> torch.Tensor:
+            return replay(model, ragged(model, [26, 15]), random_memory(model, 2)).square().sum()
+
+        run = torch.compile(train, backend="aot_eager") if compiled else train
+        for _ in range(2):
+            loss = run()
+            results.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-10, atol=1e-12)
+
+
 def compare_with_fused() -> None:
     """Raise unless generated code draws the same dropout masks in replay."""
     model = tiny(stem_width=3, ff_dropout=0.5)
@@ -65,6 +81,11 @@ def test_replay_of_fused_layers_is_exact() -> None:
 @pytest.mark.slow
 def test_a_compiled_step_changes_nothing() -> None:
     run_alone("compare_with_compiled")
+
+
+@pytest.mark.slow
+def test_a_compiled_function_may_call_replay() -> None:
+    run_alone("compare_with_compiled_caller")
 
 
 def run_alone(name: str) -> None:

@@ -109,7 +109,7 @@ def test_a_stale_index_is_named_on_stderr_and_changes_nothing(
 
     assert with_stale.stdout == fresh.stdout
     assert with_stale.stderr.splitlines() == [
-        f"Warning: {fai}: this index is not used (record 'chr1' has other lines than the index). "
+        f"Warning: {fai}: this index is not used (record 'chr1' does not end where it should). "
         "Make it again: samtools faidx genome.fa"
     ]
 

@@ -210,6 +210,14 @@ def test_empty_runs_and_depths_below_one_are_refused(run: Run) -> None:
         run(step, [], memory)
     with pytest.raises(ValueError, match="bptt_depth is 0, but must be at least 1"):
         run(step, range(1), memory, bptt_depth=0)
+    with pytest.raises(ValueError, match="bptt_depth is True, but must be a whole number"):
+        run(step, range(1), memory, bptt_depth=True)
+
+
+@pytest.mark.parametrize("number", [0, True])
+def test_the_number_of_stored_graphs_is_checked(number: int) -> None:
+    with pytest.raises(ValueError, match=f"keep_segments is {number}, but must be"):
+        replay(Numbered(1), range(1), torch.ones(1, 1, 1), keep_segments=number)
 
 
 def test_a_step_that_is_no_module_needs_parameters() -> None:

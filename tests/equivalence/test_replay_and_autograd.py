@@ -17,19 +17,40 @@ EXACT = {"rtol": 1e-10, "atol": 1e-12}
 class TestHooks:
     """A hook sees what it would see without replay, or it is refused before anything runs."""
 
-    def test_a_tensor_hook_on_a_trained_parameter_is_refused(self) -> None:
-        model = tiny()
-        handle = next(model.parameters()).register_hook(lambda gradient: gradient)
-        with pytest.raises(ValueError, match=r"has a hook \(Tensor.register_hook\), but replay"):
-            replay(model, ragged(model, [20]), random_memory(model, 1))
-        handle.remove()
-        replay(model, ragged(model, [20]), random_memory(model, 1)).sum().backward()
+    @pytest.mark.parametrize("is_before_forward", [True, False])
+    def test_a_tensor_hook_of_a_parameter_sees_the_total_once(
+        self, *, is_before_forward: bool
+    ) -> None:
+        seen: list[list[torch.Tensor]] = []
+        for options in ({"return_loss": True}, {"memory_replay_backprop": True}):
+            model = token_model_wrapper()
+            bias, calls = model.transformer.to_logits.bias, []
+            if is_before_forward:
+                bias.register_hook(lambda gradient, calls=calls: calls.append(gradient))
+            output = model(random_tokens(1, 20), **options)
+            if not is_before_forward:
+                bias.register_hook(lambda gradient, calls=calls: calls.append(gradient))
+            (output[0] if isinstance(output, tuple) else output).backward()
+            seen.append(calls)
+        assert len(seen[0]) == 1
+        torch.testing.assert_close(seen[1], seen[0], **EXACT)
 
-    def test_the_wrapper_refuses_it_too_and_names_the_hook_that_works(self) -> None:
-        model = token_model_wrapper()
-        model.transformer.to_logits.bias.register_hook(lambda gradient: 2 * gradient)
-        with pytest.raises(ValueError, match="Use register_post_accumulate_grad_hook"):
-            model(random_tokens(1, 20), memory_replay_backprop=True)
+    @pytest.mark.parametrize("is_before_forward", [True, False])
+    def test_a_hook_of_a_tensor_that_no_module_holds_is_refused(
+        self, *, is_before_forward: bool
+    ) -> None:
+        weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
+
+        def hooked_run() -> None:
+            memory = torch.ones(1, 1, 1, dtype=torch.float64)
+            if is_before_forward:
+                weight.register_hook(lambda gradient: gradient)
+            output = replay(lambda _, read: read * weight, range(3), memory, parameters=[weight])
+            weight.register_hook(lambda gradient: gradient)
+            output.sum().backward()
+
+        with pytest.raises(ValueError, match=r"a trained tensor has a hook .*Pass an nn\.Module"):
+            hooked_run()
 
     def test_a_hook_on_a_frozen_parameter_is_allowed(self) -> None:
         model = tiny()
@@ -102,6 +123,24 @@ def test_a_mode_changed_before_backward_changes_no_gradient(
         assert {module.training for module in model.modules()} == {not trains_first}
         results.append([parameter.grad for parameter in model.parameters()])
     torch.testing.assert_close(results[1], results[0], **EXACT)
+
+
+def test_what_a_step_writes_into_attributes_stays() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.count, self.last = tiny(), 0, None
+
+        def forward(self, segment: Any, memory: torch.Tensor) -> torch.Tensor:
+            self.count += 1
+            self.last = segment.length
+            return self.cell(segment, memory)
+
+    step = Counting()
+    memories = replay(step, ragged(step.cell, [29]), random_memory(step.cell, 1))
+    assert (step.count, step.last) == (5, 5)
+    memories.sum().backward()
+    assert step.last == 6
 
 
 @pytest.mark.parametrize("run", [unroll, replay])

@@ -3,11 +3,12 @@
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from rmt_genomics.rmt import RMTConfig
+from rmt_genomics.rmt import RecurrentMemoryTransformerWrapper, RMTConfig, Segments
 from tests.toys import random_tokens, tiny, token_model, token_model_wrapper
 
 X = random_tokens(2, 6)
@@ -64,6 +65,82 @@ def test_invalid_arguments_for_many_segments_are_named(
     arguments: dict[str, Any], message: str
 ) -> None:
     refused(token_model_wrapper(), {"x": random_tokens(2, 21), **arguments}, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": [[1, 2]]}, "x is a list, but token ids must be integers, in a tensor"),
+        ({"x": X > 2}, "x is torch.bool, but token ids must be integers"),
+        ({"labels": X > 2}, "labels is torch.bool, but labels must be integers"),
+        ({"labels": X.tolist()}, "labels is a list, but labels must be integers"),
+        ({"mask": [True] * 6}, "mask is a list, but must be bool"),
+        ({"memories": MEMORY.long()}, "read_memories is torch.int64, but must be a floating-point"),
+        ({"memories": [[0.0] * 8] * 2}, "read_memories is a list, but must be a floating-point"),
+        ({"xl_memories": ["x"]}, "xl_memories is a str, but must be floating-point tensors"),
+        ({"return_loss": "False"}, "return_loss is 'False', but must be True or False"),
+        ({"return_loss": 0}, "return_loss is 0, but must be True or False"),
+        ({"memory_replay_backprop": "no"}, "memory_replay_backprop is 'no', but must be True or F"),
+        ({"truncate_at_step": 1.5}, "truncate_at_step is 1.5, but must be a whole number"),
+        ({"truncate_at_step": True}, "truncate_at_step is True, but must be a whole number"),
+        ({"memory_replay_backprop": True, "keep_segments": 2.5}, "keep_segments is 2.5, but must"),
+        ({"memory_replay_backprop": True, "keep_segments": "all"}, "keep_segments is 'all', but"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_arguments_of_another_type_are_refused(arguments: dict[str, Any], message: str) -> None:
+    refused(token_model_wrapper(), {"x": X, **arguments}, message)
+
+
+def test_a_flag_for_one_segment_must_be_a_bool() -> None:
+    arguments = {"x": X, "read_memories": MEMORY, "mask_out_read_memories": "no"}
+    refused(token_model(), arguments, "mask_out_read_memories is 'no', but must be True or False")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("length", 9.0, "a whole number"),
+        ("length", "9", "a whole number"),
+        ("temperature", "1", "a finite number"),
+        ("temperature", True, "a finite number"),
+        ("temperature", float("nan"), "a finite number"),
+        ("filter_thres", None, "a finite number"),
+        ("top_p", "0.5", "a finite number"),
+    ],
+)
+def test_options_of_generate_are_numbers(name: str, value: Any, rule: str) -> None:
+    generate = inspect.unwrap(RecurrentMemoryTransformerWrapper.generate)
+    with pytest.raises(ValueError, match=f"^{name} is .*, but must be {rule}$"):
+        generate(token_model_wrapper(), X, **{"length": 9, name: value})
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_are_arguments_like_any_other() -> None:
+    true, false = np.array([True, False])
+    loss = token_model_wrapper()(
+        X, memory_replay_backprop=true, keep_segments=np.int64(1), truncate_at_step=np.int32(1)
+    )
+    assert loss.ndim == 0
+    assert RMTConfig(num_tokens=np.int8(5), causal=false).causal is False
+    assert len(Segments(X, list(np.array([6, 2])), np.int64(3))) == 2
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_memories_are_not_handed_on_without_what_the_stem_reads(*, causal: bool) -> None:
+    model, tokens = token_model_wrapper(causal=causal, stem_width=5), random_tokens(2, 12)
+    message = r"stem_width is 5, so the stem reads \d tokens before a segment and \d after it, but"
+    _, memories = model(tokens[:, :6])
+    for call in (
+        lambda: model(tokens[:, 6:], memories),
+        lambda: model.transformer(tokens[:, 6:], memories),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    if causal:
+        with pytest.raises(ValueError, match=message):
+            model.generate(tokens[:, 6:], length=9, memories=memories)
+    token_model(stem_width=1)(tokens[:, :6], memories)  # this stem reads no neighbour
 
 
 def test_a_bidirectional_model_cannot_be_trained_without_labels() -> None:

@@ -6,7 +6,6 @@ import re
 from fractions import Fraction
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -34,17 +33,13 @@ from rmt_genomics.rmt import RecurrentMemoryTransformer, RMTConfig
             "dim is 1099511627776 and depth is 6: about 6e.25 weights, but there must",
         ),
         ({"dim": 10**6, "num_tokens": 10**9}, "about 1e.15 weights, but there must be at most 1e"),
+        ({"num_memory_tokens": 10**9}, "about 5e.11 weights, .* Lower the largest of dim, depth"),
+        ({"stem_width": 999_999_999, "dim": 8}, "about 3e.11 weights, but there must be at most"),
     ],
 )
 def test_a_setting_out_of_range_is_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RMTConfig(**{"num_tokens": 5, **settings})
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn the type checker of the tests off: users do not have it."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 WRONG_TYPES: list[tuple[str, Any, str]] = [

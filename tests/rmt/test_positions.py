@@ -1,8 +1,9 @@
 """Rotary positions: float32 in every model, memory not rotated, only distance matters."""
 
 import torch
+from torch._subclasses import FakeTensorMode
 
-from rmt_genomics.rmt.positions import PositionCounts, rotate, rotation_of
+from rmt_genomics.rmt.positions import PositionCounts, cached_rotation, rotate, rotation_of
 
 CPU = torch.device("cpu")
 
@@ -38,3 +39,23 @@ def test_rotation_keeps_the_norm_of_a_vector() -> None:
     features = torch.randn(2, 3, 10, 8, dtype=torch.float64)
     rotated = rotate(features, rotation_of(PositionCounts(0, 0, 10, 0), 8, CPU, torch.float64))
     torch.testing.assert_close(rotated.norm(dim=-1), features.norm(dim=-1))
+
+
+def test_only_real_tensors_are_cached() -> None:
+    counts = PositionCounts(0, 2, 64, 2)
+
+    def scaled(factor: torch.Tensor) -> torch.Tensor:
+        return (factor * rotation_of(counts, 8, CPU, torch.float32).cos).sum()
+
+    for is_cached_before in (False, True):
+        cached_rotation.cache_clear()
+        if is_cached_before:
+            scaled(torch.ones(()))
+        with FakeTensorMode():
+            scaled(torch.ones(()))
+        torch.func.grad(scaled)(torch.ones(()))
+
+        table = rotation_of(counts, 8, CPU, torch.float32).cos
+
+        assert type(table) is torch.Tensor
+        assert torch.func.debug_unwrap(table) is table

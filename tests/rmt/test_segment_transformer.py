@@ -134,6 +134,21 @@ def test_a_sigmoid_gate_always_changes_the_memory_a_little() -> None:
     assert unroll(model, ragged(model, [6]), memory)[0].ne(memory).all()
 
 
+def test_dropped_memory_is_hidden_from_one_segment_and_not_lost() -> None:
+    """Each segment reads zeros; the closed gate keeps the memory all the same."""
+    model = tiny(memory_gate="hard", memory_dropout=0.999999).train()
+    segments, memory = ragged(model, [18]), random_memory(model, 1)
+    with torch.no_grad():
+        model.memory.gate.weight.zero_()
+        model.memory.gate.bias.fill_(-9.0)
+
+    assert torch.equal(unroll(model, segments, memory), memory.expand(3, *memory.shape))
+    model.memory.gate = None
+    hidden = model(segments[1], memory)
+    assert torch.equal(hidden, model(segments[1], torch.zeros_like(memory)))
+    assert not torch.allclose(hidden, model.eval()(segments[1], memory))
+
+
 def test_hard_gate_by_hand() -> None:
     opening = torch.tensor([0.0, 1 / 12 - 1e-3, 0.5, 0.75, 11 / 12 + 1e-3, 1.0], requires_grad=True)
 

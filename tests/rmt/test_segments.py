@@ -1,5 +1,8 @@
 """Cutting into segments: no token is lost or read twice, the halo is included."""
 
+import inspect
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -77,3 +80,31 @@ def test_slices_and_negative_indices_work_as_for_lists() -> None:
 def test_wrong_lengths_are_named(lengths: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Segments(torch.zeros(2, 3, dtype=torch.long), lengths, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tokens": torch.zeros(2, 3)}, "tokens is torch.float32, but must hold integers"),
+        (
+            {"tokens": torch.zeros(3, dtype=torch.long)},
+            r"tokens has shape \(3,\), but must be \(b, t",
+        ),
+        ({"lengths": [2.0, 1]}, "a length is 2.0, but must be a whole number"),
+        ({"lengths": [True, True]}, "a length is True, but must be a whole number"),
+        ({"segment_length": 2.0}, "segment_length is 2.0, but must be a whole number"),
+        (
+            {"segment_length": 0},
+            r"segment_length is 0 and halo is \(0, 0\), but a segment holds at",
+        ),
+        ({"halo": (0.5, 1)}, "halo is 0.5, but must be a whole number"),
+        ({"halo": (-1, 0)}, r"halo is \(-1, 0\), but a segment holds at least 1 token, and a halo"),
+    ],
+)
+def test_arguments_of_another_type_or_out_of_range_are_refused(
+    arguments: dict[str, Any], message: str
+) -> None:
+    given = {"tokens": torch.zeros(2, 3, dtype=torch.long), "lengths": [3, 1], "segment_length": 2}
+    segments = Segments.__new__(Segments)
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(Segments.__init__)(segments, **{**given, **arguments})

@@ -14,7 +14,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import RecurrentMemoryTransformer
-from rmt_genomics.rmt.memory import Cache, attended_cache, cached_length
+from rmt_genomics.rmt.memory import attended_cache, cache_of, cached_length
 from rmt_genomics.rmt.positions import PositionCounts
 from rmt_genomics.rmt.segments import Segment
 from rmt_genomics.rmt.unroll import StepOutput
@@ -52,7 +52,7 @@ class Decoder:
         self.is_start = memories is None
         memory = model.init_memory(batch) if memories is None else memories
         self.memory = memory.expand(batch, *memory.shape[-2:])
-        self.cache: Cache = tuple(xl_memories or ())
+        self.cache = cache_of(xl_memories)
         self.earlier = torch.zeros(batch, 0, dtype=torch.long, device=self.memory.device)
         self._start_segment()
 

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import argument_checks as checks
-from rmt_genomics.rmt.config import RMTConfig
+from rmt_genomics.rmt.config import RMTConfig, as_declared
+from rmt_genomics.rmt.memory import cache_of, xl_memories_of
 from rmt_genomics.rmt.segment_transformer import SegmentTransformer
 from rmt_genomics.rmt.segments import Segment
 
@@ -99,21 +100,25 @@ class RecurrentMemoryTransformer(nn.Module):
 
         Returns:
             Logits ``(b, n, v)`` or the loss; memories ``(b, m, d)``; XL memories, one tensor
-            ``(2, b, x, inner)`` per layer, or None when they are off.
+            ``(2, b, x, inner)`` per layer, or None when they are off. With a ``mask``, a row that
+            has read fewer than x tokens holds nan at its first positions.
 
         Raises:
             ValueError: If a shape, a token id or a label does not fit; the argument is named.
         """
         checks.check_tokens(self.config, x, mask=mask, labels=labels)
         checks.check_state(self.config, x, read_memories, xl_memories)
-        if mask_out_read_memories and read_memories is None:
+        if (
+            as_declared("mask_out_read_memories", bool, mask_out_read_memories)
+            and read_memories is None
+        ):
             raise ValueError("mask_out_read_memories is True, but has no effect: no read_memories")
-        memory = self.memory_for(read_memories, len(x))
+        memory = self.memory_for(read_memories, x.shape[0])
         segment = Segment(x, mask, 0, x.shape[1], read_memories is None, mask is not None)
         memory, cache, tokens = self.transformer.read(
             segment,
             memory,
-            tuple(xl_memories or ()),
+            cache_of(xl_memories),
             return_tokens=True,
             hide_read_memory=mask_out_read_memories,
         )
@@ -121,7 +126,9 @@ class RecurrentMemoryTransformer(nn.Module):
         if labels is not None:
             labels, num_labels = self.valid_labels(labels, mask)
             output = self.loss_sum(output, labels) / num_labels
-        return SegmentOutput(output, memory, list(cache) if self.config.use_xl_memories else None)
+        return SegmentOutput(
+            output, memory, xl_memories_of(cache) if self.config.use_xl_memories else None
+        )
 
     def loss_sum(
         self, logits: Float[Tensor, "b n v"], labels: Integer[Tensor, "b n"]

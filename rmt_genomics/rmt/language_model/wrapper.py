@@ -11,12 +11,13 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from rmt_genomics.rmt import argument_checks as checks
+from rmt_genomics.rmt.config import as_declared
 from rmt_genomics.rmt.language_model.generate import Decoder, choose
 from rmt_genomics.rmt.language_model.recurrent_memory_transformer import (
     RecurrentMemoryTransformer,
     XLMemories,
 )
-from rmt_genomics.rmt.memory import Cache
+from rmt_genomics.rmt.memory import Cache, cache_of
 from rmt_genomics.rmt.replay import KeepSegments, replay_with_outputs
 from rmt_genomics.rmt.runtime import evaluating
 from rmt_genomics.rmt.segments import Segment, Segments
@@ -106,6 +107,10 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         Raises:
             ValueError: If an argument does not fit or would have no effect; it is named.
         """
+        as_declared("return_loss", bool, return_loss)
+        as_declared("memory_replay_backprop", bool, memory_replay_backprop)
+        if keep_segments != "auto":
+            keep_segments = as_declared("keep_segments", int, keep_segments)
         if not memory_replay_backprop and (keep_segments != 1 or memory_device is not None):
             raise ValueError(
                 "keep_segments and memory_device have no effect without memory_replay_backprop=True"
@@ -120,7 +125,8 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         segments = self._segments(x, mask, labels, is_start=memories is None)
         memory = self.transformer.memory_for(memories, len(x))
         depth = self.truncate_at_step if truncate_at_step is None else truncate_at_step
-        cache = tuple(xl_memories or ())
+        depth = as_declared("truncate_at_step", int | None, depth)
+        cache = cache_of(xl_memories)
         run_segments: Callable[..., RunOutput] = unroll_with_outputs
         if memory_replay_backprop:
             run_segments = partial(
@@ -163,11 +169,17 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             ValueError: If the model is not causal or an argument is out of range.
         """
         model = self.transformer
+        length = as_declared("length", int, length)
+        temperature = as_declared("temperature", float, temperature)
+        filter_thres = as_declared("filter_thres", float, filter_thres)
+        top_p = as_declared("top_p", float | None, top_p)
         if not model.causal:
             raise ValueError("the model has causal=False, but only a causal one can generate")
-        if length < prime.shape[-1]:
+        checks.check_tokens(model.config, prime, many_segments=True)
+        checks.check_state(model.config, prime, memories, xl_memories)
+        if length < prime.shape[1]:
             raise ValueError(
-                f"length is {length}, but must be at least {prime.shape[-1]}, the tokens of prime"
+                f"length is {length}, but must be at least {prime.shape[1]}, the tokens of prime"
             )
         if temperature < 0:
             raise ValueError(f"temperature is {temperature}, but must be at least 0")
@@ -175,8 +187,6 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             raise ValueError(f"filter_thres is {filter_thres}, but must be at least 0 and below 1")
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p is {top_p}, but must be above 0 and at most 1")
-        checks.check_tokens(model.config, prime, many_segments=True)
-        checks.check_state(model.config, prime, memories, xl_memories)
         tokens = [prime.long()]
         with evaluating(model):
             decoder = Decoder(model, len(prime), memories, xl_memories)
