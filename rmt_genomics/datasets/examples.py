@@ -65,10 +65,9 @@ class Example:
 class LabelScheme:
     """The classes and the task: whether an example has one of them or any number.
 
-    Args:
-        classes: Label names in the order of the model's outputs; one name for a regression.
-        task: ``binary`` (one of two), ``multiclass`` (one of several), ``multilabel`` (any), or
-            ``regression`` (labels are numbers).
+    Classes are in the order of the model's outputs; a regression has one. The task is ``binary``
+    (one of two), ``multiclass`` (one of several), ``multilabel`` (any), or ``regression`` (labels
+    are numbers).
 
     Raises:
         DataError: If classes and task do not fit together.

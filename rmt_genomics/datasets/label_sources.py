@@ -43,12 +43,10 @@ _LOCATION_COLUMNS = ("record", "start", "end", "strand")
 
 @dataclass(frozen=True, slots=True)
 class LabelSource:
-    """Where labels come from.
+    """Where labels come from: a table, or one of the names above.
 
-    Args:
-        path: A table, or one of the names above.
-        pattern: For ``header``: a regular expression whose one group is the label; searched in
-            the whole header of a record, its name included.
+    The pattern, for ``header``, is a regular expression whose one group is the label; searched in
+    the whole header of a record, its name included.
 
     Raises:
         ConfigError: If the pattern cannot be used.

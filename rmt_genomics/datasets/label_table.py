@@ -42,12 +42,8 @@ class Row(NamedTuple):
     """The cells of one row, and where the row is."""
 
     where: str
-    line_number: int
-    """Of its first line, from 1."""
-
-    num_lines: int
-    """More than 1 if a quoted cell spans several lines."""
-
+    line_number: int  # of its first line, from 1
+    num_lines: int  # more than 1 if a quoted cell spans several lines
     cells: list[str]
 
 

@@ -52,34 +52,23 @@ class NearDuplicate:
     second: str
     second_part: str
 
-    similarity: float
-    """Fraction of the smaller one's k-mers that both have, on either strand."""
+    similarity: float  # fraction of the smaller one's k-mers that both have, on either strand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """Results of the audit. ``to_json`` returns the content of ``leakage.json``."""
 
-    examples: dict[str, int]
-    """Number of examples of each part."""
-
+    examples: dict[str, int]  # number of examples of each part
     k: int
-    not_compared: int
-    """Examples without any k-mer to compare: too short, or full of N."""
-
+    not_compared: int  # examples without any k-mer to compare: too short, or full of N
     near_duplicate_pairs: int
-    near_duplicates: tuple[NearDuplicate, ...]
-    """The most similar pairs, at most five."""
-
+    near_duplicates: tuple[NearDuplicate, ...]  # the most similar pairs, at most five
     touched: dict[str, float]
     """Fraction of validation and of test with a near-duplicate in another part."""
 
-    overlapping: int
-    """Examples that overlap an example of another part."""
-
-    overlaps: tuple[tuple[str, str], ...]
-    """At most five such pairs."""
-
+    overlapping: int  # examples that overlap an example of another part
+    overlaps: tuple[tuple[str, str], ...]  # at most five such pairs
     probes: dict[str, float | None]
     """AUROC on validation of each probe: of length, GC and N content, alone and all three."""
 

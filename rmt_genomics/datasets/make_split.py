@@ -33,9 +33,7 @@ _QUOTED = r'"(?:[^"]|"")*"'
 class SplitResult:
     """A split, and the labels table that says so."""
 
-    method: str
-    """One of ``METHODS``."""
-
+    method: str  # one of ``METHODS``
     split: Split
     scheme: LabelScheme
 

@@ -40,15 +40,9 @@ class Sketches:
     """The kept k-mers of many sequences, sorted by hash: an index from hash to sequences."""
 
     k: int
-    scale: int
-    """One k-mer in this many is kept."""
-
-    hashes: Hashes
-    """Ascending; each once for every sequence that has it."""
-
-    owners: Indices
-    """Index of the sequence of each hash, ascending among equal hashes."""
-
+    scale: int  # one k-mer in this many is kept
+    hashes: Hashes  # ascending; each once for every sequence that has it
+    owners: Indices  # index of the sequence of each hash, ascending among equal hashes
     sizes: Indices
     """Different hashes of each sequence; 0 if it has no k-mer without N, or none that is kept."""
 

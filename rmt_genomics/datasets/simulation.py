@@ -63,12 +63,8 @@ class Simulation:
         DataError: If no record of the background is long enough.
     """
 
-    task: str
-    """A key of ``TASKS``."""
-
-    length_bp: int
-    """Length of each sequence in bp."""
-
+    task: str  # a key of ``TASKS``
+    length_bp: int  # length of each sequence in bp
     distance_bp: int | None = None
     """Least distance in bp between the two motifs of ``two_facts`` and ``order``; None = half of
     what fits."""
@@ -76,8 +72,7 @@ class Simulation:
     motif_length_bp: int = 12
     """Length of a motif in bp. The motifs depend on this alone."""
 
-    seed: int = 0
-    """Of everything but the motifs."""
+    seed: int = 0  # of everything but the motifs
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:

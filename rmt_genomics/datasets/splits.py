@@ -32,8 +32,7 @@ class Split:
 
     train: _Examples
     validation: _Examples
-    test: _Examples
-    """Empty unless the labels file says which examples are for testing."""
+    test: _Examples  # empty unless the labels file says which examples are for testing
 
 
 def split_examples(
@@ -46,15 +45,10 @@ def split_examples(
 ) -> Split:
     """Split examples for training, as the settings ``data.split`` say.
 
-    Args:
-        examples: All of them.
-        how: ``column`` takes the parts that the labels file names, and holds validation out of
-            the training part if it names none; ``group`` holds out whole groups; ``stratified``
-            holds out the same fraction of every class. ``auto`` is ``column`` if any example has a
-            split, else ``group`` if any has a group, else ``stratified``.
-        validation_fraction: Fraction of the training examples to hold out, between 0 and 1.
-        seed: Of the random choice.
-        task: As in ``LabelScheme.of``.
+    ``column`` takes the parts that the labels file names, and holds validation out of the training
+    part if it names none; ``group`` holds out whole groups; ``stratified`` holds out the same
+    fraction of every class. ``auto`` is ``column`` if any example has a split, else ``group`` if
+    any has a group, else ``stratified``.
 
     Raises:
         ConfigError: If an argument is out of its range, or a stratified split would divide groups.

@@ -177,20 +177,13 @@ def _not_dna(sequence: str | bytes, position: int, *, offset: int = 0) -> DataEr
 class Composition:
     """The base composition of one sequence, counted on its letters as in the file."""
 
-    length: int
-    """Letters, in bp."""
-
-    gc: float | None
-    """Fraction of G and C among A, C, G, T and U; None if there is none of these."""
-
-    n: float
-    """Fraction of N in the length."""
-
+    length: int  # letters, in bp
+    gc: float | None  # fraction of G and C among A, C, G, T and U; None if there is none of these
+    n: float  # fraction of N in the length
     ambiguous: int
     """IUPAC letters other than N that stand for several bases, such as R; the model reads N."""
 
-    lower_case: float
-    """Fraction of lower-case letters (soft-masked, mostly repeats) in the length."""
+    lower_case: float  # fraction of lower-case letters (soft-masked, mostly repeats) in the length
 
 
 def composition_of(sequence: str) -> Composition:

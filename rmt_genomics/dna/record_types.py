@@ -111,14 +111,10 @@ class Record:
 class Entry(NamedTuple):
     """One entry of a sequence file as a reader gives it; neither name nor letters are checked."""
 
-    number: int
-    """Its line or its number among the records, counted from 1."""
-
+    number: int  # its line or its number among the records, counted from 1
     name: str
     description: str
-    pieces: Iterable[str]
-    """The sequence, to be read before the next entry is."""
-
+    pieces: Iterable[str]  # the sequence, to be read before the next entry is
     columns: dict[str, str]
 
 
@@ -129,11 +125,8 @@ class EncodedRecord:
     name: str
     description: str
     codes: Codes
-    columns: dict[str, str] = field(default_factory=dict)
-    """As in ``Record``."""
-
-    interval: Interval | None = None
-    """Where the codes are from; None if they are the whole record."""
+    columns: dict[str, str] = field(default_factory=dict)  # as in ``Record``
+    interval: Interval | None = None  # where the codes are from; None if they are the whole record
 
     @property
     def length(self) -> int:
@@ -146,15 +139,10 @@ class RecordInfo:
     """Everything about a record but its sequence."""
 
     name: str
-    length: int
-    """In bp."""
-
-    file: Path
-    """The file it was read from."""
-
+    length: int  # in bp
+    file: Path  # the file it was read from
     description: str
-    columns: dict[str, str]
-    """As in ``Record``."""
+    columns: dict[str, str]  # as in ``Record``
 
 
 def windows(record: str, length_bp: int, window: int, step: int) -> list[Interval]:
@@ -163,11 +151,7 @@ def windows(record: str, length_bp: int, window: int, step: int) -> list[Interva
     All windows have the same length, so the last one may overlap the one before by more than the
     others do. A record shorter than a window is one shorter window.
 
-    Args:
-        record: The record's name.
-        length_bp: Its length in bp.
-        window: Length of a window in bp.
-        step: From one start to the next, in bp; at most ``window``.
+    ``window`` is the length of a window and ``step`` that from one start to the next, both in bp.
 
     Raises:
         ConfigError: If not 1 <= step <= window.

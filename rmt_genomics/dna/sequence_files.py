@@ -171,14 +171,9 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
 
-    matches: Callable[[str], bool]
-    """Whether a text, from its first letter on, is of this format."""
-
-    read: Callable[[TextIOWrapper, Path], Iterator[Entry]]
-    """Reads it; the path is for errors only."""
-
-    unit: str = "record"
-    """What the numbers count, from 1: ``line`` or ``record``."""
+    matches: Callable[[str], bool]  # whether a text, from its first letter on, is of this format
+    read: Callable[[TextIOWrapper, Path], Iterator[Entry]]  # reads it; the path is for errors only
+    unit: str = "record"  # what the numbers count, from 1: ``line`` or ``record``
 
 
 FASTA = Format(

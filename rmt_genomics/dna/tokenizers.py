@@ -36,14 +36,9 @@ class Tokenizer:
         [0, 15, 20, 17]
     """
 
-    kind: str = "base"
-    """``base`` or ``kmer``."""
-
-    k: int = 1
-    """Bases per token."""
-
-    stride: int = 1
-    """Bases from the start of one k-mer to the start of the next."""
+    kind: str = "base"  # ``base`` or ``kmer``
+    k: int = 1  # bases per token
+    stride: int = 1  # bases from the start of one k-mer to the start of the next
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:

@@ -70,12 +70,9 @@ def intervals(
     """Return the interval of each metric of a model: low and high, by the name of the metric.
 
     A metric is left out if it is not defined in at least half of the draws, or the same in all of
-    them but not 1. So there is none if all examples are of one group, unless all are right.
-
-    Args:
-        truth: The targets.
-        outputs: Probabilities (regression: values) of the model ``(n, c)``.
-        resamples: Number of draws; fewer, but at least 200, for very many examples and classes.
+    them but not 1. So there is none if all examples are of one group, unless all are right. The
+    outputs are probabilities (regression: values) of the model ``(n, c)``. For very many examples
+    and classes there are fewer draws, but at least 200.
     """
     parts = [
         make(truth.targets, outputs, task=truth.task, num_classes=truth.num_classes)

@@ -171,11 +171,8 @@ class Averages(NamedTuple):
     The two are equal if the model reads no composition beside its memory.
     """
 
-    with_whole: np.ndarray
-    """With the composition of the whole sequence."""
-
-    alone: np.ndarray
-    """With the composition of the segment."""
+    with_whole: np.ndarray  # with the composition of the whole sequence
+    alone: np.ndarray  # with the composition of the segment
 
 
 def average_of_segments(model: RMTClassifier, sequences: Sequence[np.ndarray]) -> Averages:

@@ -33,8 +33,7 @@ class EvaluationSet:
     store: SequenceStore
     examples: Sequence[Example]
     targets: Targets
-    probabilities: np.ndarray
-    """``(n, c)``; for regression the values ``(n, 1)``."""
+    probabilities: np.ndarray  # ``(n, c)``; for regression the values ``(n, 1)``
 
     @classmethod
     def from_model(

@@ -27,15 +27,9 @@ _FEWEST = 20  # examples below which equal predictions for all may be chance
 class FittedReferences:
     """What was fitted beside the model: its baselines and calibration, and on which examples."""
 
-    train_targets: np.ndarray | None
-    """Targets of the train rows; None = unknown."""
-
-    kmers: KmerBaselines | None
-    """Fitted on the train rows."""
-
-    calibration: Calibration | None
-    """Fitted on the validation part."""
-
+    train_targets: np.ndarray | None  # targets of the train rows; None = unknown
+    kmers: KmerBaselines | None  # fitted on the train rows
+    calibration: Calibration | None  # fitted on the validation part
     is_fitted_on_evaluated: bool = False
     """There is no test part: the evaluated validation part also fitted the calibration."""
 

@@ -124,8 +124,7 @@ class RMTClassifier(Pretrained):
     ) -> tuple[Float[Tensor, "b f"] | None, Float[Tensor, "b c"] | None]:
         """Return what does not depend on the strand: ``features`` and ``linear_logits``.
 
-        Args:
-            codes: Base codes; padding must be N. They may be on another device than the weights.
+        Padding must be N; codes may be on another device than the weights.
         """
         modules = [module for module in (self.composition, self.proteins) if module is not None]
         features = torch.cat([module(codes) for module in modules], dim=-1) if modules else None

@@ -12,10 +12,7 @@ from torch import Tensor, nn
 class ConcatHead(nn.Linear):
     """A linear map of the whole encoding: it may use which strand a feature is from.
 
-    Args:
-        dim: Model width d.
-        num_classes: Classes c.
-        num_features: Features of the whole sequence, after those of the strands.
+    ``num_features`` counts those of the whole sequence, after those of the strands.
     """
 
     def __init__(self, dim: int, num_classes: int, num_features: int = 0) -> None:

@@ -34,9 +34,7 @@ _ARRAYS = ("mean", "scale", "coefficients", "intercepts")
 class KmerSpec:
     """Which k-mers are counted."""
 
-    k: int = K
-    """Bases, or amino acids, in a k-mer."""
-
+    k: int = K  # bases, or amino acids, in a k-mer
     orf_codons: int | None = None
     """None = k-mers of bases; else of amino acids in reading frames with no stop in so many codons.
     """
@@ -92,18 +90,13 @@ class KmerRegression:
     amplify noise.
     """
 
-    classes: tuple[str, ...]
-    """Label names, in the order of the probabilities."""
-
-    task: str
-    """binary, multiclass, multilabel or regression."""
-
+    classes: tuple[str, ...]  # label names, in the order of the probabilities
+    task: str  # binary, multiclass, multilabel or regression
     kmers: KmerSpec
     mean: np.ndarray  # (f,), like the scale
     scale: np.ndarray
     coefficients: np.ndarray  # (c, f)
-    intercepts: np.ndarray
-    """``(c,)``; minus infinity for a class that was not in train."""
+    intercepts: np.ndarray  # ``(c,)``; minus infinity for a class that was not in train
 
     @classmethod
     def fit(

@@ -19,9 +19,7 @@ _SMALLEST = 1e-300
 class Metric:
     """How a metric is presented."""
 
-    name: str
-    """In tables and sentences."""
-
+    name: str  # in tables and sentences
     meaning: str
     is_regression: bool = False
     lower_is_better: bool = False

@@ -20,11 +20,7 @@ Chunks = Iterable[tuple[Float[Tensor, "s b m d"], Bool[Tensor, "s b"]]]
 
 
 class Pooling(nn.Module):
-    """Fold chunks of memories into one vector per row.
-
-    Args:
-        dim: Model width d.
-    """
+    """Fold chunks of memories into one vector per row."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

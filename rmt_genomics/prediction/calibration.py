@@ -34,9 +34,7 @@ class Calibration:
     """A temperature and conformal scores, fitted on examples the model was not trained on."""
 
     task: str
-    classes: tuple[str, ...]
-    """Label names, in the order of the probabilities."""
-
+    classes: tuple[str, ...]  # label names, in the order of the probabilities
     temperature: float
     """Logits are divided by this: above 1 the model was over-confident, below 1 under-confident."""
 
@@ -44,8 +42,7 @@ class Calibration:
     """``(n,)`` sorted: 1 - the calibrated probability of the true label; multi-label: of the least
     probable of the true labels, and 0 for an example that has none."""
 
-    fitted_on: str = "validation"
-    """The part of the split that the examples are from."""
+    fitted_on: str = "validation"  # the part of the split that the examples are from
 
     @classmethod
     def fit(

@@ -26,14 +26,11 @@ class Embedding:
     """One record, or a part of it, as a vector."""
 
     record: str
-    length: int
-    """In bp."""
-
+    length: int  # in bp
     vector: np.ndarray
     """``(width,)`` float32, as of ``RMTClassifier.embed``: forward strand, reverse strand, ..."""
 
-    interval: Interval | None = None
-    """The part of the record that was read, if not all of it."""
+    interval: Interval | None = None  # the part of the record that was read, if not all of it
 
 
 def embed_records(

@@ -67,8 +67,7 @@ class Bed:
     """
 
     title: str
-    has_strand: bool = False
-    """Intervals on strands were predicted."""
+    has_strand: bool = False  # intervals on strands were predicted
 
     def header(self) -> list[str]:
         """Return the track line."""

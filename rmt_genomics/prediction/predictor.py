@@ -140,14 +140,9 @@ class Shard:
         ConfigError: If the number is not from 1 to ``of``.
     """
 
-    number: int = 1
-    """Which of the shards, from 1."""
-
-    of: int = 1
-    """How many shards the batches are dealt to, in turn."""
-
-    first_row: int = 0
-    """The first row to compute: earlier ones are already written."""
+    number: int = 1  # which of the shards, from 1
+    of: int = 1  # how many shards the batches are dealt to, in turn
+    first_row: int = 0  # the first row to compute: earlier ones are already written
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:

@@ -30,15 +30,10 @@ _process_groups: list[Any] = []  # referenced until the process ends: see keep_p
 
 @dataclass(frozen=True, slots=True)
 class DistributedSetup:
-    """How many processes train together, and which of them this is.
+    """How many processes train together, and which of them this is."""
 
-    Args:
-        devices: Processes per machine: one per GPU; on a CPU any number.
-        num_nodes: Machines.
-    """
-
-    devices: int = 1
-    num_nodes: int = 1
+    devices: int = 1  # processes per machine: one per GPU; on a CPU any number
+    num_nodes: int = 1  # machines
 
     @property
     def world_size(self) -> int:

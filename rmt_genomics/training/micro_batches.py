@@ -27,10 +27,9 @@ Result = TypeVar("Result")
 
 
 class MicroBatches:
-    """Splits batches into micro-batches, and halves their size when memory runs out.
+    """Splits batches into micro-batches of ``rows`` examples (None = whole batches).
 
-    Args:
-        rows: Examples in a micro-batch; None = whole batches.
+    The size is halved when memory runs out.
     """
 
     def __init__(self, rows: int | None = None) -> None:
