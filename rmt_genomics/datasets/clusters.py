@@ -20,8 +20,7 @@ from rmt_genomics.dna.compression import check_is_file, explain_read_errors
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
 
-IDENTITY = 0.9
-"""Sequences of at least about this identity are related."""
+IDENTITY = 0.9  # sequences of at least about this identity are related
 
 _FORMATS = (
     "a representative and a member with a tab between (MMseqs2), or a CD-HIT .clstr file that "
@@ -29,8 +28,7 @@ _FORMATS = (
 )
 _CDHIT_MEMBER = re.compile(r"[0-9]+\s+[0-9]+(?:nt|aa),\s+>(\S+?)\.\.\.\s+(\*|at\s.+)")
 
-_Line = tuple[int, str, str]
-"""Line number, name of the cluster, member."""
+_Line = tuple[int, str, str]  # line number, name of the cluster, member
 
 
 def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[str]:

@@ -10,14 +10,10 @@ from rmt_genomics.datasets.label_checks import are_continuous, did_you_mean, num
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, counted
 
-TASK_CHOICES = ("auto", "classification", "regression")
-"""What a user may say that labels are."""
-
+TASK_CHOICES = ("auto", "classification", "regression")  # what a user may say that labels are
 SPLITS = ("train", "validation", "test")
 TASKS = ("binary", "multiclass", "multilabel", "regression")
-LABEL = "label"
-"""Name of the single output of a regression: the column that holds its numbers."""
-
+LABEL = "label"  # name of the single output of a regression: the column that holds its numbers
 Numbers = npt.NDArray[np.float64]
 Targets = npt.NDArray[np.int64] | npt.NDArray[np.float32] | Numbers
 

@@ -39,8 +39,7 @@ _NORMALISATIONS: dict[str, Callable[[str], str]] = {
 }
 """Ways in which names of the same record often differ."""
 
-Labels = tuple[str, ...]
-"""The labels of one example."""
+Labels = tuple[str, ...]  # the labels of one example
 
 
 def check_records_exist(

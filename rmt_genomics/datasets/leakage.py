@@ -27,9 +27,7 @@ MIN_SIMILARITY = 0.5
 MAX_TOUCHED = 0.01
 """Fraction of a part that may have near-duplicates in other parts without a warning."""
 
-MAX_AUROC = 0.9
-"""AUROC that a probe may reach without a warning."""
-
+MAX_AUROC = 0.9  # AUROC that a probe may reach without a warning
 MIN_PROBED = 20
 """Validation examples from which on probes give warnings: with fewer, AUROC is too noisy."""
 

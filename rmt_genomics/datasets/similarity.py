@@ -135,12 +135,10 @@ def _small_hashes(codes: Codes, k: int, limit: np.uint64) -> tuple[Hashes, Indic
 def _split_mix_64(kmers: Hashes) -> Hashes:
     """Hash numbers evenly over 64 bits, without collisions (SplitMix64)."""
     mixed = kmers + np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(30)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed ^= mixed >> np.uint64(shift)
+        mixed *= np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _pairs_per_kmer(sketches: Sketches) -> tuple[Indices, Indices]:

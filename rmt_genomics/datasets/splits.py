@@ -16,9 +16,7 @@ import numpy.typing as npt
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, Numbers
 from rmt_genomics.errors import ConfigError, DataError, counted
 
-METHODS = ("auto", "column", "group", "stratified")
-"""Values of ``data.split``."""
-
+METHODS = ("auto", "column", "group", "stratified")  # values of ``data.split``
 MAX_BINS = 10
 _MAX_ORDERS = 20
 _MAX_STEPS = 50_000  # groups tried in all orders together

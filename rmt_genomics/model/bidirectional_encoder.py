@@ -39,9 +39,7 @@ REPLAY_BEYOND = 4  # segments: below, keeping all activations is cheaper than ru
 SEGMENTS_AT_ONCE = 64
 """Segments whose memories are pooled together when nothing is kept for backward."""
 
-LONG_BP = 262_144
-"""A sequence longer than this is predicted by ``encode_long``."""
-
+LONG_BP = 262_144  # a sequence longer than this is predicted by ``encode_long``
 Replay = bool | Literal["auto"]
 
 

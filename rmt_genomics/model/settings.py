@@ -10,9 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rmt_genomics.errors import ConfigError
 
-LARGEST = 10**9
-"""Largest whole number of a setting: more tokens, epochs or features never fit."""
-
+LARGEST = 10**9  # largest whole number of a setting: more tokens, epochs or features never fit
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 CountOrZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -8,9 +8,7 @@ from typing import Any
 
 from rmt_genomics.errors import three_digits
 
-MISSING = "-"
-"""What is shown for a missing value."""
-
+MISSING = "-"  # what is shown for a missing value
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

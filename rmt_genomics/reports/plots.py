@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from rmt_genomics.dna import Composition
 
-Epochs = Sequence[Mapping[str, Any]]
-"""One dictionary per epoch, as in ``metrics.jsonl``."""
-
+Epochs = Sequence[Mapping[str, Any]]  # one dictionary per epoch, as in ``metrics.jsonl``
 Groups = Mapping[str, Sequence[int | float]]
 """One number per record, by class or by part of the split."""
 

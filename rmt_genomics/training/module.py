@@ -21,16 +21,10 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.metrics import compute_metrics
 from rmt_genomics.model.tokenization import N
+from rmt_genomics.training import distributed
 from rmt_genomics.training.callbacks import validation_columns
 from rmt_genomics.training.config import TrainingSettings
 from rmt_genomics.training.curriculum import Curriculum
-from rmt_genomics.training.distributed import (
-    all_gather,
-    all_reduce,
-    broadcast,
-    keep_process_group,
-    rank_and_world_size,
-)
 from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
 from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
@@ -86,15 +80,15 @@ class ClassifierModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Take the micro-batch size of rank 0, the only process that has measured it."""
         del stage
-        keep_process_group()
-        self.micro_batches.rows = broadcast(self.micro_batches.rows)
+        distributed.keep_process_group()
+        self.micro_batches.rows = distributed.broadcast(self.micro_batches.rows)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the batch, after every loader has drawn its own random numbers."""
         del batch
         if batch_idx == 0:
             self.epoch_loss = (0.0, 0)
-        rank, _ = rank_and_world_size()
+        rank, _ = distributed.rank_and_world_size()
         torch.manual_seed(batch_seed(self.seed, self.current_epoch, batch_idx, rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -111,14 +105,16 @@ class ClassifierModule(LightningModule):
             codes = shift_randomly(batch.codes, batch.lengths, self.settings.shift_bp)
             batch = batch._replace(codes=codes)
         total = self.micro_batches.total(self._loss_of, batch, self.parameters())
-        sums = all_reduce(torch.stack([total.detach(), total.new_tensor(len(batch.names))]))
+        sums = distributed.all_reduce(
+            torch.stack([total.detach(), total.new_tensor(len(batch.names))])
+        )
         loss, count = sums[0] / sums[1], int(sums[1])
         if not torch.isfinite(loss):
             names = [] if torch.isfinite(total) else batch.names
-            raise self._not_finite("loss", loss.item(), all_gather(names))
+            raise self._not_finite("loss", loss.item(), distributed.all_gather(names))
         epoch_total, epoch_count = self.epoch_loss
         self.epoch_loss = (epoch_total + float(loss) * count, epoch_count + count)
-        _, world_size = rank_and_world_size()
+        _, world_size = distributed.rank_and_world_size()
         return total * (world_size / count)
 
     def _loss_of(self, batch: Batch) -> Tensor:
@@ -155,7 +151,7 @@ class ClassifierModule(LightningModule):
         Raises:
             ConfigError: If a logit is not a finite number.
         """
-        outputs = all_gather(self.outputs)
+        outputs = distributed.all_gather(self.outputs)
         logits = torch.cat([logits for logits, _, _ in outputs])
         targets = torch.cat([targets for _, targets, _ in outputs])
         names = [name for _, _, names in outputs for name in names]

@@ -51,8 +51,7 @@ MIN_STEPS = 50  # per epoch
 USABLE_FRACTION = 0.8  # of the free memory; the rest is for what is not measured
 _MAX_SECONDS, _MAX_RUNS = 1.0, 3  # of repeating one measurement
 
-Run = Callable[[list[int]], object]
-"""A computation on sequences of these lengths in bp."""
+Run = Callable[[list[int]], object]  # a computation on sequences of these lengths in bp
 
 
 class Probe:

@@ -10,17 +10,8 @@ import pytorch_lightning as pl
 from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
-from rmt_genomics.training import runtime
+from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
-from rmt_genomics.training.checkpoints import (
-    AtomicCheckpointIO,
-    CheckpointCallback,
-    RunRecord,
-    check_same_run,
-    read_checkpoint,
-    resumed_config,
-    run_record,
-)
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
 from rmt_genomics.training.curriculum import Curriculum
@@ -112,16 +103,16 @@ def train(  # noqa: PLR0913  # the options of the command line
     if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
         folder.check_usable(inputs=[fasta, labels.table], resume=resume, overwrite=overwrite)
     if resume:
-        config = resumed_config(folder, config)
+        config = checkpoints.resumed_config(folder, config)
     with distributed.rank_zero_warnings():
         data = prepare_data(fasta, labels, config, seed=seed, strict=strict)
         lengths_bp = [len(example.interval) for example in data.split.train]
         curriculum = Curriculum.of(config, data.scheme.task, max(lengths_bp))
     config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
-    record = run_record(data, config, seed=seed)
+    record = checkpoints.run_record(data, config, seed=seed)
     checkpoint = folder.last if resume and folder.last.exists() else None
     if checkpoint is not None:
-        check_same_run(checkpoint, record)
+        checkpoints.check_same_run(checkpoint, record)
     with folder.writing(), distributed.session():
         if distributed.is_rank_zero and checkpoint is None:
             _start_folder(folder, data, config, device=device, seed=seed)
@@ -163,7 +154,7 @@ def _make_module(
     curriculum: Curriculum,
     *,
     seed: int,
-    record: RunRecord,
+    record: checkpoints.RunRecord,
     rows: int | None,
 ) -> ClassifierModule:
     pl.seed_everything(seed, verbose=False)
@@ -192,7 +183,7 @@ def _make_trainer(
     distributed: DistributedSetup,
 ) -> pl.Trainer:
     settings = config.training
-    checkpoints = CheckpointCallback(
+    saving = checkpoints.CheckpointCallback(
         folder, settings.patience, metrics.curriculum, minutes=settings.checkpoint_minutes
     )
     progress = [TrainingProgress(metrics, settings.max_epochs)] * distributed.is_rank_zero
@@ -203,8 +194,8 @@ def _make_trainer(
         max_epochs=settings.max_epochs,
         accumulate_grad_batches=settings.accumulate_batches,
         gradient_clip_val=settings.gradient_clip or None,
-        callbacks=[metrics, *progress, checkpoints],
-        plugins=[distributed.cluster_environment(), AtomicCheckpointIO()],
+        callbacks=[metrics, *progress, saving],
+        plugins=[distributed.cluster_environment(), checkpoints.AtomicCheckpointIO()],
         default_root_dir=folder.path,
         num_sanity_val_steps=0,
         logger=False,
@@ -215,7 +206,7 @@ def _make_trainer(
 
 def _save_best(folder: RunFolder, module: ClassifierModule) -> RMTClassifier:
     """Write the model folder with the weights of the best epoch; return the model."""
-    module.load_state_dict(read_checkpoint(folder.best)["state_dict"])
+    module.load_state_dict(checkpoints.read_checkpoint(folder.best)["state_dict"])
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
     model.eval().requires_grad_()  # like a model that was loaded from the folder
