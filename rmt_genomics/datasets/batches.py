@@ -24,12 +24,8 @@ _BATCHES_SORTED_TOGETHER = 50
 class Batch(NamedTuple):
     """A batch of examples."""
 
-    codes: UInt8[Tensor, "b n"]
-    """Base codes of each example's strand, padded with N at the end."""
-
-    lengths: Int64[Tensor, "b"]
-    """Length of each example in bp, without padding."""
-
+    codes: UInt8[Tensor, "b n"]  # base codes of each example's strand, padded with N at the end
+    lengths: Int64[Tensor, "b"]  # length of each example in bp, without padding
     targets: Int64[Tensor, "b"] | Float[Tensor, "b c"] | Float[Tensor, "b"]
     """Class indices; for multi-label tasks 1 for each class an example has and 0 elsewhere; for a
     regression the numbers."""

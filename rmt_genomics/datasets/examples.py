@@ -28,9 +28,7 @@ class Example:
 
     interval: Interval
 
-    whole: bool
-    """Whether the interval is the whole record, so that the record's name is enough."""
-
+    whole: bool  # whether the interval is the whole record, so that the record's name is enough
     labels: tuple[str, ...]
     """One label, or any number of them for multi-label tasks. A number is kept as written."""
 

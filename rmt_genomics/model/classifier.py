@@ -38,9 +38,7 @@ OnRead = Callable[[int], object]
 class Encoding(NamedTuple):
     """What a model computes of each sequence of a batch, before the head."""
 
-    strands: Float[Tensor, "b two_d"]
-    """Pooled memories of both strands: ``[forward | reverse]``."""
-
+    strands: Float[Tensor, "b two_d"]  # pooled memories of both strands: ``[forward | reverse]``
     features: Float[Tensor, "b f"] | None
     """Composition features of the whole sequence, equal on both strands; None if it has none."""
 

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,7 @@ class Calibration:
         is_in = 1 - rows <= threshold + 1e-12
         if self.task != "multilabel":
             is_in[np.arange(len(rows)), rows.argmax(axis=1)] = True
-        return [
-            tuple(name for name, inside in zip(self.classes, row, strict=True) if inside)
-            for row in is_in
-        ]
+        return [tuple(compress(self.classes, row)) for row in is_in]
 
     def threshold(self, coverage: float) -> float:
         """Return the score up to which a label is in the set: the finite-sample quantile.

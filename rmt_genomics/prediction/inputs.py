@@ -29,12 +29,8 @@ class PredictionInput:
         ConfigError: If windows of this length and step would leave bases out.
     """
 
-    fasta: tuple[Path, ...]
-    """Files and folders; ``-`` is standard input."""
-
-    window: int | None = None
-    """Length of a window in bp; None = whole records."""
-
+    fasta: tuple[Path, ...]  # files and folders; ``-`` is standard input
+    window: int | None = None  # length of a window in bp; None = whole records
     step: int | None = None
     """From the start of one window to the start of the next, in bp; None = ``window``."""
 

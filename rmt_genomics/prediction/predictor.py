@@ -63,12 +63,8 @@ class DecisionRule:
         ConfigError: If ``abstain_below`` or ``coverage`` is out of range.
     """
 
-    calibrated: bool = False
-    """Use the temperature-scaled probabilities instead of the model's own."""
-
-    abstain_below: float | None = None
-    """Give no label if its score is lower."""
-
+    calibrated: bool = False  # use the temperature-scaled probabilities instead of the model's own
+    abstain_below: float | None = None  # give no label if its score is lower
     coverage: float | None = None
     """Also give a set of labels that holds the true one this often (split conformal)."""
 
