@@ -174,8 +174,7 @@ def overlaps_across(parts: Mapping[str, Sequence[Example]]) -> list[tuple[Exampl
 def _in_order(intervals: Sequence[Interval]) -> tuple[Indices, Indices, Indices]:
     """Sort intervals by record, start and end.
 
-    Returns:
-        Indices in that order, and the starts and ends in it, as if the records were one sequence.
+    Return indices, and the starts and ends in this order, as if the records were one sequence.
     """
     records = sorted({interval.record for interval in intervals})
     number_of = {record: number for number, record in enumerate(records)}

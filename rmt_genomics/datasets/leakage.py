@@ -189,13 +189,10 @@ def probe_labels(
 ) -> dict[str, float | None]:
     """Train baseline probes: random forests on one feature each, and on all of them.
 
-    If a part is very large, evenly spaced examples are used.
-
-    Returns:
-        The AUROC of each feature and of ``all`` on the validation part, averaged over the classes
-        that some of its examples have and others do not: 0.5 is uninformative, 1 is perfect. None
-        if there is no such class. For a regression, the one class is "above the median of the
-        training part".
+    Return the AUROC of each feature and of ``all`` on the validation part, averaged over classes
+    that some of its examples have and others do not: 0.5 is uninformative, 1 is perfect. None if
+    there is no such class. For a regression, the one class is "above the median of the training
+    part". If a part is very large, evenly spaced examples are used.
     """
     most = max(1, min(_MAX_EXAMPLES, _MAX_TARGETS // len(scheme.classes)))
     train, validation = (

@@ -153,10 +153,8 @@ def assign_groups(
 def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
     """Return the text of a labels table with more columns, or with new values in those it has.
 
-    All else stays byte for byte. ``columns`` has one value per row below the header.
-
-    Returns:
-        The text; None if the table has no header with our column names (as BED files).
+    All else stays byte for byte. ``columns`` has one value per row below the header. None if the
+    table has no header with our column names (as BED files).
     """
     table = read_table(path, "a labels file")
     names, separator = table.header.cells, table.rows.separator

@@ -167,10 +167,7 @@ def write_simulation(
 ) -> dict[str, int]:
     """Write sequences and a table of labels, one record in memory at a time.
 
-    Headers give the start (0-based) of each motif.
-
-    Returns:
-        The number of sequences of each label.
+    Headers give the start (0-based) of each motif. Return the number of sequences of each label.
     """
     counts = dict.fromkeys(simulation.labels, 0)
     labels.write("record\tlabel\n")

@@ -36,9 +36,7 @@ CLASS_OF_CODON = np.array(
 def expected_kmer_frequencies(k: int) -> np.ndarray:
     """Return the frequency of each k-mer of classes in random DNA: all sense codons are as likely.
 
-    Returns:
-        ``(classes ** k,)`` float64 with the sum 1; the first class of a k-mer is the highest digit
-        of its index.
+    They are ``(classes ** k,)``; the first class of a k-mer is the highest digit of its index.
     """
     num_codons = np.bincount(CLASS_OF_CODON, minlength=STOP + 1)[:STOP]
     of_kmers: np.ndarray = reduce(np.kron, [num_codons / num_codons.sum()] * k)

@@ -22,11 +22,8 @@ def number_kmers(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """Number the k-mers of a sequence from 0 (AA..A) to ``4**k - 1`` (TT..T); k is at most 14.
 
-    ``stride`` counts the bases from the start of one k-mer to the start of the next.
-
-    Returns:
-        One number per whole k-mer, from left to right, and whether the k-mer contains an N; its
-        number then has no meaning.
+    ``stride`` counts the bases from the start of one k-mer to the start of the next. With each
+    number comes whether the k-mer contains an N; the number then has no meaning.
 
     Examples:
         >>> from rmt_genomics.dna.alphabet import encode

@@ -40,13 +40,12 @@ class FittedReferences:
 def metrics_report(
     eval_set: EvaluationSet, split: str, references: FittedReferences
 ) -> dict[str, Any]:
-    """Return the content of ``metrics.json``; ``split`` is test, validation or all.
+    """Return the content of ``metrics.json``.
 
-    Returns:
-        The metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and
-        intervals (low and high, by metric: ``bootstrap.intervals``), task, split, baselines
-        (their metrics), differences (model minus baseline), per_class, length_bins, context,
-        calibration and notes.
+    It is the metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and
+    intervals (low and high, by metric: ``bootstrap.intervals``), task, split (test, validation or
+    all), baselines (their metrics), differences (model minus baseline), per_class, length_bins,
+    context, calibration and notes.
     """
     log_stage("baselines", eval_set.examples)
     baselines = baseline_predictions(eval_set, references.train_targets, references.kmers)

@@ -152,9 +152,8 @@ def regression_metrics(
 ) -> dict[str, Any]:
     """Compare predicted numbers ``(n,)`` or ``(n, 1)`` with the true ones.
 
-    Returns:
-        A dictionary ready for JSON: n, classes, pearson and spearman (None where one side is
-        constant), r2 (fraction of the variance explained; None without variance), mae, rmse.
+    The result is ready for JSON: n, classes, pearson and spearman (None where one side is
+    constant), r2 (fraction of the variance explained; None without variance), mae, rmse.
     """
     from scipy import stats
     from sklearn import metrics
@@ -178,12 +177,9 @@ def per_class_metrics(
 ) -> list[dict[str, Any]]:
     """Compare probabilities with the truth for each class against the rest.
 
-    The arguments are those of ``classification_metrics``.
-
-    Returns:
-        One dictionary per class, in their order: class, n (examples that have it), precision
-        (None if the class was never predicted), recall (None if it does not occur), f1, auroc and
-        auprc.
+    The arguments are those of ``classification_metrics``. For each class: class, n (examples that
+    have it), precision (None if the class was never predicted), recall (None if it does not occur),
+    f1, auroc and auprc.
     """
     from sklearn import metrics
 

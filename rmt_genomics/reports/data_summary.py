@@ -179,11 +179,8 @@ def training_preview(
 ) -> Iterator[str]:
     """Split the data as ``train`` does with seed 0, and describe what it would train on.
 
-    Without settings the default split is used, and batches and segments are not described.
-
-    Yields:
-        One line per finding, those of the leakage audit last. If training would refuse the data,
-        the only line says why.
+    Without settings the default split is used, and batches and segments are not described. If
+    training would refuse the data, the only line says why.
     """
     chosen = dict(SPLIT_DEFAULTS)
     if config is not None:

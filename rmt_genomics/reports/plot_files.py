@@ -18,12 +18,11 @@ _DPI = 150
 
 
 def write_plots(folder: Path) -> list[Path]:
-    """Draw what ``evaluate`` wrote into a folder, there.
+    """Draw what ``evaluate`` wrote into a folder, there, each figure as SVG and PNG.
 
-    Returns:
-        The files, each figure as SVG and PNG: for a classifier confusion matrix, ROC and
-        precision-recall curves, and reliability if it was calibrated; for a regression predicted
-        against true values; for both the use of context, if it was measured.
+    For a classifier these are confusion matrix, ROC and precision-recall curves, and reliability if
+    it was calibrated; for a regression predicted against true values; for both the use of context,
+    if it was measured.
     """
     from rmt_genomics.reports.run_results import read_run_results  # loads torch
 

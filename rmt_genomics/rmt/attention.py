@@ -87,10 +87,8 @@ class Attention(nn.Module):
         """Attend from the last ``num_queries`` positions (None = all) to all and the cached ones.
 
         ``cached`` are keys, not yet rotated, and values of earlier tokens for this layer;
-        ``first_values`` are those of the first layer, where they are mixed in.
-
-        Returns:
-            The update of each query, and the keys and values of the segment and its memory.
+        ``first_values`` are those of the first layer, where they are mixed in. Return the update of
+        each query, and the keys and values of the segment and its memory.
         """
         mask = inputs.mask
         queries = hidden
