@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,65 @@ def test_a_run_with_another_model_or_input_is_not_resumed(
     assert "toy.fa: the file (" in told
     assert "has changed since" in told
     assert "a resumed run must read the same input. Restore it, or start over" in told
+
+
+@pytest.mark.parametrize("more", [(), ("--shard", "1/1")])
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("part", lambda text: text.replace("length", "width"), "its header is of other output"),
+        ("part", lambda text: text + "\udce9\n", "is damaged, it is not UTF-8"),
+        ("part.json", lambda text: text.replace('"size"', '"x"'), "part.json: is damaged, but"),
+        (
+            "part.json",
+            lambda text: text.replace('files": 0', 'files": []'),
+            "part.json: is damaged, but",
+        ),
+        ("part.json", lambda text: text[:40], "is not unfinished output of rmt-genomics"),
+    ],
+)
+def test_damaged_unfinished_output_is_named_and_kept(
+    tmp_path: Path,
+    model: Path,
+    fasta: Path,
+    more: tuple[object, ...],
+    name: str,
+    change: Callable[[str], str],
+    words: str,
+) -> None:
+    out, changed = tmp_path / "out.tsv", tmp_path / f"out.tsv.{name}"
+    begin(out, "predict", model, fasta, *more)
+    text = changed.read_text()
+    assert change(text) != text
+    changed.write_text(change(text), errors="surrogateescape")
+    before = changed.read_bytes()
+
+    assert words in fail("predict", model, fasta, *more, "--out", out, "--resume")
+
+    assert changed.read_bytes() == before
+
+
+def test_the_last_line_of_an_unfinished_shard_has_an_index(
+    tmp_path: Path, model: Path, fasta: Path
+) -> None:
+    out = tmp_path / "out.tsv"
+    arguments = ("predict", model, fasta, "--shard", "1/1", "--out", out)
+    begin(*(out, *arguments[:-2]))
+    with partial_path(out).open("a") as file:
+        file.write("x\ty\n")
+
+    assert "its last line does not begin with the index" in fail(*arguments, "--resume")
+
+
+def test_a_foreign_folder_beside_the_output_stays(tmp_path: Path, model: Path, fasta: Path) -> None:
+    mine = tmp_path / "out.tsv.shards" / "job.json"
+    mine.parent.mkdir()
+    mine.touch()
+
+    for options in (("--overwrite",), ("--resume", "--overwrite")):
+        succeed("predict", model, fasta, "--out", tmp_path / "out.tsv", "--processes", 1, *options)
+
+    assert mine.exists()
 
 
 @pytest.mark.parametrize("more", [(), ("--window", 20, "--step", 7, "--format", "bedgraph")])
