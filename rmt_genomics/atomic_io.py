@@ -367,7 +367,10 @@ def read_json(path: Path) -> Any:
         ValueError: If it is not UTF-8 or not JSON, is nested too deeply, or holds a key twice.
         OSError: If it cannot be read.
     """
-    return parse_json(path.read_text(encoding="utf-8"))
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
 
 
 def parse_json(text: str) -> Any:

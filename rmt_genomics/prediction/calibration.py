@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rmt_genomics.atomic_io import write_text
+from rmt_genomics.atomic_io import read_json, write_text
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.kmer_regression import KmerRegression
 from rmt_genomics.model.metrics import logits_of, one_hot, probabilities_of
 from rmt_genomics.model.pretrained import find_model_file
+from rmt_genomics.model.settings import as_toml
 
 FILE_NAME = "calibration.json"
 FORMAT = 1
@@ -151,19 +152,25 @@ class Calibration:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
+                raise ValueError(f"its format is {as_toml(content['format'])}, not {FORMAT}")
+            scores = np.array(content["conformal"]["scores"], dtype=float)
             calibration = cls(
-                content["task"],
-                tuple(content["classes"]),
+                str(content["task"]),
+                tuple(map(str, content["classes"])),
                 float(content["temperature"]),
-                np.array(content["conformal"]["scores"], dtype=float),
-                content["fitted_on"],
+                scores,
+                str(content["fitted_on"]),
             )
-            if not calibration.temperature > 0 or calibration.n != content["n"]:
-                raise ValueError("its numbers contradict each other")
-        except (ValueError, KeyError, TypeError) as error:
+            if not 0 < calibration.temperature < math.inf:
+                raise ValueError("its temperature is not a number above 0")
+            if scores.ndim != 1 or not 0 < calibration.n == content["n"]:
+                raise ValueError("the number of its scores is not its n")
+            # (>=: probabilities add up to 1 but for rounding.)
+            if not (scores[0] >= -1e-9 and (np.diff(scores) >= 0).all() and scores[-1] <= 1 + 1e-9):
+                raise ValueError("its scores are not sorted numbers of 0 to 1")
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise CheckpointError(
                 f"{path}: is not a calibration ({error}), but must be one that an evaluation "
                 "wrote. Remove the file, or evaluate the run again."

@@ -13,10 +13,13 @@ from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.prediction.calibration import (
     FILE_NAME,
     Calibration,
+    check_same_classes,
     log_loss,
     logits_of,
     probabilities_of,
 )
+from tests.model.toys import toy
+from tests.prediction.toys import TWO
 
 NAMES = ("a", "b", "c")
 
@@ -190,3 +193,42 @@ def test_another_file_of_that_name_is_refused(tmp_path: Path, text: str) -> None
 
     with pytest.raises(CheckpointError, match=r"calibration\.json: is not a calibration .*Remove"):
         Calibration.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            '"temperature": 2.0',
+            '"temperature": Infinity',
+            "its temperature is not a number",
+        ),
+        ('"temperature": 2.0', '"temperature": NaN', "its temperature is not a number"),
+        ('"temperature": 2.0', '"temperature": 1e400', "its temperature is not a number"),
+        ("[0.1, 0.2]", "[0.2, 0.1]", "its scores are not sorted numbers"),
+        ("[0.1, 0.2]", "[0.1, NaN]", "its scores are not sorted numbers"),
+        ("[0.1, 0.2]", "[0.1, Infinity]", "its scores are not sorted numbers"),
+        ("[0.1, 0.2]", "[-0.1, 0.2]", "its scores are not sorted numbers"),
+        ("[0.1, 0.2]", "[[0.1, 0.2]]", "the number of its scores is not its n"),
+        ("[0.1, 0.2]", "[" * 9999, "nested too deeply"),
+        ('"n": 2', '"n": 3', "the number of its scores is not its n"),
+        ('"format": 1', '"format": {}', "its format is {}, not 1"),
+    ],
+)
+def test_a_damaged_calibration_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    Calibration("binary", ("a", "b"), 2.0, np.array([0.1, 0.2])).save(tmp_path)
+    text = (tmp_path / "calibration.json").read_text()
+    assert old in text
+    (tmp_path / "calibration.json").write_text(text.replace(old, new))
+
+    with pytest.raises(CheckpointError, match=rf"json: is not a calibration .*{words}"):
+        Calibration.load(tmp_path)
+
+
+def test_classes_that_are_not_text_are_of_another_model(tmp_path: Path) -> None:
+    Calibration("binary", ("a", "b"), 2.0, np.array([0.1])).save(tmp_path)
+    path = tmp_path / "calibration.json"
+    path.write_text(path.read_text().replace('["a", "b"]', "[{}, 1e400]"))
+
+    with pytest.raises(CheckpointError, match=r"has the classes \{\}, inf"):
+        check_same_classes(path, Calibration.load(tmp_path), toy(**TWO).config)
