@@ -39,6 +39,12 @@ class ClassifierConfig(Settings):
     target_std: Annotated[float, Field(gt=0)] = 1.0
     """For a regression: their standard deviation. The model's output is in multiples of it."""
 
+    min_train_bp: CountOrZero = 0
+    """Length in bp of the shortest example of the training; 0 = not known."""
+
+    max_train_bp: CountOrZero = 0
+    """Length in bp of its longest example; 0 = not known."""
+
     tokenizer_kind: TokenizerKind = "base"
     """``base``: one token per base; ``kmer``: one per k-mer."""
 
