@@ -178,11 +178,9 @@ class KmerRegression:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in _ARRAYS}
                 metadata = file.metadata()
-            k, orf_codons = (
-                None if text is None else int(text[:20])  # longer numbers are out of range anyhow
-                for text in (metadata["k"], metadata.get("orf_codons"))
-            )
-            kmers = KmerSpec(k, orf_codons)
+            # Longer numbers are out of range anyhow.
+            k, codons = int(metadata["k"][:20]), metadata.get("orf_codons")
+            kmers = KmerSpec(k, None if codons is None else int(codons[:20]))
             classes = tuple(map(str, parse_json(metadata["classes"])))
             regression = cls(classes, metadata["task"], kmers, **arrays)
             regression._check()

@@ -15,7 +15,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -66,7 +66,7 @@ _HUB_ID = re.compile(r"hf://?([A-Za-z0-9][\w.-]*/[\w.-]+)", re.ASCII)  # as a Pa
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
 
-def find_model_folder(source: str | Path, **hub_options: object) -> Path:
+def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
     """Return the folder of a model; a model of the hub, ``hf://owner/name``, is downloaded.
 
     Raises:
@@ -121,12 +121,12 @@ def find_model_file(source: str | Path, name: str) -> Path:
     )
 
 
-def _download(hub_id: str, **hub_options: object) -> Path:
+def _download(hub_id: str, **hub_options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         names = [CONFIG, WEIGHTS, *BESIDE]
-        return Path(snapshot_download(hub_id, allow_patterns=names, **hub_options))  # type: ignore[arg-type]
+        return Path(snapshot_download(hub_id, allow_patterns=names, **hub_options))
     except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
         raise CheckpointError(
             f"hf://{hub_id}: could not be downloaded from the hub ({type(error).__name__}), but "
@@ -312,7 +312,7 @@ class Pretrained(
         pretrained_model_name_or_path: str | Path,
         *,
         device: str | torch.device = "cpu",
-        **hub_options: object,
+        **hub_options: Any,
     ) -> Model:
         """Load a model, ready to predict.
 
