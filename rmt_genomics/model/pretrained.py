@@ -297,7 +297,11 @@ class Pretrained(
         )
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None) -> str:  # type: ignore[override]
-        """Upload the model to the Hugging Face hub; return the address of the commit."""
+        """Upload the model, and what belongs to it, to the Hugging Face hub.
+
+        Returns:
+            The address of the commit.
+        """
         from huggingface_hub import HfApi
 
         hub = HfApi()
