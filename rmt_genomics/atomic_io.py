@@ -208,6 +208,7 @@ class ResumableFile:
         """What was last saved by ``save_progress``, also by an interrupted run."""
         self.keep = keep
         """After an error the lines stay."""
+        self._may_be_cut = True
 
     def save_progress(self, progress: Key) -> None:
         """Save what a resumed run needs to know about the lines, beside the key."""
@@ -216,6 +217,7 @@ class ResumableFile:
 
     def write(self, line: str) -> None:
         """Add a line, given without line end. It then survives if this process is killed."""
+        self.cut()
         self._file.write(f"{line}\n".encode())
         self._file.flush()
 
@@ -223,14 +225,23 @@ class ResumableFile:
         """Remove all lines."""
         self._file.truncate(0)
 
+    def cut(self) -> None:
+        """Remove the last line if a kill has cut it."""
+        if self._may_be_cut and os.fstat(self._file.fileno()).st_size:  # an empty file has no map
+            with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                end_of_last_line = content.rfind(b"\n") + 1
+            self._file.truncate(end_of_last_line)
+        self._may_be_cut = False
+
     def lines(self) -> Iterator[str]:
-        """Yield the lines written so far, without line ends."""
-        with self.path.open(encoding="utf-8", newline="\n") as file:
-            try:
-                for line in file:
-                    yield line.removesuffix("\n")
-            except UnicodeDecodeError as error:
-                raise self.damaged(f"it is not UTF-8 ({error.reason})") from error
+        """Yield the whole lines written so far, without line ends."""
+        with self.path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    try:
+                        yield line[:-1].decode()
+                    except UnicodeDecodeError as error:
+                        raise self.damaged("it is not UTF-8 text") from error
 
     def damaged(self, what: str) -> ConfigError:
         """Return an error for lines that cannot be of an interrupted run."""
@@ -319,12 +330,11 @@ def resumable_file(path: Path, key: Key, *, resume: bool) -> Iterator[ResumableF
             if resume and note:
                 check_key(partial, note, key)
                 resumable.progress = note.get(_PROGRESS)
-                file.truncate(_end_of_last_line(file))  # a kill may have cut the last line
-                file.seek(0, os.SEEK_END)
             else:
                 file.truncate(0)
                 write_text(resumable.note, key_as_json(key))
             yield resumable
+            resumable.cut()
             _publish(partial, path)
             resumable.note.unlink()
         except KeyboardInterrupt as error:
@@ -389,14 +399,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{twice!r} is there twice")
     return table
-
-
-def _end_of_last_line(file: IO[bytes]) -> int:
-    """Return the position after the last line end of a file; 0 if there is none."""
-    if not file.tell():  # an empty file, which cannot be mapped
-        return 0
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.rfind(b"\n") + 1
 
 
 @contextmanager

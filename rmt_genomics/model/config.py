@@ -158,7 +158,7 @@ class ClassifierConfig(Settings):
         if self.task != "regression" and (mean, std) != (0.0, 1.0):
             raise ConfigError(
                 f"target_mean is {mean} and target_std {std}, but they have no effect: the task "
-                f"is {self.task!r}, not regression."
+                f"is {self.task!r}, not regression. Remove them."
             )
         if self.task == "regression":
             if len(self.classes) != 1:

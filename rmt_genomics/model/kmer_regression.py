@@ -181,7 +181,9 @@ class KmerRegression:
             # Longer numbers are out of range anyhow.
             k, codons = int(metadata["k"][:20]), metadata.get("orf_codons")
             kmers = KmerSpec(k, None if codons is None else int(codons[:20]))
-            classes = tuple(map(str, parse_json(metadata["classes"])))
+            classes = tuple(parse_json(metadata["classes"]))
+            if not all(isinstance(name, str) and name.isprintable() for name in classes):
+                raise ValueError("its classes are not text")
             regression = cls(classes, metadata["task"], kmers, **arrays)
             regression._check()
         except (SafetensorError, KeyError, TypeError, ValueError) as error:

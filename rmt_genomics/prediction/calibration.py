@@ -156,12 +156,15 @@ class Calibration:
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {as_toml(content['format'])}, not {FORMAT}")
             scores = np.array(content["conformal"]["scores"], dtype=float)
+            names = [*content["classes"], content["task"], content["fitted_on"]]
+            if not all(isinstance(name, str) and name.isprintable() for name in names):
+                raise ValueError("its classes, task or part are not text")
             calibration = cls(
-                str(content["task"]),
-                tuple(map(str, content["classes"])),
+                content["task"],
+                tuple(content["classes"]),
                 float(content["temperature"]),
                 scores,
-                str(content["fitted_on"]),
+                content["fitted_on"],
             )
             if not 0 < calibration.temperature < math.inf:
                 raise ValueError("its temperature is not a number above 0")

@@ -150,6 +150,7 @@ def test_a_foreign_safetensors_file_is_named(tmp_path: Path) -> None:
         ("task", lambda _: "x" * 5000, "its task is 'x"),
         ("classes", lambda _: "[" * 9999, "nested too deeply"),
         ("classes", lambda _: "3", "is not iterable"),
+        ("classes", lambda _: "[1, 2, 3]", "its classes are not text"),
     ],
 )
 def test_a_damaged_baseline_is_refused(

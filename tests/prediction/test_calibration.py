@@ -13,13 +13,10 @@ from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.prediction.calibration import (
     FILE_NAME,
     Calibration,
-    check_same_classes,
     log_loss,
     logits_of,
     probabilities_of,
 )
-from tests.model.toys import toy
-from tests.prediction.toys import TWO
 
 NAMES = ("a", "b", "c")
 
@@ -212,6 +209,9 @@ def test_another_file_of_that_name_is_refused(tmp_path: Path, text: str) -> None
         ("[0.1, 0.2]", "[[0.1, 0.2]]", "the number of its scores is not its n"),
         ("[0.1, 0.2]", "[" * 9999, "nested too deeply"),
         ('"n": 2', '"n": 3', "the number of its scores is not its n"),
+        ('["a", "b"]', "[{}, 1e400]", "its classes, task or part are not text"),
+        ('["a", "b"]', '["a\\tb", "b"]', "its classes, task or part are not text"),
+        ('"task": "binary"', '"task": 3', "its classes, task or part are not text"),
         ('"format": 1', '"format": {}', "its format is {}, not 1"),
     ],
 )
@@ -223,12 +223,3 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path, old: str, new: str, wo
 
     with pytest.raises(CheckpointError, match=rf"json: is not a calibration .*{words}"):
         Calibration.load(tmp_path)
-
-
-def test_classes_that_are_not_text_are_of_another_model(tmp_path: Path) -> None:
-    Calibration("binary", ("a", "b"), 2.0, np.array([0.1])).save(tmp_path)
-    path = tmp_path / "calibration.json"
-    path.write_text(path.read_text().replace('["a", "b"]', "[{}, 1e400]"))
-
-    with pytest.raises(CheckpointError, match=r"has the classes \{\}, inf"):
-        check_same_classes(path, Calibration.load(tmp_path), toy(**TWO).config)
