@@ -16,12 +16,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from rmt_genomics.errors import ConfigError, DataError
+from rmt_genomics.parsing import read_json, read_text
 
 CACHE_VARIABLE = "RMT_GENOMICS_CACHE"
 
@@ -291,11 +292,10 @@ def _read_note(partial: Path) -> dict[str, Any]:
                 f"{path}: is a link or not a file, but unfinished output is kept there. "
                 "Move it away, or give another --out."
             )
-    try:
-        if note_path.exists():
-            note = dict(read_json(note_path))
-    except (ValueError, TypeError):
-        pass  # not of this program
+    if note_path.exists():
+        with suppress(ConfigError, TypeError, ValueError):  # then it is not of this program
+            text = read_text(note_path, "a note", ConfigError)
+            note = dict(read_json(text, str(note_path), "", ConfigError))
     is_there = note_path.exists() or (partial.exists() and partial.stat().st_size)
     if is_there and not note.items() >= _PROGRAM.items():
         raise ConfigError(
@@ -370,58 +370,39 @@ def check_key(partial: Path, before: Mapping[str, Any], key: Key) -> None:
             )
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: If it is not UTF-8 or not JSON, is nested too deeply, or holds a key twice.
-        OSError: If it cannot be read.
-    """
-    try:
-        return parse_json(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8 text") from None
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON; errors as of ``read_json``."""
-    try:
-        return json.loads(text, object_pairs_hook=_without_duplicates)
-    except RecursionError:
-        raise ValueError("its lists or objects are nested too deeply") from None
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object; of a key that is there twice, Python would take the last."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} is there twice")
-    return table
-
-
 @contextmanager
 def _open_locked(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to append to it, for this process alone; a link is not followed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o666), "a+b") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Until the lock was there another process may have given the file its final name.
-            is_free = path.exists() and os.path.samestat(path.lstat(), os.fstat(file.fileno()))
-        except ImportError:  # Windows has no such locks
-            is_free = True
-        except OSError:
-            is_free = False
-        if not is_free:
-            raise ConfigError(
-                f"{path}: another process is writing this file, but only one may. "
-                "Wait for it, or stop it."
-            )
+        _lock(file, path)
         yield file
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Keep a second process from writing the same file, where the system has file locks."""
+    is_locked = _try_lock(file)
+    # Until the lock was there another process may have given the file its final name.
+    if not (
+        is_locked and path.exists() and os.path.samestat(path.lstat(), os.fstat(file.fileno()))
+    ):
+        raise ConfigError(
+            f"{path}: another process is writing this file, but only one may. "
+            "Wait for it, or stop it."
+        )
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Lock a file; False if another process has locked it. Without locks in the system, True."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        return True
+    return True
 
 
 def default_cache() -> Path:

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from rmt_genomics.atomic_io import atomic_file, parse_json
+from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
@@ -24,6 +24,7 @@ from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.kmer_features import count_amino_acid_kmers
 from rmt_genomics.model.metrics import probabilities_of
 from rmt_genomics.model.settings import as_toml
+from rmt_genomics.parsing import read_integer, read_json
 
 FILE_NAME = "kmer_logistic.safetensors"
 PROTEIN_FILE_NAME = "protein_logistic.safetensors"
@@ -178,10 +179,10 @@ class KmerRegression:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in _ARRAYS}
                 metadata = file.metadata()
-            # Longer numbers are out of range anyhow.
-            k, codons = int(metadata["k"][:20]), metadata.get("orf_codons")
-            kmers = KmerSpec(k, None if codons is None else int(codons[:20]))
-            classes = tuple(parse_json(metadata["classes"]))
+            k, codons = read_integer(metadata["k"]), metadata.get("orf_codons")
+            kmers = KmerSpec(k or 0, None if codons is None else read_integer(codons))
+            remedy = "Remove the file."
+            classes = tuple(read_json(metadata["classes"], str(path), remedy, CheckpointError))
             if not all(isinstance(name, str) and name.isprintable() for name in classes):
                 raise ValueError("its classes are not text")
             regression = cls(classes, metadata["task"], kmers, **arrays)

@@ -21,10 +21,11 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from rmt_genomics.atomic_io import read_json, staged_files
+from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.settings import as_toml, nearest
+from rmt_genomics.parsing import read_json, read_text
 
 Weights = dict[str, Tensor]
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -140,13 +141,9 @@ def read_config(path: Path) -> ClassifierConfig:
     Raises:
         CheckpointError: If it is not JSON, or has a unknown key or value.
     """
-    try:
-        settings = read_json(path)
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path}: is not readable as JSON ({error}), but must be as save_pretrained wrote it. "
-            "Was the copy interrupted? Copy it again."
-        ) from error
+    text = read_text(path, "the settings of a model", CheckpointError)
+    remedy = "Was the copy interrupted? Copy it again."
+    settings = read_json(text, str(path), remedy, CheckpointError)
     if not isinstance(settings, dict) or not {"classes", "task"} <= settings.keys():
         raise CheckpointError(
             f"{path}: lacks 'classes' or 'task', but every rmt-genomics model has them. "

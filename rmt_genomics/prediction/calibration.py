@@ -17,16 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rmt_genomics.atomic_io import read_json, write_text
+from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.kmer_regression import KmerRegression
 from rmt_genomics.model.metrics import logits_of, one_hot, probabilities_of
 from rmt_genomics.model.pretrained import find_model_file
 from rmt_genomics.model.settings import as_toml
+from rmt_genomics.parsing import read_json, read_text
 
 FILE_NAME = "calibration.json"
 FORMAT = 1
+_REMEDY = "Remove the file, or evaluate the run again."
 _LOWEST, _HIGHEST = 0.02, 50.0
 
 
@@ -152,7 +154,8 @@ class Calibration:
         if not path.is_file():
             return None
         try:
-            content = read_json(path)
+            text = read_text(path, "a calibration", CheckpointError)
+            content = read_json(text, str(path), _REMEDY, CheckpointError)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {as_toml(content['format'])}, not {FORMAT}")
             scores = np.array(content["conformal"]["scores"], dtype=float)
@@ -176,7 +179,7 @@ class Calibration:
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise CheckpointError(
                 f"{path}: is not a calibration ({error}), but must be one that an evaluation "
-                "wrote. Remove the file, or evaluate the run again."
+                f"wrote. {_REMEDY}"
             ) from error
         return calibration
 

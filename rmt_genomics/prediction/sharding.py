@@ -29,6 +29,7 @@ import torch
 from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.errors import DataError, RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.parsing import read_integer
 from rmt_genomics.prediction.predictor import Shard
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, Row, write_rows
@@ -52,19 +53,13 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
         (last,) = deque(file.lines(), maxlen=1)
         if last.startswith(_END):
             return
-        row = -1 if last == header[-1] else _index_of(last)
+        row = -1 if last == header[-1] else read_integer(last.partition("\t")[0])
         if row is None:
             raise file.damaged("its last line does not begin with the index of a row")
         with progress_bar(config.input.total_bp) as progress:
             rows = run.rows(Shard(shard.number, shard.of, row + 1), progress)
             write_rows(file, rows, with_index=True)
         file.write(f"{_END} {run.reader.num_records} {run.reader.checksum()}")
-
-
-def _index_of(line: str) -> int | None:
-    """Return the index of its row with which a line of a shard file begins; None if it has none."""
-    index = re.match(r"([0-9]{1,18})\t", line)
-    return int(index[1]) if index else None
 
 
 class _ShardFile:
@@ -104,11 +99,12 @@ class _ShardFile:
                 if next(self._lines, None) is not None:
                     raise self._damaged("there are lines after its end")
                 return
-            if (row := _index_of(line)) is None:
+            index, _, rest = line.partition("\t")
+            if (row := read_integer(index)) is None:
                 if line.startswith(_END):
                     break
                 raise self._damaged("a line does not begin with the index of its row")
-            yield row, line.partition("\t")[2]
+            yield row, rest
         raise self._incomplete()
 
     def _incomplete(self) -> DataError:

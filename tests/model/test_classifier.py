@@ -274,7 +274,7 @@ def broken(tmp_path: Path, name: str, content: bytes | None) -> Path:
     [
         ("config.json", None, "has no config.json, but a model folder holds"),
         ("model.safetensors", None, "has no model.safetensors, but a model folder holds"),
-        ("config.json", b"{", "is not readable as JSON"),
+        ("config.json", b"{", "is not valid JSON"),
         ("config.json", b"[]", "lacks 'classes' or 'task'"),
         ("config.json", b'{"classes": ["a", "b"]}', "lacks 'classes' or 'task'"),
         (
