@@ -397,7 +397,7 @@ def test_weights_of_several_types_are_not_rounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"depth": 100_000}, {"dim": 2**17}, {"num_memory_tokens": 10**9}, {"k": 12}]
+    "setting", [{"depth": 100_000}, {"dim": 2**13}, {"num_memory_tokens": 10**8}, {"k": 12}]
 )
 def test_a_config_that_does_not_fit_the_weights_costs_neither_time_nor_memory(
     tmp_path: Path, setting: dict[str, int]
