@@ -124,8 +124,8 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
-        return True
+    except PermissionError:
+        pass  # it is of another user
     return True
 
 

@@ -55,13 +55,8 @@ def choose_device(name: str) -> torch.device:
 
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-BESIDE = (
-    CARD,
-    "calibration.json",
-    "kmer_logistic.safetensors",
-    "protein_logistic.safetensors",
-)
-"""What else belongs to a model: its card, its calibration and its baselines."""
+BESIDE = (CARD, "calibration.json", "*_logistic.safetensors")
+"""Patterns of what else belongs to a model: its card, its calibration and its baselines."""
 
 _HUB_ID = re.compile(r"hf://?([A-Za-z0-9][\w.-]*/[\w.-]+)", re.ASCII)  # as a Path it has one slash
 _FLOATS = ("F16", "BF16", "F32", "F64")
@@ -126,8 +121,8 @@ def _download(hub_id: str, **hub_options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        names = [CONFIG, WEIGHTS, *BESIDE]
-        return Path(snapshot_download(hub_id, allow_patterns=names, **hub_options))
+        wanted = [CONFIG, WEIGHTS, *BESIDE]
+        return Path(snapshot_download(hub_id, allow_patterns=wanted, **hub_options))
     except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
         raise CheckpointError(
             f"hf://{hub_id}: could not be downloaded from the hub ({type(error).__name__}), but "
@@ -275,7 +270,7 @@ class Pretrained(
         """Copy what belongs to the model; nothing if its weights have changed since."""
         from safetensors.torch import load_file
 
-        files = [source / name for name in BESIDE if (source / name).is_file()]
+        files = [file for pattern in BESIDE for file in sorted(source.glob(pattern))]
         if not files or not (source / WEIGHTS).is_file():
             return
         before = load_file(source / WEIGHTS)

@@ -232,13 +232,14 @@ def predict_records(
 def _warn_of_notes(counts: Counter[str], num_records: int, config: ClassifierConfig) -> None:
     if not counts:
         return
-    found = ", ".join(f"{counts[note]:,} {note}" for note in NOTES if counts[note])
-    warnings.warn(
-        f"of {num_records:,} sequences: {found}. Predictions mean something for sequences like "
-        f"those of the training ({config.min_train_bp:,} to {config.max_train_bp:,} bp).",
-        RMTGenomicsWarning,
-        stacklevel=3,
-    )
+    found = ", ".join(f"{note}: {counts[note]:,}" for note in NOTES if counts[note])
+    text = f"Notes on {num_records:,} sequences: {found}."
+    if config.max_train_bp:
+        text += (
+            f" The training examples have {config.min_train_bp:,} to {config.max_train_bp:,} bp: "
+            "scores of other lengths may mean nothing."
+        )
+    warnings.warn(text, RMTGenomicsWarning, stacklevel=3)
 
 
 def compute_rows(

@@ -239,14 +239,14 @@ def test_records_unlike_those_of_the_training_have_a_note_and_are_counted_once()
         longer,
     ]
     assert [str(each.message) for each in caught] == [
-        f"of 7 sequences: 2 no known base, 2 {shorter}, 2 {longer}. Predictions mean something for "
-        "sequences like those of the training (4 to 8 bp)."
+        f"Notes on 7 sequences: no known base: 2, {shorter}: 2, {longer}: 2. The training "
+        "examples have 4 to 8 bp: scores of other lengths may mean nothing."
     ]
 
 
 @pytest.mark.parametrize("rule", [DecisionRule(), DecisionRule(abstain_below=0.9)])
 def test_a_record_without_a_known_base_has_no_prediction(rule: DecisionRule) -> None:
-    with pytest.warns(RMTGenomicsWarning, match=r"of 2 sequences: 1 no known base"):
+    with pytest.warns(RMTGenomicsWarning, match=r"Notes on 2 sequences: no known base: 1\.$"):
         known, unknown = predict_records(toy(), records(["ACGT", "NNN"]), decision_rule=rule)
 
     assert (known.note, unknown.note) == ("", "no known base")
