@@ -5,19 +5,24 @@ appears complete or not at all, also when the program is killed or the disk is f
 """
 
 import errno
+import glob
 import hashlib
 import io
 import json
 import mmap
 import os
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from rmt_genomics.errors import ConfigError, DataError
+from rmt_genomics.parsing import read_json, read_text
 
 CACHE_VARIABLE = "RMT_GENOMICS_CACHE"
 
@@ -26,6 +31,7 @@ Key = Mapping[str, Any]
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROGRESS = "progress"  # its name in the note beside partial output; not a part of the key
+_PROGRAM = {"program": "rmt-genomics"}  # in the note: only what has it is ever removed
 _LAST_STAGED = "config.json"  # a folder without it is not a model, so it must appear last
 
 
@@ -87,6 +93,42 @@ def check_new_folder(folder: Path, *, overwrite: bool) -> None:
         )
 
 
+def _temporary(folder: Path, name: str) -> Path:
+    """Return a temporary path for this process; remove those of processes that were killed."""
+    prefix = f".{name[:80]}.rmt-genomics-{platform.node()[:40]}-"
+    _remove_abandoned(folder.absolute(), prefix)
+    return folder / f"{prefix}{os.getpid()}"
+
+
+def _make_temporary_folder(folder: Path, name: str) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"{_temporary(folder, name).name}-", dir=folder))
+
+
+@cache
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove temporary files and folders of processes of this machine that do not run any more."""
+    for path in folder.glob(f"{glob.escape(prefix)}*"):
+        process = re.match(r"[0-9]{1,9}", path.name.removeprefix(prefix))
+        if process is None or path.is_symlink() or _is_running(int(process[0])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # not known: on Windows signal 0 would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is of another user
+    return True
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; the file written there becomes ``path`` at the end.
@@ -95,7 +137,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         OSError: If it cannot be written, naming ``path``. After any error ``path`` is as before,
             and the temporary file is removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _temporary(path.parent, path.name)
     with _errors_name(path):
         try:
             yield temporary
@@ -123,7 +165,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 def staged_files(folder: Path) -> Iterator[Path]:
     """Give a temporary folder whose files move to ``folder`` at the end, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+    temporary = _make_temporary_folder(folder, "saving")
     try:
         yield temporary
         for file in sorted(temporary.iterdir(), key=lambda file: file.name == _LAST_STAGED):
@@ -158,23 +200,25 @@ def _errors_name(path: Path) -> Iterator[None]:
 class ResumableFile:
     """A text file that is being written line by line; made by ``resumable_file``."""
 
-    def __init__(self, file: IO[bytes], path: Path, note: Path, key: Key, *, keep: bool) -> None:
+    def __init__(self, file: IO[bytes], path: Path, key: Key, *, keep: bool) -> None:
         self._file = file
         self.path = path
-        self._note = note
+        self.note = _note_path(path)
         self._key = key
         self.progress: dict[str, Any] | None = None
         """What was last saved by ``save_progress``, also by an interrupted run."""
         self.keep = keep
         """After an error the lines stay."""
+        self._may_be_cut = True
 
     def save_progress(self, progress: Key) -> None:
         """Save what a resumed run needs to know about the lines, beside the key."""
         self.progress = dict(progress)
-        write_text(self._note, key_as_json({**self._key, _PROGRESS: self.progress}))
+        write_text(self.note, key_as_json({**self._key, _PROGRESS: self.progress}))
 
     def write(self, line: str) -> None:
         """Add a line, given without line end. It then survives if this process is killed."""
+        self.cut()
         self._file.write(f"{line}\n".encode())
         self._file.flush()
 
@@ -182,11 +226,30 @@ class ResumableFile:
         """Remove all lines."""
         self._file.truncate(0)
 
+    def cut(self) -> None:
+        """Remove the last line if a kill has cut it."""
+        if self._may_be_cut and os.fstat(self._file.fileno()).st_size:  # an empty file has no map
+            with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                end_of_last_line = content.rfind(b"\n") + 1
+            self._file.truncate(end_of_last_line)
+        self._may_be_cut = False
+
     def lines(self) -> Iterator[str]:
-        """Yield the lines written so far, without line ends."""
-        with self.path.open(encoding="utf-8", newline="\n") as file:
+        """Yield the whole lines written so far, without line ends."""
+        with self.path.open("rb") as file:
             for line in file:
-                yield line.removesuffix("\n")
+                if line.endswith(b"\n"):
+                    try:
+                        yield line[:-1].decode()
+                    except UnicodeDecodeError as error:
+                        raise self.damaged("it is not UTF-8 text") from error
+
+    def damaged(self, what: str) -> ConfigError:
+        """Return an error for lines that cannot be of an interrupted run."""
+        return ConfigError(
+            f"{self.path}: is damaged, {what}, but only the lines of an interrupted run can be "
+            "continued. Start over: --overwrite instead of --resume."
+        )
 
 
 def partial_path(path: Path) -> Path:
@@ -194,15 +257,52 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
+def _note_path(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.json")
+
+
 def check_partial(path: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise ConfigError if an interrupted run has left lines that would be lost."""
+    """Raise ConfigError if partial output is not ours, or of an interrupted run and not to be lost.
+
+    Args:
+        path: The file that is to be written.
+        resume: The lines of an interrupted run are kept.
+        overwrite: They may be removed.
+    """
     partial = partial_path(path)
-    if partial.exists() and not resume and not overwrite:
+    if _read_note(partial) and not resume and not overwrite:
+        num_bytes = partial.stat().st_size if partial.exists() else 0
         raise ConfigError(
-            f"{partial}: an interrupted run has left {partial.stat().st_size} bytes here, but they "
+            f"{partial}: an interrupted run has left {num_bytes} bytes here, but they "
             "are only removed on request. Add --resume to continue it, or --overwrite to start "
             "over."
         )
+
+
+def _read_note(partial: Path) -> dict[str, Any]:
+    """Return the note beside partial output; empty if there is neither.
+
+    Raises:
+        ConfigError: If one of the two is not a file of this program: it must not be changed.
+    """
+    note_path, note = _note_path(partial), {}
+    for path in (partial, note_path):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise ConfigError(
+                f"{path}: is a link or not a file, but unfinished output is kept there. "
+                "Move it away, or give another --out."
+            )
+    if note_path.exists():
+        with suppress(ConfigError, TypeError, ValueError):  # then it is not of this program
+            text = read_text(note_path, "a note", ConfigError)
+            note = dict(read_json(text, str(note_path), "", ConfigError))
+    is_there = note_path.exists() or (partial.exists() and partial.stat().st_size)
+    if is_there and not note.items() >= _PROGRAM.items():
+        raise ConfigError(
+            f"{partial}: is not unfinished output of rmt-genomics with its {note_path.name}, but "
+            "nothing else is continued or replaced. Move both away, or give another --out."
+        )
+    return note
 
 
 @contextmanager
@@ -218,51 +318,48 @@ def resumable_file(path: Path, key: Key, *, resume: bool) -> Iterator[ResumableF
         resume: Keep the lines that an interrupted run has left, if there are any.
 
     Raises:
-        ConfigError: If the lines have another key, or another process is writing them.
+        ConfigError: If the lines have another key or are of another program, or another process
+            is writing them.
     """
     partial = partial_path(path)
-    note = partial.with_name(f"{partial.name}.json")
-    with _errors_name(path), partial.open("a+b") as file:
-        _lock(file, partial)
-        resumable = ResumableFile(file, partial, note, key, keep=resume)
+    _read_note(partial)  # before anything is created
+    with _errors_name(path), _open_locked(partial) as file:
+        note = _read_note(partial)
+        resumable = ResumableFile(file, partial, key, keep=resume)
         try:
-            if resume and note.exists():
-                resumable.progress = check_key(partial, note, key).get(_PROGRESS)
-                file.truncate(_end_of_last_line(file))  # a kill may have cut the last line
-                file.seek(0, os.SEEK_END)
+            if resume and note:
+                check_key(partial, note, key)
+                resumable.progress = note.get(_PROGRESS)
             else:
                 file.truncate(0)
-                write_text(note, key_as_json(key))
+                write_text(resumable.note, key_as_json(key))
             yield resumable
+            resumable.cut()
             _publish(partial, path)
-            note.unlink()
+            resumable.note.unlink()
         except KeyboardInterrupt as error:
             remedy = f"{partial} holds the finished lines. Continue with --resume."
             raise KeyboardInterrupt(remedy) from error
         except BaseException:
             if not resumable.keep:
                 partial.unlink(missing_ok=True)
-                note.unlink(missing_ok=True)
+                resumable.note.unlink(missing_ok=True)
             raise
 
 
 def key_as_json(key: Key) -> str:
     """Return a key as the text of the file that is kept beside partial output."""
-    return json.dumps(dict(key), indent=2, sort_keys=True) + "\n"
+    return json.dumps({**_PROGRAM, **key}, indent=2, sort_keys=True) + "\n"
 
 
-def check_key(partial: Path, note: Path, key: Key) -> dict[str, Any]:
-    """Raise ConfigError if partial output was written with another key; else return the note.
+def check_key(partial: Path, before: Mapping[str, Any], key: Key) -> None:
+    """Raise ConfigError if partial output was written with another key.
 
     Args:
         partial: The partial output, for the error.
-        note: The file with the key it was started with, as written by ``key_as_json``.
+        before: The note with the key it was started with, as written by ``key_as_json``.
         key: The key of this run.
     """
-    try:
-        before = dict(json.loads(note.read_text(encoding="utf-8")))
-    except ValueError:
-        before = {}
     now = dict(json.loads(key_as_json(key)))  # as JSON reads it back: lists, not tuples
     for name in sorted((now.keys() | before.keys()) - {_PROGRESS}):
         if now.get(name) != before.get(name):
@@ -271,30 +368,41 @@ def check_key(partial: Path, note: Path, key: Key) -> dict[str, Any]:
                 f"{now.get(name)!r}, and a resumed run must have the same settings. Use the "
                 "settings it was started with, or start over: --overwrite instead of --resume."
             )
-    return before
 
 
-def _end_of_last_line(file: IO[bytes]) -> int:
-    """Return the position after the last line end of a file; 0 if there is none."""
-    if not file.tell():  # an empty file, which cannot be mapped
-        return 0
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.rfind(b"\n") + 1
+@contextmanager
+def _open_locked(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to append to it, for this process alone; a link is not followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "a+b") as file:
+        _lock(file, path)
+        yield file
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
     """Keep a second process from writing the same file, where the system has file locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    is_locked = _try_lock(file)
+    # Until the lock was there another process may have given the file its final name.
+    if not (
+        is_locked and path.exists() and os.path.samestat(path.lstat(), os.fstat(file.fileno()))
+    ):
         raise ConfigError(
             f"{path}: another process is writing this file, but only one may. "
             "Wait for it, or stop it."
-        ) from error
+        )
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Lock a file; False if another process has locked it. Without locks in the system, True."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        return True
+    return True
 
 
 def default_cache() -> Path:
@@ -324,7 +432,7 @@ def cache_folder(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:8]}-", dir=target.parent))
+        temporary = _make_temporary_folder(target.parent, target.name)
         try:
             yield temporary
             for file in temporary.iterdir():
@@ -352,7 +460,7 @@ def cache_folder(target: Path) -> Iterator[Path]:
 
 def remove_cache_folder(target: Path) -> None:
     """Remove a cache entry in such a way that no other process sees a part of it."""
-    temporary = Path(tempfile.mkdtemp(prefix=".removed-", dir=target.parent))
+    temporary = _make_temporary_folder(target.parent, target.name)
     try:
         target.replace(temporary / target.name)
     except FileNotFoundError:

@@ -4,6 +4,9 @@ import errno
 import hashlib
 import io
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from rmt_genomics.atomic_io import (
     HashingReader,
     atomic_file,
+    cache_folder,
     check_new_file,
     check_new_folder,
     is_disk_full,
@@ -207,3 +211,24 @@ def pyfaidx_error() -> OSError:
 )
 def test_a_full_disk_is_recognised(error: Exception, *, expected: bool) -> None:
     assert is_disk_full(error) is expected
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib; from rmt_genomics import atomic_io as io; "
+        "folder = pathlib.Path(sys.argv[1]); "
+        "made = [io.atomic_file(folder / 'a.tsv'), io.staged_files(folder), "
+        "io.cache_folder(folder / 'entry')]; paths = [each.__enter__() for each in made]; "
+        "paths[0].write_text('half'); [(each / 'x').touch() for each in paths[1:]]; os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 3
+    (foreign := tmp_path / ".a.tsv.123.part").touch()
+    (running := tmp_path / f".a.tsv.rmt-genomics-{platform.node()}-{os.getppid()}").touch()
+
+    write_text(tmp_path / "a.tsv", "whole")
+    with staged_files(tmp_path), cache_folder(tmp_path / "entry"):
+        pass
+
+    found = sorted(tmp_path.iterdir())
+    assert found == sorted([foreign, running, tmp_path / "a.tsv", tmp_path / "entry"])

@@ -36,6 +36,7 @@ def assert_same_rows(table: str, expected: str) -> None:
     rows, expected_rows = read_table(table), read_table(expected)
     assert len(rows) == len(expected_rows) > 0
     for row, expected_row in zip(rows, expected_rows, strict=True):
+        assert row.pop("note", "") == ""  # a newer column; the model does not know its lengths
         assert list(row) == list(expected_row)
         for column, cell in expected_row.items():
             if column == "score" or column.startswith("prob_"):

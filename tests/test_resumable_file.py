@@ -1,8 +1,10 @@
 """Resumable files keep their lines when a run is killed, and take no lines of another run."""
 
 import errno
+import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -98,7 +100,8 @@ def test_lines_of_another_run_are_refused_and_kept(tmp_path: Path) -> None:
 def test_lines_are_only_removed_on_request(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     check_partial(path, resume=False, overwrite=False)
-    partial_path(path).write_text("one\n")
+    with pytest.raises(ZeroDivisionError):
+        stop_after(path, "one", error=ZeroDivisionError())
 
     with pytest.raises(ConfigError, match=r"a\.tsv\.part: an interrupted run has left 4 bytes"):
         check_partial(path, resume=False, overwrite=False)
@@ -125,3 +128,74 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
         stop_after(tmp_path / "a.tsv", error=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("note", [None, "{}", "[1]", "no JSON", '{"program": "other"}', "[" * 9999])
+def test_a_foreign_file_is_neither_emptied_nor_renamed(tmp_path: Path, note: str | None) -> None:
+    path, words = tmp_path / "a.tsv", r"a\.tsv\.part: is not unfinished output of rmt-genomics"
+    partial_path(path).write_text("mine")
+    if note is not None:
+        (tmp_path / "a.tsv.part.json").write_text(note)
+    before = contents(tmp_path)
+
+    for resume in (True, False):
+        with pytest.raises(ConfigError, match=words):
+            check_partial(path, resume=resume, overwrite=not resume)
+        with (
+            pytest.raises(ConfigError, match=words),
+            resumable_file(path, KEY, resume=resume),
+        ):
+            pass
+
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["a.tsv.part", "a.tsv.part.json"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe"])
+def test_links_are_not_followed(tmp_path: Path, name: str, kind: str) -> None:
+    path, mine = tmp_path / "a.tsv", tmp_path / "mine"
+    with pytest.raises(ZeroDivisionError):
+        stop_after(path, "one", error=ZeroDivisionError())
+    (tmp_path / name).replace(mine)
+    match kind:
+        case "folder":
+            (tmp_path / name).mkdir()
+        case "pipe":
+            os.mkfifo(tmp_path / name)
+        case _:
+            (tmp_path / name).symlink_to(mine if kind == "link" else tmp_path / "gone")
+    before = names(tmp_path), mine.read_bytes()
+
+    for resume in (True, False):
+        with (
+            pytest.raises(ConfigError, match=rf"{name}: is a link or not a file, but unfinished"),
+            resumable_file(path, KEY, resume=resume),
+        ):
+            pass
+
+    assert (names(tmp_path), mine.read_bytes()) == before
+
+
+def test_a_file_that_another_process_finishes_before_the_lock_is_not_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, true_flock = tmp_path / "a.tsv", fcntl.flock
+    with pytest.raises(ZeroDivisionError):
+        stop_after(path, "one", error=ZeroDivisionError())
+
+    def finished_meanwhile(*arguments: Any) -> None:
+        partial_path(path).replace(path)
+        true_flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", finished_meanwhile)
+    with (
+        pytest.raises(ConfigError, match=r"part: another process is writing this file"),
+        resumable_file(path, KEY, resume=False),
+    ):
+        pass
+
+    assert path.read_text() == "one\n"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -30,7 +30,7 @@ def evaluate(
 ) -> None:
     """Compare a model's predictions with true labels.
 
-    MODEL_DIR is the folder of a trained model, or a hub id. FASTA is a file or a folder, of any
+    MODEL_DIR is a model folder, or hf://owner/name. FASTA is a file or a folder, of any
     format that train reads. If the labels have a split column with test rows, those are evaluated,
     else all rows. The model is compared with baselines: the most common label of the train rows; a
     regression on k-mer counts, from the model's folder or fitted on the train rows; and the same

@@ -65,15 +65,17 @@ def predict(
 ) -> None:
     """Predict the label of each FASTA record.
 
-    MODEL_DIR is the folder of a trained model, or a hub id. FASTA is one file or several, or a
-    folder of them: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV with a sequence column, plain or
-    compressed by gzip or bgzip; - reads stdin. A record may be of any length, and there may be any
-    number of them.
+    MODEL_DIR is the folder of a trained model, or hf://owner/name on the Hugging Face hub. FASTA is
+    one file or several, or a folder of them: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV with a
+    sequence column, plain or compressed by gzip or bgzip; - reads stdin. A record may be of any
+    length, and there may be any number of them.
 
     Prints a tab-separated table, one row per record in input order: record, length (bp), label,
-    score (the probability of the label) and one probability per class. A multi-label model joins
-    all classes of 0.5 and above by ; and the score is the smallest of theirs; label and score are
-    empty if there is none. A regression model: record, length, prediction.
+    score (the probability of the label), one probability per class and a note. A multi-label model
+    joins all classes of 0.5 and above by ; and the score is the smallest of theirs; label and score
+    are empty if there is none. A regression model: record, length, prediction, note. The note is
+    empty, or says that a record is shorter or longer than any training example, or has no known
+    base: label, score and probabilities are then NA.
 
     With --window, a row is a window, and start and end (0-based, half-open) follow record; the
     last window of a record ends with it, and a shorter record is one window. With --intervals, a

@@ -53,7 +53,7 @@ def evaluate(
     model was trained on some of them.
 
     Args:
-        model_dir: A model folder or a hub id. The k-mer baseline and the calibration in it are
+        model_dir: A folder or ``hf://owner/name``. The k-mer baseline and the calibration in it are
             evaluated too; if there are none, they are fitted on the rows that the labels file
             marks as train and as validation.
         fasta: The sequences: a file, or a folder of files.

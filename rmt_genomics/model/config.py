@@ -39,6 +39,12 @@ class ClassifierConfig(Settings):
     target_std: Annotated[float, Field(gt=0)] = 1.0
     """For a regression: their standard deviation. The model's output is in multiples of it."""
 
+    min_train_bp: CountOrZero = 0
+    """Length in bp of the shortest example of the training; 0 = not known."""
+
+    max_train_bp: CountOrZero = 0
+    """Length in bp of its longest example; 0 = not known."""
+
     tokenizer_kind: TokenizerKind = "base"
     """``base``: one token per base; ``kmer``: one per k-mer."""
 
@@ -152,7 +158,7 @@ class ClassifierConfig(Settings):
         if self.task != "regression" and (mean, std) != (0.0, 1.0):
             raise ConfigError(
                 f"target_mean is {mean} and target_std {std}, but they have no effect: the task "
-                f"is {self.task!r}, not regression."
+                f"is {self.task!r}, not regression. Remove them."
             )
         if self.task == "regression":
             if len(self.classes) != 1:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,8 +20,11 @@ from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
+from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.kmer_features import count_amino_acid_kmers
 from rmt_genomics.model.metrics import probabilities_of
+from rmt_genomics.model.settings import as_toml
+from rmt_genomics.parsing import read_integer, read_json
 
 FILE_NAME = "kmer_logistic.safetensors"
 PROTEIN_FILE_NAME = "protein_logistic.safetensors"
@@ -169,15 +172,40 @@ class KmerRegression:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in _ARRAYS}
                 metadata = file.metadata()
-            orf_codons = metadata.get("orf_codons")
-            kmers = KmerSpec(int(metadata["k"]), None if orf_codons is None else int(orf_codons))
-            classes = tuple(json.loads(metadata["classes"]))
-            return cls(classes, metadata["task"], kmers, **arrays)
+            k, codons = read_integer(metadata["k"]), metadata.get("orf_codons")
+            kmers = KmerSpec(k or 0, None if codons is None else read_integer(codons))
+            remedy = "Remove the file."
+            classes = tuple(read_json(metadata["classes"], str(path), remedy, CheckpointError))
+            if not all(isinstance(name, str) and name.isprintable() for name in classes):
+                raise ValueError("its classes are not text")
+            regression = cls(classes, metadata["task"], kmers, **arrays)
+            regression._check()
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: is not a k-mer baseline ({error}), but must be one that a training "
                 "wrote. Remove the file: the baseline is then fitted again, or left out."
             ) from error
+        return regression
+
+    def _check(self) -> None:
+        """Raise ValueError unless the arrays fit each other and are finite."""
+        if self.task not in get_args(ClassifierConfig.model_fields["task"].annotation):
+            raise ValueError(f"its task is {as_toml(self.task)}")
+        if not 1 <= self.kmers.k <= 12 or 4**self.kmers.k > 2 * self.mean.size:
+            raise ValueError(f"its k is {self.kmers.k}, with {self.mean.size} features")
+        f, c = self.kmers.num_features, len(self.classes)
+        shapes = {"mean": (f,), "scale": (f,), "coefficients": (c, f), "intercepts": (c,)}
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.dtype.kind != "f" or array.shape != shape:
+                raise ValueError(
+                    f"its {name} are {array.dtype} of shape {array.shape}, not {shape}"
+                )
+            # The intercept of a class that no or all examples have is infinite.
+            if np.isnan(array).any() or (name != "intercepts" and np.isinf(array).any()):
+                raise ValueError(f"its {name} are not finite")
+        if not (self.scale > 0).all():
+            raise ValueError("its scale is not above 0")
 
 
 def _coefficients(

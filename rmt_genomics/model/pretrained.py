@@ -1,11 +1,19 @@
 """Save and load a model: a folder of ``config.json`` and ``model.safetensors``, or the hub.
 
-Pickles are never read. Also here: the choice of the device a model runs on.
+A folder may also hold the card, the calibration and the baselines of its model: they go with it.
+Pickles are never read, and only ``hf://owner/name`` uses the network. Also here: the choice of the
+device a model runs on.
 """
 
 import json
+import os
 import re
+import shutil
 import tempfile
+import warnings
+from contextlib import suppress
+from difflib import get_close_matches
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +22,12 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from rmt_genomics.atomic_io import staged_files
-from rmt_genomics.errors import CheckpointError, ConfigError
+from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.settings import as_toml, nearest
+from rmt_genomics.parsing import read_json, read_text
 
+Weights = dict[str, Tensor]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -44,51 +54,79 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)  # no leading dot
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+BESIDE = (CARD, "calibration.json", "*_logistic.safetensors")
+"""Patterns of what else belongs to a model: its card, its calibration and its baselines."""
+
+_HUB_ID = re.compile(r"hf://?([A-Za-z0-9][\w.-]*/[\w.-]+)", re.ASCII)  # as a Path it has one slash
+_FLOATS = ("F16", "BF16", "F32", "F64")
 
 
-def find_model_file(source: str | Path, name: str, **hub_options: object) -> Path:
+def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
+    """Return the folder of a model; a model of the hub, ``hf://owner/name``, is downloaded.
+
+    Raises:
+        CheckpointError: If there is no such model.
+    """
+    if hub_id := _HUB_ID.fullmatch(str(source)):
+        return _download(hub_id[1], **hub_options)
+    if os.path.isdir(source):  # noqa: PTH112 (a name may be too long for Path)
+        return Path(source)
+    if os.path.lexists(source):
+        raise CheckpointError(
+            f"{source}: is not a folder, but a model is a folder, or hf://owner/name on the hub. "
+            "Give the --out folder of a finished training."
+        )
+    raise CheckpointError(
+        f"{source}: there is no such folder, but a model is a folder, or hf://owner/name on the "
+        f"hub. {_nearest_folder(Path(source))}"
+    )
+
+
+def _nearest_folder(missing: Path) -> str:
+    """Say which folder may be meant."""
+    first = missing  # of its parts the first that is missing
+    while not os.path.isdir(first.parent):  # noqa: PTH112
+        first = first.parent
+    with suppress(OSError):
+        names = [path.name for path in first.parent.iterdir() if path.is_dir()]
+        for name in get_close_matches(first.name, names, n=1):
+            renamed = first.parent / name
+            whole = renamed / missing.relative_to(first)
+            return f"Did you mean {whole if whole.is_dir() else renamed}?"
+    return f"The nearest folder that exists is {first.parent.absolute()}."
+
+
+def find_model_file(source: str | Path, name: str) -> Path:
     """Return the path of a model's file: in a local folder, or downloaded from the hub.
 
     Raises:
         CheckpointError: If there is no such file.
     """
-    folder = Path(source)
-    if folder.is_dir():
-        if not (folder / name).is_file():
-            if (folder / "config.toml").is_file() and (folder / "split.tsv").is_file():
-                raise CheckpointError(
-                    f"{folder}: training has not finished, but the model is saved at its end. "
-                    f"Resume it: rmt-genomics train ... --out {folder} --resume"
-                )
-            raise CheckpointError(
-                f"{folder}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "
-                "Give the --out folder of a finished training."
-            )
-        return folder / name
-    if folder.exists():
+    path = find_model_folder(source) / name
+    if path.is_file():
+        return path
+    if (path.parent / "config.toml").is_file() and (path.parent / "split.tsv").is_file():
         raise CheckpointError(
-            f"{source}: is not a folder, but a model is a folder or a hub id. "
-            "Give the --out folder of a finished training."
+            f"{path.parent}: training has not finished, but the model is saved at its end. "
+            f"Resume it: rmt-genomics train ... --out {path.parent} --resume"
         )
-    if not _HUB_ID.fullmatch(str(source)):
-        raise CheckpointError(
-            f"{source}: there is no such folder, and a hub id looks like owner/name. "
-            "Check the path."
-        )
-    return _download(str(source), name, **hub_options)
+    raise CheckpointError(
+        f"{path.parent}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "
+        "Give the --out folder of a finished training."
+    )
 
 
-def _download(hub_id: str, name: str, **hub_options: object) -> Path:
-    from huggingface_hub import hf_hub_download
+def _download(hub_id: str, **hub_options: Any) -> Path:
+    from huggingface_hub import snapshot_download
 
     try:
-        return Path(hf_hub_download(hub_id, name, **hub_options))  # type: ignore[call-overload]
+        wanted = [CONFIG, WEIGHTS, *BESIDE]
+        return Path(snapshot_download(hub_id, allow_patterns=wanted, **hub_options))
     except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
         raise CheckpointError(
-            f"{hub_id}: there is no such folder, and {name} could not be downloaded from the hub "
-            f"({type(error).__name__}). Check the path, or that you are online."
+            f"hf://{hub_id}: could not be downloaded from the hub ({type(error).__name__}), but "
+            "must be a model there. Check the name, or that you are online."
         ) from error
 
 
@@ -98,11 +136,9 @@ def read_config(path: Path) -> ClassifierConfig:
     Raises:
         CheckpointError: If it is not JSON, or has a unknown key or value.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        settings = json.loads(text, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is not readable as JSON ({error})") from error
+    text = read_text(path, "the settings of a model", CheckpointError)
+    remedy = "Was the copy interrupted? Copy it again."
+    settings = read_json(text, str(path), remedy, CheckpointError)
     if not isinstance(settings, dict) or not {"classes", "task"} <= settings.keys():
         raise CheckpointError(
             f"{path}: lacks 'classes' or 'task', but every rmt-genomics model has them. "
@@ -121,46 +157,67 @@ def read_config(path: Path) -> ClassifierConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object; of a key that is there twice, Python would take the last."""
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} is there twice")
-    return table
+def read_weights(path: Path, config: ClassifierConfig, model: type["Pretrained"]) -> Weights:
+    """Read ``model.safetensors``; every tensor of the model must be there, and no other.
 
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load ``model.safetensors`` into a model; every tensor must be there, and no other.
+    The names and shapes are compared before the model is built: a ``config.json`` that asks for
+    more memory than its weights need is an error.
 
     Raises:
-        CheckpointError: If the file is cut, foreign, or does not fit the model.
+        CheckpointError: If the file is cut, does not fit the model, or holds no finite floats.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: list(each.get_shape()) for name, each in slices.items()}
+            kinds = {each.get_dtype() for each in slices.values()}
+        if kinds - set(_FLOATS):
+            raise CheckpointError(
+                f"{path}: holds weights of type {', '.join(sorted(kinds))}, but must hold floats: "
+                f"{', '.join(_FLOATS)}. Save the model in one of these types."
+            )
+        _check_shapes(path, shapes, config, model)
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: is not a complete safetensors file ({error}). Was the copy interrupted?"
+            f"{path}: is not a complete safetensors file ({error}), but must be one. Was the copy "
+            "interrupted? Copy it again."
         ) from error
-    _check_names(model.state_dict(), weights, path)
-    model.to(next(iter(weights.values())).dtype)  # as saved: float64 and bfloat16 stay
-    model.load_state_dict(weights)
-
-
-def _check_names(expected: dict[str, Tensor], weights: dict[str, Tensor], path: Path) -> None:
-    """Raise CheckpointError at the first tensor that is missing, extra or of another shape."""
-    for name in sorted(expected.keys() ^ weights.keys()):
-        state = "lacks" if name in expected else "has an unknown"
-        raise CheckpointError(f"{path}: {state} tensor {name!r}; it does not belong to {CONFIG}")
     for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
+        if not tensor.isfinite().all():
             raise CheckpointError(
-                f"{path}: tensor {name!r} is {list(tensor.shape)}, but {CONFIG} makes it "
-                f"{list(expected[name].shape)}. The two files are of different models."
+                f"{path}: tensor {name!r} holds NaN or infinity, but weights must be finite. "
+                "The training has diverged: train again, with a lower learning rate."
+            )
+    return weights
+
+
+def _check_shapes(
+    path: Path, shapes: dict[str, list[int]], config: ClassifierConfig, model: type["Pretrained"]
+) -> None:
+    """Raise CheckpointError at the first tensor that is missing, extra or of another shape."""
+    remedy = f"Copy {CONFIG} and {WEIGHTS} of one model again."
+    if config.depth > len(shapes):  # even a model without storage takes time to build
+        raise CheckpointError(
+            f"{path}: does not belong to {CONFIG}: it holds {len(shapes)} tensors, but must hold "
+            f"more for {config.depth} layers. {remedy}"
+        )
+    with torch.device("meta"):
+        expected = {name: list(each.shape) for name, each in model(config).state_dict().items()}
+    for name in sorted(expected.keys() ^ shapes.keys()):
+        state = "lacks" if name in expected else "has an unknown"
+        raise CheckpointError(
+            f"{path}: {state} tensor {as_toml(name)}; it does not belong to {CONFIG}, but must. "
+            f"{remedy}"
+        )
+    for name, shape in shapes.items():
+        if shape != expected[name]:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is {shape}, but {CONFIG} makes it {expected[name]}. The "
+                f"two files are of different models. {remedy}"
             )
 
 
@@ -178,11 +235,15 @@ class Pretrained(
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
+        self.folder: Path | None = None
+        """Where the model was saved or loaded: files that belong to it are there."""
 
     def save_pretrained(  # type: ignore[override]  # fewer options than the mixin
         self, save_directory: str | Path, *, push_to_hub: bool = False, repo_id: str | None = None
     ) -> str | None:
         """Write ``config.json``, ``model.safetensors`` and a model card, each atomically.
+
+        The card, calibration and baselines of the folder that it was loaded from go with it.
 
         Args:
             save_directory: Folder, created if needed; an existing model card is kept.
@@ -192,17 +253,47 @@ class Pretrained(
         from safetensors.torch import save_file
 
         folder = Path(save_directory)
+        weights = {name: each.cpu().contiguous() for name, each in self.state_dict().items()}
         with staged_files(folder) as stage:
             config = json.dumps(self.config.model_dump(), indent=2)
             (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
-            state = {name: each.cpu().contiguous() for name, each in self.state_dict().items()}
-            save_file(state, stage / WEIGHTS)
-            if not (folder / "README.md").exists():
-                self.generate_model_card().save(stage / "README.md")
+            save_file(weights, stage / WEIGHTS)
+            self.generate_model_card().save(stage / CARD)
+            if self.folder is not None and self.folder != folder:
+                self._copy_beside(self.folder, stage, weights)
+            if (folder / CARD).exists():
+                (stage / CARD).unlink()
+        self.folder = self.folder or folder
         return self.push_to_hub(repo_id or folder.name) if push_to_hub else None
 
+    def _copy_beside(self, source: Path, target: Path, weights: Weights) -> None:
+        """Copy what belongs to the model; nothing if its weights have changed since."""
+        from safetensors.torch import load_file
+
+        files = [file for pattern in BESIDE for file in sorted(source.glob(pattern))]
+        if not files or not (source / WEIGHTS).is_file():
+            return
+        before = load_file(source / WEIGHTS)
+        is_same = before.keys() == weights.keys() and all(
+            torch.equal(before[name], tensor) for name, tensor in weights.items()
+        )
+        if is_same:
+            for file in files:
+                shutil.copyfile(file, target / file.name)
+            return
+        warnings.warn(
+            f"{source}: {', '.join(file.name for file in files)} not copied, since the weights "
+            "have changed after they were made.",
+            RMTGenomicsWarning,
+            stacklevel=3,
+        )
+
     def push_to_hub(self, repo_id: str, *, private: bool | None = None) -> str:  # type: ignore[override]
-        """Upload the model to the Hugging Face hub; return the address of the commit."""
+        """Upload the model, and what belongs to it, to the Hugging Face hub.
+
+        Returns:
+            The address of the commit.
+        """
         from huggingface_hub import HfApi
 
         hub = HfApi()
@@ -217,19 +308,24 @@ class Pretrained(
         pretrained_model_name_or_path: str | Path,
         *,
         device: str | torch.device = "cpu",
-        **hub_options: object,
+        **hub_options: Any,
     ) -> Model:
         """Load a model, ready to predict.
 
         Args:
-            pretrained_model_name_or_path: A folder, or a hub id.
+            pretrained_model_name_or_path: A folder, or ``hf://owner/name`` on the hub.
             device: Where to put it.
-            hub_options: ``revision``, ``token``, ``cache_dir``, ... of ``hf_hub_download``.
+            hub_options: ``revision``, ``token``, ``cache_dir``, ... of ``snapshot_download``.
 
         Raises:
             CheckpointError: If files are missing, cut, or of different models.
         """
-        source = pretrained_model_name_or_path
-        model = cls(read_config(find_model_file(source, CONFIG, **hub_options)))
-        load_weights(model, find_model_file(source, WEIGHTS, **hub_options))
+        folder = find_model_folder(pretrained_model_name_or_path, **hub_options)
+        config = read_config(find_model_file(folder, CONFIG))
+        weights = read_weights(find_model_file(folder, WEIGHTS), config, cls)
+        model = cls(config)
+        # As saved: float64 and bfloat16 stay.
+        model.to(reduce(torch.promote_types, (each.dtype for each in weights.values())))
+        model.load_state_dict(weights)
+        model.folder = folder
         return model.to(device).eval()

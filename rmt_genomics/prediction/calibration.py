@@ -24,9 +24,12 @@ from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.kmer_regression import KmerRegression
 from rmt_genomics.model.metrics import logits_of, one_hot, probabilities_of
 from rmt_genomics.model.pretrained import find_model_file
+from rmt_genomics.model.settings import as_toml
+from rmt_genomics.parsing import read_json, read_text
 
 FILE_NAME = "calibration.json"
 FORMAT = 1
+_REMEDY = "Remove the file, or evaluate the run again."
 _LOWEST, _HIGHEST = 0.02, 50.0
 
 
@@ -146,22 +149,32 @@ class Calibration:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            text = read_text(path, "a calibration", CheckpointError)
+            content = read_json(text, str(path), _REMEDY, CheckpointError)
             if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
+                raise ValueError(f"its format is {as_toml(content['format'])}, not {FORMAT}")
+            scores = np.array(content["conformal"]["scores"], dtype=float)
+            names = [*content["classes"], content["task"], content["fitted_on"]]
+            if not all(isinstance(name, str) and name.isprintable() for name in names):
+                raise ValueError("its classes, task or part are not text")
             calibration = cls(
                 content["task"],
                 tuple(content["classes"]),
                 float(content["temperature"]),
-                np.array(content["conformal"]["scores"], dtype=float),
+                scores,
                 content["fitted_on"],
             )
-            if not calibration.temperature > 0 or calibration.n != content["n"]:
-                raise ValueError("its numbers contradict each other")
-        except (ValueError, KeyError, TypeError) as error:
+            if not 0 < calibration.temperature < math.inf:
+                raise ValueError("its temperature is not a number above 0")
+            if scores.ndim != 1 or not 0 < calibration.n == content["n"]:
+                raise ValueError("the number of its scores is not its n")
+            # (>=: probabilities add up to 1 but for rounding.)
+            if not (scores[0] >= -1e-9 and (np.diff(scores) >= 0).all() and scores[-1] <= 1 + 1e-9):
+                raise ValueError("its scores are not sorted numbers of 0 to 1")
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise CheckpointError(
                 f"{path}: is not a calibration ({error}), but must be one that an evaluation "
-                "wrote. Remove the file, or evaluate the run again."
+                f"wrote. {_REMEDY}"
             ) from error
         return calibration
 

@@ -158,24 +158,31 @@ class InputReader:
 
         ``output`` is the file with its rows, for the error.
         """
-        if not before:
-            return
-        *earlier, file = self.files[: before["num_earlier_files"] + 1]
-        sha256 = hashlib.sha256()
-        for path in earlier:
-            sha256.update(_sha256_of_start(path, path.stat().st_size).encode())
-        if sha256.hexdigest() != before["earlier_sha256"]:
-            what = f"{earlier[0]} to {earlier[-1]}: one of these files"
-        elif (size := file.stat().st_size) != before["size"]:
-            what = f"{file}: the file ({before['size']} bytes then, {size} bytes now)"
-        elif _sha256_of_start(file, before["bytes_read"]) != before["sha256"]:
-            what = f"{file}: the file (then of {before['modified']})"
-        else:
-            return
-        raise ConfigError(
-            f"{what} has changed since {output} was started, but a resumed run must read the same "
-            "input. Restore it, or start over: --overwrite instead of --resume."
-        )
+        if before and (what := self._change_since(output, before)):
+            raise ConfigError(
+                f"{what} has changed since {output} was started, but a resumed run must read the "
+                "same input. Restore it, or start over: --overwrite instead of --resume."
+            )
+
+    def _change_since(self, output: Path, before: Mapping[str, Any]) -> str | None:
+        """Return which file has changed; None if none has."""
+        try:
+            *earlier, file = self.files[: before["num_earlier_files"] + 1]
+            sha256 = hashlib.sha256()
+            for path in earlier:
+                sha256.update(_sha256_of_start(path, path.stat().st_size).encode())
+            if sha256.hexdigest() != before["earlier_sha256"]:
+                return f"{earlier[0]} to {earlier[-1]}: one of these files"
+            if (size := file.stat().st_size) != before["size"]:
+                return f"{file}: the file ({before['size']} bytes then, {size} bytes now)"
+            if _sha256_of_start(file, before["bytes_read"]) != before["sha256"]:
+                return f"{file}: the file (then of {before['modified']})"
+        except (LookupError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{output}.json: is damaged, but a resumed run needs it to check its input. "
+                "Start over: --overwrite instead of --resume."
+            ) from error
+        return None
 
 
 def _sha256_of_start(file: Path, num_bytes: int) -> str:

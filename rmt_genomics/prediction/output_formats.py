@@ -4,13 +4,14 @@ Lines are in the order of the input; so those of one record are together, and wi
 start. Coordinates are 0-based and half-open, as the formats have it.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rmt_genomics.dna import Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
-from rmt_genomics.prediction.predictor import Prediction
+from rmt_genomics.prediction.predictor import NOT_AVAILABLE, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,9 @@ class PredictionTable:
 
     Columns: record, ``interval_columns`` (such as start and end), length (bp), label, score
     (probability of the label; empty if a multi-label model names none), labels (only if sets of
-    labels were requested; joined by ``;``) and one probability per class. Of a regression: record,
-    ``interval_columns``, length, prediction.
+    labels were requested; joined by ``;``), one probability per class, and a note (mostly empty).
+    Of a regression: record, ``interval_columns``, length, prediction, note. A record without a
+    known base has ``NA`` for what is predicted.
     """
 
     classes: Sequence[str]
@@ -32,19 +34,21 @@ class PredictionTable:
         """Return the names of the columns."""
         columns = ["record", *self.interval_columns, "length"]
         if self.task == "regression":
-            return ["\t".join([*columns, "prediction"])]
+            return ["\t".join([*columns, "prediction", "note"])]
         sets = ["labels"] if self.has_sets else []
-        return ["\t".join([*columns, "label", "score", *sets, *probability_columns(self.classes)])]
+        columns += ["label", "score", *sets, *probability_columns(self.classes), "note"]
+        return ["\t".join(columns)]
 
     def line(self, prediction: Prediction) -> str:
         """Return the row of a prediction."""
         where = (str(getattr(prediction.interval, name)) for name in self.interval_columns)
         cells = [prediction.record, *where, str(prediction.length)]
         if self.task == "regression":
-            return "\t".join([*cells, f"{prediction.probabilities[0]:.6g}"])
+            return "\t".join([*cells, number(prediction.probabilities[0]), prediction.note])
         score, *probabilities = score_and_probabilities(prediction)
         sets = [] if prediction.labels is None else [";".join(prediction.labels)]
-        return "\t".join([*cells, prediction.label, score, *sets, *probabilities])
+        cells += [prediction.label, score, *sets, *probabilities, prediction.note]
+        return "\t".join(cells)
 
 
 def probability_columns(classes: Sequence[str]) -> list[str]:
@@ -54,15 +58,21 @@ def probability_columns(classes: Sequence[str]) -> list[str]:
 
 def score_and_probabilities(prediction: Prediction) -> list[str]:
     """Return the cells of the score and of the probabilities."""
-    score = "" if prediction.score is None else f"{prediction.score:.6g}"
-    return [score, *(f"{probability:.6g}" for probability in prediction.probabilities)]
+    score = "" if prediction.score is None else number(prediction.score)
+    return [score, *map(number, prediction.probabilities)]
+
+
+def number(value: float) -> str:
+    """Return the cell of a number; ``NA`` for NaN."""
+    return NOT_AVAILABLE if math.isnan(value) else f"{value:.6g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bed:
     """BED with six columns: record, start, end, label, score of 0 to 1000, strand.
 
-    The score is the label's probability in thousandths, 0 if there is no label. The strand is that
+    The score is the label's probability in thousandths, 0 if there is no label; without a known
+    base the label is ``NA``. The strand is that
     of an interval of ``--intervals``, else ``.``: both strands are read.
     """
 
@@ -76,9 +86,9 @@ class Bed:
     def line(self, prediction: Prediction) -> str:
         """Return the line of a window, an interval or a whole record."""
         interval = _interval_of(prediction)
-        score = 0.0 if prediction.score is None else prediction.score
-        strand = interval.strand if self.has_strand else "."
-        label, thousandths = prediction.label or ".", round(1000 * score)
+        score = prediction.score or 0.0
+        thousandths = 0 if math.isnan(score) else round(1000 * score)
+        label, strand = prediction.label or ".", interval.strand if self.has_strand else "."
         columns = (interval.record, interval.start, interval.end, label, thousandths, strand)
         return "\t".join(map(str, columns))
 
@@ -89,7 +99,7 @@ class BedGraph:
 
     Its lines must not overlap, but windows may: a window is then drawn at the ``step`` bases in its
     middle. The last window of a record, flush with its end, begins where the one before it stops;
-    the ends of a record that are in no middle have no line.
+    the ends of a record that are in no middle have no line. The value is NaN without a known base.
     """
 
     title: str

@@ -6,20 +6,29 @@ longest sequence, and are put back in reading order.
 Dimensions: n records of a batch, c classes.
 """
 
+import math
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rmt_genomics.dna import EncodedRecord, Interval
-from rmt_genomics.errors import ConfigError
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
+from rmt_genomics.model.tokenization import N
 from rmt_genomics.prediction.calibration import Calibration
 from rmt_genomics.prediction.progress import ProgressCallback
 
-ABSTAIN = "abstain"
+ABSTAIN, NOT_AVAILABLE = "abstain", "NA"
+NOTES = NO_BASE, SHORTER, LONGER = (
+    "no known base",
+    "shorter than any training example",
+    "longer than any training example",
+)
 MAX_ROWS, MAX_BP = 64, LONG_BP  # of a batch
 WINDOW_RECORDS, WINDOW_BP = 16 * MAX_ROWS, 4 * LONG_BP  # read before the first is computed
 
@@ -36,14 +45,16 @@ class Prediction:
 
     label: str
     """The most probable class; multi-label: all at 0.5 and above, joined by ``;``, or none.
-    ``abstain`` where the score is below ``abstain_below``. Empty for a regression."""
+    ``abstain`` where the score is below ``abstain_below``. Empty for a regression. ``NA`` if no
+    base is known."""
 
     score: float | None
     """Probability of the label; multi-label: the smallest of those named, None if none is.
     None for a regression."""
 
     probabilities: np.ndarray
-    """One per class ``(c,)``, in the order of the model's ``classes_``; a regression: the value."""
+    """One per class ``(c,)``, in the order of the model's ``classes_``; a regression: the value.
+    NaN if no base is known."""
 
     interval: Interval | None = None
     """The part of the record that was read, if not all of it."""
@@ -53,6 +64,9 @@ class Prediction:
 
     row: int = 0
     """Index of the record, window or interval in the input."""
+
+    note: str = ""
+    """Why it may mean nothing: see ``NOTES``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,16 @@ def label_and_score(model: RMTClassifier, row: np.ndarray) -> tuple[str, float |
     return label, float(above.min()) if len(above) else None
 
 
+def notes_on(record: EncodedRecord, config: ClassifierConfig) -> list[str]:
+    """Return those of ``NOTES`` that hold for a record."""
+    holds = (
+        record.codes.min() >= N,
+        record.length < config.min_train_bp,
+        record.length > config.max_train_bp > 0,
+    )
+    return [note for note, is_true in zip(NOTES, holds, strict=True) if is_true]
+
+
 def make_prediction(
     model: RMTClassifier, name: str, length: int, probabilities: np.ndarray
 ) -> Prediction:
@@ -167,15 +191,46 @@ def predict_records(
 
     Yields:
         One prediction per record, in the order of the records.
+
+    Warns:
+        RMTGenomicsWarning: Once, at the end, with the number of records that have a note.
     """
+    counts: Counter[str] = Counter()
+    num_records = 0
+
+    def noted() -> Iterator[EncodedRecord]:
+        nonlocal num_records
+        for record in records:
+            num_records += 1
+            counts.update(notes_on(record, model.config))
+            yield record
+            del record  # frees the memory before the next is read
+
     for row, record, probabilities in compute_rows(
-        records, model.predict_codes, shard=shard, progress=progress
+        noted(), model.predict_codes, shard=shard, progress=progress
     ):
+        notes = notes_on(record, model.config)
         label, score, values, labels = decision_rule.apply(model, probabilities)
-        yield Prediction(
-            record.name, record.length, label, score, values, record.interval, labels, row
-        )
+        if NO_BASE in notes:
+            label, score, values = NOT_AVAILABLE, math.nan, np.full_like(values, math.nan)
+            labels = None if labels is None else (NOT_AVAILABLE,)
+        where, note = record.interval, "; ".join(notes)
+        yield Prediction(record.name, record.length, label, score, values, where, labels, row, note)
         del record  # frees the memory before the next is read
+    _warn_of_notes(counts, num_records, model.config)
+
+
+def _warn_of_notes(counts: Counter[str], num_records: int, config: ClassifierConfig) -> None:
+    if not counts:
+        return
+    found = ", ".join(f"{note}: {counts[note]:,}" for note in NOTES if counts[note])
+    text = f"Notes on {num_records:,} sequences: {found}."
+    if config.max_train_bp:
+        text += (
+            f" The training examples have {config.min_train_bp:,} to {config.max_train_bp:,} bp: "
+            "scores of other lengths may mean nothing."
+        )
+    warnings.warn(text, RMTGenomicsWarning, stacklevel=3)
 
 
 def compute_rows(

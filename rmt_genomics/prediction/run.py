@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from rmt_genomics.prediction.predictor import (
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 
 FORMATS = ("tsv", "bed", "bedgraph")
-_NOTE_FORMAT = 2  # of the note beside partial output; 1 had checksums of whole input files
+_NOTE_FORMAT = 3  # of the note beside partial output; before, there was no column note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +175,13 @@ class PredictionRun:
                 file.clear()
             else:
                 self.reader.check_unchanged(file.path, file.progress)
-            if sum(1 for _ in file.lines()) < len(header):
+            first = list(islice(file.lines(), len(header)))
+            if len(first) < len(header):
                 file.clear()
                 for line in header:
                     file.write(line)
+            elif first != header:
+                raise file.damaged("its header is of other output")
             yield file
 
 

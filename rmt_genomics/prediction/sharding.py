@@ -29,6 +29,7 @@ import torch
 from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.errors import DataError, RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.parsing import read_integer
 from rmt_genomics.prediction.predictor import Shard
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, Row, write_rows
@@ -52,9 +53,11 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
         (last,) = deque(file.lines(), maxlen=1)
         if last.startswith(_END):
             return
-        first_row = 0 if last == header[-1] else int(last.partition("\t")[0]) + 1
+        row = -1 if last == header[-1] else read_integer(last.partition("\t")[0])
+        if row is None:
+            raise file.damaged("its last line does not begin with the index of a row")
         with progress_bar(config.input.total_bp) as progress:
-            rows = run.rows(Shard(shard.number, shard.of, first_row), progress)
+            rows = run.rows(Shard(shard.number, shard.of, row + 1), progress)
             write_rows(file, rows, with_index=True)
         file.write(f"{_END} {run.reader.num_records} {run.reader.checksum()}")
 
@@ -69,9 +72,9 @@ class _ShardFile:
     def __init__(self, path: Path, file: IO[str]) -> None:
         self.path = path
         self.num_rows, self.input_checksum = 0, ""
-        self._lines = (line.removesuffix("\n") for line in file)
-        mark = re.fullmatch(rf"{_MARK} (\d+)/(\d+) (\S+)", next(self._lines, ""))
-        if mark is None:
+        self._lines = self._read(file)
+        pattern = rf"{_MARK} ([0-9]{{1,18}})/([0-9]{{1,18}}) (\S+)"
+        if (mark := re.fullmatch(pattern, next(self._lines, ""))) is None:
             raise DataError(
                 f"{path}: is not a shard, but must be a file that predict --shard has written. "
                 "Only such files can be joined."
@@ -82,21 +85,38 @@ class _ShardFile:
             raise self._incomplete()
         self.header = header.removeprefix(f"{_HEADER} ")
 
+    def _read(self, file: IO[str]) -> Iterator[str]:
+        try:
+            yield from (line.removesuffix("\n") for line in file)
+        except UnicodeDecodeError as error:
+            raise self._damaged("it is not UTF-8 text") from error
+
     def rows(self) -> Iterator[tuple[int, str]]:
         """Yield indices and lines."""
         for line in self._lines:
-            if line.startswith(_END):
-                num_rows, _, self.input_checksum = line.removeprefix(f"{_END} ").partition(" ")
-                self.num_rows = int(num_rows)
+            if end := re.fullmatch(rf"{_END} ([0-9]{{1,18}}) (\S+)", line):
+                self.num_rows, self.input_checksum = int(end[1]), end[2]
+                if next(self._lines, None) is not None:
+                    raise self._damaged("there are lines after its end")
                 return
-            row, _, rest = line.partition("\t")
-            yield int(row), rest
+            index, _, rest = line.partition("\t")
+            if (row := read_integer(index)) is None:
+                if line.startswith(_END):
+                    break
+                raise self._damaged("a line does not begin with the index of its row")
+            yield row, rest
         raise self._incomplete()
 
     def _incomplete(self) -> DataError:
         return DataError(
             f"{self.path}: the shard is incomplete, but must end with its number of rows. "
             "Make it again, or continue it: predict --shard ... --resume."
+        )
+
+    def _damaged(self, what: str) -> DataError:
+        return DataError(
+            f"{self.path}: is damaged, {what}, but must be a file that predict --shard has "
+            "written. Make it again."
         )
 
 

@@ -268,10 +268,11 @@ class ExperimentConfig(Settings):
         missing = {name: n for name, n in preset.items() if getattr(self.model, name) is None}
         return self.replace(model=self.model.replace(**missing)) if missing else self
 
-    def classifier(self, classes: Sequence[str], task: str, **scale: Any) -> ClassifierConfig:
+    def classifier(self, classes: Sequence[str], task: str, **of_data: Any) -> ClassifierConfig:
         """Return the config of a model for these labels.
 
-        ``scale`` is ``target_mean`` and ``target_std`` of a regression.
+        ``of_data`` is what else the training data decide: ``min_train_bp``, ``max_train_bp``, and
+        ``target_mean`` and ``target_std`` of a regression.
         """
         sizes: dict[str, Any] = {name: n for name, n in self.model if n is not None}
         sizes = {**PRESETS[sizes.pop("preset")], **sizes}
@@ -281,7 +282,7 @@ class ExperimentConfig(Settings):
             tokenizer_kind=self.tokenizer.kind,
             k=self.tokenizer.k,
             stride=self.tokenizer.stride,
-            **scale,
+            **of_data,
             **sizes,
         )
 

@@ -161,7 +161,9 @@ def _make_module(
     scheme = data.scheme
     targets = scheme.targets(data.split.train)
     scale = target_scale(targets) if scheme.task == "regression" else {}
-    model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale))
+    lengths_bp = [len(example.interval) for example in data.split.train]
+    lengths = {"min_train_bp": min(lengths_bp), "max_train_bp": max(lengths_bp)}
+    model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale, **lengths))
     if config.training.compile:
         runtime.compile_layers(model)
     return ClassifierModule(

@@ -33,7 +33,7 @@ def test_the_table_has_the_documented_columns_and_predictions(
 
     loaded = RMTClassifier.from_pretrained(model)
     answers = loaded.predict_proba(["ACGTAC", "GGNNRT", "A"])
-    assert list(table[0]) == ["record", "length", "label", "score", "prob_at", "prob_gc"]
+    assert list(table[0]) == ["record", "length", "label", "score", "prob_at", "prob_gc", "note"]
     assert [row["record"] for row in table] == ["r1", "r2", "r3"]
     assert [row["length"] for row in table] == ["6", "6", "1"]
     assert [row["label"] for row in table] == [loaded.label_of(answer) for answer in answers]

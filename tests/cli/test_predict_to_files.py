@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,71 @@ def test_a_run_with_another_model_or_input_is_not_resumed(
     assert "a resumed run must read the same input. Restore it, or start over" in told
 
 
+@pytest.mark.parametrize("more", [(), ("--shard", "1/1")])
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("part", lambda text: text.replace("length", "width"), "its header is of other output"),
+        ("part", lambda text: text + "\udce9\n", "is damaged, it is not UTF-8"),
+        ("part.json", lambda text: text.replace('"size"', '"x"'), "part.json: is damaged, but"),
+        (
+            "part.json",
+            lambda text: text.replace('files": 0', 'files": []'),
+            "part.json: is damaged, but",
+        ),
+        ("part.json", lambda text: text[:40], "is not unfinished output of rmt-genomics"),
+    ],
+)
+def test_damaged_unfinished_output_is_named_and_kept(
+    tmp_path: Path,
+    model: Path,
+    fasta: Path,
+    more: tuple[object, ...],
+    name: str,
+    change: Callable[[str], str],
+    words: str,
+) -> None:
+    out, changed = tmp_path / "out.tsv", tmp_path / f"out.tsv.{name}"
+    begin(out, "predict", model, fasta, *more)
+    text = changed.read_text()
+    assert change(text) != text
+    changed.write_text(change(text), errors="surrogateescape")
+    before = changed.read_bytes()
+
+    assert words in fail("predict", model, fasta, *more, "--out", out, "--resume")
+
+    assert changed.read_bytes() == before
+
+
+def test_the_last_line_of_an_unfinished_shard_has_an_index(
+    tmp_path: Path, model: Path, fasta: Path
+) -> None:
+    out = tmp_path / "out.tsv"
+    arguments = ("predict", model, fasta, "--shard", "1/1", "--out", out)
+    begin(*(out, *arguments[:-2]))
+    with partial_path(out).open("a") as file:
+        file.write("x\ty\n")
+
+    assert "its last line does not begin with the index" in fail(*arguments, "--resume")
+
+
+def test_a_foreign_folder_beside_the_output_stays(tmp_path: Path, model: Path, fasta: Path) -> None:
+    mine = tmp_path / "out.tsv.shards" / "job.json"
+    mine.parent.mkdir()
+    mine.touch()
+
+    for options in (("--overwrite",), ("--resume", "--overwrite")):
+        succeed("predict", model, fasta, "--out", tmp_path / "out.tsv", "--processes", 1, *options)
+
+    assert mine.exists()
+
+
 @pytest.mark.parametrize("more", [(), ("--window", 20, "--step", 7, "--format", "bedgraph")])
 def test_joined_shards_are_the_file_of_one_run(
     tmp_path: Path, model: Path, fasta: Path, more: tuple[object, ...]
 ) -> None:
+    with fasta.open("a") as file:
+        file.write(">unknown\nNNN\n")
     whole, joined = tmp_path / "whole.tsv", tmp_path / "joined.tsv"
     arguments = ("predict", model, fasta, *more)
     succeed(*arguments, "--out", whole)
@@ -146,6 +208,8 @@ def test_a_resumed_shard_is_that_of_an_uninterrupted_run(
 
 @pytest.mark.slow
 def test_processes_write_the_file_of_one(tmp_path: Path, model: Path, fasta: Path) -> None:
+    with fasta.open("a") as file:
+        file.write(">unknown\nNNN\n")
     whole, out = tmp_path / "whole.tsv", tmp_path / "out.tsv"
     arguments = ("predict", model, fasta, "--device", "cpu", "--abstain-below", 0.6)
     told = succeed(*arguments, "--out", whole).stderr
@@ -170,11 +234,11 @@ def test_windows_make_a_track_that_does_not_overlap(tmp_path: Path, model: Path)
         ["chr1", str(start), str(end)]
         for start, end in ((2, 6), (6, 10), (10, 14), (14, 18), (18, 19))
     ]
-    assert [line.split("\t")[3] for line in lines] == [row.split("\t")[-1] for row in table]
+    assert [line.split("\t")[3] for line in lines] == [row.split("\t")[-2] for row in table]
     first = succeed(
         "predict", model, fasta, *windows, "--format", "bedgraph", "--class", "at"
     ).stdout.splitlines()
-    assert [line.split("\t")[3] for line in first[1:]] == [row.split("\t")[-2] for row in table]
+    assert [line.split("\t")[3] for line in first[1:]] == [row.split("\t")[-3] for row in table]
 
 
 def test_a_bed_file_has_the_labels(tmp_path: Path, model: Path) -> None:
@@ -216,11 +280,11 @@ def test_calibrated_probabilities_and_sets_of_labels(model: Path, fasta: Path) -
     result = succeed("predict", model, fasta, "--coverage", 0.9, "--calibrated")
 
     head, *rows = (line.split("\t") for line in result.stdout.splitlines())
-    assert head[2:] == ["label", "score", "labels", "prob_at", "prob_gc"]
+    assert head[2:] == ["label", "score", "labels", "prob_at", "prob_gc", "note"]
     sets = calibration.label_sets(answers, 0.9)
     assert [row[4] for row in rows] == [";".join(each) for each in sets]
     assert {len(each) for each in sets} == {1, 2}
-    found = np.array([row[5:] for row in rows], dtype=float)
+    found = np.array([row[5:7] for row in rows], dtype=float)
     np.testing.assert_allclose(found, calibration.apply(answers), atol=1e-5)
 
 
@@ -277,7 +341,7 @@ def test_a_regression_has_one_number(tmp_path: Path) -> None:
         line.split("\t") for line in succeed("predict", model, fasta).stdout.splitlines()
     )
 
-    assert head == ["record", "length", "prediction"]
+    assert head == ["record", "length", "prediction", "note"]
     values = RMTClassifier.from_pretrained(model).predict(["ACGTAC", "GG"])
     assert [float(row[2]) for row in rows] == pytest.approx(values, rel=1e-4)
     assert "leave --calibrated" in fail("predict", model, fasta, "--abstain-below", 0.5)

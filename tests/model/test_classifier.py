@@ -1,8 +1,11 @@
 """``RMTClassifier`` as a notebook uses it, and as a folder."""
 
 import json
+import resource
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +13,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rmt_genomics.dna import encode
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
@@ -270,7 +274,7 @@ def broken(tmp_path: Path, name: str, content: bytes | None) -> Path:
     [
         ("config.json", None, "has no config.json, but a model folder holds"),
         ("model.safetensors", None, "has no model.safetensors, but a model folder holds"),
-        ("config.json", b"{", "is not readable as JSON"),
+        ("config.json", b"{", "is not valid JSON"),
         ("config.json", b"[]", "lacks 'classes' or 'task'"),
         ("config.json", b'{"classes": ["a", "b"]}', "lacks 'classes' or 'task'"),
         (
@@ -315,30 +319,101 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stand in for the hub, which has nothing; note who was asked for."""
     asked: list[str] = []
 
-    def download(hub_id: str, *_: object) -> None:
+    def download(hub_id: str, **_: object) -> None:
         asked.append(hub_id)
         raise OSError("offline")
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     return asked
 
 
-@pytest.mark.parametrize("source", ["rml", "./nope", "../a/b", "/no/where", "a/b/c", "rml/", "~/a"])
-def test_what_is_not_a_hub_id_is_a_missing_folder(hub: list[str], source: str) -> None:
+@pytest.mark.parametrize(
+    "source",
+    ["rml", "./nope", "../a/b", "/no/where", "owner/name", "a/b/c", "rml/", "~/a", "a" * 999],
+)
+def test_a_missing_folder_is_not_looked_for_on_the_hub(hub: list[str], source: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         RMTClassifier.from_pretrained(source)
 
     assert str(caught.value).startswith(
-        f"{source}: there is no such folder, and a hub id looks like owner/name."
+        f"{source}: there is no such folder, but a model is a folder, or hf://owner/name on the hub"
     )
     assert hub == []
 
 
-def test_owner_and_name_are_looked_for_on_the_hub(hub: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("runs/frist", r"Did you mean .*runs/first\?"),
+        ("rusn/first", r"Did you mean .*runs/first\?"),
+        ("rusn/other", r"Did you mean .*runs\?"),
+        ("runs/other", r"The nearest folder that exists is .*runs\."),
+    ],
+)
+def test_the_nearest_folder_is_named(tmp_path: Path, missing: str, words: str) -> None:
+    (tmp_path / "runs/first").mkdir(parents=True)
+
+    with pytest.raises(CheckpointError, match=words):
+        RMTClassifier.from_pretrained(tmp_path / missing)
+
+
+@pytest.mark.parametrize("source", ["hf://owner-1/my.model_2", Path("hf://owner-1/my.model_2")])
+def test_owner_and_name_are_looked_for_on_the_hub(hub: list[str], source: str | Path) -> None:
     with pytest.raises(CheckpointError, match="could not be downloaded from the hub"):
-        RMTClassifier.from_pretrained("owner-1/my.model_2")
+        RMTClassifier.from_pretrained(source)
 
     assert hub == ["owner-1/my.model_2"]
+
+
+def save_weights(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+    """Save a model, one tensor of which was changed."""
+    toy().save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["head.weight"] = change(weights["head.weight"])
+    save_file(weights, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    folder = save_weights(tmp_path, lambda tensor: tensor.index_fill(1, torch.tensor([1]), value))
+
+    with pytest.raises(CheckpointError, match=r"safetensors: tensor 'head\.weight' holds NaN"):
+        RMTClassifier.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.float8_e4m3fn, torch.bool])
+def test_weights_that_are_not_floats_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    folder = save_weights(tmp_path, lambda tensor: tensor.to(dtype))
+
+    with pytest.raises(CheckpointError, match=r"holds weights of type .*, but must hold floats"):
+        RMTClassifier.from_pretrained(folder)
+
+
+def test_weights_of_several_types_are_not_rounded(tmp_path: Path) -> None:
+    folder = save_weights(tmp_path, lambda tensor: tensor.float())
+
+    assert RMTClassifier.from_pretrained(folder).head.weight.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "setting", [{"depth": 100_000}, {"dim": 2**13}, {"num_memory_tokens": 10**8}, {"k": 12}]
+)
+def test_a_config_that_does_not_fit_the_weights_costs_neither_time_nor_memory(
+    tmp_path: Path, setting: dict[str, int]
+) -> None:
+    toy().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"tokenizer_kind": "kmer", **setting}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    started = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=r"of different models|does not belong to"):
+        RMTClassifier.from_pretrained(tmp_path)
+
+    assert time.monotonic() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_embeddings_are_what_the_head_reads_in_the_order_given() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from rmt_genomics.errors import RMTGenomicsWarning
 from rmt_genomics.model import RMTClassifier
 from tests.model.toys import toy
 
@@ -87,3 +89,78 @@ def test_what_was_uploaded_is_the_model(hub: FakeHub) -> None:
     model.push_to_hub("owner/phages")
     again = RMTClassifier.from_pretrained(hub.keep / "owner/phages")
     np.testing.assert_array_equal(again.predict_proba(["ACGTN"]), model.predict_proba(["ACGTN"]))
+
+
+BESIDE = {"calibration.json", "kmer_logistic.safetensors", "protein_logistic.safetensors"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder, with what belongs to its model and what does not."""
+    toy().save_pretrained(tmp_path / "run")
+    for name in (*BESIDE, "README.md", "split.tsv", "metrics.json"):
+        (tmp_path / "run" / name).write_text(f"of the run: {name}")
+    return tmp_path / "run"
+
+
+def test_card_calibration_and_baselines_go_with_the_model(
+    tmp_path: Path, run: Path, hub: FakeHub
+) -> None:
+    model = RMTClassifier.from_pretrained(run)
+
+    model.save_pretrained(tmp_path / "copy")
+    model.push_to_hub("owner/phages")
+
+    for folder in (tmp_path / "copy", hub.keep / "owner/phages"):
+        assert files_in(folder) == MODEL_FILES | BESIDE
+        for name in BESIDE | {"README.md"}:
+            assert (folder / name).read_text() == f"of the run: {name}"
+
+
+def test_they_go_with_a_model_that_was_saved_before_they_were_made(
+    tmp_path: Path, hub: FakeHub
+) -> None:
+    model = toy()
+    model.save_pretrained(tmp_path / "run")
+    (tmp_path / "run/calibration.json").write_text("made by the evaluation")
+
+    model.push_to_hub("owner/phages")
+
+    assert files_in(hub.keep / "owner/phages") == MODEL_FILES | {"calibration.json"}
+
+
+def test_they_do_not_go_with_other_weights(tmp_path: Path, run: Path) -> None:
+    model = RMTClassifier.from_pretrained(run)
+    torch.nn.init.zeros_(model.head.weight)
+
+    with pytest.warns(RMTGenomicsWarning, match=r"run: README\.md, calibration\..* not copied"):
+        model.save_pretrained(tmp_path / "copy")
+
+    assert files_in(tmp_path / "copy") == MODEL_FILES
+
+
+def test_saving_over_the_folder_it_is_from_keeps_all(run: Path) -> None:
+    RMTClassifier.from_pretrained(run).save_pretrained(run)
+
+    assert (run / "README.md").read_text() == "of the run: README.md"
+    assert files_in(run) >= BESIDE
+
+
+def test_all_of_the_model_is_downloaded_from_the_hub(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def download(hub_id: str, **options: Any) -> str:
+        asked.update(options, hub_id=hub_id)
+        return str(run)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    RMTClassifier.from_pretrained("hf://owner/phages", revision="v1").save_pretrained(
+        tmp_path / "x"
+    )
+
+    patterns = ["config.json", "model.safetensors", "README.md", "calibration.json"]
+    patterns.append("*_logistic.safetensors")
+    assert asked == {"hub_id": "owner/phages", "revision": "v1", "allow_patterns": patterns}
+    assert files_in(tmp_path / "x") == MODEL_FILES | BESIDE

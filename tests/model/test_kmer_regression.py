@@ -1,9 +1,13 @@
 """The k-mer regression is scikit-learn's, and survives saving."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -120,9 +124,46 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_foreign_safetensors_file_is_named(tmp_path: Path) -> None:
-    from safetensors.numpy import save_file
-
     save_file({"mean": np.zeros(3)}, tmp_path / "b.safetensors")
 
     with pytest.raises(CheckpointError, match=r"b\.safetensors: is not a k-mer baseline"):
         KmerRegression.load(tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("coefficients", lambda array: array[..., None], r"its coefficients are .*not \(3, 136\)"),
+        ("coefficients", lambda array: array[:2], r"its coefficients are .*not \(3, 136\)"),
+        ("coefficients", lambda array: array.astype(int), "its coefficients are int64"),
+        ("mean", lambda array: array[:9], "its k is 4, with 9 features"),
+        ("mean", lambda array: array * np.nan, "its mean are not finite"),
+        (
+            "coefficients",
+            lambda array: np.where(array > 0, np.inf, array),
+            "its coefficients",
+        ),
+        ("intercepts", lambda array: array * np.nan, "its intercepts are not finite"),
+        ("scale", lambda array: 0 * array, "its scale is not above 0"),
+        ("k", lambda _: "9" * 5000, "its k is 0"),
+        ("k", lambda _: "8", "its k is 8, with 136 features"),
+        ("task", lambda _: "x" * 5000, "its task is 'x"),
+        ("classes", lambda _: "[" * 9999, "nested too deeply"),
+        ("classes", lambda _: "3", "is not iterable"),
+        ("classes", lambda _: "[1, 2, 3]", "its classes are not text"),
+    ],
+)
+def test_a_damaged_baseline_is_refused(
+    tmp_path: Path, name: str, change: Callable[[Any], Any], words: str
+) -> None:
+    path = tmp_path / "b.safetensors"
+    fit(MIXED, OF_THREE, ("x", "y", "z"), "multiclass").save(path)
+    with safe_open(path, framework="numpy") as file:
+        arrays, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    part = arrays if name in arrays else metadata
+    part[name] = change(part[name])
+    save_file(arrays, path, metadata=metadata)
+
+    with pytest.raises(CheckpointError, match=f"is not .*{words}") as caught:
+        KmerRegression.load(path)
+    assert len(str(caught.value)) < 800

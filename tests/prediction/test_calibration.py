@@ -188,5 +188,39 @@ def test_a_saved_calibration_is_the_calibration(tmp_path: Path) -> None:
 def test_another_file_of_that_name_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE_NAME).write_text(text)
 
-    with pytest.raises(CheckpointError, match=r"calibration\.json: is not a calibration .*Remove"):
+    with pytest.raises(CheckpointError, match=r"calibration\.json: is not .*Remove"):
+        Calibration.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            '"temperature": 2.0',
+            '"temperature": Infinity',
+            "is not a finite number",
+        ),
+        ('"temperature": 2.0', '"temperature": NaN', "is not a finite number"),
+        ('"temperature": 2.0', '"temperature": 1e400', "is not a finite number"),
+        ('"temperature": 2.0', '"temperature": 0', "its temperature is not a number above 0"),
+        ("[0.1, 0.2]", "[0.2, 0.1]", "its scores are not sorted numbers"),
+        ("[0.1, 0.2]", "[0.1, NaN]", "is not a finite number"),
+        ("[0.1, 0.2]", "[0.1, Infinity]", "is not a finite number"),
+        ("[0.1, 0.2]", "[-0.1, 0.2]", "its scores are not sorted numbers"),
+        ("[0.1, 0.2]", "[[0.1, 0.2]]", "the number of its scores is not its n"),
+        ("[0.1, 0.2]", "[" * 9999, "nested too deeply"),
+        ('"n": 2', '"n": 3', "the number of its scores is not its n"),
+        ('["a", "b"]', "[{}, 1]", "its classes, task or part are not text"),
+        ('["a", "b"]', '["a\\tb", "b"]', "its classes, task or part are not text"),
+        ('"task": "binary"', '"task": 3', "its classes, task or part are not text"),
+        ('"format": 1', '"format": {}', "its format is {}, not 1"),
+    ],
+)
+def test_a_damaged_calibration_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    Calibration("binary", ("a", "b"), 2.0, np.array([0.1, 0.2])).save(tmp_path)
+    text = (tmp_path / "calibration.json").read_text()
+    assert old in text
+    (tmp_path / "calibration.json").write_text(text.replace(old, new))
+
+    with pytest.raises(CheckpointError, match=rf"json: is not .*{words}"):
         Calibration.load(tmp_path)

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from rmt_genomics.dna import Interval, windows
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.prediction.output_formats import Bed, BedGraph, class_column, middle
+from rmt_genomics.prediction.output_formats import (
+    Bed,
+    BedGraph,
+    PredictionTable,
+    class_column,
+    middle,
+)
 from rmt_genomics.prediction.predictor import Prediction
 from tests.model.toys import toy
 
@@ -71,3 +77,19 @@ def test_the_class_shown_is_the_second_of_two_or_the_one_named() -> None:
         class_column(three, None)
     with pytest.raises(ConfigError, match="the model has no class 'x', but"):
         class_column(three, "x")
+
+
+def test_what_is_not_available_is_na_and_the_note_is_last() -> None:
+    nan = float("nan")
+    unknown = Prediction(
+        "r", 8, "NA", nan, np.array([nan, nan]), labels=("NA",), note="no known base"
+    )
+    table = PredictionTable(("a", "b"), has_sets=True)
+
+    assert table.header()[0].split("\t")[-1] == "note"
+    assert table.line(unknown) == "r\t8\tNA\tNA\tNA\tNA\tNA\tno known base"
+    regression = PredictionTable(("x",), task="regression")
+    assert regression.line(unknown) == "r\t8\tNA\tno known base"
+    assert regression.header() == ["record\tlength\tprediction\tnote"]
+    assert Bed("m").line(unknown) == "r\t0\t8\tNA\t0\t."
+    assert BedGraph("m", 1).line(unknown) == "r\t0\t8\tnan"

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import EncodedRecord, encode
-from rmt_genomics.errors import ConfigError, DataError
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 from rmt_genomics.model import classifier
 from rmt_genomics.prediction import predictor
 from rmt_genomics.prediction.inputs import InputReader, PredictionInput
-from rmt_genomics.prediction.predictor import Shard, predict_records
+from rmt_genomics.prediction.predictor import DecisionRule, Shard, predict_records
 from rmt_genomics.prediction.progress import ProgressCallback
 from tests.model.toys import toy
 from tests.prediction.toys import dna, write_fasta
 
-sequences = st.lists(st.text("ACGTN", min_size=1, max_size=40), min_size=1, max_size=9)
+known = st.text("ACGTN", min_size=1, max_size=40).filter(lambda letters: set(letters) != {"N"})
+sequences = st.lists(known, min_size=1, max_size=9)
 
 
 def records(letters: list[str]) -> Iterator[EncodedRecord]:
@@ -219,3 +220,43 @@ def test_a_missing_file_is_noticed_before_the_first_is_read(tmp_path: Path) -> N
 
     with pytest.raises(DataError, match=r"gone\.fa: there is no such file"):
         reader(there, tmp_path / "gone.fa")
+
+
+def test_records_unlike_those_of_the_training_have_a_note_and_are_counted_once() -> None:
+    letters = ["A" * 3, "A" * 4, "A" * 8, "A" * 9, "NNNNN", "NN", "A" * 99]
+    model = toy(min_train_bp=4, max_train_bp=8)
+
+    with pytest.warns(RMTGenomicsWarning) as caught:
+        found = list(predict_records(model, records(letters), shard=Shard(1, 1, first_row=1)))
+
+    shorter, longer = "shorter than any training example", "longer than any training example"
+    assert [each.note for each in found] == [
+        "",
+        "",
+        longer,
+        "no known base",
+        f"no known base; {shorter}",
+        longer,
+    ]
+    assert [str(each.message) for each in caught] == [
+        f"Notes on 7 sequences: no known base: 2, {shorter}: 2, {longer}: 2. The training "
+        "examples have 4 to 8 bp: scores of other lengths may mean nothing."
+    ]
+
+
+@pytest.mark.parametrize("rule", [DecisionRule(), DecisionRule(abstain_below=0.9)])
+def test_a_record_without_a_known_base_has_no_prediction(rule: DecisionRule) -> None:
+    with pytest.warns(RMTGenomicsWarning, match=r"Notes on 2 sequences: no known base: 1\.$"):
+        known, unknown = predict_records(toy(), records(["ACGT", "NNN"]), decision_rule=rule)
+
+    assert (known.note, unknown.note) == ("", "no known base")
+    assert unknown.label == "NA"
+    assert unknown.score is not None
+    assert np.isnan([unknown.score, *unknown.probabilities]).all()
+    assert np.isfinite(known.probabilities).all()
+
+
+def test_a_model_whose_training_lengths_are_not_known_warns_of_none() -> None:
+    (found,) = predict_records(toy(), records(["A"]))
+
+    assert found.note == ""

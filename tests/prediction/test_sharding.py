@@ -88,3 +88,25 @@ def test_rows_that_do_not_add_up_are_an_error(tmp_path: Path) -> None:
 def test_shards_of_another_input_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"m2: its input has another checksum than that of .*m1"):
         list(joined_lines(write(tmp_path, [[0], [1]], checksums="xy")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"0\tr0", b"x\tr0", "a line does not begin with the index of its row"),
+        (b"0\tr0", b"\xd9\xa0\tr0", "a line does not begin with the index of its row"),
+        (b"0\tr0", b"9" * 5000 + b"\tr0", "a line does not begin with the index of its row"),
+        (b"0\tr0", b"\xe9\tr0", "it is not UTF-8 text"),
+        (b"x\n#end", b"x\n0\tr0\tx\n#end", "row 0 is there twice"),
+        (b"#end 1", b"#end " + b"1" * 5000, "the shard is incomplete"),
+        (b"#end 1 x\n", b"#end 1 x\nmore\n", "there are lines after its end"),
+        (b"1/1", b"1/" + b"1" * 5000, "is not a shard"),
+    ],
+)
+def test_a_damaged_shard_is_named(tmp_path: Path, old: bytes, new: bytes, words: str) -> None:
+    (path,) = write(tmp_path, [[0]])
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+    with pytest.raises(DataError, match=words):
+        list(joined_lines([path]))
