@@ -14,6 +14,9 @@ from tests.fault.valid_files import TRAIN
 
 Mutations = Iterable[tuple[str, bytes]]
 
+MOST_SLOW = 12
+"""Kinds of files with at most so many cases are read by slow commands."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -95,7 +98,7 @@ TARGETS = {
         ("inspect toy.fa --labels FILE", _SPLIT.replace("labels.tsv --by stratified", "parts.tsv")),
         (_any, _text, _table),
     ),
-    "evaluated labels": Target("datasets", "parts.tsv", (_EVALUATE,), (_any, _text, _table), 12),
+    "evaluated labels": Target("datasets", "parts.tsv", (_EVALUATE,), (_any, _text, _table), 6),
     "bed": Target(
         "datasets",
         "toy.bed",
@@ -161,7 +164,7 @@ TARGETS = {
         70,
     ),
     "evaluated calibration": Target(
-        "report", "run/calibration.json", (_EVALUATE,), (_any, mutations.json_mutations), 8
+        "report", "run/calibration.json", (_EVALUATE,), (_any, mutations.json_mutations), 4
     ),
     "part": Target(
         "model",
@@ -185,7 +188,7 @@ TARGETS = {
         "run/kmer_logistic.safetensors",
         (_EVALUATE,),
         (_any, mutations.safetensors_mutations),
-        35,
+        18,
     ),
     "metrics.json": Target(
         "report",
@@ -199,7 +202,7 @@ TARGETS = {
         "evaluation/metrics.json",
         ("report evaluation", "plots evaluation"),
         (_any, mutations.json_mutations),
-        20,
+        8,
     ),
     "metrics.json of a run": Target(
         "report", "run/metrics.json", ("card run",), (_any, mutations.json_mutations), 30
@@ -208,27 +211,27 @@ TARGETS = {
         "report", "run/metrics.jsonl", ("training_plot run",), (_any, _text), 30
     ),
     "lines of metrics.jsonl": Target(
-        "report", "run/metrics.jsonl", ("report run",), (_first_line_json,), 15
+        "report", "run/metrics.jsonl", ("report run",), (_first_line_json,), 6
     ),
     "leakage.json": Target(
-        "report", "run/leakage.json", ("report run",), (_any, mutations.json_mutations), 15
+        "report", "run/leakage.json", ("report run",), (_any, mutations.json_mutations), 6
     ),
     "predictions.tsv": Target(
-        "report", "run/predictions.tsv", ("report run",), (_any, _text, _table), 15
+        "report", "run/predictions.tsv", ("report run",), (_any, _text, _table), 6
     ),
     "split.tsv": Target(
         "report",
         "run/split.tsv",
         ("report run", "evaluate_run run toy.fa", _EVALUATE),
         (_any, _text, _table),
-        8,
+        4,
     ),
     "environment.txt": Target(
-        "report", "run/environment.txt", ("card run", _EVALUATE), (_any, _text), 6
+        "report", "run/environment.txt", ("card run", _EVALUATE), (_any, _text), 3
     ),
     "model card": Target("report", "run/README.md", ("card run",), (_any, _text), 20),
-    "last.ckpt": Target("training", "stopped/checkpoints/last.ckpt", (_RESUME,), (_any,)),
-    "best.ckpt": Target("training", "stopped/checkpoints/best.ckpt", (_RESUME,), (_any,), 8),
+    "last.ckpt": Target("training", "stopped/checkpoints/last.ckpt", (_RESUME,), (_any,), 12),
+    "best.ckpt": Target("training", "stopped/checkpoints/best.ckpt", (_RESUME,), (_any,), 3),
     "config.toml of a run": Target(
         "training", "stopped/config.toml", (_RESUME,), (_any, _text), 15
     ),
@@ -273,7 +276,8 @@ def _file_cases(name: str, target: Target, valid: Path) -> Iterator[Case]:
         chosen = random.Random(f"{name} {command}").sample(
             sorted(changed), min(target.most, len(changed))
         )
-        changes = {each: _writing(changed[each]) for each in sorted(chosen)} | _PATH_CHANGES
+        changes = {each: _writing(changed[each]) for each in sorted(chosen)}
+        changes |= _FEW_PATH_CHANGES if target.most <= MOST_SLOW else _PATH_CHANGES
         for mutation, change in changes.items():
             full_name = f"{name}/{' '.join([words[0], *options[:1]])}/{mutation}"
             yield Case(
@@ -315,6 +319,7 @@ _PATH_CHANGES: dict[str, Callable[[Path], None]] = {
     "dangling link": _dangling,
     "link to itself": _loop,
 }
+_FEW_PATH_CHANGES = {name: _PATH_CHANGES[name] for name in ("missing", "is a folder")}
 
 
 def _settings_cases() -> Iterator[Case]:

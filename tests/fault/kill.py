@@ -54,6 +54,9 @@ class Command:
     other: Words = ()
     """Replaces the first words (of the same meaning) in the second of two processes at once."""
 
+    if_killed: str = "--overwrite"
+    """Given to the second in some pairs."""
+
     kills: int = 10
 
 
@@ -108,7 +111,13 @@ def _with_settings(command: str, settings: dict[str, object]) -> list[str]:
 
 COMMANDS = (
     Command(
-        "train", _with_settings(_TRAIN, _SMALL), _resume_training, "run", ("--seed", "1"), kills=30
+        "train",
+        _with_settings(_TRAIN, _SMALL),
+        _resume_training,
+        "run",
+        ("--seed", "1"),
+        "--resume",
+        30,
     ),
     Command(
         "train, all switches",
@@ -116,7 +125,8 @@ COMMANDS = (
         _resume_training,
         "run",
         ("--seed", "1"),
-        kills=30,
+        "--resume",
+        30,
     ),
     Command(
         "predict --resume",
@@ -124,7 +134,8 @@ COMMANDS = (
         _resume_prediction,
         "out.tsv",
         ("predict", "model2"),
-        kills=30,
+        "--resume",
+        30,
     ),
     Command(
         "evaluate",
@@ -174,12 +185,15 @@ COMMANDS = (
         ],
         _overwrite("out.tsv"),
         "cache",
+        ("--out", "other.tsv"),
     ),
     Command(
         "cache of an index",
         ["predict", "model", "genome.fa", "--intervals", "genome.bed", "--out", "out.tsv"],
         _resume_prediction,
         "cache",
+        ("--out", "other.tsv"),
+        if_killed="--resume",
     ),
 )
 
@@ -385,10 +399,13 @@ def two_at_once(
         second[index : index + 2] = command.other
     references = [uninterrupted(words, command, inputs, root) for words in (first, second)]
     expected, seconds = [found for found, _ in references], references[0][1]
-    for _ in range(num_pairs):
+    for number in range(num_pairs):
         folder = new_folder(inputs, root)
         processes = [start(first, folder)]
-        time.sleep(chosen.uniform(0, seconds / 2))
+        if number % 3 > 0:  # else both at the same moment
+            time.sleep(chosen.uniform(0, 0.8 * seconds))
+        if number % 3 == 2:  # as if the first had been killed
+            second = [*first, command.if_killed]
         processes.append(start(second, folder))
         codes = [finish(process) for process in processes]
         count.finished += sum(code == 0 for code in codes)

@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+import warnings
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,9 +25,13 @@ def write_valid_files(folder: Path) -> Path:
     os.chdir(folder)
     os.environ["RMT_GENOMICS_CACHE"] = str(folder / "cache")
     try:
-        _write_inputs()
-        _write_runs()
-        _write_predictions()
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "The `srun`"
+            )  # of Lightning, where SLURM is installed
+            _write_inputs()
+            _write_runs()
+            _write_predictions()
     finally:
         os.chdir(old)
         os.environ.pop("RMT_GENOMICS_CACHE")
