@@ -10,7 +10,6 @@ from pathlib import Path
 from rmt_genomics.training.config_file import KEYS
 from tests.fault import arguments, mutations
 from tests.fault.corpus import Case
-from tests.fault.valid_files import TRAIN
 
 Mutations = Iterable[tuple[str, bytes]]
 
@@ -58,11 +57,11 @@ def _first_line_json(content: bytes) -> Mutations:
 
 
 _SPLIT = "split toy.fa --labels labels.tsv --by stratified --out split.tsv --seed 1"
-_RESUME = f"{TRAIN} --out stopped --resume"
+_RESUME = "resume toy.fa labels.tsv stopped"
 _INTERVALS = "predict run genome/genome.fa --intervals genome.bed"
 _PACKED = "predict run genome/packed.fa.gz --intervals genome.bed"
 _BARE = _INTERVALS.replace("genome/genome.fa", "bare/genome.fa")
-_EVALUATE = "evaluate run toy.fa --labels parts.tsv --out evaluated"
+_EVALUATE = "evaluate_model run toy.fa parts.tsv evaluated"
 
 TARGETS = {
     "fasta": Target("dna", "toy.fa", ("inspect FILE", "predict run FILE"), (_any, _text)),
@@ -91,12 +90,14 @@ TARGETS = {
         "labels.tsv",
         ("inspect toy.fa --labels FILE", _SPLIT),
         (_any, _text, _table),
+        25,
     ),
     "intervals and parts": Target(
         "datasets",
         "parts.tsv",
         ("inspect toy.fa --labels FILE", _SPLIT.replace("labels.tsv --by stratified", "parts.tsv")),
         (_any, _text, _table),
+        25,
     ),
     "evaluated labels": Target("datasets", "parts.tsv", (_EVALUATE,), (_any, _text, _table), 6),
     "bed": Target(
@@ -125,7 +126,7 @@ TARGETS = {
         "cache/encoded/*/codes.bin",
         (_SPLIT,),
         (_any,),
-        15,
+        8,
         _SPLIT.replace("split.tsv", "first.tsv"),
     ),
     "cached index": Target(
@@ -133,7 +134,7 @@ TARGETS = {
         "cache/encoded/*/index.json",
         (_SPLIT,),
         (_any, mutations.json_mutations),
-        30,
+        20,
         _SPLIT.replace("split.tsv", "first.tsv"),
     ),
     "config.toml": Target(
@@ -202,7 +203,7 @@ TARGETS = {
         "evaluation/metrics.json",
         ("report evaluation", "plots evaluation"),
         (_any, mutations.json_mutations),
-        8,
+        5,
     ),
     "metrics.json of a run": Target(
         "report", "run/metrics.json", ("card run",), (_any, mutations.json_mutations), 30
@@ -211,13 +212,13 @@ TARGETS = {
         "report", "run/metrics.jsonl", ("training_plot run",), (_any, _text), 30
     ),
     "lines of metrics.jsonl": Target(
-        "report", "run/metrics.jsonl", ("report run",), (_first_line_json,), 6
+        "report", "run/metrics.jsonl", ("report run",), (_first_line_json,), 5
     ),
     "leakage.json": Target(
-        "report", "run/leakage.json", ("report run",), (_any, mutations.json_mutations), 6
+        "report", "run/leakage.json", ("report run",), (_any, mutations.json_mutations), 5
     ),
     "predictions.tsv": Target(
-        "report", "run/predictions.tsv", ("report run",), (_any, _text, _table), 6
+        "report", "run/predictions.tsv", ("report run",), (_any, _text, _table), 5
     ),
     "split.tsv": Target(
         "report",
