@@ -119,6 +119,11 @@ class _Functions(LazyGroup):
         """Return the function as a command whose arguments are paths."""
         from rmt_genomics import reports
         from rmt_genomics.evaluation import evaluate_run
+        from rmt_genomics.evaluation.evaluate import evaluate
+        from rmt_genomics.training import read_config, train
+
+        def resume(fasta: Path, labels: Path, out: Path) -> None:
+            train(fasta, labels, out, read_config(out / "config.toml"), device="cpu", resume=True)
 
         functions: dict[str, Callable[..., object]] = {
             "report": reports.write_report,
@@ -126,6 +131,8 @@ class _Functions(LazyGroup):
             "plots": reports.write_plots,
             "training_plot": reports.write_training_plot,
             "evaluate_run": evaluate_run,
+            "evaluate_model": evaluate,  # without figures, which take a second
+            "resume": resume,
         }
         if cmd_name not in functions:
             return super().get_command(ctx, cmd_name)
@@ -201,14 +208,14 @@ def problem_of_result(result: click.testing.Result, case: Case) -> str | None:
     errors = [line for line in lines if line.startswith("Error: ")]
     if result.exit_code != 1 or len(errors) != 1 or lines[-1] != errors[0]:
         return f"exit code {result.exit_code} with these last lines: {lines[-3:]}"
-    return problem_of_message(errors[0].removeprefix("Error: "))
+    return problem_of_message(errors[0].removeprefix("Error: "), is_of_file=bool(case.file))
 
 
-def problem_of_message(message: str) -> str | None:
+def problem_of_message(message: str, *, is_of_file: bool) -> str | None:
     """Return what an error lacks of place, value, rule and remedy; it is a sentence or two."""
     checks = {
         f"has {len(message)} characters": len(message) <= LONGEST_MESSAGE,
-        "does not say where": "--" in message or _PLACE.match(message),
+        "does not say where": not is_of_file or "--" in message or _PLACE.match(message),
         "has no rule": _RULE.search(message),
         "has no remedy": _REMEDY.search(message),
         "has words of another program": not _FOREIGN.search(message),
