@@ -270,8 +270,11 @@ def finish(process: int, *, kill_after: float | None = None) -> int | None:
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
-    os.killpg(process, signal.SIGKILL)
-    _, status = os.waitpid(process, 0)
+    try:
+        os.killpg(process, signal.SIGKILL)
+    except ProcessLookupError:  # it has not made its group yet
+        os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
     return None
 
 
