@@ -232,7 +232,7 @@ def strategies(valid: Path, only: str = "") -> dict[str, st.SearchStrategy[Case]
     """Return what draws the cases of each kind, by its name."""
     of_files = {name: _file_cases(name, valid) for name in TARGETS}
     every = {**of_files, "settings": _settings_cases(), "arguments": _argument_cases()}
-    return {name: each for name, each in every.items() if only in name}
+    return {name: each for name, each in every.items() if re.search(only, name)}
 
 
 def _kind_of(problem: str) -> str:
@@ -315,7 +315,7 @@ def shown(failure: FailureError, valid: Path, keep: Path | None) -> str:
 @click.command()
 @click.option("--minutes", type=float, default=20.0, show_default=True)
 @click.option("--seed", "first_seed", type=int, help="Default: another one in each run.")
-@click.option("--only", default="", help="Part of the name of the kinds of input.")
+@click.option("--only", default="", help="Pattern of the kinds of input.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Write what fails into this folder.")
 def script(minutes: float, first_seed: int | None, only: str, keep: Path | None) -> None:
     """Show each failure; exit with 1 if there is one."""
