@@ -1,5 +1,6 @@
 """The cases of the corpus: which file is damaged how, and which command reads it."""
 
+import os
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +78,8 @@ TARGETS = {
     ),
     "tsv": Target("dna", "two.tsv", ("inspect FILE --labels column",), (_any, _text, _table), 30),
     "gzip": Target("dna", "toy.fa.gz", ("inspect FILE", "predict run FILE"), (_any, _gzip), 20),
+    "bzip2": Target("dna", "toy.fa.bz2", ("inspect FILE",), (_any,), 13),
+    "xz": Target("dna", "toy.fa.xz", ("predict run FILE",), (_any,), 13),
     "fai": Target("dna", "genome/genome.fa.fai", (_INTERVALS,), (_any, _text, _table), 30),
     "gzi": Target("dna", "genome/packed.fa.gz.gzi", (_PACKED,), (_any,), 15),
     "fai of bgzip": Target("dna", "genome/packed.fa.gz.fai", (_PACKED,), (_any, _table), 15),
@@ -320,6 +323,8 @@ _PATH_CHANGES: dict[str, Callable[[Path], None]] = {
     "dangling link": _dangling,
     "link to itself": _loop,
 }
+if os.geteuid() != 0:  # root may read everything
+    _PATH_CHANGES["unreadable"] = lambda path: path.chmod(0)
 _FEW_PATH_CHANGES = {name: _PATH_CHANGES[name] for name in ("missing", "is a folder")}
 
 

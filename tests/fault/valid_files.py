@@ -1,6 +1,8 @@
 """Valid files of every kind that this program reads, its own included; made by a tiny training."""
 
+import bz2
 import gzip
+import lzma
 import os
 import shutil
 import warnings
@@ -48,6 +50,8 @@ def _write_inputs() -> None:
     for name, content in sequence_files.FILES.items():
         Path(f"two.{name.lower()}").write_bytes(content)
     Path("toy.fa.gz").write_bytes(gzip.compress(fasta, mtime=0))
+    Path("toy.fa.bz2").write_bytes(bz2.compress(fasta))
+    Path("toy.fa.xz").write_bytes(lzma.compress(fasta))
     _write_genome(Path("genome"))
     names = [f"r{number}" for number in range(16)]
     columns = "record\tstart\tend\tstrand\tlabel\tgroup\tsplit\n"
