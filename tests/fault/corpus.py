@@ -33,7 +33,7 @@ from rmt_genomics.cli.group import LazyGroup
 Change = Callable[[Path], None]
 """Damages the file at a path."""
 
-SECONDS = 20
+SECONDS = 60
 """Longest time of a case."""
 
 EXTRA_BYTES = 6 << 30

@@ -37,6 +37,7 @@ EXAMPLES, TURN_SECONDS = 40, 6.0
 
 _NEVER = ("demo",)  # takes minutes
 _PROCESSES = ("--devices", "--num-nodes", "--processes", "--version", "--help")
+_SMALL = ("training.max_epochs=1", "model.dim=8", "model.heads=2", "model.depth=1")
 _STYLE = ("the error ", "exit code 0, but")
 """Problems that the corpus looks for, not this."""
 
@@ -221,9 +222,9 @@ def _command_line(name: str) -> st.SearchStrategy[Case]:
     def case(
         drawn: list[str], first: tuple[tuple[str, ...], ...], rest: list[tuple[str, ...]]
     ) -> Case:
-        few = ("--set", "training.max_epochs=1") if name == "train" else ()
+        small = [f"--set={key}" for key in _SMALL] if name in ("train", "plan") else []
         pairs = [word for pair in (*first, *rest) for word in pair]
-        return Case("arguments", "cli", (name, *drawn, *pairs, *few))
+        return Case("arguments", "cli", (name, *drawn, *pairs, *small))
 
     return st.builds(case, words, required, more)
 
