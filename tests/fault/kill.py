@@ -17,6 +17,7 @@ nothing; two processes at once are new interpreters.
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -317,10 +318,7 @@ def _content(file: Path) -> object:
 
 def _by_name(found: dict[str, object]) -> dict[str, object]:
     """Leave out the folders of indexes in the cache, whose names have paths in them."""
-    return {
-        "/".join(part for part in name.split("/") if len(part) != 32): content
-        for name, content in found.items()
-    }
+    return {re.sub(r"/[0-9a-f]{32}/", "/", name): content for name, content in found.items()}
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -349,14 +347,15 @@ def problems_of(folder: Path, command: Command, expected: Sequence[dict[str, obj
 
 
 def uninterrupted(
-    words: Words, command: Command, inputs: Path, root: Path
+    words: Words, command: Command, inputs: Path, root: Path, start: Start
 ) -> tuple[dict[str, object], float]:
     """Run a command to its end; return what it has written, and its time."""
     folder = new_folder(inputs, root)
-    start = time.monotonic()
-    code = finish(start_fork(words, folder))
-    seconds = time.monotonic() - start
-    assert code == 0, (folder / _LOG).read_text()
+    began = time.monotonic()
+    process = start(words, folder)
+    code = finish(process)
+    seconds = time.monotonic() - began
+    assert code == 0, _LOGS.pop(process, folder / _LOG).read_text()
     found = _by_name(contents(folder, command))
     shutil.rmtree(folder)
     return found, seconds
@@ -365,7 +364,7 @@ def uninterrupted(
 def kill_often(command: Command, inputs: Path, root: Path, num_kills: int, seed: int) -> Count:
     """Kill a command, and what continues it, at random moments."""
     chosen, count = random.Random(f"{seed} {command.name}"), Count(command.name)
-    expected, seconds = uninterrupted(command.words, command, inputs, root)
+    expected, seconds = uninterrupted(command.words, command, inputs, root, start_fork)
     while count.kills < num_kills and len(count.problems) < 5:
         folder, words = new_folder(inputs, root), list(command.words)
         code = None
@@ -400,7 +399,7 @@ def two_at_once(
     if command.other:
         index = first.index(command.other[0])
         second[index : index + 2] = command.other
-    references = [uninterrupted(words, command, inputs, root) for words in (first, second)]
+    references = [uninterrupted(words, command, inputs, root, start) for words in (first, second)]
     expected, seconds = [found for found, _ in references], references[0][1]
     for number in range(num_pairs):
         folder = new_folder(inputs, root)
