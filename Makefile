@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+FUZZ_MINUTES ?= 20
 
-.PHONY: help demo test check lint fix docs clean
+.PHONY: help demo test check lint fix docs fuzz clean
 
 help:
 	@echo "make demo    train and test on the real DNA in data/, on a CPU, in minutes"
@@ -12,6 +13,7 @@ help:
 	@echo "make check   lint, types, import layers and the fast tests, in under a minute"
 	@echo "make lint    the same without the tests"
 	@echo "make fix     apply automatic fixes"
+	@echo "make fuzz    random input to all readers for FUZZ_MINUTES=20"
 	@echo "make docs    write the documentation site into site/; open site/index.html"
 	@echo "make clean   remove what these commands made, .venv included"
 
@@ -40,6 +42,9 @@ check: lint
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fault.fuzz --minutes $(FUZZ_MINUTES)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,6 +1,7 @@
 """``rmt-genomics predict``: DNA in, a table of labels and probabilities out."""
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,10 @@ def _shard(
     """Parse ``I/N``: shard I of N."""
     if value is None:
         return None
-    number, slash, of = value.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise click.BadParameter(f"{value!r} is not a shard: write 1/4 for the first of four.")
-    return int(number), int(of)
+    shard = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", value)
+    if shard is None or not 1 <= int(shard[1]) <= int(shard[2]):
+        raise click.BadParameter(f"{value[:50]!r} is not a shard: write 1/4 for the first of four.")
+    return int(shard[1]), int(shard[2])
 
 
 @click.command()

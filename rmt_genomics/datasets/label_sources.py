@@ -67,7 +67,8 @@ class LabelSource:
             groups = re.compile(self.pattern).groups
         except re.error as error:
             raise ConfigError(
-                f"--label-pattern {self.pattern!r} is not a regular expression ({error})."
+                f"--label-pattern {self.pattern!r} is not a regular expression ({error}), but must "
+                "be one. Put the label in (...), as in class=(.*)."
             ) from error
         if groups != 1:
             raise ConfigError(

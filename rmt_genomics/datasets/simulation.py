@@ -29,6 +29,7 @@ from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError, DataError, counted
 
 SHORTEST_BP, LONGEST_BP = 6, 64
+LARGEST_BP = 10**10  # of a sequence
 START_BP = 64
 _MOTIF_NAMES = "ABCD"
 _LONGEST_RUN = 3
@@ -86,6 +87,11 @@ class Simulation:
             raise ConfigError(
                 f"a distance of {self.distance_bp} bp has no effect: {self.task} plants at most "
                 "one motif. Remove it."
+            )
+        if self.length_bp > LARGEST_BP:
+            raise ConfigError(
+                f"a length of {self.length_bp} bp is too great: a sequence is made in memory, so "
+                f"it must be at most {LARGEST_BP:,} bp. Set a smaller length."
             )
         if self._free_bp < (self.distance_bp or 0):
             distance = f" and {self.distance_bp} bp between them" if self.distance_bp else ""
