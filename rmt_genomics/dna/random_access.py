@@ -41,6 +41,7 @@ _LARGE_BYTES = 1 << 20  # smaller files are indexed at once
 _MOST_HEADER_BYTES = 1 << 20
 _HEADER = re.compile(rb"[\r\n]*>([^\r\n]*)\r?\n")
 _BGZIP_HEADER_BYTES = 18
+_BGZIP_START = b"\x1f\x8b\x08\x04"
 
 
 class NotIndexableError(DataError):
@@ -260,8 +261,8 @@ def _bgzip_blocks(path: Path) -> list[tuple[int, int]]:
     blocks, start, size = [], 0, 0
     with explain_read_errors(path), path.open("rb") as file:
         while header := file.read(_BGZIP_HEADER_BYTES):
-            if len(header) < _BGZIP_HEADER_BYTES or header[12:14] != b"BC":
-                raise gzip.BadGzipFile(f"no block begins at byte {start}")
+            if not header.startswith(_BGZIP_START) or header[12:14] != b"BC":
+                raise gzip.BadGzipFile(f"no bgzip block begins at byte {start}")
             blocks.append((start, size))
             start += int.from_bytes(header[16:18], "little") + 1
             file.seek(start - 4)

@@ -331,6 +331,19 @@ def test_a_damaged_bgzip_block_is_named(tmp_path: Path, *, beside: bool) -> None
         IndexedFasta(path, tmp_path / "cache").sequence(Interval("chr1", 0, 150_000))
 
 
+@pytest.mark.parametrize("byte", [3, 12])
+def test_a_damaged_header_of_a_bgzip_block_is_named(tmp_path: Path, byte: int) -> None:
+    path = write_fasta(tmp_path / "toy.fa.gz")
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 0xE0
+    path.write_bytes(content)
+
+    with pytest.raises(
+        DataError, match=r"toy\.fa\.gz: (?:is compressed|the gzip file is truncated)"
+    ):
+        IndexedFasta(path, tmp_path / "cache")
+
+
 @pytest.mark.parametrize("name", ["toy.fa", "toy.fa.gz"])
 def test_an_index_that_is_removed_while_it_is_used_is_not_needed_any_more(
     tmp_path: Path, name: str
