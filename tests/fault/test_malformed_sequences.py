@@ -178,6 +178,21 @@ MALFORMED = {  # name of the case: name of the file, content, message
         EMBL.replace(b"described", b"d\xe9crit"),
         r"toy.embl: record 1: the description 'd\xe9crit' is not UTF-8 text, but must be",
     ),
+    "a GenBank record that begins otherwise": (
+        "toy.gb",
+        GENBANK.replace(b"LOCUS       chr2", b"LUCUS       chr2"),
+        "toy.gb: record 2 breaks the GenBank format (it does not begin with 'LOCUS'), but must be",
+    ),
+    "a first EMBL record that begins otherwise": (
+        "toy.embl",
+        b"PK\x03\x04" + EMBL,
+        "toy.embl: record 1 breaks the EMBL format (it does not begin with 'ID'), but must be",
+    ),
+    "an EMBL sequence that is not ASCII": (
+        "toy.embl",
+        EMBL.replace(b"acgtacgtac", b"acgt\xe9cgtac"),
+        "toy.embl: record 1 breaks the EMBL format (its sequence is not ASCII text), but must be",
+    ),
     "a long first line": (
         "toy.csv",
         b"x" * 140_000 + b"\n" + CSV,
