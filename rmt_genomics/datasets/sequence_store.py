@@ -2,7 +2,8 @@
 
 ``EncodedStore`` encodes all records once, into one memory-mapped file; an index says where each
 record begins. The entry in the cache folder is named after the names of the files and the SHA-256
-of their content, so a changed file is always encoded again. It reads files of all formats.
+of their content, so a changed file is always encoded again; each record has a checksum, so that a
+damaged entry is found when it is opened. It reads files of all formats.
 
 ``IndexedStore`` reads intervals of FASTA files where they are (see ``dna.random_access``), so that
 a few intervals of a genome need not wait until the whole genome is encoded. Both return the same
@@ -13,11 +14,13 @@ import hashlib
 import json
 import logging
 import warnings
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,8 +48,7 @@ from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
-_MOST_INDEXED_FILES = 100  # each stays open
+FORMAT_VERSION = 3
 
 
 class SequenceStore(ABC):
@@ -124,21 +126,30 @@ def open_sequences(
     return EncodedStore.open(files, cache, progress=progress, sha256=sha256)
 
 
+class _Entry(NamedTuple):
+    """A record in the file of codes, where it comes after the one before."""
+
+    name: str
+    length: int
+    file: int
+    """Index of its file."""
+
+    description: str
+    columns: dict[str, str]
+
+    def checksum(self, codes: Codes) -> int:
+        """Return the CRC-32 of the entry and its codes."""
+        return zlib.crc32(codes, zlib.crc32(repr(tuple(self)).encode()))
+
+
 @dataclass
 class _Index:
-    """Where each record is in the file of codes; saved as JSON."""
+    """Which records are in the file of codes; saved as JSON."""
 
-    format_version: int
     sha256: str
-    names: list[str] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
-    """Index of each record's file."""
-
-    descriptions: list[str] = field(default_factory=list)
-    columns: dict[str, dict[str, str]] = field(default_factory=dict)
-    """By record name, for those records whose file is a table."""
+    entries: list[_Entry] = field(default_factory=list)
+    checksums: list[int] = field(default_factory=list)
+    """One per entry."""
 
 
 class EncodedStore(SequenceStore):
@@ -147,8 +158,8 @@ class EncodedStore(SequenceStore):
     def __init__(self, folder: Path, files: Sequence[Path], index: _Index) -> None:
         self.files = tuple(files)
         self.sha256 = index.sha256
-        self.lengths = dict(zip(index.names, index.lengths, strict=True))
-        self._offsets = dict(zip(index.names, index.offsets, strict=True))
+        self.lengths = {entry.name: entry.length for entry in index.entries}
+        self._offsets = dict(zip(self.lengths, _offsets(index), strict=False))
         self._folder = folder
         self._mapped: Codes | None = None
 
@@ -170,7 +181,8 @@ class EncodedStore(SequenceStore):
         sha256 = sha256 or _sha256_of(files)
         folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
-            if (index := _read_index(folder, sha256)) is not None:
+            index = _read_index(folder, sha256)
+            if index is not None and _is_whole(folder, index):
                 return cls(folder, files, index)
             warnings.warn(
                 f"{folder}: the encoded sequences are damaged and are encoded again.",
@@ -203,10 +215,8 @@ class EncodedStore(SequenceStore):
                 "they are used. Start again."
             )
         return [
-            RecordInfo(name, length, self.files[file], description, index.columns.get(name, {}))
-            for name, length, file, description in zip(
-                index.names, index.lengths, index.files, index.descriptions, strict=True
-            )
+            RecordInfo(name, length, self.files[file], description, columns)
+            for name, length, file, description, columns in index.entries
         ]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -227,11 +237,6 @@ class IndexedStore(SequenceStore):
     """
 
     def __init__(self, files: Sequence[Path], sha256: str, cache: Path | None = None) -> None:
-        if len(files) > _MOST_INDEXED_FILES:
-            raise NotIndexableError(
-                f"{files[0]}: is one of {len(files)} files, but at most {_MOST_INDEXED_FILES} are "
-                "read by their indexes. Concatenate them to avoid this."
-            )
         self.files = tuple(files)
         self.sha256 = sha256
         self._fasta_of: dict[str, IndexedFasta] = {}
@@ -289,7 +294,7 @@ def _sha256_of(files: Sequence[Path]) -> str:
     if len(files) == 1:
         return sums[0]
     lines = [f"{sha256}  {file.name}\n" for sha256, file in zip(sums, files, strict=True)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool) -> None:
@@ -297,7 +302,7 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
     from rich.console import Console
     from rich.progress import open as open_with_progress
 
-    index = _Index(FORMAT_VERSION, sha256)
+    index = _Index(sha256)
     names = RecordNames()
     with (folder / "codes.bin").open("wb") as codes_file:
         for file_index, file in enumerate(files):
@@ -312,24 +317,41 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
             ) as raw:
                 for record in read_encoded(file, raw):
                     names.add(record.name, file)
-                    index.names.append(record.name)
-                    index.offsets.append(codes_file.tell())
-                    index.lengths.append(len(record.codes))
-                    index.files.append(file_index)
-                    index.descriptions.append(record.description)
-                    if record.columns:
-                        index.columns[record.name] = record.columns
-                    codes_file.write(record.codes.data)
+                    codes = record.codes
+                    entry = _Entry(
+                        record.name, len(codes), file_index, record.description, record.columns
+                    )
+                    index.entries.append(entry)
+                    index.checksums.append(entry.checksum(codes))
+                    codes_file.write(codes.data)
     (folder / "index.json").write_text(json.dumps(vars(index)), encoding="utf-8")
 
 
 def _read_index(folder: Path, sha256: str) -> _Index | None:
-    """Read the index of a cache entry; None if the entry is damaged."""
+    """Read the index of a cache entry; None if it is damaged."""
     from pydantic import TypeAdapter
 
     try:
         index = TypeAdapter(_Index).validate_json((folder / "index.json").read_bytes())
-        is_whole = (folder / "codes.bin").stat().st_size == sum(index.lengths)
     except (OSError, ValueError):
         return None
-    return index if is_whole and index.sha256 == sha256 else None
+    return index if index.sha256 == sha256 else None
+
+
+def _offsets(index: _Index) -> Iterator[int]:
+    """Yield where each record begins in the file of codes; at last the size of the file."""
+    return accumulate((entry.length for entry in index.entries), initial=0)
+
+
+def _is_whole(folder: Path, index: _Index) -> bool:
+    """Compare the records in a cache entry with their checksums."""
+    offsets = list(_offsets(index))
+    try:
+        codes = np.memmap(folder / "codes.bin", dtype=np.uint8, mode="r")
+        entries = zip(index.entries, index.checksums, pairwise(offsets), strict=True)
+        return len(codes) == offsets[-1] and all(
+            entry.checksum(codes[start:end]) == checksum
+            for entry, checksum, (start, end) in entries
+        )
+    except (OSError, ValueError):
+        return False

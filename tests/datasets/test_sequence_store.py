@@ -159,8 +159,43 @@ def other_sha256(folder: Path) -> None:
     (folder / "index.json").write_text(json.dumps(index | {"sha256": "0"}))
 
 
+def flip_one_base(folder: Path) -> None:
+    codes = bytearray((folder / "codes.bin").read_bytes())
+    codes[-2] = (codes[-2] + 1) % 4
+    (folder / "codes.bin").write_bytes(codes)
+
+
+def longer_codes(folder: Path) -> None:
+    with (folder / "codes.bin").open("ab") as file:
+        file.write(b"\0")
+
+
+def no_codes(folder: Path) -> None:
+    (folder / "codes.bin").write_bytes(b"")
+
+
+def edit_index(old: str, new: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        text = (folder / "index.json").read_text()
+        assert old in text
+        (folder / "index.json").write_text(text.replace(old, new))
+
+    return edit
+
+
 @pytest.mark.parametrize(
-    "damage", [cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256]
+    "damage",
+    [
+        *(cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256),
+        *(flip_one_base, longer_codes, no_codes),
+        edit_index('"chr2"', '"chr3"'),
+        edit_index('"chr2"', "{}"),
+        edit_index('"chr2"', '"chr1"'),
+        edit_index('"checksums": [', '"checksums": [1, '),
+        edit_index('"checksums": [', '"checksums": [' + "[" * 100_000),
+        edit_index('"entries": [', '"entries": [null, '),
+        edit_index(", {}]", ', {"label": "x"}]'),
+    ],
 )
 def test_a_damaged_entry_is_encoded_again_with_a_warning(
     fasta: Path, cache: Path, damage: Callable[[Path], None]
@@ -528,20 +563,6 @@ def test_several_files_are_read_by_their_indexes(tmp_path: Path, cache: Path) ->
     files[1].write_text(">r1\nACGT\n")
     with pytest.raises(DataError, match=r"a\.fa: record 'r1' is also in .*b\.fa, but record names"):
         open_sequences(files, cache, intervals_only=True)
-
-
-def test_very_many_files_are_encoded_since_each_would_stay_open(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    monkeypatch.setattr(store_module, "_MOST_INDEXED_FILES", 2)
-    for index in range(3):
-        (tmp_path / f"{index}.fa").write_text(f">r{index}\nACGT\n")
-
-    store = open_sequences(sorted(tmp_path.glob("*.fa")), cache, intervals_only=True)
-
-    assert isinstance(store, EncodedStore)
-    assert "0.fa: is one of 3 files, but at most 2 are read by their indexes" in caplog.text
 
 
 def test_files_of_other_formats_are_encoded_without_a_message(
