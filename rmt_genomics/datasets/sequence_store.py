@@ -105,8 +105,7 @@ def open_sequences(
     Args:
         paths: A file of any kind that ``read_records`` reads, a folder of such files, or
             several of both. Record names must be unique.
-        cache: The cache folder; by default ``$RMT_GENOMICS_CACHE`` or
-            ``~/.cache/rmt_genomics``.
+        cache: The cache folder; by default that of ``atomic_io.default_cache``.
         intervals_only: Whether parts of records are read. FASTA files (plain or bgzip) are then
             read by their index, unless they have been encoded before; if that is not possible,
             this is logged. Else all files are encoded.

@@ -87,8 +87,8 @@ class IndexedFasta:
 
     Args:
         path: The file. The lines of a record must have one length, as for ``samtools faidx``.
-        cache: Folder of the index; by default ``$RMT_GENOMICS_CACHE`` or
-            ``~/.cache/rmt_genomics``. Nothing is written beside the FASTA file.
+        cache: The cache folder for the index; by default that of ``atomic_io.default_cache``.
+            Nothing is written beside the FASTA file.
 
     Raises:
         DataError: If the file is missing, truncated or damaged.
