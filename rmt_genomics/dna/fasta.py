@@ -94,7 +94,7 @@ def split_header(header: str, mark: str, where: str) -> tuple[str, str]:
             f"right after the '{mark}'."
         )
     check_name(name, where)
-    return name, "".join(description)
+    return name, "".join(description).replace("\t", " ")
 
 
 def _shortened(text: str) -> str:
