@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:  # of wrong usage
-            error.message = one_line(error.message)
+            vars(error)["message"] = one_line(error.message)
             raise
         except RMTGenomicsError as error:
             raise click.ClickException(one_line(str(error))) from error

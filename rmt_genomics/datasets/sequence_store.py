@@ -138,7 +138,7 @@ class _Entry(NamedTuple):
 
     def checksum(self, codes: Codes) -> int:
         """Return the CRC-32 of the entry and its codes."""
-        return zlib.crc32(codes, zlib.crc32(repr(tuple(self)).encode()))
+        return zlib.crc32(codes.data, zlib.crc32(repr(tuple(self)).encode()))
 
 
 @dataclass
