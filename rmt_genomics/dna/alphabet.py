@@ -92,18 +92,16 @@ def check_codes(codes: npt.ArrayLike, *, where: str = "codes", largest: int = UN
         DataError: If they are not base codes, naming the first wrong one and its 0-based position.
     """
     array = np.asarray(codes)
-    letters = ", ".join(LETTERS[: largest + 1])
-    rule = f"but base codes are whole numbers from 0 to {largest} ({letters})"
+    problem = None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise DataError(
-            f"{where}: is an array of {array.dtype} of shape {array.shape}, {rule}, one sequence. "
-            "Make them with rmt_genomics.dna.encode."
-        )
-    if array.size and (array.max() > largest or array.min() < 0):
+        problem = f"is an array of {array.dtype} of shape {array.shape}"
+    elif array.size and (array.max() > largest or array.min() < 0):
         position = int(np.argmax((array < 0) | (array > largest)))
+        problem = f"position {position} holds {array[position]}"
+    if problem is not None:
         raise DataError(
-            f"{where}: position {position} holds {array[position]}, {rule}. "
-            "Make them with rmt_genomics.dna.encode."
+            f"{where}: {problem}, but base codes are whole numbers from 0 to {largest} "
+            f"({', '.join(LETTERS[: largest + 1])}) in one row. Make them with dna.encode."
         )
     return array.astype(np.uint8, copy=False)
 
@@ -118,9 +116,8 @@ def decode(codes: Codes) -> str:
         >>> decode(encode("gattacaR"))
         'GATTACAN'
     """
-    return (
-        check_codes(codes).tobytes().translate(bytes(LETTERS, "ascii").ljust(256)).decode("ascii")
-    )
+    letters = check_codes(codes).tobytes().translate(LETTERS.encode().ljust(256))
+    return letters.decode()
 
 
 def check_letters(sequence: str) -> str:

@@ -49,7 +49,7 @@ def test_canonical_kmers_have_no_n() -> None:
     [
         (np.array([0.0, 1.5]), r"is an array of float64 of shape \(2,\), but base codes are whole"),
         (np.array([True]), "is an array of bool"),
-        (np.array([[0, 1]]), r"is an array of int64 of shape \(1, 2\), but .*, one sequence"),
+        (np.array([[0, 1]]), r"is an array of int64 of shape \(1, 2\), but .* in one row"),
         (np.array([0, -1]), "position 1 holds -1, but"),
         (np.array([0, 256]), "position 1 holds 256, but"),
         (["A"], "is an array of <U1"),
