@@ -16,11 +16,10 @@ import logging
 import warnings
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -125,30 +124,30 @@ def open_sequences(
     return EncodedStore.open(files, cache, progress=progress, sha256=sha256)
 
 
-class _Entry(NamedTuple):
-    """A record in the file of codes, where it comes after the one before."""
-
-    name: str
-    length: int
-    file: int
-    """Index of its file."""
-
-    description: str
-    columns: dict[str, str]
-
-    def checksum(self, codes: Codes) -> int:
-        """Return the CRC-32 of the entry and its codes."""
-        return zlib.crc32(codes.data, zlib.crc32(repr(tuple(self)).encode()))
-
-
 @dataclass
 class _Index:
-    """Which records are in the file of codes; saved as JSON."""
+    """Where each record is in the file of codes; saved as JSON."""
 
+    format_version: int
     sha256: str
-    entries: list[_Entry] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+    """Index of each record's file."""
+
+    descriptions: list[str] = field(default_factory=list)
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By record name, for those records whose file is a table."""
+
     checksums: list[int] = field(default_factory=list)
-    """One per entry."""
+    """CRC-32 of name, file, description, columns and codes of each record."""
+
+    def checksum(self, record: int, codes: Codes) -> int:
+        """Return the checksum of a record, given by its index."""
+        name = self.names[record]
+        texts = name, self.files[record], self.descriptions[record], self.columns.get(name)
+        return zlib.crc32(codes.data, zlib.crc32(repr(texts).encode()))
 
 
 class EncodedStore(SequenceStore):
@@ -157,8 +156,8 @@ class EncodedStore(SequenceStore):
     def __init__(self, folder: Path, files: Sequence[Path], index: _Index) -> None:
         self.files = tuple(files)
         self.sha256 = index.sha256
-        self.lengths = {entry.name: entry.length for entry in index.entries}
-        self._offsets = dict(zip(self.lengths, _offsets(index), strict=False))
+        self.lengths = dict(zip(index.names, index.lengths, strict=True))
+        self._offsets = dict(zip(index.names, index.offsets, strict=True))
         self._folder = folder
         self._mapped: Codes | None = None
 
@@ -181,7 +180,7 @@ class EncodedStore(SequenceStore):
         folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
             index = _read_index(folder, sha256)
-            if index is not None and _is_whole(folder, index):
+            if index is not None and _has_checksums(folder, index):
                 return cls(folder, files, index)
             warnings.warn(
                 f"{folder}: the encoded sequences are damaged and are encoded again.",
@@ -214,8 +213,10 @@ class EncodedStore(SequenceStore):
                 "they are used. Start again."
             )
         return [
-            RecordInfo(name, length, self.files[file], description, columns)
-            for name, length, file, description, columns in index.entries
+            RecordInfo(name, length, self.files[file], description, index.columns.get(name, {}))
+            for name, length, file, description in zip(
+                index.names, index.lengths, index.files, index.descriptions, strict=True
+            )
         ]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -301,7 +302,7 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
     from rich.console import Console
     from rich.progress import open as open_with_progress
 
-    index = _Index(sha256)
+    index = _Index(FORMAT_VERSION, sha256)
     names = RecordNames()
     with (folder / "codes.bin").open("wb") as codes_file:
         for file_index, file in enumerate(files):
@@ -316,41 +317,38 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
             ) as raw:
                 for record in read_encoded(file, raw):
                     names.add(record.name, file)
-                    codes = record.codes
-                    entry = _Entry(
-                        record.name, len(codes), file_index, record.description, record.columns
-                    )
-                    index.entries.append(entry)
-                    index.checksums.append(entry.checksum(codes))
-                    codes_file.write(codes.data)
+                    index.names.append(record.name)
+                    index.offsets.append(codes_file.tell())
+                    index.lengths.append(len(record.codes))
+                    index.files.append(file_index)
+                    index.descriptions.append(record.description)
+                    if record.columns:
+                        index.columns[record.name] = record.columns
+                    index.checksums.append(index.checksum(-1, record.codes))
+                    codes_file.write(record.codes.data)
     (folder / "index.json").write_text(json.dumps(vars(index)), encoding="utf-8")
 
 
 def _read_index(folder: Path, sha256: str) -> _Index | None:
-    """Read the index of a cache entry; None if it is damaged."""
+    """Read the index of a cache entry; None if the entry is damaged."""
     from pydantic import TypeAdapter
 
     try:
         index = TypeAdapter(_Index).validate_json((folder / "index.json").read_bytes())
+        is_whole = (folder / "codes.bin").stat().st_size == sum(index.lengths)
     except (OSError, ValueError):
         return None
-    return index if index.sha256 == sha256 else None
+    return index if is_whole and index.sha256 == sha256 else None
 
 
-def _offsets(index: _Index) -> Iterator[int]:
-    """Yield where each record begins in the file of codes; at last the size of the file."""
-    return accumulate((entry.length for entry in index.entries), initial=0)
-
-
-def _is_whole(folder: Path, index: _Index) -> bool:
-    """Compare the records in a cache entry with their checksums."""
-    offsets = list(_offsets(index))
+def _has_checksums(folder: Path, index: _Index) -> bool:
+    """Tell whether the records of a cache entry have the checksums in its index."""
+    codes = np.memmap(folder / "codes.bin", dtype=np.uint8, mode="r")
     try:
-        codes = np.memmap(folder / "codes.bin", dtype=np.uint8, mode="r")
-        entries = zip(index.entries, index.checksums, pairwise(offsets), strict=True)
-        return len(codes) == offsets[-1] and all(
-            entry.checksum(codes[start:end]) == checksum
-            for entry, checksum, (start, end) in entries
-        )
-    except (OSError, ValueError):
+        checksums = [
+            index.checksum(record, codes[start : start + length])
+            for record, (start, length) in enumerate(zip(index.offsets, index.lengths, strict=True))
+        ]
+    except (IndexError, ValueError):  # the lists are not of one length
         return False
+    return checksums == index.checksums

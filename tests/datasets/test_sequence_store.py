@@ -193,8 +193,12 @@ def edit_index(old: str, new: str) -> Callable[[Path], None]:
         edit_index('"chr2"', '"chr1"'),
         edit_index('"checksums": [', '"checksums": [1, '),
         edit_index('"checksums": [', '"checksums": [' + "[" * 100_000),
-        edit_index('"entries": [', '"entries": [null, '),
-        edit_index(", {}]", ', {"label": "x"}]'),
+        edit_index('"described", ', ""),
+        edit_index('"described"', '"scribed"'),
+        edit_index('"columns": {}', '"columns": {"chr2": {"label": "x"}}'),
+        edit_index('"offsets": [0, ', '"offsets": [0, 1, '),
+        edit_index('"offsets": [0', '"offsets": [1'),
+        edit_index('"files": [0', '"files": [1'),
     ],
 )
 def test_a_damaged_entry_is_encoded_again_with_a_warning(
