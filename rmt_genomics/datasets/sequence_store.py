@@ -269,6 +269,19 @@ class IndexedStore(SequenceStore):
         ]
 
 
+def _has_checksums(folder: Path, index: _Index) -> bool:
+    """Tell whether the records of a cache entry have the checksums in its index."""
+    codes = np.memmap(folder / "codes.bin", dtype=np.uint8, mode="r")
+    try:
+        checksums = [
+            index.checksum(record, codes[start : start + length])
+            for record, (start, length) in enumerate(zip(index.offsets, index.lengths, strict=True))
+        ]
+    except (IndexError, ValueError):  # the lists are not of one length
+        return False
+    return checksums == index.checksums
+
+
 def _is_fasta(file: Path) -> bool:
     with open_decompressed(file) as decompressed:
         return format_of(decompressed.peek(PEEK_BYTES), file) is FASTA
@@ -339,16 +352,3 @@ def _read_index(folder: Path, sha256: str) -> _Index | None:
     except (OSError, ValueError):
         return None
     return index if is_whole and index.sha256 == sha256 else None
-
-
-def _has_checksums(folder: Path, index: _Index) -> bool:
-    """Tell whether the records of a cache entry have the checksums in its index."""
-    codes = np.memmap(folder / "codes.bin", dtype=np.uint8, mode="r")
-    try:
-        checksums = [
-            index.checksum(record, codes[start : start + length])
-            for record, (start, length) in enumerate(zip(index.offsets, index.lengths, strict=True))
-        ]
-    except (IndexError, ValueError):  # the lists are not of one length
-        return False
-    return checksums == index.checksums

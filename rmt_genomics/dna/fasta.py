@@ -3,6 +3,7 @@
 CRLF line ends, lower case, blank lines, a missing last newline and very long lines are accepted.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -11,8 +12,9 @@ from operator import itemgetter
 from pathlib import Path
 from string import whitespace
 
-from rmt_genomics.dna.record_types import Entry, check_name, check_utf8
+from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError
+from rmt_genomics.parsing import shown, unprintable
 
 _PIECE_LETTERS = 1 << 20
 _WHITE_SPACE = re.compile(f"[{whitespace}]+")  # other blanks are letters that are not DNA
@@ -95,6 +97,27 @@ def split_header(header: str, mark: str, where: str) -> tuple[str, str]:
         )
     check_name(name, where)
     return name, "".join(description).replace("\t", " ")
+
+
+def check_utf8(text: str, where: str, what: str) -> None:
+    """Raise DataError if a text was not UTF-8, and was read with surrogates for its bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        escaped = os.fsencode(text).decode(errors="backslashreplace")
+        raise DataError(
+            f"{where}: the {what} '{escaped[:40]}' is not UTF-8 text, but must be. "
+            "Convert the file, for example: iconv -f latin1 -t utf-8."
+        ) from error
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise DataError unless the name of a record can be written in a line of a table."""
+    if character := unprintable(name):
+        raise DataError(
+            f"{where}: the name of the record is {shown(name)}, but must not have control "
+            f"characters such as {character}. Rename the record, or check the format of the file."
+        )
 
 
 def _shortened(text: str) -> str:

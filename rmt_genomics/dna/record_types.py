@@ -1,6 +1,5 @@
 """Records, as letters or as base codes, and intervals and windows of records."""
 
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,6 @@ from typing import NamedTuple
 
 from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
-from rmt_genomics.parsing import shown, unprintable
 
 STRANDS = ("+", "-", ".")
 
@@ -122,27 +120,6 @@ class Entry(NamedTuple):
     """The sequence, to be read before the next entry is."""
 
     columns: dict[str, str]
-
-
-def check_utf8(text: str, where: str, what: str) -> None:
-    """Raise DataError if a text was not UTF-8, and was read with surrogates for its bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        escaped = os.fsencode(text).decode(errors="backslashreplace")
-        raise DataError(
-            f"{where}: the {what} '{escaped[:40]}' is not UTF-8 text, but must be. "
-            "Convert the file, for example: iconv -f latin1 -t utf-8."
-        ) from error
-
-
-def check_name(name: str, where: str) -> None:
-    """Raise DataError unless the name of a record can be written in a line of a table."""
-    if character := unprintable(name):
-        raise DataError(
-            f"{where}: the name of the record is {shown(name)}, but must not have control "
-            f"characters such as {character}. Rename the record, or check the format of the file."
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

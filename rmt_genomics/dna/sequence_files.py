@@ -17,9 +17,9 @@ from typing import BinaryIO, TypeVar
 
 from rmt_genomics.dna.alphabet import Codes, check_letters, encode_pieces
 from rmt_genomics.dna.compression import check_exists, open_decompressed
-from rmt_genomics.dna.fasta import read_fasta, read_fastq
+from rmt_genomics.dna.fasta import check_name, check_utf8, read_fasta, read_fastq
 from rmt_genomics.dna.genbank_embl import read_flat_file
-from rmt_genomics.dna.record_types import EncodedRecord, Entry, Record, check_name, check_utf8
+from rmt_genomics.dna.record_types import EncodedRecord, Entry, Record
 from rmt_genomics.dna.sequence_tables import has_sequence_column, read_table
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.parsing import unprintable

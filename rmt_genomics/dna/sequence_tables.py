@@ -18,7 +18,8 @@ from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
-from rmt_genomics.dna.record_types import Entry, check_utf8
+from rmt_genomics.dna.fasta import check_utf8
+from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 SEQUENCE = "sequence"

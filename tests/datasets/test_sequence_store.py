@@ -159,47 +159,8 @@ def other_sha256(folder: Path) -> None:
     (folder / "index.json").write_text(json.dumps(index | {"sha256": "0"}))
 
 
-def flip_one_base(folder: Path) -> None:
-    codes = bytearray((folder / "codes.bin").read_bytes())
-    codes[-2] = (codes[-2] + 1) % 4
-    (folder / "codes.bin").write_bytes(codes)
-
-
-def longer_codes(folder: Path) -> None:
-    with (folder / "codes.bin").open("ab") as file:
-        file.write(b"\0")
-
-
-def no_codes(folder: Path) -> None:
-    (folder / "codes.bin").write_bytes(b"")
-
-
-def edit_index(old: str, new: str) -> Callable[[Path], None]:
-    def edit(folder: Path) -> None:
-        text = (folder / "index.json").read_text()
-        assert old in text
-        (folder / "index.json").write_text(text.replace(old, new))
-
-    return edit
-
-
 @pytest.mark.parametrize(
-    "damage",
-    [
-        *(cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256),
-        *(flip_one_base, longer_codes, no_codes),
-        edit_index('"chr2"', '"chr3"'),
-        edit_index('"chr2"', "{}"),
-        edit_index('"chr2"', '"chr1"'),
-        edit_index('"checksums": [', '"checksums": [1, '),
-        edit_index('"checksums": [', '"checksums": [' + "[" * 100_000),
-        edit_index('"described", ', ""),
-        edit_index('"described"', '"scribed"'),
-        edit_index('"columns": {}', '"columns": {"chr2": {"label": "x"}}'),
-        edit_index('"offsets": [0, ', '"offsets": [0, 1, '),
-        edit_index('"offsets": [0', '"offsets": [1'),
-        edit_index('"files": [0', '"files": [1'),
-    ],
+    "damage", [cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256]
 )
 def test_a_damaged_entry_is_encoded_again_with_a_warning(
     fasta: Path, cache: Path, damage: Callable[[Path], None]
@@ -577,3 +538,49 @@ def test_files_of_other_formats_are_encoded_without_a_message(
 
     assert isinstance(open_sequences(tmp_path / "a.csv", cache, intervals_only=True), EncodedStore)
     assert caplog.messages == []
+
+
+def flip_one_base(folder: Path) -> None:
+    codes = bytearray((folder / "codes.bin").read_bytes())
+    codes[-2] = (codes[-2] + 1) % 4
+    (folder / "codes.bin").write_bytes(codes)
+
+
+def longer_codes(folder: Path) -> None:
+    with (folder / "codes.bin").open("ab") as file:
+        file.write(b"\0")
+
+
+def no_codes(folder: Path) -> None:
+    (folder / "codes.bin").write_bytes(b"")
+
+
+def edit_index(old: str, new: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        text = (folder / "index.json").read_text()
+        assert old in text
+        (folder / "index.json").write_text(text.replace(old, new))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(flip_one_base, longer_codes, no_codes),
+        edit_index('"chr2"', '"chr3"'),
+        edit_index('"chr2"', '"chr1"'),
+        edit_index('"checksums": [', '"checksums": [1, '),
+        edit_index('"checksums": [', '"checksums": [' + "[" * 100_000),
+        edit_index('"described", ', ""),
+        edit_index('"described"', '"scribed"'),
+        edit_index('"columns": {}', '"columns": {"chr2": {"label": "x"}}'),
+        edit_index('"offsets": [0, ', '"offsets": [0, 1, '),
+        edit_index('"offsets": [0', '"offsets": [1'),
+        edit_index('"files": [0', '"files": [1'),
+    ],
+)
+def test_an_entry_with_another_checksum_is_encoded_again(
+    fasta: Path, cache: Path, damage: Callable[[Path], None]
+) -> None:
+    test_a_damaged_entry_is_encoded_again_with_a_warning(fasta, cache, damage)
