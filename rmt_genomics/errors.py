@@ -49,14 +49,14 @@ def three_digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value + 0.0:#.3g}"  # + 0.0: no -0.00
 
 
-def one_line(text: str) -> str:
+def printable(text: str) -> str:
     r"""Return a message as one line for a terminal, whatever names and values it quotes.
 
     Line ends become blanks and what cannot be printed becomes an escape, so that no name can send
     a command to the terminal; words of more than 400 characters are cut in the middle.
 
     Examples:
-        >>> one_line("record 'a\x1b[31m'\n  is red")
+        >>> printable("record 'a\x1b[31m'\n  is red")
         "record 'a\\x1b[31m' is red"
     """
     text = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.rstrip())

@@ -1,5 +1,4 @@
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +33,12 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="file: is a file, but --out must name a folder"):
         check(tmp_path / "file", overwrite=True)
+
+
+def test_a_path_that_is_not_utf8_is_written_with_escapes(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write({"environment.txt": "train \udce9.fa\n"})
+
+    assert (tmp_path / "environment.txt").read_text() == "train \\udce9.fa\n"
 
 
 def test_resuming_needs_a_run(tmp_path: Path) -> None:
@@ -94,9 +99,3 @@ def test_missing_permissions_are_reported_with_the_file(tmp_path: Path) -> None:
 def test_other_errors_are_raised_unchanged(tmp_path: Path, failure: Exception) -> None:
     with pytest.raises(type(failure), match="broken"), RunFolder(tmp_path).writing():
         raise failure
-
-
-def test_a_path_that_is_not_utf8_is_written_with_escapes(tmp_path: Path) -> None:
-    RunFolder(tmp_path).write({"environment.txt": f"train {os.fsdecode(bytes([0xE9]))}.fa\n"})
-
-    assert (tmp_path / "environment.txt").read_text() == "train \\udce9.fa\n"
