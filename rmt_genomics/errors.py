@@ -61,5 +61,5 @@ def printable(text: str) -> str:
     """
     text = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.rstrip())
     text = re.sub(r"\S{401,}", lambda word: f"{word[0][:200]}...{word[0][-100:]}", text)
-    printable = (each if each.isprintable() else ascii(each)[1:-1] for each in text)
-    return "".join(printable)
+    letters = (each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(letters)

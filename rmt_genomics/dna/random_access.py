@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
+from string import whitespace
 from typing import BinaryIO, NamedTuple
 
 from rmt_genomics.atomic_io import cache_folder, cache_key, default_cache, remove_cache_folder
@@ -154,7 +155,7 @@ class IndexedFasta:
         for start in range(interval.start, interval.end, _PIECE_BP):
             end = min(start + _PIECE_BP, interval.end)
             lines = self._read(file, entry.position(start), entry.position(end - 1) + 1)
-            letters = lines.translate(None, b"\n\r\t ")
+            letters = lines.translate(None, whitespace.encode())
             line_ends = lines[entry.line_bases - start % entry.line_bases :: entry.line_bytes]
             if len(letters) != end - start or line_ends.strip(b"\r\n"):
                 raise _WrongIndexError(
@@ -282,6 +283,8 @@ def _build(path: Path, fai: Path) -> None:
     errors = (pyfaidx.FastaIndexingError, ValueError, RuntimeError, EOFError, struct.error)
     try:
         pyfaidx.Faidx(path, indexname=fai, gzi_indexname=fai.with_name("blocks.gzi")).close()
+    except UnicodeError as error:
+        raise _WrongIndexError("it is not UTF-8 text") from error
     except (*errors, zlib.error) as error:  # of the text and of bgzip blocks
         raise _WrongIndexError(str(error).rstrip(".")) from error
 
@@ -290,8 +293,10 @@ def _read_fai(fai: Path) -> dict[str, _Entry]:
     try:
         rows = [line.split("\t") for line in fai.read_text("utf-8").splitlines()]
         index = {name: _Entry(*map(int, numbers)) for name, *numbers in rows}
-    except (OSError, ValueError, TypeError) as error:
-        raise _WrongIndexError(f"it cannot be read: {error}") from error
+    except OSError as error:
+        raise _WrongIndexError(f"it cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise _WrongIndexError("it has lines without a name and four whole numbers") from error
     if len(index) < len(rows) or not index:
         raise _WrongIndexError("it has no record, or one twice")
     return index
