@@ -23,7 +23,7 @@ from string import whitespace
 from typing import BinaryIO, NamedTuple
 
 from rmt_genomics.atomic_io import cache_folder, cache_key, default_cache, remove_cache_folder
-from rmt_genomics.dna.alphabet import reverse_complement
+from rmt_genomics.dna.alphabet import check_letters, reverse_complement
 from rmt_genomics.dna.compression import (
     check_bgzip_end,
     check_is_file,
@@ -118,10 +118,14 @@ class IndexedFasta:
         """Return the letters of an interval, as in the file; reverse-complemented for strand -.
 
         Raises:
-            DataError: If the record is unknown, the interval runs past its end, or the file
-                has changed since it was indexed.
+            DataError: If the record is unknown, the interval runs past its end, a letter is not
+                DNA, or the file has changed since it was indexed.
         """
-        letters = b"".join(self.pieces(interval)).decode()
+        letters = b"".join(self.pieces(interval)).decode("latin-1")  # a letter per byte
+        try:
+            check_letters(letters)
+        except DataError as error:
+            raise DataError(f"{self.path}: {interval} on strand +: {error}") from error
         return reverse_complement(letters) if interval.strand == "-" else letters
 
     def pieces(self, interval: Interval) -> Iterator[bytes]:

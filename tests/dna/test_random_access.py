@@ -4,6 +4,7 @@ import gzip
 import multiprocessing
 import os
 import pickle
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -478,3 +479,14 @@ def test_a_file_that_is_not_utf8_is_not_indexed(tmp_path: Path) -> None:
 
     with pytest.raises(NotIndexableError, match=r"cannot be indexed \(it is not UTF-8 text\)"):
         IndexedFasta(tmp_path / "a.fa", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("strand", "+-")
+def test_a_letter_that_is_not_dna_is_named(tmp_path: Path, strand: str) -> None:
+    (tmp_path / "a.fa").write_bytes(">x\nACé\nACGT\n".encode())
+    (tmp_path / "a.fa.fai").write_text("x\t8\t3\t4\t5\n")  # counted in bytes, as samtools does
+    fasta = IndexedFasta(tmp_path / "a.fa", tmp_path / "cache")
+
+    message = rf"a\.fa: x:1-4\({re.escape(strand)}\) on strand \+: position 1 holds 'Ã', but a DNA"
+    with pytest.raises(DataError, match=message):
+        fasta.sequence(Interval("x", 1, 4, strand))
