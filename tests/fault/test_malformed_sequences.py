@@ -10,7 +10,7 @@ import pytest
 
 from rmt_genomics.datasets import open_sequences
 from rmt_genomics.dna.sequence_files import read_encoded, read_records, sequence_files
-from rmt_genomics.errors import DataError, RMTGenomicsWarning, printable
+from rmt_genomics.errors import DataError, RMTGenomicsWarning, one_line
 from tests.sequence_files import CSV, EMBL, FASTA, FASTQ, GENBANK
 
 
@@ -273,7 +273,7 @@ def test_a_missing_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such file") as caught:
         list(read_records(tmp_path / os.fsdecode(b"caf\xe9.fa")))
 
-    assert "caf\\udce9.fa" in printable(str(caught.value))
+    assert "caf\\udce9.fa" in one_line(str(caught.value))
 
 
 @pytest.mark.parametrize("format_name", ["fa", "fq", "gb", "embl", "csv"])
