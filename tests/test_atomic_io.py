@@ -190,6 +190,14 @@ def test_lines_are_written_as_they_come(tmp_path: Path) -> None:
     assert (tmp_path / "a.tsv").read_bytes() == b"line 0\nline 1\n"
 
 
+def test_a_path_that_is_not_utf8_is_written_with_escapes(tmp_path: Path) -> None:
+    path = os.fsdecode(b"caf\xe9")
+    write_text(tmp_path / "a.txt", f"{path}\n")
+    write_lines(tmp_path / "b.txt", [path])
+
+    assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes() == b"caf\\udce9\n"
+
+
 def pyfaidx_error() -> OSError:
     """An error without a number, raised while the system's error is handled."""
     error = OSError("the index cannot be written")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from rmt_genomics.atomic_io import is_disk_full
-from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning
+from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning, one_line
 
 INTERRUPTED = 130  # the exit code that shells use for a process stopped by Ctrl-C
 
@@ -53,10 +53,14 @@ class LazyGroup(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:  # of wrong usage
+            vars(error)["message"] = one_line(error.message)
+            raise
         except RMTGenomicsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(one_line(str(error))) from error
         except KeyboardInterrupt as stop:
-            click.echo(" ".join(["Stopped by Ctrl-C.", *map(str, stop.args)]), err=True)
+            message = " ".join(["Stopped by Ctrl-C.", *map(str, stop.args)])
+            click.echo(one_line(message), err=True)
             ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno is None or error.errno == errno.EPIPE:
@@ -68,7 +72,7 @@ class LazyGroup(click.Group):
                     "no space is left on the disk, but the output needs some. "
                     "Free some space, or give an --out on another disk."
                 )
-            raise click.ClickException(f"{where}{reason}") from error
+            raise click.ClickException(one_line(f"{where}{reason}")) from error
 
 
 class _StderrHandler(logging.Handler):
@@ -76,6 +80,8 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message, prefix, style = self.format(record), "", ""
+        if record.exc_info is None:  # a traceback has several lines
+            message = one_line(message)
         if record.levelno >= logging.ERROR:
             prefix, style = "Error: ", "bold red"
         elif record.levelno >= logging.WARNING:

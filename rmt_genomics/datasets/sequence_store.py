@@ -2,7 +2,8 @@
 
 ``EncodedStore`` encodes all records once, into one memory-mapped file; an index says where each
 record begins. The entry in the cache folder is named after the names of the files and the SHA-256
-of their content, so a changed file is always encoded again. It reads files of all formats.
+of their content, so a changed file is always encoded again; each record has a checksum, so that a
+damaged entry is found when it is opened. It reads files of all formats.
 
 ``IndexedStore`` reads intervals of FASTA files where they are (see ``dna.random_access``), so that
 a few intervals of a genome need not wait until the whole genome is encoded. Both return the same
@@ -13,6 +14,7 @@ import hashlib
 import json
 import logging
 import warnings
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,8 +47,7 @@ from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
-_MOST_INDEXED_FILES = 100  # each stays open
+FORMAT_VERSION = 3
 
 
 class SequenceStore(ABC):
@@ -103,8 +104,7 @@ def open_sequences(
     Args:
         paths: A file of any kind that ``read_records`` reads, a folder of such files, or
             several of both. Record names must be unique.
-        cache: The cache folder; by default ``$RMT_GENOMICS_CACHE`` or
-            ``~/.cache/rmt_genomics``.
+        cache: The cache folder; by default that of ``atomic_io.default_cache``.
         intervals_only: Whether parts of records are read. FASTA files (plain or bgzip) are then
             read by their index, unless they have been encoded before; if that is not possible,
             this is logged. Else all files are encoded.
@@ -140,6 +140,15 @@ class _Index:
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     """By record name, for those records whose file is a table."""
 
+    checksums: list[int] = field(default_factory=list)
+    """CRC-32 of name, file, description, columns and codes of each record."""
+
+    def checksum(self, record: int, codes: Codes) -> int:
+        """Return the checksum of a record, given by its index."""
+        name = self.names[record]
+        texts = name, self.files[record], self.descriptions[record], self.columns.get(name)
+        return zlib.crc32(codes.data, zlib.crc32(repr(texts).encode()))
+
 
 class EncodedStore(SequenceStore):
     """Base codes of all records of some sequence files. Made by ``open``; can be pickled."""
@@ -170,7 +179,8 @@ class EncodedStore(SequenceStore):
         sha256 = sha256 or _sha256_of(files)
         folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
-            if (index := _read_index(folder, sha256)) is not None:
+            index = _read_index(folder, sha256)
+            if index is not None and _has_checksums(folder, index):
                 return cls(folder, files, index)
             warnings.warn(
                 f"{folder}: the encoded sequences are damaged and are encoded again.",
@@ -227,11 +237,6 @@ class IndexedStore(SequenceStore):
     """
 
     def __init__(self, files: Sequence[Path], sha256: str, cache: Path | None = None) -> None:
-        if len(files) > _MOST_INDEXED_FILES:
-            raise NotIndexableError(
-                f"{files[0]}: is one of {len(files)} files, but at most {_MOST_INDEXED_FILES} are "
-                "read by their indexes. Concatenate them to avoid this."
-            )
         self.files = tuple(files)
         self.sha256 = sha256
         self._fasta_of: dict[str, IndexedFasta] = {}
@@ -264,6 +269,19 @@ class IndexedStore(SequenceStore):
         ]
 
 
+def _has_checksums(folder: Path, index: _Index) -> bool:
+    """Tell whether the records of a cache entry have the checksums in its index."""
+    codes = np.memmap(folder / "codes.bin", dtype=np.uint8, mode="r")
+    try:
+        checksums = [
+            index.checksum(record, codes[start : start + length])
+            for record, (start, length) in enumerate(zip(index.offsets, index.lengths, strict=True))
+        ]
+    except (IndexError, ValueError):  # the lists are not of one length
+        return False
+    return checksums == index.checksums
+
+
 def _is_fasta(file: Path) -> bool:
     with open_decompressed(file) as decompressed:
         return format_of(decompressed.peek(PEEK_BYTES), file) is FASTA
@@ -289,7 +307,7 @@ def _sha256_of(files: Sequence[Path]) -> str:
     if len(files) == 1:
         return sums[0]
     lines = [f"{sha256}  {file.name}\n" for sha256, file in zip(sums, files, strict=True)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool) -> None:
@@ -319,6 +337,7 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
                     index.descriptions.append(record.description)
                     if record.columns:
                         index.columns[record.name] = record.columns
+                    index.checksums.append(index.checksum(-1, record.codes))
                     codes_file.write(record.codes.data)
     (folder / "index.json").write_text(json.dumps(vars(index)), encoding="utf-8")
 

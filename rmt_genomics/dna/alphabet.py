@@ -80,15 +80,44 @@ def encode_pieces(pieces: Iterable[str | bytes]) -> Codes:
     return np.frombuffer(codes, dtype=np.uint8)  # writable, because a bytearray is
 
 
+def check_codes(codes: npt.ArrayLike, *, where: str = "codes", largest: int = UNKNOWN) -> Codes:
+    """Return the base codes of one sequence as uint8, checked.
+
+    Args:
+        codes: Whole numbers, of any type.
+        where: What they are called in an error.
+        largest: 3 where N is not allowed.
+
+    Raises:
+        DataError: If they are not base codes, naming the first wrong one and its 0-based position.
+    """
+    array = np.asarray(codes)
+    problem = None
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        problem = f"is an array of {array.dtype} of shape {array.shape}"
+    elif array.size and (array.max() > largest or array.min() < 0):
+        position = int(np.argmax((array < 0) | (array > largest)))
+        problem = f"position {position} holds {array[position]}"
+    if problem is not None:
+        raise DataError(
+            f"{where}: {problem}, but base codes are whole numbers from 0 to {largest} "
+            f"({', '.join(LETTERS[: largest + 1])}) in one row. Make them with dna.encode."
+        )
+    return array.astype(np.uint8, copy=False)
+
+
 def decode(codes: Codes) -> str:
     """Turn base codes back into upper-case letters.
+
+    Raises:
+        DataError: If one is not a base code (see ``check_codes``).
 
     Examples:
         >>> decode(encode("gattacaR"))
         'GATTACAN'
     """
-    assert codes.size == 0 or codes.max() <= UNKNOWN, "codes are 0 to 4"
-    return codes.tobytes().translate(bytes(LETTERS, "ascii").ljust(256)).decode("ascii")
+    letters = check_codes(codes).tobytes().translate(LETTERS.encode().ljust(256))
+    return letters.decode()
 
 
 def check_letters(sequence: str) -> str:
@@ -125,11 +154,14 @@ def reverse_complement(sequence: str) -> str:
 def reverse_complement_codes(codes: Codes) -> Codes:
     """Return the reverse complement of base codes, in a new array; N stays N.
 
+    Raises:
+        DataError: If one is not a base code (see ``check_codes``).
+
     Examples:
         >>> decode(reverse_complement_codes(encode("AACGT")))
         'ACGTT'
     """
-    complement = bytearray(codes.tobytes()).translate(_COMPLEMENT_CODES)
+    complement = bytearray(check_codes(codes).tobytes()).translate(_COMPLEMENT_CODES)
     complement.reverse()
     return np.frombuffer(complement, dtype=np.uint8)
 
@@ -140,14 +172,17 @@ def pad_codes(sequences: Sequence[Codes]) -> tuple[Codes, npt.NDArray[np.int64]]
     Returns:
         Codes ``(sequences, longest)`` and the length of each sequence in bp.
 
+    Raises:
+        DataError: If one is not a base code (see ``check_codes``).
+
     Examples:
         >>> pad_codes([encode("ACG"), encode("T")])[0].tolist()
         [[0, 1, 2], [3, 4, 4]]
     """
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     padded = np.full((len(sequences), lengths.max()), UNKNOWN, dtype=np.uint8)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
+    for index, sequence in enumerate(sequences):
+        padded[index, : len(sequence)] = check_codes(sequence, where=f"sequence {index}")
     return padded, lengths
 
 

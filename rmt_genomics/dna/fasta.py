@@ -3,16 +3,21 @@
 CRLF line ends, lower case, blank lines, a missing last newline and very long lines are accepted.
 """
 
+import os
+import re
 from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from string import whitespace
 
 from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError
+from rmt_genomics.parsing import shown, unprintable
 
 _PIECE_LETTERS = 1 << 20
+_WHITE_SPACE = re.compile(f"[{whitespace}]+")  # other blanks are letters that are not DNA
 
 
 def read_fasta(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
@@ -43,27 +48,28 @@ def _pieces(text: TextIOWrapper, path: Path) -> Iterator[tuple[tuple[int, str], 
         number = line - is_new_line  # of the line at which ``joined`` begins
         if header is not None:
             yield header, _without_space(before)
-        elif before.strip():
+        elif before.strip(whitespace):
             raise _not_fasta(path, before, number)
         number += before.count("\n")
         for entry in entries:
             number += 1  # the line end at which the text was split
             title, _, body = entry.partition("\n")
-            header = (number, title.rstrip())
+            header = (number, title.rstrip(whitespace))
             yield header, _without_space(body)
             number += entry.count("\n")
         line, is_new_line = number, piece.endswith("\n")
 
 
 def _without_space(lines: str) -> str:
-    letters = lines.replace("\n", "")
-    return "".join(letters.split()) if " " in letters or "\t" in letters else letters
+    for space in filter(lines.__contains__, whitespace):
+        lines = lines.replace(space, "")
+    return lines
 
 
 def _not_fasta(path: Path, before: str, line: int) -> DataError:
     """Return the error for text before the first header, which begins at this line."""
     numbered = enumerate(before.split("\n"), start=line)
-    number, first_text = next((number, text) for number, text in numbered if text.strip())
+    number, first_text = next((number, text) for number, text in numbered if text.strip(whitespace))
     where = f"{path}:{number}"
     if not first_text.replace("\t", " ").isprintable():  # surrogates and control characters
         return DataError(
@@ -80,25 +86,38 @@ def split_header(header: str, mark: str, where: str) -> tuple[str, str]:
     """Split a header (without its mark, ``>`` or ``@``) into name and description.
 
     Raises:
-        DataError: If it has no name, or is not UTF-8 text.
+        DataError: If it has no name, or one with control characters, or is not UTF-8 text.
     """
-    if "\x00" in header:
-        raise DataError(f"{where}: the header has NUL bytes, but must be text. Is it binary?")
-    try:
-        header.encode("utf-8")
-    except UnicodeEncodeError as error:
-        printable = header.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        raise DataError(
-            f"{where}: the header '{_shortened(printable)}' is not UTF-8 text, but must be. "
-            "Convert the file, for example: iconv -f latin1 -t utf-8."
-        ) from error
-    if not header or header[0].isspace():
+    check_utf8(header, where, "header")
+    name, *description = _WHITE_SPACE.split(header, maxsplit=1)
+    if not name:
         raise DataError(
             f"{where}: the '{mark}' line has no name, but every record needs one, "
             f"right after the '{mark}'."
         )
-    name, *description = header.split(maxsplit=1)
-    return name, "".join(description)
+    check_name(name, where)
+    return name, "".join(description).replace("\t", " ")
+
+
+def check_utf8(text: str, where: str, what: str) -> None:
+    """Raise DataError if a text was not UTF-8, and was read with surrogates for its bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        escaped = os.fsencode(text).decode(errors="backslashreplace")
+        raise DataError(
+            f"{where}: the {what} '{escaped[:40]}' is not UTF-8 text, but must be. "
+            "Convert the file, for example: iconv -f latin1 -t utf-8."
+        ) from error
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise DataError unless the name of a record can be written in a line of a table."""
+    if character := unprintable(name):
+        raise DataError(
+            f"{where}: the name of the record is {shown(name)}, but must not have control "
+            f"characters such as {character}. Rename the record, or check the format of the file."
+        )
 
 
 def _shortened(text: str) -> str:

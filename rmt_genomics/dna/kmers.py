@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from rmt_genomics.dna.alphabet import UNKNOWN, Codes
+from rmt_genomics.dna.alphabet import UNKNOWN, Codes, check_codes
 
 KmerNumbers = npt.NDArray[np.uint64]
 
@@ -31,6 +31,7 @@ def number_kmers(
         >>> numbers[~has_unknown].tolist(), has_unknown.tolist()
         ([0, 3, 15], [False, False, False, True, True])
     """
+    codes = check_codes(codes)
     num_kmers = max(0, (len(codes) - k) // stride + 1)
     numbers = np.zeros(num_kmers, dtype=np.int32)
     has_unknown = np.zeros(num_kmers, dtype=bool)
@@ -54,7 +55,7 @@ def canonical_kmers(codes: Codes, k: int) -> KmerNumbers:
         >>> canonical_kmers(encode("AAC"), 2).tolist(), canonical_kmers(encode("GTT"), 2).tolist()
         ([0, 1], [1, 0])
     """
-    bases = codes.astype(np.uint64)
+    bases = check_codes(codes, largest=3).astype(np.uint64)
     reverse_complements = _number(np.uint64(3) - bases[::-1], k)[::-1]
     return np.minimum(_number(bases, k), reverse_complements)
 
@@ -78,7 +79,7 @@ def count_canonical_kmers(codes: Codes, k: int) -> npt.NDArray[np.float64]:
         >>> count_canonical_kmers(np.array([0, 0, 3, 1], dtype=np.uint8), k=1)  # A/T, C/G
         array([3., 1.])
     """
-    counts = np.zeros(4**k)
+    codes, counts = check_codes(codes), np.zeros(4**k)
     for start in range(0, len(codes) - k + 1, _BLOCK_BP):
         numbers, has_unknown = number_kmers(codes[start : start + _BLOCK_BP + k - 1], k)
         counts += np.bincount(numbers[~has_unknown], minlength=4**k)

@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
+from string import whitespace
 from typing import BinaryIO, NamedTuple
 
 from rmt_genomics.atomic_io import cache_folder, cache_key, default_cache, remove_cache_folder
-from rmt_genomics.dna.alphabet import reverse_complement
+from rmt_genomics.dna.alphabet import check_letters, reverse_complement
 from rmt_genomics.dna.compression import (
     check_bgzip_end,
     check_is_file,
@@ -41,6 +42,7 @@ _LARGE_BYTES = 1 << 20  # smaller files are indexed at once
 _MOST_HEADER_BYTES = 1 << 20
 _HEADER = re.compile(rb"[\r\n]*>([^\r\n]*)\r?\n")
 _BGZIP_HEADER_BYTES = 18
+_BGZIP_START = b"\x1f\x8b\x08\x04"
 
 
 class NotIndexableError(DataError):
@@ -86,8 +88,8 @@ class IndexedFasta:
 
     Args:
         path: The file. The lines of a record must have one length, as for ``samtools faidx``.
-        cache: Folder of the index; by default ``$RMT_GENOMICS_CACHE`` or
-            ``~/.cache/rmt_genomics``. Nothing is written beside the FASTA file.
+        cache: The cache folder for the index; by default that of ``atomic_io.default_cache``.
+            Nothing is written beside the FASTA file.
 
     Raises:
         DataError: If the file is missing, truncated or damaged.
@@ -116,10 +118,14 @@ class IndexedFasta:
         """Return the letters of an interval, as in the file; reverse-complemented for strand -.
 
         Raises:
-            DataError: If the record is unknown, the interval runs past its end, or the file
-                has changed since it was indexed.
+            DataError: If the record is unknown, the interval runs past its end, a letter is not
+                DNA, or the file has changed since it was indexed.
         """
-        letters = b"".join(self.pieces(interval)).decode()
+        letters = b"".join(self.pieces(interval)).decode("latin-1")  # a letter per byte
+        try:
+            check_letters(letters)
+        except DataError as error:
+            raise DataError(f"{self.path}: {interval} on strand +: {error}") from error
         return reverse_complement(letters) if interval.strand == "-" else letters
 
     def pieces(self, interval: Interval) -> Iterator[bytes]:
@@ -153,7 +159,7 @@ class IndexedFasta:
         for start in range(interval.start, interval.end, _PIECE_BP):
             end = min(start + _PIECE_BP, interval.end)
             lines = self._read(file, entry.position(start), entry.position(end - 1) + 1)
-            letters = lines.translate(None, b"\n\r\t ")
+            letters = lines.translate(None, whitespace.encode())
             line_ends = lines[entry.line_bases - start % entry.line_bases :: entry.line_bytes]
             if len(letters) != end - start or line_ends.strip(b"\r\n"):
                 raise _WrongIndexError(
@@ -260,8 +266,8 @@ def _bgzip_blocks(path: Path) -> list[tuple[int, int]]:
     blocks, start, size = [], 0, 0
     with explain_read_errors(path), path.open("rb") as file:
         while header := file.read(_BGZIP_HEADER_BYTES):
-            if len(header) < _BGZIP_HEADER_BYTES or header[12:14] != b"BC":
-                raise gzip.BadGzipFile(f"no block begins at byte {start}")
+            if not header.startswith(_BGZIP_START) or header[12:14] != b"BC":
+                raise gzip.BadGzipFile(f"no bgzip block begins at byte {start}")
             blocks.append((start, size))
             start += int.from_bytes(header[16:18], "little") + 1
             file.seek(start - 4)
@@ -281,6 +287,8 @@ def _build(path: Path, fai: Path) -> None:
     errors = (pyfaidx.FastaIndexingError, ValueError, RuntimeError, EOFError, struct.error)
     try:
         pyfaidx.Faidx(path, indexname=fai, gzi_indexname=fai.with_name("blocks.gzi")).close()
+    except UnicodeError as error:
+        raise _WrongIndexError("it is not UTF-8 text") from error
     except (*errors, zlib.error) as error:  # of the text and of bgzip blocks
         raise _WrongIndexError(str(error).rstrip(".")) from error
 
@@ -289,8 +297,10 @@ def _read_fai(fai: Path) -> dict[str, _Entry]:
     try:
         rows = [line.split("\t") for line in fai.read_text("utf-8").splitlines()]
         index = {name: _Entry(*map(int, numbers)) for name, *numbers in rows}
-    except (OSError, ValueError, TypeError) as error:
-        raise _WrongIndexError(f"it cannot be read: {error}") from error
+    except OSError as error:
+        raise _WrongIndexError(f"it cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise _WrongIndexError("it has lines without a name and four whole numbers") from error
     if len(index) < len(rows) or not index:
         raise _WrongIndexError("it has no record, or one twice")
     return index

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from functools import partial
 from io import RawIOBase, TextIOWrapper
 from pathlib import Path
+from string import whitespace
 from typing import BinaryIO, TypeVar
 
 from rmt_genomics.dna.alphabet import Codes, check_letters, encode_pieces
 from rmt_genomics.dna.compression import check_exists, open_decompressed
-from rmt_genomics.dna.fasta import read_fasta, read_fastq
+from rmt_genomics.dna.fasta import check_name, check_utf8, read_fasta, read_fastq
 from rmt_genomics.dna.genbank_embl import read_flat_file
 from rmt_genomics.dna.record_types import EncodedRecord, Entry, Record
 from rmt_genomics.dna.sequence_tables import has_sequence_column, read_table
-from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
+from rmt_genomics.parsing import unprintable
 
 STDIN = Path("/dev/stdin")
 PEEK_BYTES = 1 << 13
@@ -131,13 +133,17 @@ def _read(
 ) -> Iterator[tuple[Entry, _Sequence]]:
     """Yield the entries of a file, checked, with their sequences converted."""
     numbers: dict[str, int] = {}
+    num_folded = 0
     with open_decompressed(path, raw) as decompressed:
         file_format = format_of(decompressed.peek(PEEK_BYTES), path)
         # Bytes that are not UTF-8 become surrogates, so that the error can name their line.
         text = TextIOWrapper(decompressed, encoding="utf-8-sig", errors="surrogateescape")
         for entry in file_format.read(text, path):
-            name = entry.name
             where = f"{path}{':' if file_format.unit == 'line' else ': record '}{entry.number}"
+            name = entry.name
+            if not f"{name}{entry.description}{''.join(entry.columns.values())}".isprintable():
+                entry, num_changed = _fold(entry, where)
+                num_folded += num_changed
             if (first := numbers.setdefault(name, entry.number)) != entry.number:
                 raise DataError(
                     f"{where}: record {name!r} was already at "
@@ -155,6 +161,13 @@ def _read(
                 )
             yield entry, sequence
             del sequence, entry  # so that they are freed before the next record is read
+    if num_folded:
+        warnings.warn(
+            f"{path}: {counted(num_folded, 'cell')} had control characters such as tabs or line "
+            "ends, which have been read as blanks.",
+            RMTGenomicsWarning,
+            stacklevel=3,
+        )
     if not numbers:
         is_table = file_format.name == "table"
         needed = "row below its header" if is_table else f"{file_format.name} record"
@@ -162,6 +175,25 @@ def _read(
             f"{path}: the file is empty, but must have at least one {needed}. "
             "Check how it was made."
         )
+
+
+def _fold(entry: Entry, where: str) -> tuple[Entry, int]:
+    """Return an entry with blanks for control characters, and how many cells had any.
+
+    Raises:
+        DataError: If it is not UTF-8 text, or the name has control characters.
+    """
+
+    def fold(what: str, text: str) -> str:
+        check_utf8(text, where, what)
+        return "".join(" " if unprintable(each) else each for each in text).strip()
+
+    check_utf8(entry.name, where, "name")
+    check_name(entry.name, where)
+    columns = {column: fold(column, text) for column, text in entry.columns.items()}
+    num_changed = sum(columns[column] != text for column, text in entry.columns.items())
+    description = fold("description", entry.description)
+    return entry._replace(description=description, columns=columns), num_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +259,7 @@ def _format_in_folder(path: Path) -> Format | None:
 
 
 def _format_by_content(start: bytes) -> Format | None:
-    text = start.decode("utf-8-sig", "replace").replace("\r", "\n").lstrip()
+    text = start.decode("utf-8-sig", "replace").replace("\r", "\n").lstrip(whitespace)
     return next((known for known in FORMATS if known.matches(text)), None)
 
 

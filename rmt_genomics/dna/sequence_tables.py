@@ -10,6 +10,7 @@ A sequence written as overlapping k-mers (``ACG CGT GTT``, as for the first DNAB
 """
 
 import csv
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
+from rmt_genomics.dna.fasta import check_utf8
 from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 
@@ -37,7 +39,6 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
     Raises:
         DataError: If there is no sequence column, or a row has another number of cells.
     """
-    csv.field_size_limit(sys.maxsize)  # a sequence may be of any length
     first_line = next((line for line in text if line.strip()), "")
     if not first_line:
         return
@@ -80,7 +81,8 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
 
 def stem_of(path: Path) -> str:
     """Return a file's name without compression and format: ``train`` for ``gue/train.csv.gz``."""
-    return Path(path.name.removesuffix(".gz").removesuffix(".bgz")).stem
+    stem = Path(path.name.removesuffix(".gz").removesuffix(".bgz")).stem
+    return os.fsencode(stem).decode(errors="backslashreplace")  # a name may not be UTF-8
 
 
 def _delimiter(first_line: str) -> str:
@@ -88,6 +90,7 @@ def _delimiter(first_line: str) -> str:
 
 
 def _columns(first_line: str) -> list[str]:
+    csv.field_size_limit(sys.maxsize)  # a sequence may be of any length, also in another file
     cells = next(csv.reader([first_line], delimiter=_delimiter(first_line)), [])
     return [cell.strip().lower() for cell in cells]
 
@@ -100,10 +103,10 @@ def _check_columns(columns: list[str], path: Path) -> None:
             remedy = "Put commas or tabs between the columns, not semicolons."
         else:
             remedy = "Rename the column in the first line."
-        names = ", ".join(columns).encode("utf-8", "surrogateescape")
+        names = os.fsencode(", ".join(columns)).decode(errors="backslashreplace")
         raise DataError(
-            f"{path}:1: the columns are {names.decode('utf-8', 'backslashreplace')}, "
-            f"but one must be {SEQUENCE!r}. {remedy}"
+            f"{path}:1: the columns are {names}, but one must be {SEQUENCE!r}. {remedy}"
         )
+    check_utf8(", ".join(columns), f"{path}:1", "header")
     if len(set(columns)) < len(columns):
         raise DataError(f"{path}:1: the header names a column twice, but names must be unique.")

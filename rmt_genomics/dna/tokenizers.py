@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rmt_genomics.dna.alphabet import LETTERS, UNKNOWN, Codes
+from rmt_genomics.dna.alphabet import LETTERS, UNKNOWN, Codes, check_codes
 from rmt_genomics.dna.kmers import number_kmers
 from rmt_genomics.errors import ConfigError
 
@@ -75,13 +75,16 @@ class Tokenizer:
         """Turn base codes, 5' to 3' of the strand to be read, into tokens.
 
         They are uint8 if the vocabulary fits into it (k up to 3), else int32.
+
+        Raises:
+            DataError: If one is not a base code, naming the first one and its position.
         """
         if self.kind == "base":
-            return codes
+            return check_codes(codes)
         _, tail_start = self.count_kmers(len(codes))
         kmers, has_unknown = number_kmers(codes, self.k, stride=self.stride)
         kmers[has_unknown] = 4**self.k + UNKNOWN
-        letters = codes[tail_start:].astype(np.int32) + 4**self.k
+        letters = np.asarray(codes[tail_start:], dtype=np.int32) + 4**self.k
         tokens = np.concatenate([kmers, letters])
         return tokens.astype(np.uint8) if self.vocabulary_size <= 256 else tokens
 

@@ -100,7 +100,7 @@ def check_batch(codes: Tensor, lengths: Tensor) -> None:
             f"lengths is {lengths.dtype} of shape {tuple(lengths.shape)}, but must be whole "
             f"numbers of shape ({len(codes)},): one per row of codes"
         )
-    low, high = int(lengths.min()), int(lengths.max())
+    low, high = torch.stack(torch.aminmax(lengths)).tolist()  # waits for a GPU only once
     if low < 1 or high > codes.shape[1]:
         raise ValueError(
             f"lengths lie between {low} and {high}, but must be between 1 and {codes.shape[1]}, "
@@ -111,5 +111,14 @@ def check_batch(codes: Tensor, lengths: Tensor) -> None:
 def mask_padding(codes: UInt8[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> UInt8[Tensor, "b n"]:
     """Return a checked batch with N beyond the length of each row, whatever it held there."""
     check_batch(codes, lengths)
+    rule = "but base codes are whole numbers from 0 to 4 (A, C, G, T, N)"
+    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+        raise ValueError(f"codes is {codes.dtype}, {rule}")
     is_beyond = torch.arange(codes.shape[1], device=codes.device) >= lengths[:, None]
-    return codes.masked_fill(is_beyond, N)
+    masked = codes.masked_fill(is_beyond, N)
+    is_wrong = (masked < 0) | (masked > N)
+    if is_wrong.any():
+        row, position = is_wrong.nonzero()[0].tolist()
+        value = masked[row, position].item()
+        raise ValueError(f"codes: position {position} of row {row} holds {value}, {rule}")
+    return masked.to(torch.uint8)

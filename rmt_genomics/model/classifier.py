@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from rmt_genomics.dna.alphabet import check_codes
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.batching import compute_in_batches, encode_sequences, mask_padding, pad
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, BothStrands, Replay, encode_long
@@ -98,7 +99,8 @@ class RMTClassifier(Pretrained):
             bptt_depth: Segments a gradient crosses; None = all.
 
         Raises:
-            ValueError: If shapes do not fit, or a length is below 1 or beyond the codes.
+            ValueError: If shapes do not fit, a length is below 1 or beyond the codes, or a code is
+                none, naming its row and 0-based position.
         """
         return self.logits(self.encode(codes, lengths, replay=replay, bptt_depth=bptt_depth))
 
@@ -236,8 +238,9 @@ class RMTClassifier(Pretrained):
 
     def _encode_codes(self, codes: Sequence[np.ndarray], on_read: OnRead) -> Encoding:
         if len(codes) == 1 and len(codes[0]) > LONG_BP:
-            batch = torch.from_numpy(codes[0])[None]  # stays on the CPU: only blocks are moved
-            strands = encode_long(self.encoder, codes[0], on_read=on_read)
+            long_codes = check_codes(codes[0])
+            batch = torch.from_numpy(long_codes)[None]  # stays on the CPU: only blocks are moved
+            strands = encode_long(self.encoder, long_codes, on_read=on_read)
         else:
             batch, lengths = pad(codes, self.device)
             strands = self.encoder(batch, lengths, replay="auto", bptt_depth=None)

@@ -77,7 +77,7 @@ def _may_be_replaced(card: str) -> bool:
 
 
 def _checksum(card: str) -> str:
-    return hashlib.sha256(card.encode()).hexdigest()[:16]
+    return hashlib.sha256(card.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
 def _card(results: RunResults, config: ClassifierConfig) -> str:

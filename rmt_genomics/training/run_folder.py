@@ -100,7 +100,9 @@ class RunFolder:
         """Write small files by name, each atomically."""
         with staged_files(self.path) as stage:
             for name, text in texts.items():
-                (stage / name).write_text(text, encoding="utf-8", newline="\n")
+                (stage / name).write_text(
+                    text, encoding="utf-8", errors="backslashreplace", newline="\n"
+                )
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -530,20 +530,6 @@ def test_several_files_are_read_by_their_indexes(tmp_path: Path, cache: Path) ->
         open_sequences(files, cache, intervals_only=True)
 
 
-def test_very_many_files_are_encoded_since_each_would_stay_open(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    monkeypatch.setattr(store_module, "_MOST_INDEXED_FILES", 2)
-    for index in range(3):
-        (tmp_path / f"{index}.fa").write_text(f">r{index}\nACGT\n")
-
-    store = open_sequences(sorted(tmp_path.glob("*.fa")), cache, intervals_only=True)
-
-    assert isinstance(store, EncodedStore)
-    assert "0.fa: is one of 3 files, but at most 2 are read by their indexes" in caplog.text
-
-
 def test_files_of_other_formats_are_encoded_without_a_message(
     tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -552,3 +538,49 @@ def test_files_of_other_formats_are_encoded_without_a_message(
 
     assert isinstance(open_sequences(tmp_path / "a.csv", cache, intervals_only=True), EncodedStore)
     assert caplog.messages == []
+
+
+def flip_one_base(folder: Path) -> None:
+    codes = bytearray((folder / "codes.bin").read_bytes())
+    codes[-2] = (codes[-2] + 1) % 4
+    (folder / "codes.bin").write_bytes(codes)
+
+
+def longer_codes(folder: Path) -> None:
+    with (folder / "codes.bin").open("ab") as file:
+        file.write(b"\0")
+
+
+def no_codes(folder: Path) -> None:
+    (folder / "codes.bin").write_bytes(b"")
+
+
+def edit_index(old: str, new: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        text = (folder / "index.json").read_text()
+        assert old in text
+        (folder / "index.json").write_text(text.replace(old, new))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(flip_one_base, longer_codes, no_codes),
+        edit_index('"chr2"', '"chr3"'),
+        edit_index('"chr2"', '"chr1"'),
+        edit_index('"checksums": [', '"checksums": [1, '),
+        edit_index('"checksums": [', '"checksums": [' + "[" * 100_000),
+        edit_index('"described", ', ""),
+        edit_index('"described"', '"scribed"'),
+        edit_index('"columns": {}', '"columns": {"chr2": {"label": "x"}}'),
+        edit_index('"offsets": [0, ', '"offsets": [0, 1, '),
+        edit_index('"offsets": [0', '"offsets": [1'),
+        edit_index('"files": [0', '"files": [1'),
+    ],
+)
+def test_an_entry_with_another_checksum_is_encoded_again(
+    fasta: Path, cache: Path, damage: Callable[[Path], None]
+) -> None:
+    test_a_damaged_entry_is_encoded_again_with_a_warning(fasta, cache, damage)

@@ -92,8 +92,3 @@ def test_the_error_names_the_first_bad_letter(check, before: str, bad: str, afte
 def test_the_error_guesses_what_the_text_is(sequence: str, hint: str) -> None:
     with pytest.raises(DataError, match=hint):
         encode(sequence)
-
-
-def test_decoding_other_codes_is_a_bug() -> None:
-    with pytest.raises(AssertionError, match="codes are 0 to 4"):
-        decode(np.array([0, 5], dtype=np.uint8))

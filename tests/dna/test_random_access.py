@@ -4,6 +4,7 @@ import gzip
 import multiprocessing
 import os
 import pickle
+import re
 import struct
 import sys
 from collections.abc import Callable
@@ -331,6 +332,19 @@ def test_a_damaged_bgzip_block_is_named(tmp_path: Path, *, beside: bool) -> None
         IndexedFasta(path, tmp_path / "cache").sequence(Interval("chr1", 0, 150_000))
 
 
+@pytest.mark.parametrize("byte", [3, 12])
+def test_a_damaged_header_of_a_bgzip_block_is_named(tmp_path: Path, byte: int) -> None:
+    path = write_fasta(tmp_path / "toy.fa.gz")
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 0xE0
+    path.write_bytes(content)
+
+    with pytest.raises(
+        DataError, match=r"toy\.fa\.gz: (?:is compressed|the gzip file is truncated)"
+    ):
+        IndexedFasta(path, tmp_path / "cache")
+
+
 @pytest.mark.parametrize("name", ["toy.fa", "toy.fa.gz"])
 def test_an_index_that_is_removed_while_it_is_used_is_not_needed_any_more(
     tmp_path: Path, name: str
@@ -397,10 +411,11 @@ def test_long_intervals_are_read_in_pieces(
 # Both have the length of a file with lines of 4 bases, and its index.
 UNEVEN = b">x\nACGT\nACG\nACGTA\nAC\n>y\nACGT\n"
 BLANK = b">x\nACGT\nAC T\nACGT\nAC\n>y\nACGT\n"
+BLANKS = (b" ", b"\r", b"\t", b"\x0b", b"\x0c")
 FAI = "x\t14\t3\t4\t5\ny\t4\t24\t4\t5\n"
 
 
-@pytest.mark.parametrize("content", [UNEVEN, BLANK, BLANK.replace(b" ", b"\r")])
+@pytest.mark.parametrize("content", [UNEVEN, *(BLANK.replace(b" ", each) for each in BLANKS)])
 @pytest.mark.parametrize("name", ["a.fa", "a.fa.gz"])
 def test_lines_that_the_index_does_not_have_are_found(
     tmp_path: Path, name: str, content: bytes, caplog: pytest.LogCaptureFixture
@@ -438,3 +453,40 @@ def test_blank_lines_between_records_and_a_missing_last_line_end_are_fine(
     assert fasta.lengths == {"x": 2, "y": 6}
     assert fasta.sequence(Interval("y", 0, 6)) == "ACGTAC"
     assert fasta.sequence(Interval("x", 1, 2)) == "C"
+
+
+@pytest.mark.parametrize(
+    ("fai", "reason"),
+    [
+        (b"x\t14\t3\t4\n", "it has lines without a name and four whole numbers"),
+        (b"x\t14\t3\t4\t5\t6\n", "it has lines without a name and four whole numbers"),
+        (b"x\xff\t14\t3\t4\t5\n", "it has lines without a name and four whole numbers"),
+    ],
+)
+def test_why_an_index_is_not_used_is_said_in_plain_words(
+    tmp_path: Path, fai: bytes, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.fa").write_bytes(b">x\nACGT\n")
+    (tmp_path / "a.fa.fai").write_bytes(fai)
+
+    IndexedFasta(tmp_path / "a.fa", tmp_path / "cache")
+
+    assert f"a.fa.fai: this index is not used ({reason}). Make it again" in caplog.text
+
+
+def test_a_file_that_is_not_utf8_is_not_indexed(tmp_path: Path) -> None:
+    (tmp_path / "a.fa").write_bytes(b">x caf\xe9\nACGT\n")
+
+    with pytest.raises(NotIndexableError, match=r"cannot be indexed \(it is not UTF-8 text\)"):
+        IndexedFasta(tmp_path / "a.fa", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("strand", "+-")
+def test_a_letter_that_is_not_dna_is_named(tmp_path: Path, strand: str) -> None:
+    (tmp_path / "a.fa").write_bytes(">x\nACé\nACGT\n".encode())
+    (tmp_path / "a.fa.fai").write_text("x\t8\t3\t4\t5\n")  # counted in bytes, as samtools does
+    fasta = IndexedFasta(tmp_path / "a.fa", tmp_path / "cache")
+
+    message = rf"a\.fa: x:1-4\({re.escape(strand)}\) on strand \+: position 1 holds 'Ã', but a DNA"
+    with pytest.raises(DataError, match=message):
+        fasta.sequence(Interval("x", 1, 4, strand))

@@ -73,7 +73,23 @@ MALFORMED = {
     ),
     "compressed binary": (gzip.compress(BAM_LIKE), "toy.fa:1: this looks like a binary file, but"),
     "zip": (b"PK\x03\x04\x14\x00\x00", "toy.fa:1: this looks like a binary file, but"),
-    "binary after a '>'": (b">\x00\x01\x02\n", "toy.fa:1: the header has NUL bytes, but must"),
+    "binary after a '>'": (
+        b">\x00\x01\x02\n",
+        r"toy.fa:1: the name of the record is '\x00\x01\x02', but must not have control characters "
+        r"such as \x00. Rename the record, or check the format of the file.",
+    ),
+    "an escape code in a name": (
+        b">chr1\nACGT\n>a\x1b[31m red\nACGT\n",
+        r"toy.fa:3: the name of the record is 'a\x1b[31m', but must not have control characters",
+    ),
+    "a blank of another kind in a name": (
+        ">a\x85b\nACGT\n".encode(),
+        r"toy.fa:1: the name of the record is 'a\x85b', but must not have control characters",
+    ),
+    "a blank of another kind in a sequence": (
+        ">a\nAC GT\nAC\xa0GT\n".encode(),
+        r"record 'a': position 6 holds '\xa0', but a DNA letter is one of",
+    ),
     "NUL bytes in a sequence": (
         b">chr1\nAC\x00GT\n",
         r"record 'chr1': position 2 holds '\x00', but a DNA letter is one of A, C, G, T, N or an "

@@ -156,6 +156,54 @@ def test_lengths_are_one_whole_number_a_row(
 
 
 @pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (
+            torch.tensor([[0, 4, 1], [0, 7, 9]], dtype=torch.uint8),
+            "position 1 of row 1 holds 7, but",
+        ),
+        (torch.tensor([[0, 4, 1], [-1, 2, 3]]), "position 0 of row 1 holds -1, but base codes are"),
+        (torch.tensor([[0, 4, 260], [1, 2, 3]]), "position 2 of row 0 holds 260, but base codes"),
+        (
+            torch.tensor([[0.5, 1, 2], [1, 2, 3]]),
+            "codes is torch.float32, but base codes are whole",
+        ),
+        (torch.tensor([[True] * 3] * 2), "codes is torch.bool, but base codes are whole numbers"),
+    ],
+)
+def test_what_is_not_a_base_code_is_refused(
+    monkeypatch: pytest.MonkeyPatch, codes: torch.Tensor, message: str
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for users
+
+    with pytest.raises(ValueError, match=message):
+        toy()(codes, torch.tensor([3, 3]))
+
+
+def test_other_whole_numbers_are_base_codes_and_padding_may_hold_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    model, lengths = toy().eval(), torch.tensor([3, 2])
+    codes = torch.tensor([[0, 4, 1], [2, 3, 4]], dtype=torch.uint8)
+    other = torch.tensor([[0, 4, 1], [2, 3, -9]])
+
+    assert torch.equal(model(codes, lengths), model(other, lengths))
+
+
+@pytest.mark.parametrize("length", [10, 300])
+def test_arrays_that_are_not_base_codes_are_refused(
+    monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr("rmt_genomics.model.classifier.LONG_BP", 100)
+    codes = np.zeros(length, dtype=np.uint8)
+    codes[7] = 9
+
+    with pytest.raises(DataError, match="position 7 holds 9, but base codes are whole numbers"):
+        toy().predict_codes([codes])
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"classes": ("a",)}, "must be two or more distinct names"),

@@ -35,6 +35,12 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
         check(tmp_path / "file", overwrite=True)
 
 
+def test_a_path_that_is_not_utf8_is_written_with_escapes(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write({"environment.txt": "train \udce9.fa\n"})
+
+    assert (tmp_path / "environment.txt").read_text() == "train \\udce9.fa\n"
+
+
 def test_resuming_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no config\.toml, but --resume needs"):
         check(tmp_path, resume=True)
