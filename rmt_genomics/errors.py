@@ -37,7 +37,7 @@ def counted(number: int, noun: str) -> str:
     return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def three_digits(value: float) -> str:
+def three_digits(value: int | float) -> str:
     """Write a number with three significant digits, from 100 on as an integer.
 
     Examples:

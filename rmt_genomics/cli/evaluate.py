@@ -33,8 +33,9 @@ def evaluate(
     MODEL_DIR is a model folder, or hf://owner/name. FASTA is a file or a folder, of any
     format that train reads. If the labels have a split column with test rows, those are evaluated,
     else all rows. The model is compared with baselines: the most common label of the train rows; a
-    regression on k-mer counts, from the model's folder or fitted on the train rows; and the same
-    network on single segments.
+    regression on k-mer counts of both strands and of the given one, and one on length and
+    composition, from the model's folder or fitted on the train rows; and the same network on single
+    segments.
 
     Writes metrics.json, predictions.tsv, confusion.tsv, plots (SVG and PNG) and report.html, and
     prints the main metrics as a tab-separated table.

@@ -80,8 +80,9 @@ def train(  # noqa: PLR0913 (one argument an option)
 
     Prints the main metrics of the best model and of its baselines on the test part, or on the
     validation part if there is no test part, as a tab-separated table. The baselines are the most
-    common label, k-mer counts (4-mers or 6-mers, whichever is better on the validation part; with
-    model.protein_k also k-mers of amino acids), and the same network applied to each segment
+    common label, k-mer counts (4-mers or 6-mers of both strands, 2-mers or 4-mers of the given
+    strand, whichever is better on the validation part; with model.protein_k also k-mers of amino
+    acids), and length with composition. Beside them is the same network applied to each segment
     separately (if it reads more than its memory, also to windows of one segment without anything
     from outside). Writes a report (report.html) into --out.
     """

@@ -1,12 +1,15 @@
-"""Baselines of a model: the most common label, k-mer counts, and itself on single segments.
+"""Baselines of a model: the most common label, regressions on k-mers, itself on single segments.
 
-All are evaluated on the same examples as the model.
+All are evaluated on the same examples as the model. The model reads both strands, each in its
+order, so it can use what differs between them (such as more G than C): k-mers are counted on both
+strands as one, and on the given strand.
 
 Dimensions: n examples, c classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,11 +18,13 @@ from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
+from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.batching import compute_in_batches
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
-from rmt_genomics.model.metrics import one_hot
+from rmt_genomics.model.metrics import main_metric, one_hot
 
 KS = (4, 6)
+STRANDED_KS = (2, 4)
 _INVERSE_REGULARIZATIONS = (1.0, 0.01, 0.001)
 _OF_LARGE_FITS = (0.01,)
 _LARGE_FIT = 1 << 29  # numbers (examples x k-mers x classes) beyond which a fit takes minutes
@@ -46,24 +51,36 @@ class BaselinePredictions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KmerBaselines:
-    """The best regression on counts of 4-mers and of 6-mers, and which of the two is better."""
+    """Regressions on counts of k-mers."""
 
-    by_k: dict[int, KmerRegression]
-    k: int
-    proteins: KmerRegression | None = None
-    """On the amino acid k-mers that a model with ``protein_k`` reads; None for other models."""
+    best: dict[str, KmerRegression]
+    """The best of each kind (a key of ``specs_of``) on validation."""
+
+    by_k: dict[int, KmerRegression] = field(default_factory=dict)
+    """All on canonical k-mers, if several were fitted."""
 
     notes: tuple[str, ...] = ()
     """Restrictions of the fit, for the notes of ``metrics.json``."""
 
-    @property
-    def best(self) -> KmerRegression:
-        """The better of the two."""
-        return self.by_k[self.k]
+
+def specs_of(config: ClassifierConfig) -> dict[str, list[KmerSpec]]:
+    """Return what is counted for each kind of baseline; of several the best is chosen."""
+    specs = {
+        "kmer": [KmerSpec(k) for k in KS],
+        "stranded_kmer": [KmerSpec(k, is_stranded=True) for k in STRANDED_KS],
+        "composition": [KmerSpec(1, is_stranded=True, has_length=True)],
+    }
+    if config.protein_k:
+        specs["protein"] = [KmerSpec(config.protein_k, config.orf_codons)]
+    return specs
 
 
 def baseline_predictions(
-    eval_set: EvaluationSet, train_targets: np.ndarray | None, kmers: KmerBaselines | None
+    eval_set: EvaluationSet,
+    train_targets: np.ndarray | None,
+    kmers: KmerBaselines | None,
+    *,
+    has_validation: bool = True,
 ) -> list[BaselinePredictions]:
     """Return the predictions of all baselines, in the order they are shown.
 
@@ -71,6 +88,7 @@ def baseline_predictions(
         eval_set: The examples to predict.
         train_targets: Targets of the train rows; None = unknown.
         kmers: Fitted on the train rows; None = there are none.
+        has_validation: Whether they were chosen on other examples than those of ``eval_set``.
     """
     baselines: list[BaselinePredictions] = []
 
@@ -84,14 +102,17 @@ def baseline_predictions(
             key, description = ("mean", "the mean of the train rows")
         add(key, description, constant_predictions(train_targets, eval_set))
     if kmers is not None:
-        kind = "ridge" if is_regression else "logistic"
-        by_k = {k: _predict([fitted], eval_set)[0] for k, fitted in kmers.by_k.items()}
-        add(f"kmer_{kind}", _description(kmers.best.kmers), by_k[kmers.k], k=kmers.k)
-        for k, outputs in by_k.items() if len(by_k) > 1 else ():
-            add(f"kmer{k}_{kind}", None, outputs, k=k)
-        if kmers.proteins is not None:
-            (outputs,), spec = _predict([kmers.proteins], eval_set), kmers.proteins.kmers
-            add(f"protein_{kind}", _description(spec), outputs, k=spec.k)
+        suffix = "ridge" if is_regression else "logistic"
+        for kind, fitted in kmers.best.items():
+            several = kmers.by_k if kind == "kmer" and kmers.by_k else {fitted.kmers.k: fitted}
+            outputs = {k: _predict([one], eval_set)[0] for k, one in several.items()}
+            extra: dict[str, Any] = {} if fitted.kmers.has_length else {"k": fitted.kmers.k}
+            if has_validation and fitted.validation is not None:
+                extra[f"validation_{main_metric(eval_set.task)}"] = fitted.validation
+            description = description_of(fitted.kmers)
+            add(f"{kind}_{suffix}", description, outputs[fitted.kmers.k], **extra)
+            for k in outputs if len(outputs) > 1 else ():
+                add(f"{kind}{k}_{suffix}", None, outputs[k], k=k)
     averages = segment_by_segment(eval_set)
     composition = eval_set.model.config.beside_memory
     whole = f" (with {composition} of the whole sequence)" if composition else ""
@@ -136,6 +157,7 @@ def fit_kmer_baselines(
     train: Sequence[Example],
     targets: np.ndarray,
     validation: EvaluationSet,
+    loaded: Mapping[str, KmerRegression] = MappingProxyType({}),
 ) -> KmerBaselines:
     """Fit on the train rows; choose k and regularization on the validation part.
 
@@ -144,33 +166,33 @@ def fit_kmer_baselines(
         train: At least one example.
         targets: Of the train rows.
         validation: The examples that decide.
+        loaded: Baselines by kind that need not be fitted.
 
     Raises:
         DataError: If there are fewer than two classes.
     """
-    config = validation.model.config
-    of_bases = [KmerSpec(k) for k in KS]
-    of_proteins = [KmerSpec(config.protein_k, config.orf_codons)] if config.protein_k else []
-    fitted, scores, notes = {}, {}, []
-    for kmers in of_bases + of_proteins:
-        rows = np.arange(len(train))
-        affordable = _MAX_FREQUENCIES // kmers.num_features
-        if len(train) > affordable:
-            rows = np.sort(np.random.default_rng(0).permutation(len(train))[:affordable])
-            notes.append(
-                f"{_description(kmers).capitalize()} was fitted on {len(rows):,} of "
-                f"{len(train):,} train rows, drawn at random (seed 0): more would not fit into "
-                "memory."
-            )
-        features = _features(store, [train[row] for row in rows.tolist()], kmers)
-        fitted[kmers], scores[kmers] = _fit_best(features, targets[rows], validation, kmers)
-    best = max(of_bases, key=lambda kmers: scores[kmers])
-    return KmerBaselines(
-        by_k={kmers.k: fitted[kmers] for kmers in of_bases},
-        k=best.k,
-        proteins=fitted[of_proteins[0]] if of_proteins else None,
-        notes=tuple(notes),
-    )
+    best, by_k, notes = {}, {}, []
+    for kind, specs in specs_of(validation.model.config).items():
+        if kind in loaded:
+            best[kind] = loaded[kind]
+            continue
+        candidates = []
+        for kmers in specs:
+            rows = np.arange(len(train))
+            affordable = _MAX_FREQUENCIES // kmers.num_features
+            if len(train) > affordable:
+                rows = np.sort(np.random.default_rng(0).permutation(len(train))[:affordable])
+                notes.append(
+                    f"{description_of(kmers).capitalize()} was fitted on {len(rows):,} of "
+                    f"{len(train):,} train rows, drawn at random (seed 0): more would not fit into "
+                    "memory."
+                )
+            features = _features(store, [train[row] for row in rows.tolist()], kmers)
+            candidates.append(_fit_best(features, targets[rows], validation, kmers))
+        best[kind] = max(candidates, key=lambda fitted_and_score: fitted_and_score[1])[0]
+        if kind == "kmer":
+            by_k = {fitted.kmers.k: fitted for fitted, _ in candidates}
+    return KmerBaselines(best, by_k, tuple(notes))
 
 
 def _fit_best(
@@ -192,7 +214,8 @@ def _fit_best(
     ]
     scores = [_score(validation, outputs) for outputs in _predict(fitted, validation)]
     best = max(scores)
-    return fitted[scores.index(best)], best
+    main = best[0] if np.isfinite(best[0]) else None
+    return replace(fitted[scores.index(best)], validation=main), best
 
 
 def _score(eval_set: EvaluationSet, outputs: np.ndarray) -> tuple[float, float]:
@@ -219,5 +242,9 @@ def _features(store: SequenceStore, examples: Sequence[Example], kmers: KmerSpec
     return kmers.features(sequences, count=len(examples))
 
 
-def _description(kmers: KmerSpec) -> str:
-    return f"the {'' if kmers.orf_codons is None else 'protein '}{kmers.k}-mer baseline"
+def description_of(kmers: KmerSpec) -> str:
+    """Return the name of a baseline in sentences."""
+    if kmers.has_length:
+        return "the length and composition baseline"
+    kind = "stranded " if kmers.is_stranded else "" if kmers.orf_codons is None else "protein "
+    return f"the {kind}{kmers.k}-mer baseline"

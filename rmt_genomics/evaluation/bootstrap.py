@@ -24,7 +24,7 @@ import numpy as np
 
 from rmt_genomics.errors import counted, three_digits
 from rmt_genomics.evaluation.weighted_metrics import decision_metrics, ranking_metrics
-from rmt_genomics.model.metrics import main_metric, metric_keys, metric_name, one_hot
+from rmt_genomics.model.metrics import METRICS, main_metric, metric_keys, metric_name, one_hot
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -145,21 +145,31 @@ def difference(
     return {**numbers, "sentence": difference_sentence(numbers, name, size)}
 
 
+def outcome(compared: Mapping[str, Any]) -> str:
+    """Return ``good`` if the model is ahead of a baseline, ``bad`` if behind, else ``unsure``.
+
+    Args:
+        compared: metric, low and high, as ``difference`` returns them.
+    """
+    if compared["low"] <= 0 <= compared["high"]:
+        return "unsure"
+    is_ahead = (compared["low"] > 0) != METRICS[compared["metric"]].lower_is_better
+    return "good" if is_ahead else "bad"
+
+
 def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str:
     """Return the result of a comparison, as ``difference`` returns it, in one sentence.
 
     ``size`` is the number of examples, such as "600 examples in 30 groups".
     """
-    metric, observed = metric_name(numbers["metric"]), numbers["difference"]
-    low, high = numbers["low"], numbers["high"]
-    ends = f"{three_digits(low)} to {three_digits(high)}"
-    interval = f"{metric} ({numbers['level']:.0%} interval {ends}, {size})."
-    if low > 0:
-        return f"The model is ahead of {name} by {three_digits(observed)} {interval}"
-    if high < 0:
-        return f"The model is behind {name} by {three_digits(-observed)} {interval}"
-    shown = three_digits(observed)
-    return f"The model and {name} show no significant difference: {shown} {interval}"
+    ends = f"{three_digits(numbers['low'])} to {three_digits(numbers['high'])}"
+    interval = f"{metric_name(numbers['metric'])} ({numbers['level']:.0%} interval {ends}, {size})."
+    rating, observed = outcome(numbers), numbers["difference"]
+    if rating == "unsure":
+        shown = f"{three_digits(observed)} {interval}"
+        return f"The model and {name} show no significant difference: {shown}"
+    is_ahead = "is ahead of" if rating == "good" else "is behind"
+    return f"The model {is_ahead} {name} by {three_digits(abs(observed))} {interval}"
 
 
 def _drawn(

@@ -3,7 +3,6 @@
 A gain smaller than the standard deviation between seeds is no gain.
 """
 
-import json
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.evaluation.result_files import read_metrics
 from rmt_genomics.evaluation.tables import format_metric
 from rmt_genomics.model.metrics import metric_keys
 
@@ -44,9 +44,9 @@ def compare_lines(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """
     contents = list(runs.values())
     first = contents[0]
-    rows = {key: [run[key] for run in contents] for key in metric_keys(first["task"])}
-    for baseline, compared in first.get("differences", {}).items():
-        if all(baseline in run.get("differences", {}) for run in contents):
+    rows = {key: [run.get(key) for run in contents] for key in metric_keys(first["task"])}
+    for baseline, compared in (first.get("differences") or {}).items():
+        if all(baseline in (run.get("differences") or {}) for run in contents):
             name = f"{compared['metric']} minus {baseline}"
             rows[name] = [run["differences"][baseline]["difference"] for run in contents]
     has_summary = len(runs) > 1
@@ -72,15 +72,12 @@ def _read(path: Path) -> dict[str, Any]:
             f"{file}: there is no such file, but a finished run or evaluation has one. Give the "
             "--out folder of rmt-genomics train or evaluate."
         )
-    try:
-        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if lacking := [name for name in _REQUIRED if name not in metrics]:
-            raise ValueError(f"it lacks {', '.join(lacking)}")
-    except (ValueError, TypeError) as error:
+    metrics = read_metrics(file)
+    if lacking := [name for name in _REQUIRED if name not in metrics]:
         raise DataError(
-            f"{file}: is not a metrics.json of this program ({error}), but must be one. "
+            f"{file}: lacks {', '.join(lacking)}, but a metrics.json of this program has them. "
             "Evaluate the model again with rmt-genomics evaluate."
-        ) from error
+        )
     return metrics
 
 
@@ -92,7 +89,7 @@ def _check_comparable(
         raise DataError(
             f"{path}: has the classes {', '.join(metrics['classes'])} ({metrics['task']}), but "
             f"{first} has {', '.join(expected['classes'])} ({expected['task']}), and only runs of "
-            "one task can be compared."
+            "one task can be compared. Leave one out."
         )
     if (metrics["split"], metrics["n"]) != (expected["split"], expected["n"]):
         warnings.warn(

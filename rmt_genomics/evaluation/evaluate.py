@@ -8,9 +8,10 @@ import copy
 import json
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,12 @@ from rmt_genomics.datasets.labels import read_labels
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
-from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines
+from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.model.kmer_regression import FILE_NAME, PROTEIN_FILE_NAME, KmerRegression
+from rmt_genomics.model.kmer_regression import FILE_NAMES, KmerRegression
 from rmt_genomics.model.metrics import logits_of
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.prediction import calibration as calibration_file
@@ -94,8 +95,7 @@ def evaluate_run(
 
     Fits k-mer baselines on the train part, and the calibration on the validation part. Writes
     ``metrics.json``, ``predictions.tsv``, ``confusion.tsv``, ``calibration.json`` and the
-    baselines (``kmer_logistic.safetensors``, with ``protein_k`` also
-    ``protein_logistic.safetensors``) into the run folder.
+    baselines (``kmer_logistic.safetensors`` and so on) into the run folder.
 
     Args:
         run: The folder of a finished training; its ``split.tsv`` has the examples.
@@ -208,17 +208,22 @@ def _load_or_fit_references(
     model_dir: Path, eval_set: EvaluationSet, parts: _Parts, where: str
 ) -> FittedReferences:
     """Load baselines and calibration from the model folder, or fit them on rows of the labels."""
+    config, loaded = eval_set.model.config, {}
     calibration = Calibration.load(model_dir)
     if calibration is not None:
-        path = model_dir / calibration_file.FILE_NAME
-        check_same_classes(path, calibration, eval_set.model.config)
-    kmers = _load_kmers(model_dir, eval_set, can_fit=bool(parts["train"]))
-    must_fit_kmers = kmers is None and bool(parts["train"])
+        check_same_classes(model_dir / calibration_file.FILE_NAME, calibration, config)
+    for kind in specs_of(config):
+        path = model_dir / FILE_NAMES[kind]
+        if path.is_file():
+            loaded[kind] = KmerRegression.load(path)
+            check_same_classes(path, loaded[kind], config)
+    can_fit = bool(parts["train"]) and len(loaded) < len(specs_of(config))
     validation, rows = None, parts["validation"]
-    if rows and (calibration is None or must_fit_kmers):
+    if rows and (calibration is None or can_fit):
         validation = EvaluationSet.from_model(eval_set.model, eval_set.store, rows, where=where)
-    if kmers is None:
-        kmers = _fit_kmers(validation or eval_set, parts["train"], where)
+    kmers = KmerBaselines(loaded) if loaded else None
+    if can_fit or not loaded:
+        kmers = _fit_kmers(validation or eval_set, parts["train"], where, loaded)
     if calibration is None and validation is not None:
         calibration = _fit_calibration(validation)
     train = parts["train"] or training_examples(model_dir)
@@ -226,46 +231,28 @@ def _load_or_fit_references(
         train_targets=_train_targets(eval_set, train, where),
         kmers=kmers,
         calibration=calibration,
-        is_chosen_on_evaluated=must_fit_kmers and validation is None and kmers is not None,
+        is_chosen_on_evaluated=can_fit and validation is None and kmers is not None,
     )
 
 
-def _load_kmers(model_dir: Path, eval_set: EvaluationSet, *, can_fit: bool) -> KmerBaselines | None:
-    """Load the baselines beside the model; None if one is missing and all can be fitted."""
-
-    def load(name: str) -> KmerRegression | None:
-        path = model_dir / name
-        if not path.is_file():
-            return None
-        regression = KmerRegression.load(path)
-        check_same_classes(path, regression, eval_set.model.config)
-        return regression
-
-    of_bases = load(FILE_NAME)
-    if of_bases is None:
-        return None
-    of_proteins = load(PROTEIN_FILE_NAME)
-    if eval_set.model.config.protein_k and of_proteins is None and can_fit:
-        return None
-    return KmerBaselines({of_bases.kmers.k: of_bases}, of_bases.kmers.k, of_proteins)
-
-
 def _fit_kmers(
-    validation: EvaluationSet, train: Sequence[Example], where: str
+    validation: EvaluationSet,
+    train: Sequence[Example],
+    where: str,
+    loaded: Mapping[str, KmerRegression] = MappingProxyType({}),
 ) -> KmerBaselines | None:
-    """Fit baselines, or warn why there are none."""
+    """Fit the baselines that were not loaded, or warn why there are none."""
     try:
         if not train:
-            raise DataError("no row is marked as train, but a k-mer baseline is fitted on those")
+            raise DataError("no row is marked as train, but k-mer baselines are fitted on those")
         log_stage("k-mer baselines", [*train, *validation.examples])
         scheme = LabelScheme(validation.classes, validation.task)
         targets = targets_of(scheme, train, where)
-        return fit_kmer_baselines(validation.store, train, targets, validation)
+        return fit_kmer_baselines(validation.store, train, targets, validation, loaded)
     except DataError as error:
-        warnings.warn(
-            f"{where}: {error}. The k-mer baseline is left out.", RMTGenomicsWarning, stacklevel=4
-        )
-        return None
+        reason = f"{where}: {error}. The k-mer baselines are left out."
+        warnings.warn(reason, RMTGenomicsWarning, stacklevel=4)
+        return KmerBaselines(dict(loaded)) if loaded else None
 
 
 def _train_targets(
@@ -287,10 +274,8 @@ def _fit_calibration(validation: EvaluationSet) -> Calibration | None:
 
 
 def _save_references(run: Path, references: FittedReferences) -> None:
-    if kmers := references.kmers:
-        kmers.best.save(run / FILE_NAME)
-        if kmers.proteins is not None:
-            kmers.proteins.save(run / PROTEIN_FILE_NAME)
+    for kind, regression in references.kmers.best.items() if references.kmers else ():
+        regression.save(run / FILE_NAMES[kind])
     if references.calibration is not None:
         references.calibration.save(run)
     else:

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.errors import RMTGenomicsWarning
-from rmt_genomics.evaluation.baselines import KmerBaselines, baseline_predictions
+from rmt_genomics.evaluation.baselines import KmerBaselines, baseline_predictions, specs_of
 from rmt_genomics.evaluation.bootstrap import difference, intervals
 from rmt_genomics.evaluation.calibration_metrics import calibration_metrics, cross_fitted
 from rmt_genomics.evaluation.context_ablation import ablate_context
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage
+from rmt_genomics.evaluation.summary import summary_of
+from rmt_genomics.evaluation.tables import baseline_name
+from rmt_genomics.model.metrics import metric_keys, metric_name
 from rmt_genomics.prediction.calibration import Calibration
 
 _FACTOR = 4  # from one length bin to the next
@@ -45,10 +48,14 @@ def metrics_report(
     It is the metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and
     intervals (low and high, by metric: ``bootstrap.intervals``), task, split (test, validation or
     all), baselines (their metrics), differences (model minus baseline), per_class, length_bins,
-    context, calibration and notes.
+    context, calibration, notes and the summary. A metric that is not defined is None; a note says
+    why.
     """
     log_stage("baselines", eval_set.examples)
-    baselines = baseline_predictions(eval_set, references.train_targets, references.kmers)
+    is_chosen = not (references.is_fitted_on_evaluated or references.is_chosen_on_evaluated)
+    baselines = baseline_predictions(
+        eval_set, references.train_targets, references.kmers, has_validation=is_chosen
+    )
     compared = {
         baseline.key: difference(
             eval_set.truth, eval_set.probabilities, baseline.outputs, name=baseline.description
@@ -75,11 +82,15 @@ def metrics_report(
         "calibration": _calibration(eval_set, references),
         "notes": [
             *notes_on_predictions(eval_set),
+            *_notes_on_metrics(eval_set),
             *_notes_on_references(eval_set, references, differences),
             *context.notes,
         ],
     }
-    return {name: value for name, value in metrics.items() if value is not None}
+    for key in ("context", "calibration"):
+        if metrics[key] is None:
+            del metrics[key]
+    return {**metrics, "summary": summary_of(metrics)}
 
 
 def length_bins(eval_set: EvaluationSet) -> list[dict[str, Any]]:
@@ -126,6 +137,26 @@ def notes_on_predictions(eval_set: EvaluationSet) -> Iterator[str]:
         yield f"Classes with fewer than {_FEW_OF_A_CLASS} evaluated examples: {', '.join(few)}."
 
 
+def _notes_on_metrics(eval_set: EvaluationSet) -> Iterator[str]:
+    """Yield which metrics are not defined, and which intervals are not those of the bootstrap."""
+    metrics, is_regression = eval_set.metrics(), eval_set.task == "regression"
+    keys = metric_keys(eval_set.task)
+    if undefined := [metric_name(key) for key in keys if metrics[key] is None]:
+        reason = "the true values are all equal"
+        if not is_regression:
+            reason = "each class has all of the examples or none of them"
+        elif metrics["r2"] is not None:
+            reason = "the predictions are all equal"
+        yield f"Not defined on the evaluated examples: {', '.join(undefined)} ({reason})."
+    perfect = [metric_name(key) for key in keys if metrics[key] == 1 and key != "accuracy"]
+    if perfect and not is_regression:
+        yield (
+            f"What is 1 here ({', '.join(perfect)}) is 1 in all draws of the bootstrap: its "
+            "interval begins where the exact (binomial) one of the accuracy on the rarest class "
+            "begins; for MCC at twice that minus 1."
+        )
+
+
 def collapse_of(eval_set: EvaluationSet) -> str | None:
     """Return a message if all predictions are the same although the targets differ."""
     count = len(eval_set.examples)
@@ -157,26 +188,31 @@ def _notes_on_references(
     if references.is_fitted_on_evaluated:
         yield (
             "There is no test part. The validation part was evaluated, but it also chose the best "
-            "epoch and the k-mer baseline, so the metrics are optimistic. The calibration was "
-            "fitted on it too; its metrics come from two halves, each calibrated by the other."
+            "epoch and the k-mer baselines, so the metrics are optimistic."
         )
+        if references.calibration is not None:
+            yield (
+                "The calibration was fitted on the evaluated part; its metrics come from two "
+                "halves, each calibrated by the other."
+            )
     if references.is_chosen_on_evaluated:
         yield (
-            "No row is marked as validation: k and regularization of the k-mer baseline were "
-            "chosen on the evaluated rows, which favours the baseline."
+            "No row is marked as validation: k and regularization of the k-mer baselines were "
+            "chosen on the evaluated rows, which favours the baselines."
         )
     if references.train_targets is None:
         yield "There are no train rows: the most common label is left out as a baseline."
     if references.kmers is None:
-        yield "The k-mer baseline is left out: there are no train rows to fit it on."
+        yield "The k-mer baselines are left out: there are no train rows to fit them on."
     else:
         yield from references.kmers.notes
-        if eval_set.model.config.protein_k and references.kmers.proteins is None:
-            yield "The protein k-mer baseline is left out: there is none in the model folder."
+        for kind in specs_of(eval_set.model.config).keys() - references.kmers.best.keys():
+            name = baseline_name(f"{kind}_logistic")
+            yield f"The baseline {name!r} is left out: there is none in the model folder."
     if references.calibration is None and eval_set.task != "regression":
         yield "Calibration is left out: there are no validation rows."
     if not differences:
         yield (
             "No difference could be computed: the evaluated examples are all of one class, or of "
-            "one group."
+            "one group, or have equal values."
         )

@@ -4,11 +4,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rmt_genomics.model.metrics import METRICS, metric_keys
+from rmt_genomics.evaluation.summary import summary_of
+from rmt_genomics.model.metrics import metric_keys
 from rmt_genomics.prediction.output_formats import probability_columns, score_and_probabilities
 from rmt_genomics.prediction.predictor import Prediction
 
-_KMERS = "counts of k-mers, which hold no order; k = 4 or 6, whichever is better on validation"
+_KMERS = (
+    "counts of k-mers on both strands, which hold no order; k = 4 or 6, whichever is better on "
+    "validation"
+)
+_STRANDED = "counts of k-mers on the given strand; k = 2 or 4, whichever is better on validation"
+_COMPOSITION = "length, and fractions of A, C, G, T and N on the given strand"
 _PROTEINS = (
     "counts of k amino acids, in ten classes, in open reading frames, which this model also reads"
 )
@@ -17,16 +23,21 @@ _BASELINES = {  # display name and meaning by key
     "mean": ("mean of the training part", "always the mean of the training part"),
     "kmer_logistic": ("k-mer counts", f"logistic regression on {_KMERS}"),
     "kmer_ridge": ("k-mer counts", f"ridge regression on {_KMERS}"),
+    "stranded_kmer_logistic": ("stranded k-mer counts", f"logistic regression on {_STRANDED}"),
+    "stranded_kmer_ridge": ("stranded k-mer counts", f"ridge regression on {_STRANDED}"),
+    "composition_logistic": ("length and composition", f"logistic regression on {_COMPOSITION}"),
+    "composition_ridge": ("length and composition", f"ridge regression on {_COMPOSITION}"),
     "protein_logistic": ("protein k-mer counts", f"logistic regression on {_PROTEINS}"),
     "protein_ridge": ("protein k-mer counts", f"ridge regression on {_PROTEINS}"),
     "chunk_average": (
         "single segments, averaged",
         "this model on one segment at a time, logits averaged (with the composition of the whole "
-        "sequence, if it reads that)",
+        "sequence, if it reads that); an ablation of the model, not an independent baseline",
     ),
     "window_average": (
         "windows, averaged",
-        "this model on windows of one segment, each with its own composition, logits averaged",
+        "this model on windows of one segment, each with its own composition, logits averaged; an "
+        "ablation of the model, not an independent baseline",
     ),
 }
 _SINGLE_K = re.compile(r"kmer\d")  # the better of these is there as kmer_logistic or kmer_ridge
@@ -83,24 +94,12 @@ def format_metric(value: float | None) -> str:
 
 
 def summary_sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Return one sentence per baseline that the model was compared with, and one on context."""
-    parts = [*(metrics.get("differences") or {}).values(), metrics.get("context") or {}]
-    return [part["sentence"] for part in parts if part.get("sentence")]
-
-
-def strongest_baseline(metrics: Mapping[str, Any]) -> str | None:
-    """Return the key of the baseline that comes closest to the model, or is ahead of it most.
-
-    None if the model was compared with no baseline.
-    """
-
-    def lead(key: str) -> float:
-        compared = differences[key]
-        sign = -1 if METRICS[compared["metric"]].lower_is_better else 1
-        return float(sign * compared["difference"])
-
-    differences = metrics.get("differences") or {}
-    return min(differences, key=lead, default=None)
+    """Return the summary, a sentence per further baseline, and one on context."""
+    summary = summary_of(metrics)["sentence"]
+    differences = [row["sentence"] for row in (metrics.get("differences") or {}).values()]
+    context = (metrics.get("context") or {}).get("sentence")
+    others = [*differences, *([context] if context else [])]
+    return [summary, *(sentence for sentence in others if sentence not in summary)]
 
 
 def shown_baselines(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

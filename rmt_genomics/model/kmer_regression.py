@@ -21,15 +21,25 @@ from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
 from rmt_genomics.model.config import ClassifierConfig
-from rmt_genomics.model.kmer_features import count_amino_acid_kmers
+from rmt_genomics.model.kmer_features import count_amino_acid_kmers, count_kmers
 from rmt_genomics.model.metrics import probabilities_of
 from rmt_genomics.model.settings import as_toml
-from rmt_genomics.parsing import read_integer, read_json
+from rmt_genomics.model.tokenization import N
+from rmt_genomics.parsing import read_integer, read_json, read_number
 
 FILE_NAME = "kmer_logistic.safetensors"
 PROTEIN_FILE_NAME = "protein_logistic.safetensors"
+FILE_NAMES = {
+    "kmer": FILE_NAME,
+    "stranded_kmer": "stranded_kmer_logistic.safetensors",
+    "composition": "composition_logistic.safetensors",
+    "protein": PROTEIN_FILE_NAME,
+}
+"""The file in a model folder of each kind of baseline."""
+
 K = 4
 _LARGE = 1 << 25  # frequencies (n * f) beyond which they are float32, in half the memory and time
+_FLAGS = ("is_stranded", "has_length")  # of a KmerSpec, in the metadata of a file
 _ARRAYS = ("mean", "scale", "coefficients", "intercepts")
 
 
@@ -42,30 +52,40 @@ class KmerSpec:
     """None = k-mers of bases; else of amino acids in reading frames with no stop in so many codons.
     """
 
+    is_stranded: bool = False
+    """k-mers of bases are counted on the forward strand; else canonical ones, on both strands."""
+
+    has_length: bool = False
+    """Two more features: the logarithm of the length, and the fraction of N."""
+
     @property
     def num_features(self) -> int:
-        """Number of different k-mers: f."""
+        """Number of different k-mers, and of other features: f."""
         if self.orf_codons is not None:
             return int(len(AMINO_ACID_CLASSES) ** self.k)
-        return num_canonical_kmers(self.k)
+        num_kmers = 4**self.k if self.is_stranded else num_canonical_kmers(self.k)
+        return num_kmers + 2 * self.has_length
 
     def frequencies(self, codes: np.ndarray) -> np.ndarray:
         """Return the frequency of each k-mer in one sequence of base codes, of any length.
 
-        k-mers of bases are canonical; those with an N are not counted.
+        k-mers with an N are not counted.
 
         Returns:
-            ``(f,)`` float64 that adds up to 1, or zeros if there is no whole k-mer.
+            One float64 per k-mer; they add up to 1, or are zeros if there is no whole k-mer.
 
         Examples:
             >>> KmerSpec(k=1).frequencies(np.array([0, 0, 3, 1], dtype=np.uint8))  # A/T, C/G
             array([0.75, 0.25])
         """
-        if self.orf_codons is None:
+        if self.orf_codons is None and not self.is_stranded:
             counts: np.ndarray = count_canonical_kmers(codes, self.k)
         else:
             row = torch.from_numpy(codes)[None]
-            counts = count_amino_acid_kmers(row, self.k, self.orf_codons)[0].numpy()
+            if self.orf_codons is None:
+                counts = count_kmers(row, self.k)[0].numpy()
+            else:
+                counts = count_amino_acid_kmers(row, self.k, self.orf_codons)[0].numpy()
         frequencies: np.ndarray = counts / max(1, counts.sum())
         return frequencies
 
@@ -81,7 +101,8 @@ class KmerSpec:
         is_large = count * self.num_features > _LARGE
         rows = np.empty((count, self.num_features), np.float32 if is_large else np.float64)
         for row, codes in zip(rows, sequences, strict=True):
-            row[:] = self.frequencies(codes)
+            others = (np.log10(len(codes)), (codes == N).mean()) if self.has_length else ()
+            row[:] = np.append(self.frequencies(codes), others)
         return rows if self.orf_codons is None else np.sqrt(rows, out=rows)
 
 
@@ -100,6 +121,9 @@ class KmerRegression:
     scale: np.ndarray
     coefficients: np.ndarray  # (c, f)
     intercepts: np.ndarray  # ``(c,)``; minus infinity for a class that was not in train
+
+    validation: float | None = None
+    """The main metric of the task on the validation part; None = not known or not defined."""
 
     @classmethod
     def fit(
@@ -156,6 +180,9 @@ class KmerRegression:
         metadata = {"classes": json.dumps(self.classes), "task": self.task, "k": str(self.kmers.k)}
         if self.kmers.orf_codons is not None:
             metadata["orf_codons"] = str(self.kmers.orf_codons)
+        metadata |= {name: "yes" for name in _FLAGS if getattr(self.kmers, name)}
+        if self.validation is not None:
+            metadata["validation"] = repr(self.validation)
         with atomic_file(path) as making:
             making.write_bytes(save(arrays, metadata=metadata))
 
@@ -173,12 +200,14 @@ class KmerRegression:
                 arrays = {name: file.get_tensor(name) for name in _ARRAYS}
                 metadata = file.metadata()
             k, codons = read_integer(metadata["k"]), metadata.get("orf_codons")
-            kmers = KmerSpec(k or 0, None if codons is None else read_integer(codons))
+            flags = {name: name in metadata for name in _FLAGS}
+            kmers = KmerSpec(k or 0, None if codons is None else read_integer(codons), **flags)
             remedy = "Remove the file."
             classes = tuple(read_json(metadata["classes"], str(path), remedy, CheckpointError))
             if not all(isinstance(name, str) and name.isprintable() for name in classes):
                 raise ValueError("its classes are not text")
-            regression = cls(classes, metadata["task"], kmers, **arrays)
+            validation = read_number(metadata.get("validation", ""))
+            regression = cls(classes, metadata["task"], kmers, **arrays, validation=validation)
             regression._check()
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

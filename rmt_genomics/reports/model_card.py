@@ -18,7 +18,7 @@ from rmt_genomics.model.pretrained import CONFIG, read_config
 from rmt_genomics.reports.markdown import Markdown, markdown_environment
 from rmt_genomics.reports.performance_sections import metrics_table
 from rmt_genomics.reports.run_results import RunResults, length_bp, read_run_results
-from rmt_genomics.reports.summary_sections import has_intervals, headline
+from rmt_genomics.reports.summary_sections import has_intervals
 
 CARD = "README.md"
 
@@ -51,7 +51,7 @@ def write_model_card(folder: Path) -> Path:
             "Name the --out folder of a finished training."
         )
     path = folder / CARD
-    if path.is_file() and not _may_be_replaced(path.read_text(encoding="utf-8")):
+    if path.is_file() and not _may_be_replaced(path.read_text(encoding="utf-8", errors="replace")):
         warnings.warn(
             f"{path}: was edited, so it is kept, and may describe an earlier model. "
             "Remove it to get a new one.",
@@ -82,8 +82,6 @@ def _checksum(card: str) -> str:
 
 def _card(results: RunResults, config: ClassifierConfig) -> str:
     metrics, lengths = results.metrics, [length_bp(row) for row in results.split]
-    main_result, _ = headline(results) if metrics else ("", "")
-    sentences = [text for text in summary_sentences(metrics) if text not in main_result]
     columns = results.metric_columns
     keys = ("seed", "rmt-genomics", "torch", "device", "gpu", "processor")
     versions = [f"{key} {results.environment[key]}" for key in keys if results.environment.get(key)]
@@ -92,7 +90,7 @@ def _card(results: RunResults, config: ClassifierConfig) -> str:
         front_matter=Markdown(_front_matter(results)),
         name=results.name,
         config=config,
-        results=[main_result, *sentences] if metrics else [],
+        results=summary_sentences(metrics) if metrics else [],
         metrics=metrics_table(metrics, columns),
         has_intervals=has_intervals(columns.values()),
         examples=len(lengths),

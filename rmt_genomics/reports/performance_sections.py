@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from rmt_genomics.errors import counted
 from rmt_genomics.evaluation.tables import baseline_meaning, baseline_name, shown_baselines
 from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
@@ -16,6 +17,7 @@ _MAX_TABLE_CLASSES = 20  # a wider confusion table is not readable
 _MAX_PLOT_CLASSES = 60  # in the plot of a confusion matrix
 _MAX_CURVES = 10
 _MAX_MISTAKES = 10
+_FEWEST_IN_BIN = 10  # metrics of fewer examples are mostly chance
 
 
 def performance(results: RunResults) -> dict[str, Any] | None:
@@ -78,7 +80,7 @@ def classes(results: RunResults) -> dict[str, Any] | None:
         return None
     keys = ("class", "n", "precision", "recall", "f1", "auroc", "auprc")
     header = ["class", "examples", "precision", "recall", "F1", "AUROC", "AUPRC"]
-    rows = [[row[key] for key in keys] for row in results.metrics["per_class"]]
+    rows = [[row.get(key) for key in keys] for row in results.metrics.get("per_class", ())]
     return {"table": Table(header, rows), **_confusion(confusion, results.classes)}
 
 
@@ -135,11 +137,16 @@ def curves(results: RunResults) -> dict[str, Any] | None:
 def lengths(results: RunResults) -> dict[str, Any] | None:
     """Show the metrics by sequence length."""
     bins: Sequence[Mapping[str, Any]] = results.metrics.get("length_bins", ())
-    if not bins:
+    shown = [row for row in bins if (row.get("n") or 0) >= _FEWEST_IN_BIN]
+    if not shown:
         return None
-    keys = [key for key in METRICS if key in bins[0]]
-    rows = [[row[key] for key in ("low_bp", "high_bp", "n", *keys)] for row in bins]
-    return {"table": Table(["from (bp)", "to (bp)", "examples", *map(metric_name, keys)], rows)}
+    keys = [key for key in METRICS if key in shown[0]]
+    rows = [[row.get(key) for key in ("low_bp", "high_bp", "n", *keys)] for row in shown]
+    return {
+        "hidden": counted(len(bins) - len(shown), "bin") if len(shown) < len(bins) else "",
+        "fewest": _FEWEST_IN_BIN,
+        "table": Table(["from (bp)", "to (bp)", "examples", *map(metric_name, keys)], rows),
+    }
 
 
 def errors(results: RunResults) -> dict[str, Any] | None:

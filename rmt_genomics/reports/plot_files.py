@@ -1,6 +1,5 @@
 """Draw the results of an evaluation, a run or an inspection into image files."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,8 +51,9 @@ def write_composition_plot(
 
 def write_training_plot(run: Path) -> list[Path]:
     """Draw a run's ``metrics.jsonl`` as ``training.svg`` and ``training.png`` in its folder."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    figure = plots.training_curve([json.loads(line) for line in lines if line])
+    from rmt_genomics.evaluation.result_files import read_epochs  # loads torch
+
+    figure = plots.training_curve(read_epochs(run / "metrics.jsonl"))
     return _save_all(figure, run / "training")
 
 

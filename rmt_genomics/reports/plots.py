@@ -271,10 +271,11 @@ def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     from rmt_genomics.model.metrics import metric_name  # loads torch
 
     metric = context["metric"]
-    reset = context["memory_reset"][metric]
-    rows = [row for row in context["visible"] if row[metric] is not None]
-    shortened = sorted((row for row in rows if row["bp"] is not None), key=lambda row: row["bp"])
-    whole = [row[metric] for row in rows if row["bp"] is None]
+    reset = context["memory_reset"].get(metric)
+    rows = [row for row in context["visible"] if row.get(metric) is not None]
+    shortened = [row for row in rows if row.get("bp") is not None]
+    shortened.sort(key=lambda row: int(row["bp"]))
+    whole = [row[metric] for row in rows if row.get("bp") is None]
     figure, axes = _new_axes(4.6, 3.5)
     axes.set_xscale("log", base=2)
     ticks = [row["bp"] for row in shortened]

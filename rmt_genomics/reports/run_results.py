@@ -1,7 +1,6 @@
 """The files of a run or an evaluation, read for its report, figures and model card."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.errors import DataError, counted
+from rmt_genomics.errors import DataError
+from rmt_genomics.evaluation.result_files import read_epochs, read_leakage, read_metrics
+from rmt_genomics.evaluation.summary import evaluated_examples
 from rmt_genomics.evaluation.tables import baseline_name, shown_baselines
+from rmt_genomics.parsing import read_integer, read_number, read_text, shown
 
 Row = Mapping[str, str]
 
@@ -50,9 +52,7 @@ class RunResults:
     @property
     def examples(self) -> str:
         """Which examples were evaluated, such as "34 examples of the test part"."""
-        count = counted(int(self.metrics.get("n") or 0), "example")
-        part = self.metrics.get("split", "all")
-        return count if part == "all" else f"{count} of the {part} part"
+        return evaluated_examples(self.metrics)
 
     @property
     def metric_columns(self) -> dict[str, Mapping[str, Any]]:
@@ -89,17 +89,21 @@ def read_run_results(folder: Path) -> RunResults:
     Raises:
         DataError: If a file is damaged.
     """
-    lines = _text(folder / "metrics.jsonl").splitlines()
-    environment = (line.partition(": ") for line in _text(folder / "environment.txt").splitlines())
+    files = {path.name: path for path in folder.iterdir() if path.is_file()}
+    metrics = read_metrics(files["metrics.json"]) if "metrics.json" in files else {}
+    is_regression = metrics.get("task") == "regression"
+    environment = _text(files.get("environment.txt")).splitlines()
     return RunResults(
         name=folder.resolve().name,
-        metrics=_json_object(_text(folder / "metrics.json") or "{}", folder / "metrics.json"),
-        leakage=_json_object(_text(folder / "leakage.json") or "{}", folder / "leakage.json"),
-        split=_rows(folder / "split.tsv"),
-        predictions=_rows(folder / "predictions.tsv"),
-        epochs=[_json_object(line, folder / "metrics.jsonl") for line in lines if line],
-        config=_text(folder / "config.toml"),
-        environment={name: value for name, _, value in environment if name},
+        metrics=metrics,
+        leakage=read_leakage(files["leakage.json"]) if "leakage.json" in files else {},
+        split=_rows(files.get("split.tsv"), ("start", "end"), is_regression=is_regression),
+        predictions=_rows(files.get("predictions.tsv"), ("length",), is_regression=is_regression),
+        epochs=read_epochs(files["metrics.jsonl"]) if "metrics.jsonl" in files else (),
+        config=_text(files.get("config.toml")),
+        environment={
+            name: value for name, _, value in (line.partition(": ") for line in environment) if name
+        },
     )
 
 
@@ -108,25 +112,28 @@ def length_bp(row: Row) -> int:
     return int(row["length"]) if "length" in row else int(row["end"]) - int(row["start"])
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def _text(path: Path | None) -> str:
+    return "" if path is None else read_text(path, "a file that this program wrote")
 
 
-def _json_object(text: str, path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise DataError(
-            f"{path}: is not readable as JSON ({error}), but must be as rmt-genomics wrote it. "
-            "Evaluate again."
-        ) from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: holds {text[:20]!r}, but must hold an object. Evaluate again.")
-    return value
-
-
-def _rows(path: Path) -> Sequence[Row]:
-    if not path.is_file():
-        return ()
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+def _rows(path: Path | None, integers: Sequence[str], *, is_regression: bool) -> Sequence[Row]:
+    """Read a table of examples, if there is one, and check what is read as numbers later."""
+    table = csv.DictReader(_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    label, rows = ("label" if "start" in integers else "truth"), list(table)
+    for line, row in enumerate(rows, 2):
+        numbers = [name for name in row if str(name).startswith("prob_") or name == "prediction"]
+        numbers += [label] if is_regression else []
+        problem = None
+        if lacking := {"record", label, *integers} - row.keys():
+            problem = f"has no column {min(lacking)}"
+        elif None in row or None in row.values():
+            problem = "has another number of cells than the header"
+        else:
+            wrong = [name for name in integers if read_integer(row[name]) is None]
+            wrong += [name for name in numbers if read_number(row[name]) is None]
+            if wrong:
+                problem = f"has {shown(row[wrong[0]])} as {wrong[0]}"
+        if problem is not None:
+            rule = "but must be as this program wrote it. Train or evaluate again."
+            raise DataError(f"{path}:{line}: {problem}, {rule}")
+    return rows

@@ -29,6 +29,8 @@ _FILES = (
     "split.tsv",
     "leakage.json",
     "kmer_logistic.safetensors",
+    "stranded_kmer_logistic.safetensors",
+    "composition_logistic.safetensors",
     "protein_logistic.safetensors",
     "environment.txt",
     "checkpoints/best.ckpt",

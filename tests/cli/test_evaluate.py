@@ -29,7 +29,8 @@ def test_files_plots_and_the_main_metrics(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     baseline = metrics["baselines"]["kmer_logistic"]
     assert sorted(path.name for path in out.iterdir()) == FILES
-    names = ["majority", "kmer_logistic", "chunk_average"]
+    names = ["majority", "kmer_logistic", "stranded_kmer_logistic", "composition_logistic"]
+    names.append("chunk_average")
     assert lines[0] == "\t".join(["metric", "model", *names])
     shown = [metrics["accuracy"], *(metrics["baselines"][name]["accuracy"] for name in names)]
     assert lines[1] == "\t".join(["accuracy", *(f"{each:.4f}" for each in shown)])
@@ -37,7 +38,10 @@ def test_files_plots_and_the_main_metrics(tmp_path: Path) -> None:
     message, *sentences = result.stderr.splitlines()
     assert message.startswith("Evaluated the test rows of")
     assert "6 examples" in message
-    assert sentences[:3] == [metrics["differences"][name]["sentence"] for name in names]
+    summary = metrics["summary"]["sentence"]
+    differences = [metrics["differences"][name]["sentence"] for name in names]
+    others = [sentence for sentence in differences if sentence not in summary]
+    assert sentences[: 1 + len(others)] == [summary, *others]
 
 
 def test_all_rows_and_a_missing_baseline_are_both_reported(tmp_path: Path) -> None:
@@ -47,7 +51,7 @@ def test_all_rows_and_a_missing_baseline_are_both_reported(tmp_path: Path) -> No
 
     warning, message, *_ = result.stderr.splitlines()
     assert warning.startswith("Warning: ")
-    assert warning.endswith("The k-mer baseline is left out.")
+    assert warning.endswith("The k-mer baselines are left out.")
     assert "Evaluated all rows (none is marked as test)" in message
     assert result.stdout.splitlines()[0] == "metric\tmodel\tchunk_average"
 

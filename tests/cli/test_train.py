@@ -45,7 +45,8 @@ def test_metrics_go_to_stdout_and_messages_to_stderr(data: Data, tmp_path: Path)
 
     assert result.exit_code == 0, result.output
     header, *lines = (line.split("\t") for line in result.stdout.splitlines())
-    assert header == ["metric", "model", "majority", "kmer_logistic", "chunk_average"]
+    baselines = ["majority", "kmer_logistic", "stranded_kmer_logistic", "composition_logistic"]
+    assert header == ["metric", "model", *baselines, "chunk_average"]
     assert {line[0] for line in lines} >= {"accuracy", "mcc", "auroc", "auprc"}
     assert "epoch 1/2" in result.stderr
     assert "Evaluated on the validation part. The model is in" in result.stderr

@@ -1,11 +1,14 @@
 """Baselines predict the same examples; k and regularization are chosen on validation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rmt_genomics.datasets import EncodedStore, Example
+from rmt_genomics.dna import Interval
 from rmt_genomics.evaluation import baselines
 from rmt_genomics.evaluation.baselines import (
     KmerBaselines,
@@ -16,8 +19,11 @@ from rmt_genomics.evaluation.baselines import (
 )
 from rmt_genomics.evaluation.context_ablation import average_of_segments
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
+from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from tests.evaluation.toys import codes_of, make_eval_set
+from tests.model.toys import toy
+from tests.prediction.toys import TWO, dna, write_fasta
 
 
 def fit_toys(eval_set: EvaluationSet) -> KmerBaselines:
@@ -87,24 +93,29 @@ def test_the_k_of_the_better_validation_mcc_is_chosen(tmp_path: Path) -> None:
     eval_set = make_eval_set(tmp_path, [60] * 12)
     chosen = fit_toys(eval_set)
 
+    best = chosen.best["kmer"].kmers.k
     assert set(chosen.by_k) == {4, 6}
-    assert chosen.best is chosen.by_k[chosen.k]
+    assert chosen.best["kmer"] is chosen.by_k[best]
     ratings = {
         k: eval_set.metrics(
             regression.predict_proba(regression.kmers.features(codes_of(eval_set)))
         )["mcc"]
         for k, regression in chosen.by_k.items()
     }
-    assert ratings[chosen.k] == max(ratings.values())
+    assert ratings[best] == max(ratings.values()) == chosen.best["kmer"].validation
     assert chosen.by_k[6].coefficients.shape == (2, 2080)
 
 
 def test_the_validation_part_chooses_k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     eval_set = make_eval_set(tmp_path, [60] * 12)
     for ratings, better in (([0.3, 0.1, 0.2, 0.1, 0.4, 0.2], 6), ([0.3, 0.5, 0.2] * 2, 4)):
-        left = iter(ratings)  # three regularizations of 4-mers, then of 6-mers; equal: the shorter
+        # three regularizations of 4-mers, then of 6-mers (equal: the shorter), then stranded ones
+        left = iter([*ratings, *ratings, 0.0, 0.0, 0.1])
         monkeypatch.setattr(baselines, "_score", lambda *_, left=left: (next(left), 0.0))
-        assert fit_toys(eval_set).k == better
+        best = fit_toys(eval_set).best
+        assert (best["kmer"].kmers.k, best["kmer"].validation) == (better, max(ratings))
+        assert best["stranded_kmer"].kmers == KmerSpec({4: 2, 6: 4}[better], is_stranded=True)
+        assert best["composition"].validation == 0.1
 
 
 @pytest.mark.parametrize("best", [0, 1, 2])
@@ -112,7 +123,7 @@ def test_the_validation_part_chooses_the_regularization(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best: int
 ) -> None:
     eval_set = make_eval_set(tmp_path, [60] * 12)
-    ratings = iter([(float(index == best), 0.0) for index in range(3)] * 2)
+    ratings = iter([(float(index == best), 0.0) for index in range(3)] * 5)
     monkeypatch.setattr(baselines, "_score", lambda *_: next(ratings))
 
     fitted = fit_toys(eval_set).by_k[4]
@@ -127,13 +138,18 @@ def test_all_baselines_have_a_key_and_the_better_kmer_baseline_comes_first(tmp_p
 
     predictions = baseline_predictions(eval_set, eval_set.targets, kmers)
 
-    names = ["majority", "kmer_logistic", "kmer4_logistic", "kmer6_logistic", "chunk_average"]
+    names = ["majority", "kmer_logistic", "kmer4_logistic", "kmer6_logistic"]
+    names += ["stranded_kmer_logistic", "composition_logistic", "chunk_average"]
     assert [prediction.key for prediction in predictions] == names
-    extra = [{}, {"k": kmers.k}, {"k": 4}, {"k": 6}, {}]
-    assert [prediction.extra for prediction in predictions] == extra
-    compared = [prediction.key for prediction in predictions if prediction.description is not None]
-    assert compared == ["majority", "kmer_logistic", "chunk_average"]
-    better = predictions[2 if kmers.k == 4 else 3]
+    k, stranded_k = (kmers.best[kind].kmers.k for kind in ("kmer", "stranded_kmer"))
+    scores = [{"validation_mcc": fitted.validation} for fitted in kmers.best.values()]
+    extra = [{"k": k, **scores[0]}, {"k": 4}, {"k": 6}, {"k": stranded_k, **scores[1]}, scores[2]]
+    assert [prediction.extra for prediction in predictions] == [{}, *extra, {}]
+    compared = {prediction.key: prediction.description for prediction in predictions}
+    assert [key for key, name in compared.items() if name is None] == names[2:4]
+    assert compared["stranded_kmer_logistic"] == f"the stranded {stranded_k}-mer baseline"
+    assert compared["composition_logistic"] == "the length and composition baseline"
+    better = predictions[2 if k == 4 else 3]
     assert predictions[1].outputs.tolist() == better.outputs.tolist()
     (alone,) = baseline_predictions(eval_set, None, None)
     assert alone.key == "chunk_average"
@@ -149,7 +165,7 @@ def test_a_model_that_reads_protein_kmers_has_a_protein_baseline(tmp_path: Path)
         "protein_logistic",
         "the protein 2-mer baseline",
     )
-    assert proteins.extra == {"k": 2}
+    assert proteins.extra == {"k": 2, "validation_mcc": kmers.best["protein"].validation}
     assert (segments.key, windows.key) == ("chunk_average", "window_average")
     spec = KmerSpec(2, orf_codons=5)
     candidates = [
@@ -171,12 +187,42 @@ def test_a_regression_has_ridge_regression_as_kmer_baseline(tmp_path: Path) -> N
 
     predictions = baseline_predictions(eval_set, eval_set.targets, kmers)
 
-    names = ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "chunk_average"]
+    names = ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "stranded_kmer_ridge"]
+    names += ["composition_ridge", "chunk_average"]
     assert [prediction.key for prediction in predictions] == names
-    features = kmers.best.kmers.features(codes_of(eval_set))
+    features = kmers.best["kmer"].kmers.features(codes_of(eval_set))
     scaled = StandardScaler().fit_transform(features)
     expected = Ridge(alpha=1.0).fit(scaled, eval_set.targets).predict(scaled)
-    np.testing.assert_allclose(kmers.best.predict_proba(features)[:, 0], expected, atol=1e-9)
+    np.testing.assert_allclose(
+        kmers.best["kmer"].predict_proba(features)[:, 0], expected, atol=1e-9
+    )
+
+
+def test_stranded_kmers_see_what_is_the_same_on_both_strands_taken_together(tmp_path: Path) -> None:
+    """More G than C on one strand is more C than G on the other: canonical k-mers hide it."""
+    letters = [
+        dna(400, seed=seed, letters="AACGGGTT" if seed % 2 else "AACCCGTT") for seed in range(60)
+    ]
+    store = EncodedStore.open(
+        write_fasta(tmp_path / "toy.fa", {f"r{i}": s for i, s in enumerate(letters)})
+    )
+    examples = [
+        Example(Interval(f"r{index}", 0, 400), whole=True, labels=(TWO["classes"][index % 2],))
+        for index in range(60)
+    ]
+    validation = EvaluationSet.from_model(toy(**TWO), store, examples[30:], where="toy")
+
+    fitted = fit_kmer_baselines(store, examples[:30], np.arange(30) % 2, validation)
+
+    assert fitted.best["stranded_kmer"].validation == 1
+    assert fitted.best["composition"].validation == 1
+    assert abs(fitted.best["kmer"].validation or 0) < 0.6
+    model_at_random = replace(validation, probabilities=np.random.default_rng(0).random((30, 2)))
+    references = FittedReferences(np.arange(30) % 2, fitted, None)
+    metrics = metrics_report(model_at_random, "test", references)
+    assert metrics["summary"]["baseline"] == "stranded_kmer_logistic"
+    assert metrics["summary"]["rating"] == "bad"
+    assert "behind the stranded 2-mer baseline" in metrics["summary"]["sentence"]
 
 
 def test_very_large_sets_are_fitted_with_one_regularization(
@@ -188,7 +234,17 @@ def test_very_large_sets_are_fitted_with_one_regularization(
 
     fit_toys(eval_set)
 
-    assert [value for _, value in calls] == [1.0, 0.01, 0.001, 0.01]
+    assert [value for _, value in calls] == [
+        1.0,
+        0.01,
+        0.001,
+        0.01,
+        *([1.0, 0.01, 0.001] * 1),
+        0.01,
+        1.0,
+        0.01,
+        0.001,
+    ]
 
 
 def test_train_rows_are_subsampled_with_a_note_if_memory_is_short(
@@ -200,7 +256,7 @@ def test_train_rows_are_subsampled_with_a_note_if_memory_is_short(
 
     fitted = fit_toys(eval_set)
 
-    assert [rows for rows, _ in calls] == [12] * 3 + [8] * 3
+    assert [rows for rows, _ in calls] == [12] * 3 + [8] * 3 + [12] * 9
     (note,) = fitted.notes
     assert note.startswith("The 6-mer baseline was fitted on 8 of 12 train rows, drawn at random")
 

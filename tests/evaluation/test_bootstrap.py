@@ -212,7 +212,7 @@ def test_the_sentence_says_which_is_ahead(accuracies: tuple[float, float], words
         (
             -0.3,
             -0.1,
-            "The model is behind X by -0.100 MCC (90% interval -0.300 to -0.100, 1 example).",
+            "The model is behind X by 0.100 MCC (90% interval -0.300 to -0.100, 1 example).",
         ),
         (0.0, 0.2, "The model and X show no significant difference: 0.100 MCC (90% interval 0.00 "),
         (

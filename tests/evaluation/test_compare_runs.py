@@ -65,8 +65,8 @@ def test_runs_are_read_by_folder_or_file(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, r"metrics\.json: there is no such file, but a finished run .* has one\. Give"),
-        ("{", r"metrics\.json: is not a metrics\.json of this program"),
-        ('{"n": 3}', "it lacks classes, task, split"),
+        ("{", r"metrics\.json: is not valid JSON"),
+        ('{"n": 3}', "lacks classes, task, split, but"),
         (
             json.dumps(toy_metrics(0.1, classes=["a", "c"])),
             r"two: has the classes a, c \(binary\), but",

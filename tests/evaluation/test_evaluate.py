@@ -30,7 +30,7 @@ from tests.prediction.toys import dna, saved_model, two_kinds, write_fasta, writ
 KEYS = {"n", "classes", "accuracy", "balanced_accuracy", "mcc", "macro_f1"}
 KEYS |= {"auroc", "auprc", "confusion"}
 MORE = {"task", "split", "intervals", "baselines", "differences", "per_class", "length_bins"}
-MORE |= {"notes"}
+MORE |= {"notes", "summary"}
 
 
 def evaluate_toys(folder: Path, *, splits: str = "train test", **changes: Any) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_only_test_rows_are_evaluated_if_there_are_any(tmp_path: Path) -> None:
 @pytest.mark.parametrize("splits", ["", "train", "train validation"])
 def test_all_rows_are_evaluated_if_none_is_marked_as_test(tmp_path: Path, splits: str) -> None:
     if not splits:
-        with pytest.warns(RMTGenomicsWarning, match="baseline is left out"):
+        with pytest.warns(RMTGenomicsWarning, match="baselines are left out"):
             metrics = evaluate_toys(tmp_path, splits=splits)
     else:
         metrics = evaluate_toys(tmp_path, splits=splits)
@@ -118,6 +118,7 @@ def test_the_baseline_of_the_model_folder_is_preferred(tmp_path: Path) -> None:
     metrics = evaluate(model, fasta, labels, tmp_path / "out")
 
     assert metrics["baselines"]["kmer_logistic"]["accuracy"] == 0.0
+    assert metrics["baselines"]["stranded_kmer_logistic"]["accuracy"] == 1.0  # fitted: not there
 
 
 def test_a_baseline_of_other_classes_is_refused(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_a_missing_baseline_warns_with_the_reason(tmp_path: Path) -> None:
         metrics = evaluate_toys(tmp_path, splits="test")
 
     assert metrics["baselines"].keys() == {"chunk_average"}
-    assert any("k-mer baseline is left out" in note for note in metrics["notes"])
+    assert any("k-mer baselines are left out" in note for note in metrics["notes"])
     assert any("most common label is left out" in note for note in metrics["notes"])
     assert any("Calibration is left out" in note for note in metrics["notes"])
 
@@ -213,7 +214,7 @@ def test_a_run_is_evaluated_on_its_test_part_and_on_validation(tmp_path: Path) -
     assert (metrics["split"], metrics["n"]) == ("test", 4)
     assert metrics["validation"].keys() == KEYS
     assert metrics["validation"]["n"] == 4
-    assert metrics["baselines"]["kmer_logistic"].keys() == KEYS | {"k"}
+    assert metrics["baselines"]["kmer_logistic"].keys() == KEYS | {"k", "validation_mcc"}
     assert json.loads((run / "metrics.json").read_text()) == metrics
 
 
@@ -337,9 +338,10 @@ def test_the_metrics_of_a_run_have_every_entry(tmp_path: Path) -> None:
     metrics = evaluate_run(run, fasta)
 
     assert metrics.keys() == KEYS | MORE | {"calibration", "context", "validation"}
-    names = ["majority", "kmer_logistic", "kmer4_logistic", "kmer6_logistic", "chunk_average"]
+    names = ["majority", "kmer_logistic", "kmer4_logistic", "kmer6_logistic"]
+    names += ["stranded_kmer_logistic", "composition_logistic", "chunk_average"]
     assert list(metrics["baselines"]) == names
-    assert list(metrics["differences"]) == ["majority", "kmer_logistic", "chunk_average"]
+    assert list(metrics["differences"]) == [names[0], names[1], *names[4:]]
     words = "The model (is (ahead of|behind)|and) the same network on single segments"
     assert re.match(words, metrics["differences"]["chunk_average"]["sentence"])
     assert [row["class"] for row in metrics["per_class"]] == ["at", "gc"]
@@ -350,6 +352,9 @@ def test_the_metrics_of_a_run_have_every_entry(tmp_path: Path) -> None:
     assert metrics["notes"] == [
         "Only 4 examples were evaluated: metrics from so few vary widely by chance.",
         "Classes with fewer than 10 evaluated examples: at (2), gc (2).",
+        "What is 1 here (AUROC, AUPRC) is 1 in all draws of the bootstrap: its interval begins "
+        "where the exact (binomial) one of the accuracy on the rarest class begins; for MCC at "
+        "twice that minus 1.",
     ]
 
 
@@ -467,7 +472,7 @@ def test_a_model_that_reads_protein_kmers_keeps_their_baseline(tmp_path: Path) -
     assert "protein_logistic" not in without["baselines"]
     assert "kmer_logistic" in without["baselines"]
     assert (
-        "The protein k-mer baseline is left out: there is none in the model folder."
+        "The baseline 'protein k-mer counts' is left out: there is none in the model folder."
         in without["notes"]
     )
 
@@ -488,7 +493,8 @@ def test_a_regression_is_evaluated_with_its_baselines(tmp_path: Path) -> None:
     metrics = evaluate(model, fasta, labels, tmp_path / "out")
 
     numbers = {"n", "classes", "pearson", "spearman", "r2", "mae", "rmse"}
-    names = ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "chunk_average"]
+    names = ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "stranded_kmer_ridge"]
+    names += ["composition_ridge", "chunk_average"]
     assert metrics.keys() == numbers | MORE | {"context"}
     assert list(metrics["baselines"]) == names
     assert metrics["baselines"]["mean"].keys() == numbers

@@ -1,6 +1,7 @@
 """Frequencies of k-mers are those of a plain count, of bases and of amino acids."""
 
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -77,3 +78,27 @@ def test_features_are_the_frequencies_of_each_sequence(
     assert kmers.features(iter(codes), count=3).tolist() == rows.tolist()
     monkeypatch.setattr(kmer_regression, "_LARGE", 2)
     assert kmers.features(codes).dtype == np.float32
+
+
+@given(letters=letters_of, k=st.integers(1, 3))
+def test_stranded_frequencies_are_those_of_a_plain_count_of_the_given_strand(
+    letters: str, k: int
+) -> None:
+    kmers = [letters[at : at + k] for at in range(len(letters) - k + 1)]
+    counts = Counter(kmer for kmer in kmers if "N" not in kmer)
+    all_kmers = map("".join, product("ACGT", repeat=k))
+
+    frequencies = KmerSpec(k, is_stranded=True).frequencies(encode(letters))
+
+    expected = [counts[kmer] / max(1, counts.total()) for kmer in all_kmers]
+    np.testing.assert_allclose(frequencies, expected)
+
+
+def test_length_and_unknown_bases_are_features() -> None:
+    kmers = KmerSpec(1, is_stranded=True, has_length=True)
+
+    rows = kmers.features([encode("AACG" * 20 + "N" * 20), encode("T")])
+
+    expected = [[0.5, 0.25, 0.25, 0, 2, 0.2], [0, 0, 0, 1, 0, 0]]
+    np.testing.assert_allclose(rows, expected)
+    assert kmers.num_features == 6

@@ -1,6 +1,7 @@
 """The k-mer regression is scikit-learn's, and survives saving."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +103,25 @@ def test_one_class_cannot_be_fitted() -> None:
         fit(MIXED[:3], OF_THREE[:3], ("x", "y", "z"), "multiclass")
 
 
-@pytest.mark.parametrize("kmers", [KmerSpec(), KmerSpec(2, orf_codons=3)])
+@pytest.mark.parametrize(
+    "kmers",
+    [
+        KmerSpec(),
+        KmerSpec(2, orf_codons=3),
+        KmerSpec(2, is_stranded=True),
+        KmerSpec(1, is_stranded=True, has_length=True),
+    ],
+)
 def test_a_saved_baseline_is_the_baseline(tmp_path: Path, kmers: KmerSpec) -> None:
     names = ("x", "y;", "ß")
-    baseline = fit(MIXED[6:], OF_THREE[6:], names, "multiclass", kmers=kmers)
+    fitted = fit(MIXED[6:], OF_THREE[6:], names, "multiclass", kmers=kmers)
+    baseline = replace(fitted, validation=0.123456789012345)
 
     baseline.save(tmp_path / "b.safetensors")
     loaded = KmerRegression.load(tmp_path / "b.safetensors")
 
     assert (loaded.classes, loaded.task, loaded.kmers) == (names, "multiclass", kmers)
+    assert loaded.validation == baseline.validation
     assert predict(loaded, MIXED).tolist() == predict(baseline, MIXED).tolist()
 
 

@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.errors import DataError
+from rmt_genomics.evaluation.summary import summary_of
 from rmt_genomics.reports import write_report
 from rmt_genomics.reports.html_report import environment
 from rmt_genomics.reports.run_results import RunResults, read_run_results
-from rmt_genomics.reports.summary_sections import headline
 from tests.reports.toys import (
     NASTY,
-    classifier_metrics,
     difference,
     write_regression,
     write_run,
@@ -237,7 +236,10 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "is not readable as JSON"), ("3", "holds '3'")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "is not valid JSON"), ("3", "the file is 3, but must be a valid object")],
+)
 def test_a_damaged_file_is_named_and_the_old_report_stays(
     tmp_path: Path, text: str, words: str
 ) -> None:
@@ -277,52 +279,33 @@ def test_the_output_of_evaluate_can_be_reported(tmp_path: Path, task: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words", "rating"),
-    [
-        (0.01, 0.2, "is ahead of the baseline", "good"),
-        (-0.1, 0.2, "show no significant difference", "unsure"),
-        (-0.3, -0.1, "is behind the baseline", "bad"),
-        (0.0, 0.2, "show no significant difference", "unsure"),
-    ],
+    ("low", "high", "rating"), [(0.01, 0.2, "good"), (-0.1, 0.2, "unsure"), (-0.3, -0.1, "bad")]
 )
-def test_the_summary_follows_the_confidence_interval(
-    low: float, high: float, words: str, rating: str
+def test_the_summary_is_green_only_ahead_of_the_best_independent_baseline(
+    tmp_path: Path, low: float, high: float, rating: str
 ) -> None:
-    compared = difference("mcc", (low + high) / 2, low, high)
-    results = evaluated(n=9, mcc=0.5, split="all", differences={"chunk_average": compared})
+    folder = write_run(tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["differences"]["kmer_logistic"] = difference("mcc", (low + high) / 2, low, high)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
 
-    sentence, actual_rating = headline(results)
+    text = write_report(folder).read_text()
 
-    assert words in sentence
-    assert sentence.startswith("On 9 examples, the model has MCC 0.500. The model ")
-    assert actual_rating == rating
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "rating"), [(-0.2, -0.01, "good"), (-0.2, 0.1, "unsure"), (0.1, 0.3, "bad")]
-)
-def test_a_lower_error_is_better(low: float, high: float, rating: str) -> None:
-    compared = difference("rmse", (low + high) / 2, low, high)
-
-    assert headline(evaluated(n=9, differences={"mean": compared}))[1] == rating
+    assert f'<p class="summary {rating}">{summary_of(metrics)["sentence"]}</p>' in text
 
 
-def test_the_summary_compares_with_the_closest_baseline() -> None:
-    differences = {
-        "majority": difference("mcc", 0.5, 0.4, 0.6),
-        "kmer_logistic": difference("mcc", -0.1, -0.2, -0.01),
-    }
+def test_length_bins_of_few_examples_are_hidden(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    first, second = metrics["length_bins"]
+    metrics["length_bins"] = [{**first, "n": 9, "low_bp": 777}, {**second, "low_bp": 888}]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
 
-    sentence, rating = headline(evaluated(n=9, differences=differences))
+    page = report_of(folder)
 
-    assert differences["kmer_logistic"]["sentence"] in sentence
-    assert rating == "bad"
-
-
-def test_without_a_baseline_the_summary_says_so() -> None:
-    metrics = classifier_metrics(("a", "b"), []) | {"differences": {}, "baselines": {}}
-
-    assert "compared with no baseline" in headline(evaluated(**metrics))[0]
+    assert "888" in page.cells
+    assert "777" not in page.cells
+    assert "Not shown: 1 bin of fewer than 10 examples." in page.shown
 
 
 def test_probabilities_are_read_in_the_order_of_the_classes(tmp_path: Path) -> None:
