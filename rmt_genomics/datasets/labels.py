@@ -36,6 +36,7 @@ from rmt_genomics.datasets.label_checks import (
 from rmt_genomics.datasets.label_table import HEADER_FORMS, Row, Table, read_table
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
+from rmt_genomics.parsing import read_integer, shown
 
 COLUMNS = ("record", "start", "end", "strand", "label", "group", "split")
 _UNUSED_BED_COLUMN = "score"
@@ -135,7 +136,7 @@ def parse_example(
         name = _required(where, cells, "split")
         if (split := SPLIT_NAMES.get(name.lower())) is None:
             raise DataError(
-                f"{where}: the split is {name!r}, but must be one of train, validation "
+                f"{where}: the split is {shown(name)}, but must be one of train, validation "
                 f"(or val, dev, valid), test.{did_you_mean(name, SPLIT_NAMES)}"
             )
     with in_file(where):
@@ -154,9 +155,10 @@ def parse_interval(
     ends: dict[str, int] = {}
     for column in ("start", "end"):
         text = _required(where, cells, column)
-        if not (text.isascii() and text.isdecimal()):
-            raise DataError(f"{where}: {column} {text!r} must be a whole number, 0 or more.")
-        ends[column] = int(text)
+        number = read_integer(text)
+        if number is None or number < 0:
+            raise DataError(f"{where}: {column} {shown(text)} must be a whole number, 0 or more.")
+        ends[column] = number
     with in_file(where):
         interval = Interval(record, ends["start"], ends["end"], strand)
         interval.check_within(length_bp)
@@ -184,7 +186,7 @@ def _check_header(header: Row, group_column: str) -> None:
         question = did_you_mean(column, [name for name in COLUMNS if name not in columns])
         if missing or question:
             raise DataError(
-                f"{header.where}: the header has the column {column!r}, but must be "
+                f"{header.where}: the header has the column {shown(column)}, but must be "
                 f"{HEADER_FORMS}.{question}"
             )
     if missing:

@@ -16,6 +16,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ class EncodedStore(SequenceStore):
         sha256 = sha256 or _sha256_of(files)
         folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
-            if (index := _read_index(folder, sha256)) is not None:
+            if (index := _read_index(folder, files, sha256)) is not None:
                 return cls(folder, files, index)
             warnings.warn(
                 f"{folder}: the encoded sequences are damaged and are encoded again.",
@@ -180,7 +181,7 @@ class EncodedStore(SequenceStore):
             remove_cache_folder(folder)
         with cache_folder(folder) as temporary:
             _encode(files, sha256, temporary, progress=progress)
-        index = _read_index(folder, sha256)
+        index = _read_index(folder, files, sha256)
         assert index is not None, "the index has just been written"
         return cls(folder, files, index)
 
@@ -196,7 +197,7 @@ class EncodedStore(SequenceStore):
         Raises:
             DataError: If the cache entry has been removed.
         """
-        index = _read_index(self._folder, self.sha256)
+        index = _read_index(self._folder, self.files, self.sha256)
         if index is None:
             raise DataError(
                 f"{self._folder}: the encoded sequences have been removed, but must stay while "
@@ -323,13 +324,22 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
     (folder / "index.json").write_text(json.dumps(vars(index)), encoding="utf-8")
 
 
-def _read_index(folder: Path, sha256: str) -> _Index | None:
+def _read_index(folder: Path, files: Sequence[Path], sha256: str) -> _Index | None:
     """Read the index of a cache entry; None if the entry is damaged."""
     from pydantic import TypeAdapter
 
     try:
-        index = TypeAdapter(_Index).validate_json((folder / "index.json").read_bytes())
-        is_whole = (folder / "codes.bin").stat().st_size == sum(index.lengths)
+        text = (folder / "index.json").read_bytes()
+        index = TypeAdapter(_Index).validate_json(text, strict=True)
+        num_bp = (folder / "codes.bin").stat().st_size
     except (OSError, ValueError):
         return None
-    return index if is_whole and index.sha256 == sha256 else None
+    ends = [0, *accumulate(index.lengths)]
+    is_whole = (
+        index.sha256 == sha256
+        and min(index.lengths, default=0) >= 0
+        and [*index.offsets, num_bp] == ends
+        and len(set(index.names)) == len(index.files) == len(index.descriptions) == len(ends) - 1
+        and set(index.files) <= set(range(len(files)))
+    )
+    return index if is_whole else None

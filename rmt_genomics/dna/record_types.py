@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
+from rmt_genomics.parsing import shown
 
 STRANDS = ("+", "-", ".")
 
@@ -45,7 +46,7 @@ class Interval:
         if not self.record:
             raise DataError("the interval has no record name, but must have one")
         if self.strand not in STRANDS:
-            raise DataError(f"strand {self.strand!r} is unknown, but must be one of + - .")
+            raise DataError(f"strand {shown(self.strand)} is unknown, but must be one of + - .")
         if not 0 <= self.start < self.end:
             raise DataError(
                 f"{self.record}:{self.start}-{self.end} must satisfy 0 <= start < end. "

@@ -200,3 +200,54 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, but must be a labels file"):
         read_labels(tmp_path, LENGTHS)
+
+
+BREAKING = ["a\x1b[31mb", "a\x07", "\x00rich", "a\x0bb", "a\x0cb", "a\x85b", "a\u2028b", '"a\tb"']
+
+
+@pytest.mark.parametrize("column", ["label", "group"])
+@pytest.mark.parametrize("name", BREAKING)
+def test_a_name_that_would_break_our_files_is_refused_where_it_is_read(
+    tmp_path: Path, column: str, name: str
+) -> None:
+    other = "group" if column == "label" else "label"
+    path = tmp_path / "labels.tsv"
+    path.write_text(f"record\t{column}\t{other}\nr1\tx\tx\nr2\t{name}\ty\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"labels\.tsv:3: r2: the label or group .* must be print"):
+        read_labels(path, {"r1": 9, "r2": 9})
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_one_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text(f"record\tstart\tend\tlabel\nr1\t0\t{'9' * 5000}\ta\n")
+
+    with pytest.raises(DataError, match=r"labels\.tsv:2: end '9+\.\.\.9+' .* whole number") as it:
+        read_labels(path, {"r1": 9})
+    assert len(str(it.value)) < 300 + len(str(path))
+
+
+LONG = "L" * 140_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"record\tlabel\n{LONG}\ta\n",
+        f"{LONG}\n",
+        f"record\t{LONG}\n",
+        f"record\tstart\tend\tlabel\nr1\t{LONG}\t2\ta\n",
+        f"record\tstart\tend\tstrand\tlabel\nr1\t0\t2\t{LONG}\ta\n",
+        f"record\tlabel\tsplit\nr1\ta\t{LONG}\n",
+        f'record\tlabel\nr1\t"{LONG}\n',
+        f"record\tlabel\nr1\t{LONG};\n",
+        f"record\tlabel\nr1\ta\t{LONG}\n",
+    ],
+)
+def test_a_long_cell_is_cut_in_the_message(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text(text)
+
+    with pytest.raises(DataError) as caught:
+        read_labels(path, {"r1": 9})
+    assert len(str(caught.value)) < 500 + len(str(path))
