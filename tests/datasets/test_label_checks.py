@@ -226,7 +226,7 @@ def test_labels_of_one_kind_give_no_warning(tmp_path: Path, labels: list[str]) -
         (("gc", "gc\u200b"), r"'gc' (2) and 'gc\u200b' (1)"),
         (("caf\u00e9", "cafe\u0301"), r"'caf\xe9' (2) and 'cafe\u0301' (1)"),
         (("low gc", "low  gc"), "'low gc' (2) and 'low  gc' (1)"),
-        (("1", "\uff11"), r"'1' (2) and '\uff11' (1)"),
+        (("a1", "a\uff11"), r"'a1' (2) and 'a\uff11' (1)"),
     ],
 )
 def test_spellings_of_one_label_give_a_warning_with_counts(
