@@ -47,7 +47,8 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
     ).tolist()
     names: dict[int, str] = {}
     for group, example in zip(group_of, examples, strict=True):
-        names[group] = min(names.get(group, example.name), example.name)
+        name = example.name
+        names[group] = min(names.get(group, name), name)
     return [names[group] for group in group_of]
 
 

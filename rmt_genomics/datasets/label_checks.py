@@ -128,6 +128,9 @@ def warn_if_one_based(
     That is so if, on every record, the intervals begin at 1, each next one begins one after the
     end of the one before, and they end at the record's end or there are several of them.
     """
+    records = {interval.record for interval in intervals}
+    if records != {interval.record for interval in intervals if interval.start == 1}:
+        return  # before the work of sorting
     by_record: dict[str, set[Interval]] = defaultdict(set)
     for interval in intervals:
         by_record[interval.record].add(interval)

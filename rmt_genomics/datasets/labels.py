@@ -29,7 +29,6 @@ from rmt_genomics.datasets.label_checks import (
     check_records_exist,
     check_records_labelled,
     did_you_mean,
-    in_file,
     warn_if_one_based,
     warn_of_unused_columns,
 )
@@ -139,8 +138,10 @@ def parse_example(
                 f"{where}: the split is {shown(name)}, but must be one of train, validation "
                 f"(or val, dev, valid), test.{did_you_mean(name, SPLIT_NAMES)}"
             )
-    with in_file(where):
+    try:
         return Example(interval, "start" not in cells, labels, group, split)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def parse_interval(
@@ -159,9 +160,11 @@ def parse_interval(
         if number is None or number < 0:
             raise DataError(f"{where}: {column} {shown(text)} must be a whole number, 0 or more.")
         ends[column] = number
-    with in_file(where):
+    try:
         interval = Interval(record, ends["start"], ends["end"], strand)
         interval.check_within(length_bp)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     return interval
 
 

@@ -187,7 +187,7 @@ class EncodedStore(SequenceStore):
 
     def _forward(self, interval: Interval) -> Codes:
         if self._mapped is None:  # a pickled store maps the file again in the other process
-            self._mapped = np.memmap(self._folder / "codes.bin", dtype=np.uint8, mode="r")
+            self._mapped = np.asarray(np.memmap(self._folder / "codes.bin", np.uint8, mode="r"))
         offset = self._offsets[interval.record]
         return self._mapped[offset + interval.start : offset + interval.end]
 

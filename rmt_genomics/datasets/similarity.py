@@ -10,11 +10,9 @@ is changed with probability d, a k-mer is unchanged with probability ``(1 - d) *
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
@@ -24,15 +22,16 @@ from rmt_genomics.errors import RMTGenomicsWarning
 
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
+Owners = npt.NDArray[np.int32]
 
 LONG_K, SHORT_K = 21, 15
 _SHORT_BP = 1000
 _HASHES_PER_SEQUENCE = 200
-_MAX_HASHES = 20_000_000
+_MAX_HASHES = 10_000_000
 _CHUNK_BP = 1 << 15  # what fits into a processor's cache, at eight bytes per base
 _SEPARATOR = np.full(1, UNKNOWN, dtype=np.uint8)
 _MIN_SHARED = 3
-_MAX_PAIRS = 30_000_000
+_MAX_PAIRS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +45,7 @@ class Sketches:
     hashes: Hashes
     """Ascending; each once for every sequence that has it."""
 
-    owners: Indices
+    owners: Owners
     """Index of the sequence of each hash, ascending among equal hashes."""
 
     sizes: Indices
@@ -68,24 +67,35 @@ def sketch(store: SequenceStore, intervals: Sequence[Interval]) -> Sketches:
 
     k is 21, or 15 if half of the sequences are shorter than 1 kb: a changed base changes k
     k-mers, and a short sequence has few. ``scale`` gives the shortest sequence about 200 hashes,
-    and all together at most 20 million.
+    and all together at most 10 million.
     """
-    lengths = [len(interval) for interval in intervals]
-    k = LONG_K if median(lengths) >= _SHORT_BP else SHORT_K
-    scale = max(1, min(lengths) // _HASHES_PER_SEQUENCE, -(-sum(lengths) // _MAX_HASHES))
+    lengths = np.fromiter(map(len, intervals), np.int64, len(intervals))
+    k = LONG_K if np.median(lengths) >= _SHORT_BP else SHORT_K
+    scale = max(
+        1, int(lengths.min()) // _HASHES_PER_SEQUENCE, -(-int(lengths.sum()) // _MAX_HASHES)
+    )
     limit = np.uint64(2**64 // scale - 1)
-    kept_hashes, kept_owners = [], []
+    shift, bits = np.uint64(scale.bit_length() - 1), _owner_bits(len(intervals))
+    packed = bytearray()  # hash and owner in one number: half the memory, and quick to sort
     for codes, owners in _chunks(store, intervals, k):
         hashes, starts = _small_hashes(codes, k, limit)
-        kept_hashes.append(hashes)
-        kept_owners.append(owners[starts])
-    hashes, owners = np.concatenate(kept_hashes), np.concatenate(kept_owners)
-    order = np.lexsort((owners, hashes))
-    hashes, owners = hashes[order], owners[order]
-    is_first = np.ones(len(hashes), dtype=bool)  # a hash is kept once per sequence
-    is_first[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
-    hashes, owners = hashes[is_first], owners[is_first]
+        keys = (hashes << shift) >> bits << bits | owners[starts].astype(np.uint64)
+        packed += np.unique(keys).tobytes()
+    keys = np.frombuffer(packed, np.uint64)
+    keys.sort()
+    if (is_repeat := keys[1:] == keys[:-1]).any():  # a hash is kept once per sequence
+        keys = keys[np.append(True, ~is_repeat)]
+    owners, hashes = _unpacked_owners(keys, bits), keys >> bits
     return Sketches(k, scale, hashes, owners, np.bincount(owners, minlength=len(intervals)))
+
+
+def _owner_bits(count: int) -> np.uint64:
+    """Return how many low bits of a packed number are the index of a sequence."""
+    return np.uint64((count - 1).bit_length())
+
+
+def _unpacked_owners(keys: Hashes, bits: np.uint64) -> Owners:
+    return (keys & np.uint64(2 ** int(bits) - 1)).astype(np.int32)
 
 
 def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
@@ -95,12 +105,11 @@ def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
     the smaller sequence has no more. Warns if k-mers are so common that not all pairs could be
     compared.
     """
-    count = len(sketches.sizes)
-    first, second = _pairs_per_kmer(sketches)
-    ones = np.ones(len(first), dtype=np.int32)
-    kmers = sparse.coo_array((ones, (first, second)), shape=(count, count)).tocsr().tocoo()
-    shared = kmers.data  # each pair is there once now, with the sum of its ones
-    first, second = (ends.astype(np.int64) for ends in kmers.coords)
+    pairs = _pairs_per_kmer(sketches)
+    pairs.sort()
+    starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]) if len(pairs) else pairs)
+    shared = np.diff(starts, append=len(pairs))
+    first, second = np.divmod(pairs[starts], len(sketches.sizes))
     smaller = np.minimum(sketches.sizes[first], sketches.sizes[second])
     is_similar = shared >= np.maximum(min_similarity * smaller, np.minimum(_MIN_SHARED, smaller))
     similarity = shared[is_similar] / smaller[is_similar]
@@ -119,7 +128,9 @@ def _chunks(
         last_start = max(interval.start, interval.end - k)
         for start in range(interval.start, last_start + 1, _CHUNK_BP):
             end = min(start + _CHUNK_BP + k - 1, interval.end)
-            codes += [store.codes(Interval(interval.record, start, end)), _SEPARATOR]
+            is_all = (start, end) == (interval.start, interval.end)
+            piece = interval if is_all else Interval(interval.record, start, end)
+            codes += [store.codes(piece), _SEPARATOR]
             owners.append((owner, end - start + 1))
             chunk_bp += end - start
             if chunk_bp >= _CHUNK_BP:
@@ -149,39 +160,47 @@ def _split_mix_64(kmers: Hashes) -> Hashes:
     return mixed
 
 
-def _pairs_per_kmer(sketches: Sketches) -> tuple[Indices, Indices]:
-    """Return a pair of sequences, the smaller index first, for each k-mer that two of them share.
+def _pairs_per_kmer(sketches: Sketches) -> Indices:
+    """Return a pair of sequences for each k-mer that two of them share.
 
-    Sequences with the same hash are a run in the index. Where there would be too many pairs, each
-    sequence is paired only with the next ones of its run, which is first sorted by content, so
-    that the result does not depend on the order in the file.
+    A pair is ``first * number of sequences + second``, the smaller index first. Sequences with the
+    same hash are a run in the index. Where there would be too many pairs, each sequence is paired
+    only with the next ones of its run, which is first sorted by content, so that the result does
+    not depend on the order in the file.
     """
-    owners, run_lengths = sketches.owners, np.unique(sketches.hashes, return_counts=True)[1]
-    window = int(run_lengths.max(initial=1))
+    count, hashes, owners = len(sketches.sizes), sketches.hashes, sketches.owners
+    left = np.flatnonzero(hashes[1:] == hashes[:-1]).astype(np.int32)
+    breaks = np.flatnonzero(np.diff(left) != 1) + 1
+    run_lengths = np.diff(breaks, prepend=0, append=len(left)) + 1  # of two or more
+    num_single, longest = len(hashes) - run_lengths.sum(), int(run_lengths.max())
+    window = longest
     while (
         window > 1
-        and int((run_lengths * np.minimum(run_lengths, 2 * window)).sum()) > 2 * _MAX_PAIRS
+        and num_single + (run_lengths * np.minimum(run_lengths, 2 * window)).sum() > 2 * _MAX_PAIRS
     ):
         window //= 2
-    if window + 1 < run_lengths.max(initial=0):
-        owners = owners[np.lexsort((_content_rank(sketches)[owners], sketches.hashes))]
+    if window + 1 < longest:
+        bits, rank = _owner_bits(count), _content_rank(sketches)
+        keys = hashes << bits | rank[owners].astype(np.uint64)
+        keys.sort()
+        owners = np.argsort(rank)[_unpacked_owners(keys, bits)].astype(np.int32)
+        del keys
         warnings.warn(
-            f"{int((run_lengths > window + 1).sum()):,} k-mers are in more than {window + 1:,} "
-            f"sequences each (up to {run_lengths.max():,}): similar sequences may be missed. "
+            f"{int((run_lengths > window + 1).sum()):,} k-mers are in more than "
+            f"{window + 1:,} sequences each (up to {longest:,}): similar sequences may be missed. "
             "Remove exact duplicates first.",
             RMTGenomicsWarning,
             stacklevel=4,
         )
-    left_in_run = np.repeat(np.cumsum(run_lengths), run_lengths) - np.arange(len(owners)) - 1
-    pairs = [np.zeros((2, 0), dtype=np.int64)]
-    left = np.flatnonzero(left_in_run)
+    packed = bytearray()
     for step in range(1, window + 1):
-        left = left[left_in_run[left] >= step]
+        left = left[: np.searchsorted(left, len(hashes) - step)]
+        left = left[hashes[left] == hashes[left + step]]
         if not len(left):
             break
-        pairs.append(np.sort([owners[left], owners[left + step]], axis=0))
-    first, second = np.concatenate(pairs, axis=1)
-    return first, second
+        one, other = owners[left].astype(np.int64), owners[left + step].astype(np.int64)
+        packed += (np.minimum(one, other) * count + np.maximum(one, other)).tobytes()
+    return np.frombuffer(packed, np.int64)
 
 
 def _content_rank(sketches: Sketches) -> Indices:

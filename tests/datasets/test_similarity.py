@@ -109,7 +109,7 @@ def sketches_of(sets: Sets) -> Sketches:
     """Sketches with these hashes."""
     index = sorted((value, owner) for owner, values in enumerate(sets) for value in values)
     hashes = np.array([value for value, _ in index], dtype=np.uint64)
-    owners = np.array([owner for _, owner in index], dtype=np.int64)
+    owners = np.array([owner for _, owner in index], dtype=np.int32)
     sizes = np.array([len(values) for values in sets], dtype=np.int64)
     return Sketches(21, 1, hashes, owners, sizes)
 

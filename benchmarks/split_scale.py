@@ -1,0 +1,82 @@
+"""How long ``rmt-genomics split`` takes with very many label lines, and how much memory.
+
+    python benchmarks/split_scale.py [LINES]
+
+One genome of 20 Mb, and LINES (1,000,000) labelled intervals of it, 200 bp each, or as many records
+of 100 bp. Prints seconds, and the peak memory of the process.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from subprocess import DEVNULL, Popen
+
+GENOME_BP, INTERVAL_BP, RECORD_BP = 20_000_000, 200, 100
+
+
+def write_intervals(folder: Path, lines: int) -> None:
+    dice = Random(0)
+    genome = "".join(dice.choices("ACGT", k=GENOME_BP))
+    text = "\n".join(genome[start : start + 80] for start in range(0, GENOME_BP, 80))
+    (folder / "a.fa").write_text(f">chr1\n{text}\n")
+    starts = dice.sample(range(GENOME_BP - INTERVAL_BP), lines)
+    with (folder / "l.tsv").open("w") as table:
+        table.write("record\tstart\tend\tlabel\n")
+        for start in starts:
+            table.write(f"chr1\t{start}\t{start + INTERVAL_BP}\t{dice.choice('abc')}\n")
+
+
+def write_records(folder: Path, lines: int) -> None:
+    dice = Random(0)
+    with (folder / "a.fa").open("w") as fasta, (folder / "l.tsv").open("w") as table:
+        table.write("record\tlabel\n")
+        for index in range(lines):
+            fasta.write(f">record_{index}\n{''.join(dice.choices('ACGT', k=RECORD_BP))}\n")
+            table.write(f"record_{index}\t{dice.choice('abc')}\n")
+
+
+def measure(folder: Path, method: str) -> tuple[float, float]:
+    """Return seconds and peak MB of one split."""
+    command = [
+        "rmt_genomics.cli",
+        "split",
+        "a.fa",
+        "--labels",
+        "l.tsv",
+        "--out",
+        "s.tsv",
+        "--overwrite",
+    ]
+    environment = os.environ | {"RMT_GENOMICS_CACHE": str(folder / "cache")}
+    start = time.monotonic()
+    process = Popen(
+        [sys.executable, "-m", *command, "--by", method],
+        cwd=folder,
+        env=environment,
+        stdout=DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, f"split ended with {status}"
+    return time.monotonic() - start, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    lines = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    print("examples\tby\tseconds\tpeak MB")
+    for write, methods in (
+        (write_intervals, ("stratified", "homology")),
+        (write_records, ("stratified", "homology")),
+    ):
+        with tempfile.TemporaryDirectory() as name:
+            write(Path(name), lines)
+            for method in methods:
+                seconds, peak = measure(Path(name), method)
+                kind = write.__name__.removeprefix("write_")
+                print(f"{lines:,} {kind}\t{method}\t{seconds:.1f}\t{peak:.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
