@@ -18,6 +18,7 @@ GENOME_BP, INTERVAL_BP, RECORD_BP = 20_000_000, 200, 100
 
 
 def write_intervals(folder: Path, lines: int) -> None:
+    """Write a genome, and labels of intervals that overlap about ten times."""
     dice = Random(0)
     genome = "".join(dice.choices("ACGT", k=GENOME_BP))
     text = "\n".join(genome[start : start + 80] for start in range(0, GENOME_BP, 80))
@@ -30,6 +31,7 @@ def write_intervals(folder: Path, lines: int) -> None:
 
 
 def write_records(folder: Path, lines: int) -> None:
+    """Write short records, and a label for each."""
     dice = Random(0)
     with (folder / "a.fa").open("w") as fasta, (folder / "l.tsv").open("w") as table:
         table.write("record\tlabel\n")
@@ -64,6 +66,7 @@ def measure(folder: Path, method: str) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Print the table."""
     lines = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     print("examples\tby\tseconds\tpeak MB")
     for write, methods in (

@@ -85,7 +85,7 @@ def read_json(text: str, where: str, remedy: str, error: type[RMTGenomicsError] 
 
 
 def read_toml(text: str, where: str, remedy: str) -> dict[str, Any]:
-    """Return the tables of TOML text; arguments as for ``read_json``."""
+    """Return the tables of TOML text with numbers of 64 bits; arguments as for ``read_json``."""
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as cause:

@@ -39,6 +39,7 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
     intervals = [example.interval for example in examples]
     sketches = sketch(store, intervals)
     similar = similar_pairs(sketches, IDENTITY**sketches.k)
+    del sketches  # much memory
     overlapping = overlapping_pairs(intervals)
     group_of = connected_components(
         len(examples),

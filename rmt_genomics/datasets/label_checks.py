@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from unicodedata import category, normalize
 
@@ -180,24 +180,28 @@ def check_label_kinds(
     ``location`` says where an example is, such as ``line 3``, by its index; ``task`` is ``auto``,
     ``classification`` or ``regression``, or the task of a model.
     """
-    numbers = {
-        label for of_example in labels for label in of_example if read_number(label) is not None
-    }
-    not_numeric = [
-        (";".join(of_example), location(index))
-        for index, of_example in enumerate(labels)
+    counts = Counter(labels)
+    not_numeric = {
+        of_example: count
+        for of_example, count in counts.items()
         if len(of_example) != 1 or read_number(of_example[0]) is None
-    ]
+    }
+    num_not_numeric = sum(not_numeric.values())
+    single = {label for of_example in counts for label in of_example}
+    numbers = {label for label in single if read_number(label) is not None}
     # Most are numbers, and the rest says "missing" or the numbers look measured: no class names.
-    is_mixture = 0 < 2 * len(not_numeric) < len(labels) and (
-        all(label.lower() in _MISSING for label, _ in not_numeric)
+    is_mixture = 0 < 2 * num_not_numeric < len(labels) and (
+        all(";".join(of_example).lower() in _MISSING for of_example in not_numeric)
         or _look_continuous({float(number) for number in numbers})
     )
     if not_numeric and (task == "regression" or (task == "auto" and is_mixture)):
-        named = first_few([f"{shown(label)} at {place}" for label, place in not_numeric], most=3)
-        problem = f"{where}: {len(not_numeric)} of {len(labels)} labels cannot be read as numbers"
+        indices = (index for index, of_example in enumerate(labels) if of_example in not_numeric)
+        named = first_few(
+            [f"{shown(';'.join(labels[i]))} at {location(i)}" for i in islice(indices, 4)], most=3
+        )
+        problem = f"{where}: {num_not_numeric} of {len(labels)} labels cannot be read as numbers"
         remedy = "Fill them in, or remove these lines."
-        if any(_DECIMAL_COMMA.fullmatch(label) for label, _ in not_numeric):
+        if any(_DECIMAL_COMMA.fullmatch(";".join(of_example)) for of_example in not_numeric):
             remedy = "Write numbers with a decimal point, not a comma."
         if task == "regression":
             raise DataError(
@@ -208,29 +212,33 @@ def check_label_kinds(
             f"be of one kind. {remedy} If all are class names, {_set_task('classification')}."
         )
     if task != "regression":
-        _warn_of_kinds(where, labels, numbers, is_auto=task == "auto")
+        _warn_of_kinds(where, counts, numbers, is_auto=task == "auto")
 
 
 def _warn_of_kinds(
-    where: str, labels: Sequence[Labels], numbers: set[str], *, is_auto: bool
+    where: str, labels: Mapping[Labels, int], numbers: set[str], *, is_auto: bool
 ) -> None:
-    """Warn of labels that break no rule and yet look wrong."""
-    counts = Counter(label for of_example in labels for label in of_example)
-    if not (is_auto and are_continuous(labels)):
+    """Warn of labels, given with their counts, that break no rule and yet look wrong."""
+    counts: Counter[str] = Counter()
+    for of_example, count in labels.items():
+        counts.update(dict.fromkeys(of_example, count))
+    is_continuous = is_auto and are_continuous(labels)
+    if not is_continuous:
         _warn_of_spellings(where, counts)
-    names = sorted({label for of_example in labels for label in of_example} - numbers)
+    num_examples = sum(labels.values())
+    names = sorted(counts.keys() - numbers)
     if numbers and names:
-        count = sum(any(label in names for label in of_example) for of_example in labels)
+        count = sum(number for of_example, number in labels.items() if {*of_example} - numbers)
         text = (
-            f"{where}: the label is a name in {count} of {len(labels)} examples (such as "
+            f"{where}: the label is a name in {count} of {num_examples} examples (such as "
             f"{shown(names[0])}) and a number in the others (such as {min(numbers)!r}). Each is "
             "taken as a class; remove lines whose label is not known."
         )
     elif (
         is_auto
         and len(numbers) >= MIN_CONTINUOUS_VALUES
-        and len(labels) < _MIN_EXAMPLES_PER_CLASS * len(numbers)
-        and not are_continuous(labels)
+        and num_examples < _MIN_EXAMPLES_PER_CLASS * len(numbers)
+        and not is_continuous
     ):
         text = (
             f"{where}: the labels are {len(numbers)} different whole numbers, and each is taken "

@@ -20,7 +20,7 @@ Labels that are numbers may be measured values (see ``label_checks``).
 
 from array import array
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
@@ -128,8 +128,8 @@ def parse_example(
     interval = parse_interval(where, cells, record_lengths)
     labels: tuple[str, ...] = ()
     if cells["label"] or not may_lack_label:
-        labels = tuple(map(str.strip, _required(where, cells, "label").split(";")))
-    group = _required(where, cells, group_column) if group_column in cells else None
+        labels = _labels_of(_required(where, cells, "label"))
+    group = _shared(_required(where, cells, group_column)) if group_column in cells else None
     split = None
     if "split" in cells:
         name = _required(where, cells, "split")
@@ -148,7 +148,7 @@ def parse_interval(
     where: str, cells: Mapping[str, str], record_lengths: Mapping[str, int]
 ) -> Interval:
     """Return the interval of a row, or the whole record if the row has no ``start``."""
-    record = _required(where, cells, "record")
+    record = _shared(_required(where, cells, "record"))
     length_bp = record_lengths[record]
     if "start" not in cells:
         return Interval(record, 0, length_bp)
@@ -166,6 +166,18 @@ def parse_interval(
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
     return interval
+
+
+@lru_cache(maxsize=1024)
+def _labels_of(text: str) -> tuple[str, ...]:
+    """Return the labels in a cell; equal ones are one object, which saves memory."""
+    return tuple(map(str.strip, text.split(";")))
+
+
+@lru_cache(maxsize=1024)
+def _shared(text: str) -> str:
+    """Return the same object for equal names, which saves memory."""
+    return text
 
 
 def _required(where: str, cells: Mapping[str, str], column: str) -> str:

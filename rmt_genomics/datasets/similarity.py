@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
@@ -22,7 +23,7 @@ from rmt_genomics.errors import RMTGenomicsWarning
 
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
-Owners = npt.NDArray[np.int32]
+Halves = npt.NDArray[np.uint32]
 
 LONG_K, SHORT_K = 21, 15
 _SHORT_BP = 1000
@@ -31,7 +32,9 @@ _MAX_HASHES = 10_000_000
 _CHUNK_BP = 1 << 15  # what fits into a processor's cache, at eight bytes per base
 _SEPARATOR = np.full(1, UNKNOWN, dtype=np.uint8)
 _MIN_SHARED = 3
-_MAX_PAIRS = 10_000_000
+_MAX_PAIRS = 30_000_000
+_PAIRS_AT_ONCE = 2_000_000
+_HIGH_HALF = np.uint64(0xFFFFFFFF00000000)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,14 +45,21 @@ class Sketches:
     scale: int
     """One k-mer in this many is kept."""
 
-    hashes: Hashes
-    """Ascending; each once for every sequence that has it."""
-
-    owners: Owners
-    """Index of the sequence of each hash, ascending among equal hashes."""
+    keys: Hashes
+    """A hash in the high 32 bits, ascending, and the index of a sequence that has it in the low."""
 
     sizes: Indices
     """Different hashes of each sequence; 0 if it has no k-mer without N, or none that is kept."""
+
+    @property
+    def hashes(self) -> Halves:
+        """The hashes, ascending; each once for every sequence that has it."""
+        return self.keys.view(np.uint32)[1::2]  # the high half: all our machines are little-endian
+
+    @property
+    def owners(self) -> Halves:
+        """Index of the sequence of each hash."""
+        return self.keys.view(np.uint32)[::2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,27 +85,18 @@ def sketch(store: SequenceStore, intervals: Sequence[Interval]) -> Sketches:
         1, int(lengths.min()) // _HASHES_PER_SEQUENCE, -(-int(lengths.sum()) // _MAX_HASHES)
     )
     limit = np.uint64(2**64 // scale - 1)
-    shift, bits = np.uint64(scale.bit_length() - 1), _owner_bits(len(intervals))
-    packed = bytearray()  # hash and owner in one number: half the memory, and quick to sort
+    shift = np.uint64(scale.bit_length() - 1)  # all kept hashes begin with so many zeros
+    packed = bytearray()
     for codes, owners in _chunks(store, intervals, k):
         hashes, starts = _small_hashes(codes, k, limit)
-        keys = (hashes << shift) >> bits << bits | owners[starts].astype(np.uint64)
+        keys = (hashes << shift) & _HIGH_HALF | owners[starts].astype(np.uint64)
         packed += np.unique(keys).tobytes()
     keys = np.frombuffer(packed, np.uint64)
     keys.sort()
     if (is_repeat := keys[1:] == keys[:-1]).any():  # a hash is kept once per sequence
         keys = keys[np.append(True, ~is_repeat)]
-    owners, hashes = _unpacked_owners(keys, bits), keys >> bits
-    return Sketches(k, scale, hashes, owners, np.bincount(owners, minlength=len(intervals)))
-
-
-def _owner_bits(count: int) -> np.uint64:
-    """Return how many low bits of a packed number are the index of a sequence."""
-    return np.uint64((count - 1).bit_length())
-
-
-def _unpacked_owners(keys: Hashes, bits: np.uint64) -> Owners:
-    return (keys & np.uint64(2 ** int(bits) - 1)).astype(np.int32)
+    sizes = np.bincount(keys.view(np.uint32)[::2], minlength=len(intervals))
+    return Sketches(k, scale, keys, sizes)
 
 
 def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
@@ -105,11 +106,16 @@ def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
     the smaller sequence has no more. Warns if k-mers are so common that not all pairs could be
     compared.
     """
-    pairs = _pairs_per_kmer(sketches)
-    pairs.sort()
-    starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]) if len(pairs) else pairs)
-    shared = np.diff(starts, append=len(pairs))
-    first, second = np.divmod(pairs[starts], len(sketches.sizes))
+    count = len(sketches.sizes)
+    kmers = sparse.csr_array((count, count), dtype=np.int32)
+    for first, second in _pairs_per_kmer(sketches):
+        ones = np.ones(len(first), dtype=np.int32)
+        kmers += sparse.coo_array((ones, (first, second)), shape=(count, count)).tocsr()
+    # Each pair is there once now, with the sum of its ones. Most have too few for any sizes.
+    least = sketches.sizes[sketches.sizes > 0].min(initial=_MIN_SHARED)
+    is_enough = kmers.data >= least
+    first, second = (ends[is_enough].astype(np.int64) for ends in kmers.tocoo().coords)
+    shared = kmers.data[is_enough]
     smaller = np.minimum(sketches.sizes[first], sketches.sizes[second])
     is_similar = shared >= np.maximum(min_similarity * smaller, np.minimum(_MIN_SHARED, smaller))
     similarity = shared[is_similar] / smaller[is_similar]
@@ -160,15 +166,14 @@ def _split_mix_64(kmers: Hashes) -> Hashes:
     return mixed
 
 
-def _pairs_per_kmer(sketches: Sketches) -> Indices:
-    """Return a pair of sequences for each k-mer that two of them share.
+def _pairs_per_kmer(sketches: Sketches) -> Iterator[tuple[Halves, Halves]]:
+    """Yield a pair of sequences, the smaller index first, for each k-mer that two of them share.
 
-    A pair is ``first * number of sequences + second``, the smaller index first. Sequences with the
-    same hash are a run in the index. Where there would be too many pairs, each sequence is paired
-    only with the next ones of its run, which is first sorted by content, so that the result does
-    not depend on the order in the file.
+    Sequences with the same hash are a run in the index. Where there would be too many pairs, each
+    sequence is paired only with the next ones of its run, which is first sorted by content, so
+    that the result does not depend on the order in the file.
     """
-    count, hashes, owners = len(sketches.sizes), sketches.hashes, sketches.owners
+    hashes, owners = sketches.hashes, sketches.owners
     left = np.flatnonzero(hashes[1:] == hashes[:-1]).astype(np.int32)
     breaks = np.flatnonzero(np.diff(left) != 1) + 1
     run_lengths = np.diff(breaks, prepend=0, append=len(left)) + 1  # of two or more
@@ -180,11 +185,10 @@ def _pairs_per_kmer(sketches: Sketches) -> Indices:
     ):
         window //= 2
     if window + 1 < longest:
-        bits, rank = _owner_bits(count), _content_rank(sketches)
-        keys = hashes << bits | rank[owners].astype(np.uint64)
-        keys.sort()
-        owners = np.argsort(rank)[_unpacked_owners(keys, bits)].astype(np.int32)
-        del keys
+        rank = _content_rank(sketches)
+        owners[:] = rank[owners]
+        sketches.keys.sort()
+        owners[:] = np.argsort(rank)[owners]
         warnings.warn(
             f"{int((run_lengths > window + 1).sum()):,} k-mers are in more than "
             f"{window + 1:,} sequences each (up to {longest:,}): similar sequences may be missed. "
@@ -192,23 +196,23 @@ def _pairs_per_kmer(sketches: Sketches) -> Indices:
             RMTGenomicsWarning,
             stacklevel=4,
         )
-    packed = bytearray()
     for step in range(1, window + 1):
-        left = left[: np.searchsorted(left, len(hashes) - step)]
-        left = left[hashes[left] == hashes[left + step]]
+        is_same = np.append(hashes[step:] == hashes[:-step], np.zeros(step, dtype=bool))
+        left = left[is_same[left]]
+        for start in range(0, len(left), _PAIRS_AT_ONCE):
+            block = left[start : start + _PAIRS_AT_ONCE]
+            one, other = owners[block], owners[block + step]
+            yield np.minimum(one, other), np.maximum(one, other)
         if not len(left):
             break
-        one, other = owners[left].astype(np.int64), owners[left + step].astype(np.int64)
-        packed += (np.minimum(one, other) * count + np.maximum(one, other)).tobytes()
-    return np.frombuffer(packed, np.int64)
 
 
-def _content_rank(sketches: Sketches) -> Indices:
+def _content_rank(sketches: Sketches) -> Halves:
     """Rank the sequences by their hashes, so that similar ones mostly have neighbouring ranks."""
     count = len(sketches.sizes)
     smallest, total = np.zeros(count, dtype=np.uint64), np.zeros(count, dtype=np.uint64)
     smallest[sketches.owners[::-1]] = sketches.hashes[::-1]  # the last one written stays
     np.add.at(total, sketches.owners, sketches.hashes)
-    rank = np.empty(count, dtype=np.int64)
+    rank = np.empty(count, dtype=np.uint32)
     rank[np.lexsort((total, sketches.sizes, smallest))] = np.arange(count)
     return rank
