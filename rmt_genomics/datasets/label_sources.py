@@ -55,10 +55,11 @@ class LabelSource:
         ConfigError: If the pattern cannot be used.
     """
 
-    path: Path
+    path: str | Path
     pattern: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
         if self.pattern is None:
             return
         if str(self.path) != "header":
@@ -79,14 +80,14 @@ class LabelSource:
             )
 
     @classmethod
-    def of(cls, labels: "Path | LabelSource") -> "LabelSource":
+    def of(cls, labels: "str | Path | LabelSource") -> "LabelSource":
         """Return a path as the source that it names; a source as it is."""
         return labels if isinstance(labels, LabelSource) else cls(labels)
 
     @property
     def table(self) -> Path | None:
         """The labels table, or None if the labels are in the sequence files."""
-        return None if str(self.path) in _REMEDIES else self.path
+        return None if str(self.path) in _REMEDIES else Path(self.path)
 
     def __str__(self) -> str:
         return str(self.path) if self.table else f"--labels {self.path}"

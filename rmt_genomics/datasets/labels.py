@@ -18,7 +18,9 @@ before the header. A BED file needs no header: its fourth column is the label, i
 Labels that are numbers may be measured values (see ``label_checks``).
 """
 
+import sys
 from array import array
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -46,7 +48,7 @@ SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation"
 
 
 def read_labels(
-    path: Path,
+    path: str | Path,
     record_lengths: Mapping[str, int],
     *,
     group_column: str = "group",
@@ -70,6 +72,7 @@ def read_labels(
             records named here and those of the FASTA file do not match, with a count and
             examples. A FASTA record may be without label only if the file has intervals.
     """
+    path = Path(path)
     table = read_table(path, "a labels file")
     _check_header(table.header, group_column)
     first_lines, has_several = _check_records(table, record_lengths)
@@ -94,12 +97,13 @@ def read_labels(
     return examples
 
 
-def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interval]:
+def read_intervals(path: str | Path, record_lengths: Mapping[str, int]) -> list[Interval]:
     """Read intervals only: BED of 3 to 6 columns, or a table that has record, start and end.
 
     A label is ignored, and the strand is ``+`` if there is no such column. Arguments and errors are
     those of ``read_labels``.
     """
+    path = Path(path)
     table = read_table(path, "a file of intervals")
     header = table.header
     if missing := [name for name in ("record", "start", "end") if name not in header.cells]:
@@ -111,6 +115,14 @@ def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interv
     intervals = [parse_interval(row.where, cells, record_lengths) for row, cells in table]
     warn_if_one_based(str(path), intervals, record_lengths)
     return intervals
+
+
+def read_split(path: Path) -> list[Example]:
+    """Read the ``split.tsv`` of a run, of whose records only the names need be known."""
+    table = read_table(path, "the table of a run's split")
+    _check_header(table.header, "group")
+    lengths: dict[str, int] = defaultdict(lambda: sys.maxsize)
+    return [parse_example(row.where, cells, lengths, may_lack_label=True) for row, cells in table]
 
 
 def parse_example(

@@ -93,8 +93,8 @@ class SequenceStore(ABC):
 
 
 def open_sequences(
-    paths: Path | Sequence[Path],
-    cache: Path | None = None,
+    paths: str | Path | Sequence[str | Path],
+    cache: str | Path | None = None,
     *,
     intervals_only: bool,
     progress: bool = False,
@@ -114,7 +114,8 @@ def open_sequences(
     Raises:
         DataError: If a file breaks a rule (see ``read_records``) or the cache cannot be written.
     """
-    files = sequence_files([paths] if isinstance(paths, Path) else paths)
+    files = sequence_files([paths] if isinstance(paths, str | Path) else paths)
+    cache = None if cache is None else Path(cache)
     sha256 = _sha256_of(files)
     folder = _cache_entry(files, sha256, cache)
     if intervals_only and not folder.is_dir() and all(map(_is_fasta, files)):
@@ -156,8 +157,8 @@ class EncodedStore(SequenceStore):
     @classmethod
     def open(
         cls,
-        fasta: Path | Sequence[Path],
-        cache: Path | None = None,
+        fasta: str | Path | Sequence[str | Path],
+        cache: str | Path | None = None,
         *,
         progress: bool = False,
         sha256: str | None = None,
@@ -167,7 +168,7 @@ class EncodedStore(SequenceStore):
         The cache takes one byte per base. Arguments and errors are those of ``open_sequences``;
         ``sha256`` is the checksum of the files, if it is known.
         """
-        files = sequence_files([fasta] if isinstance(fasta, Path) else fasta)
+        files = sequence_files([fasta] if isinstance(fasta, str | Path) else fasta)
         sha256 = sha256 or _sha256_of(files)
         folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
@@ -270,9 +271,9 @@ def _is_fasta(file: Path) -> bool:
         return format_of(decompressed.peek(PEEK_BYTES), file) is FASTA
 
 
-def _cache_entry(files: Sequence[Path], sha256: str, cache: Path | None) -> Path:
+def _cache_entry(files: Sequence[Path], sha256: str, cache: str | Path | None) -> Path:
     """Return the folder of the encoded sequences, which need not exist."""
-    root = default_cache() if cache is None else cache.absolute()
+    root = default_cache() if cache is None else Path(cache).absolute()
     # File names are part of the key: the names of a table's records come from them.
     key = cache_key(FORMAT_VERSION, sha256, *(file.name for file in files))
     return root / "encoded" / key
