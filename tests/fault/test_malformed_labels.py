@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rmt_genomics.datasets.labels import read_labels
+from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.errors import DataError
 
 LENGTHS = {"chr1": 40_000, "chr2": 50}
@@ -251,3 +251,42 @@ def test_a_long_cell_is_cut_in_the_message(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError) as caught:
         read_labels(path, {"r1": 9})
     assert len(str(caught.value)) < 500 + len(str(path))
+
+
+SPLIT = "record\tstart\tend\tstrand\tlabel\tsplit\nr1\t0\t4\t+\ta;b\ttrain\nr1\t4\t8\t+\t\ttest\n"
+
+
+def test_the_split_of_a_run_is_read_without_its_sequences(tmp_path: Path) -> None:
+    (tmp_path / "split.tsv").write_text(SPLIT)
+
+    first, second = read_split(tmp_path / "split.tsv")
+
+    assert (str(first.interval), first.labels, first.split) == ("r1:0-4(+)", ("a", "b"), "train")
+    assert (second.labels, second.split) == ((), "test")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("r1\t4", "r1\t" + "9" * 5000, r"split\.tsv:3: start '9+\.\.\.9+' .* whole number"),
+        ("r1\t4", "r1\tx", r"split\.tsv:3: start 'x' must be a whole number"),
+        ("\t8\t", "\t4\t", r"split\.tsv:3: r1:4-4 must satisfy 0 <= start < end"),
+        ("\t+\t\ttest", "", r"split\.tsv:3: the line has 3 tab-separated cells, but must have 6"),
+        ("end\t", "", r"split\.tsv:1: the header lacks end, but must be"),
+        ("label", "lab", r"split\.tsv:1: the header has the column 'lab', but must be"),
+        ("test", "tset", r"split\.tsv:3: the split is 'tset', but must be one of"),
+        (
+            "a;b",
+            "a;;b",
+            r"split\.tsv:2: r1:0-4.*: the labels are \('a', '', 'b'\), but must be different",
+        ),
+        ("a;b", "a\x00", r"split\.tsv:2: r1:0-4.*: the label or group 'a\\x00' has the character"),
+    ],
+)
+def test_a_damaged_split_of_a_run_is_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "split.tsv").write_text(SPLIT.replace(old, new))
+
+    with pytest.raises(DataError, match=message):
+        read_split(tmp_path / "split.tsv")
