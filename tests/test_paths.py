@@ -85,6 +85,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "read_config": lambda at: read_config(f"{at}/c.toml"),
     "PredictionInput": lambda at: (
         PredictionInput(fasta=f"{at}/a.fa", intervals=f"{at}/l.tsv").paths
+        == [Path(at) / "a.fa", Path(at) / "l.tsv"]
     ),
 }
 

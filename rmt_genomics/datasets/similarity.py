@@ -33,7 +33,7 @@ _CHUNK_BP = 1 << 15  # what fits into a processor's cache, at eight bytes per ba
 _SEPARATOR = np.full(1, UNKNOWN, dtype=np.uint8)
 _MIN_SHARED = 3
 _MAX_PAIRS = 30_000_000
-_PAIRS_AT_ONCE = 2_000_000
+_PAIRS_AT_ONCE, _ROWS_AT_ONCE = 1_000_000, 100_000
 _HIGH_HALF = np.uint64(0xFFFFFFFF00000000)
 
 
@@ -111,15 +111,18 @@ def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
     for first, second in _pairs_per_kmer(sketches):
         ones = np.ones(len(first), dtype=np.int32)
         kmers += sparse.coo_array((ones, (first, second)), shape=(count, count)).tocsr()
-    # Each pair is there once now, with the sum of its ones. Most have too few for any sizes.
-    least = sketches.sizes[sketches.sizes > 0].min(initial=_MIN_SHARED)
-    is_enough = kmers.data >= least
-    first, second = (ends[is_enough].astype(np.int64) for ends in kmers.tocoo().coords)
-    shared = kmers.data[is_enough]
-    smaller = np.minimum(sketches.sizes[first], sketches.sizes[second])
-    is_similar = shared >= np.maximum(min_similarity * smaller, np.minimum(_MIN_SHARED, smaller))
-    similarity = shared[is_similar] / smaller[is_similar]
-    return SimilarPairs(first[is_similar], second[is_similar], similarity)
+    # Each pair is there once now, with the sum of its ones. Rows are read in blocks: less memory.
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for start in range(0, count, _ROWS_AT_ONCE):
+        block = kmers[start : start + _ROWS_AT_ONCE].tocoo()
+        shared, first, second = block.data, block.coords[0] + start, block.coords[1]
+        smaller = np.minimum(sketches.sizes[first], sketches.sizes[second])
+        least = np.maximum(min_similarity * smaller, np.minimum(_MIN_SHARED, smaller))
+        is_similar = shared >= least
+        similarity = shared[is_similar] / smaller[is_similar]
+        found.append((first[is_similar], second[is_similar], similarity))
+    first, second, similarity = map(np.concatenate, zip(*found, strict=True))
+    return SimilarPairs(first, second, similarity)
 
 
 def _chunks(
