@@ -245,7 +245,9 @@ def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dic
         has_several |= ";" in cells.get("label", "")
     path = table.rows.path
     if not first_lines:
-        raise DataError(f"{path}: there is no line below the header, but at least one is needed.")
+        raise DataError(
+            f"{path}: there is no line below the header, but at least one is needed. Add lines."
+        )
     check_records_exist(path, first_lines, record_lengths)
     return first_lines, has_several
 

@@ -24,11 +24,12 @@ from rmt_genomics.errors import RMTGenomicsWarning
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.int32]
 
 LONG_K, SHORT_K = 21, 15
 _SHORT_BP = 1000
 _HASHES_PER_SEQUENCE = 200
-_MAX_HASHES = 10_000_000
+_MAX_HASHES = 8_000_000
 _CHUNK_BP = 1 << 15  # what fits into a processor's cache, at eight bytes per base
 _SEPARATOR = np.full(1, UNKNOWN, dtype=np.uint8)
 _MIN_SHARED = 3
@@ -57,17 +58,17 @@ class Sketches:
         return self.keys.view(np.uint32)[1::2]  # the high half: all our machines are little-endian
 
     @property
-    def owners(self) -> Halves:
+    def owners(self) -> Numbers:
         """Index of the sequence of each hash."""
-        return self.keys.view(np.uint32)[::2]
+        return self.keys.view(np.int32)[::2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimilarPairs:
     """Pairs of indices of similar sequences, the smaller index first, each pair once."""
 
-    first: Indices
-    second: Indices
+    first: Numbers
+    second: Numbers
     similarity: npt.NDArray[np.float64]
     """Fraction of the k-mers of the smaller sequence that both have, 0 to 1."""
 
@@ -77,7 +78,7 @@ def sketch(store: SequenceStore, intervals: Sequence[Interval]) -> Sketches:
 
     k is 21, or 15 if half of the sequences are shorter than 1 kb: a changed base changes k
     k-mers, and a short sequence has few. ``scale`` gives the shortest sequence about 200 hashes,
-    and all together at most 10 million.
+    and all together at most 8 million.
     """
     lengths = np.fromiter(map(len, intervals), np.int64, len(intervals))
     k = LONG_K if np.median(lengths) >= _SHORT_BP else SHORT_K
@@ -112,10 +113,11 @@ def similar_pairs(sketches: Sketches, min_similarity: float) -> SimilarPairs:
         ones = np.ones(len(first), dtype=np.int32)
         kmers += sparse.coo_array((ones, (first, second)), shape=(count, count)).tocsr()
     # Each pair is there once now, with the sum of its ones. Rows are read in blocks: less memory.
-    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    found = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0))]
     for start in range(0, count, _ROWS_AT_ONCE):
         block = kmers[start : start + _ROWS_AT_ONCE].tocoo()
-        shared, first, second = block.data, block.coords[0] + start, block.coords[1]
+        shared, (first, second) = block.data, (ends.astype(np.int32) for ends in block.coords)
+        first += start
         smaller = np.minimum(sketches.sizes[first], sketches.sizes[second])
         least = np.maximum(min_similarity * smaller, np.minimum(_MIN_SHARED, smaller))
         is_similar = shared >= least
@@ -169,7 +171,7 @@ def _split_mix_64(kmers: Hashes) -> Hashes:
     return mixed
 
 
-def _pairs_per_kmer(sketches: Sketches) -> Iterator[tuple[Halves, Halves]]:
+def _pairs_per_kmer(sketches: Sketches) -> Iterator[tuple[Numbers, Numbers]]:
     """Yield a pair of sequences, the smaller index first, for each k-mer that two of them share.
 
     Sequences with the same hash are a run in the index. Where there would be too many pairs, each
@@ -210,12 +212,12 @@ def _pairs_per_kmer(sketches: Sketches) -> Iterator[tuple[Halves, Halves]]:
             break
 
 
-def _content_rank(sketches: Sketches) -> Halves:
+def _content_rank(sketches: Sketches) -> Numbers:
     """Rank the sequences by their hashes, so that similar ones mostly have neighbouring ranks."""
     count = len(sketches.sizes)
     smallest, total = np.zeros(count, dtype=np.uint64), np.zeros(count, dtype=np.uint64)
     smallest[sketches.owners[::-1]] = sketches.hashes[::-1]  # the last one written stays
     np.add.at(total, sketches.owners, sketches.hashes)
-    rank = np.empty(count, dtype=np.uint32)
+    rank = np.empty(count, dtype=np.int32)
     rank[np.lexsort((total, sketches.sizes, smallest))] = np.arange(count)
     return rank
