@@ -13,7 +13,7 @@ from rmt_genomics.parsing import shown
 
 STRANDS = ("+", "-", ".")
 
-_PATTERN = re.compile(r"(.+):([0-9]+)-([0-9]+)(?:\(([+.-])\))?", re.DOTALL)
+_PATTERN = re.compile(r"(.+):([0-9]{1,18})-([0-9]{1,18})(?:\(([+.-])\))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,8 +72,8 @@ class Interval:
         """
         if (match := _PATTERN.fullmatch(text)) is None:
             raise DataError(
-                f"{text!r} is not an interval, but must look like chr1:0-100 or chr1:0-100(-). "
-                "Coordinates are 0-based and half-open."
+                f"{shown(text)} is not an interval, but must look like chr1:0-100 or chr1:0-100(-)."
+                " Coordinates are 0-based and half-open."
             )
         record, start, end, strand = match.groups()
         return cls(record, int(start), int(end), strand or "+")
