@@ -106,7 +106,7 @@ class Audit:
             )
         if self.not_compared:
             yield (
-                "Not compared, because they have no k-mers without N: "
+                "Not compared, because they have no k-mers without N, or none in the sample: "
                 f"{counted(self.not_compared, 'example')}."
             )
         yield f"Examples that overlap an example of another part: {self.overlapping:,}."

@@ -29,7 +29,7 @@ Numbers = npt.NDArray[np.int32]
 LONG_K, SHORT_K = 21, 15
 _SHORT_BP = 1000
 _HASHES_PER_SEQUENCE = 200
-_MAX_HASHES = 6_000_000
+_MAX_HASHES = 10_000_000
 _CHUNK_BP = 1 << 15  # what fits into a processor's cache, at eight bytes per base
 _SEPARATOR = np.full(1, UNKNOWN, dtype=np.uint8)
 _MIN_SHARED = 3
@@ -78,7 +78,7 @@ def sketch(store: SequenceStore, intervals: Sequence[Interval]) -> Sketches:
 
     k is 21, or 15 if half of the sequences are shorter than 1 kb: a changed base changes k
     k-mers, and a short sequence has few. ``scale`` gives the shortest sequence about 200 hashes,
-    and all together at most 6 million.
+    and all together at most 10 million.
     """
     lengths = np.fromiter(map(len, intervals), np.int64, len(intervals))
     k = LONG_K if np.median(lengths) >= _SHORT_BP else SHORT_K

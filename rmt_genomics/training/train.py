@@ -104,8 +104,7 @@ def train(  # noqa: PLR0913  # the options of the command line
         DataError: If the data or the folder cannot be used, or the disk is full.
         CheckpointError: If there is nothing to resume, or it is another run.
     """
-    fasta, out = Path(fasta), Path(out)
-    folder, labels = RunFolder(out), LabelSource.of(labels)
+    fasta, folder, labels = Path(fasta), RunFolder(Path(out)), LabelSource.of(labels)
     distributed = DistributedSetup(devices, num_nodes)
     device, config = choose_device(device).type, config.resolved()
     distributed.check(device)
