@@ -8,6 +8,7 @@ import click
 
 from rmt_genomics.cli.options import PATH, SEED, label_pattern_option
 from rmt_genomics.datasets.examples import SPLITS
+from rmt_genomics.parsing import read_number, shown
 
 logger = logging.getLogger(__name__)
 _TASKS = click.Choice(["auto", "classification", "regression"])
@@ -17,15 +18,14 @@ _METHODS = click.Choice(["column", "group", "record", "homology", "stratified"])
 def _parse_fractions(
     _context: click.Context, _option: click.Parameter, text: str
 ) -> dict[str, float]:
-    try:
-        fractions = [float(number) for number in text.split(",")]
-    except ValueError:
-        fractions = []
-    train, validation, test = fractions if len(fractions) == len(SPLITS) else (0.0, 0.0, 0.0)
+    numbers = [read_number(number.strip()) for number in text.split(",")]
+    fractions = [number for number in numbers if number is not None]
+    is_three = len(fractions) == len(numbers) == len(SPLITS)
+    train, validation, test = fractions if is_three else (0.0, 0.0, 0.0)
     if not (train > 0 and validation > 0 and test >= 0 and abs(sum(fractions) - 1) < 1e-6):
         raise click.BadParameter(
-            f"{text!r} must be three numbers that add up to 1: the fractions of train, validation "
-            "and test, such as 0.8,0.1,0.1. Only that of test may be 0."
+            f"{shown(text)} must be three numbers that add up to 1: the fractions of train, "
+            "validation and test, such as 0.8,0.1,0.1. Only that of test may be 0."
         )
     return dict(zip(SPLITS, fractions, strict=True))
 

@@ -19,6 +19,7 @@ from rmt_genomics.datasets.similarity import Indices, similar_pairs, sketch
 from rmt_genomics.dna.compression import check_is_file, explain_read_errors
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
+from rmt_genomics.parsing import shown
 
 IDENTITY = 0.9  # sequences of at least about this identity are related
 
@@ -36,6 +37,7 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
     intervals = [example.interval for example in examples]
     sketches = sketch(store, intervals)
     similar = similar_pairs(sketches, IDENTITY**sketches.k)
+    del sketches  # much memory
     overlapping = overlapping_pairs(intervals)
     group_of = connected_components(
         len(examples),
@@ -44,7 +46,8 @@ def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[s
     ).tolist()
     names: dict[int, str] = {}
     for group, example in zip(group_of, examples, strict=True):
-        names[group] = min(names.get(group, example.name), example.name)
+        name = example.name
+        names[group] = min(names.get(group, name), name)
     return [names[group] for group in group_of]
 
 
@@ -74,7 +77,7 @@ def clusters_from_file(path: Path, examples: Sequence[Example]) -> list[str]:
     if missing := [name for name in records if name not in cluster_of]:
         remedy = "Cluster the same FASTA file."
         if prefixes := [name for name in cluster_of if missing[0].startswith(name)]:
-            remedy = f"{prefixes[0]!r} looks like a truncated name: run cd-hit with -d 0."
+            remedy = f"{shown(prefixes[0])} looks like a truncated name: run cd-hit with -d 0."
         raise DataError(
             f"{path}: no cluster for {len(missing)} of {len(records)} labelled records "
             f"({quoted(missing)}), but each must be in one. {remedy}"
@@ -101,9 +104,9 @@ def read_clusters(path: Path) -> dict[str, str]:
         for name in (member, cluster):
             if cluster_of.setdefault(name, cluster) != cluster:
                 raise DataError(
-                    f"{path}:{number}: {name!r} is in the cluster of {cluster!r}, but was in "
-                    f"that of {cluster_of[name]!r} at line {line_of[name]}: a record must be in "
-                    "one cluster. Keep one of the two lines."
+                    f"{path}:{number}: {shown(name)} is in the cluster of {shown(cluster)}, but "
+                    f"was in that of {shown(cluster_of[name])} at line {line_of[name]}: a record "
+                    "must be in one cluster. Keep one of the two lines."
                 )
             line_of.setdefault(name, number)
     return cluster_of
@@ -130,16 +133,15 @@ def _parse_cdhit(path: Path, lines: list[tuple[int, str]]) -> Iterator[_Line]:
         representatives = [member[1] for _, member in members if member[2] == "*"]
         if not representatives:
             raise DataError(
-                f"{path}:{number}: {header!r} has no representative, but one of its lines must "
-                "end in '*'. Is the file complete?"
+                f"{path}:{number}: {shown(header)} has no representative, but one of its lines "
+                "must end in '*'. Is the file complete?"
             )
         yield from ((at, representatives[-1], member[1]) for at, member in members)
 
 
 def _malformed(path: Path, number: int, line: str) -> DataError:
-    shown = line if len(line) <= 40 else line[:37] + "..."
     return DataError(
-        f"{path}:{number}: the line is {shown!r}, but a clusters file must be {_FORMATS}. "
+        f"{path}:{number}: the line is {shown(line)}, but a clusters file must be {_FORMATS}. "
         "Check how it was made."
     )
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rmt_genomics.datasets.label_checks import are_continuous, did_you_mean, number_of
+from rmt_genomics.datasets.label_checks import are_continuous, did_you_mean
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, counted
+from rmt_genomics.parsing import read_number, shown, unprintable
 
 TASK_CHOICES = ("auto", "classification", "regression")  # what a user may say that labels are
 SPLITS = ("train", "validation", "test")
@@ -39,14 +40,26 @@ class Example:
     """The part of the split given in the labels file: one of ``SPLITS``, or None."""
 
     def __post_init__(self) -> None:
+        if any(";" in label for label in self.labels):
+            raise DataError(
+                f"{self.name}: the labels are {shown(self.labels)}, but must be without ';', which "
+                "joins several labels in a table. Rename the label."
+            )
+        for text in self.labels if self.group is None else (*self.labels, self.group):
+            if not text.isprintable() and (character := unprintable(text)) is not None:
+                raise DataError(
+                    f"{self.name}: the label or group {shown(text)} has the character "
+                    f"'{character}', but must be printable text. Remove the character."
+                )
         if len(set(self.labels)) != len(self.labels) or "" in self.labels:
             raise DataError(
-                f"{self.name}: the labels are {self.labels}, but must be different names. "
+                f"{self.name}: the labels are {shown(self.labels)}, but must be different names. "
                 "Remove what is empty or repeated."
             )
         if self.split is not None and self.split not in SPLITS:
             raise DataError(
-                f"{self.name}: the split is {self.split!r}, but must be one of {', '.join(SPLITS)}."
+                f"{self.name}: the split is {shown(self.split)}, but must be one of "
+                f"{', '.join(SPLITS)}."
             )
 
     @property
@@ -159,7 +172,7 @@ class LabelScheme:
             for label in example.labels:
                 if label not in columns:
                     raise DataError(
-                        f"{example.name}: the label {label!r} is unknown, but must be one of "
+                        f"{example.name}: the label {shown(label)} is unknown, but must be one of "
                         f"{', '.join(self.classes)}.{did_you_mean(label, self.classes)}"
                     )
                 hot[row, columns[label]] = 1
@@ -169,10 +182,10 @@ class LabelScheme:
         """Return the labels as numbers, float64 ``(n,)``."""
         values = np.empty(len(examples))
         for row, example in enumerate(examples):
-            number = number_of(example.labels[0]) if len(example.labels) == 1 else None
+            number = read_number(example.labels[0]) if len(example.labels) == 1 else None
             if number is None:
                 raise DataError(
-                    f"{example.name}: the label is {';'.join(example.labels)!r}, but for "
+                    f"{example.name}: the label is {shown(';'.join(example.labels))}, but for "
                     "regression it must be a number. Remove the example, or fill it in."
                 )
             values[row] = number

@@ -6,21 +6,23 @@ names or numbers, but not a mixture. What looks wrong without breaking a rule gi
 
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
+from unicodedata import category, normalize
 
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
+from rmt_genomics.parsing import read_number, shown
 
 MIN_CONTINUOUS_VALUES = 20
 """Numbers are taken as measured values only if there are this many different ones."""
 
 _MIN_EXAMPLES_PER_CLASS = 5
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_LONGEST_COMPARED, _MOST_COMPARED = 200, 20_000
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _MISSING = frozenset(
     ("na", "n/a", "nan", "none", "null", "missing", "unknown", "?", "-", ".", "inf", "-inf")
@@ -51,20 +53,20 @@ def check_records_exist(
     missing = [name for name in first_lines if name not in records]
     if not missing:
         return
-    shown = first_few([f"{name!r} (line {first_lines[name]})" for name in missing])
+    named = first_few([f"{shown(name)} (line {first_lines[name]})" for name in missing])
     remedy = f"It has {quoted(list(records))}.{did_you_mean(missing[0], records)}"
     for difference, normalise in _NORMALISATIONS.items():
         normalised = {normalise(name): name for name in records}
         if matching := [name for name in missing if normalise(name) in normalised]:
             first = matching[0]
             remedy = (
-                f"{len(matching)} would match but for {difference}: {first!r} here, "
-                f"{normalised[normalise(first)]!r} in the FASTA file."
+                f"{len(matching)} would match but for {difference}: {shown(first)} here, "
+                f"{shown(normalised[normalise(first)])} in the FASTA file."
             )
             break
     raise DataError(
         f"{path}: the FASTA file lacks {len(missing)} of {len(first_lines)} records named here "
-        f"({shown}), but must have all. {remedy}"
+        f"({named}), but must have all. {remedy}"
     )
 
 
@@ -81,6 +83,8 @@ def check_records_labelled(path: Path, labelled: Collection[str], records: Colle
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """Return a question that names the closest known name, or nothing if none is close."""
+    if len(name) > _LONGEST_COMPARED or len(known) > _MOST_COMPARED:  # this would take minutes
+        return ""
     folded = {known_name.casefold(): known_name for known_name in known}
     close = get_close_matches(name.casefold(), folded, n=1)
     return f" Did you mean {folded[close[0]]!r}?" if close else ""
@@ -88,7 +92,7 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
 
 def quoted(names: Sequence[str]) -> str:
     """Return the first five names in quotes."""
-    return first_few([repr(name) for name in names])
+    return first_few([shown(name) for name in names[:6]])
 
 
 def first_few(texts: Sequence[str], most: int = 5) -> str:
@@ -123,6 +127,9 @@ def warn_if_one_based(
     That is so if, on every record, the intervals begin at 1, each next one begins one after the
     end of the one before, and they end at the record's end or there are several of them.
     """
+    records = {interval.record for interval in intervals}
+    if records != {interval.record for interval in intervals if interval.start == 1}:
+        return  # before the work of sorting
     by_record: dict[str, set[Interval]] = defaultdict(set)
     for interval in intervals:
         by_record[interval.record].add(interval)
@@ -146,19 +153,6 @@ def _look_one_based(intervals: Sequence[Interval], length_bp: int) -> bool:
     return all(step == 1 for step in steps) and (bool(steps) or intervals[-1].end == length_bp)
 
 
-def number_of(label: str) -> float | None:
-    """Return the finite number that a label is, or None.
-
-    Examples:
-        >>> number_of("-1.5e3"), number_of("nan"), number_of("1_000"), number_of("1e999")
-        (-1500.0, None, None, None)
-    """
-    if not _NUMBER.fullmatch(label):
-        return None
-    number = float(label)
-    return number if abs(number) != float("inf") else None
-
-
 def are_continuous(labels: Collection[Labels]) -> bool:
     """Whether labels look like measured values, so that the task is a regression.
 
@@ -167,7 +161,7 @@ def are_continuous(labels: Collection[Labels]) -> bool:
     """
     if not labels or any(len(of_example) != 1 for of_example in labels):
         return False
-    numbers = {number_of(label) for (label,) in labels}
+    numbers = {read_number(label) for (label,) in labels}
     return None not in numbers and _look_continuous({n for n in numbers if n is not None})
 
 
@@ -185,54 +179,65 @@ def check_label_kinds(
     ``location`` says where an example is, such as ``line 3``, by its index; ``task`` is ``auto``,
     ``classification`` or ``regression``, or the task of a model.
     """
-    numbers = {
-        label for of_example in labels for label in of_example if number_of(label) is not None
+    counts = Counter(labels)
+    not_numeric = {
+        of_example: count
+        for of_example, count in counts.items()
+        if len(of_example) != 1 or read_number(of_example[0]) is None
     }
-    not_numeric = [
-        (";".join(of_example), location(index))
-        for index, of_example in enumerate(labels)
-        if len(of_example) != 1 or number_of(of_example[0]) is None
-    ]
+    num_not_numeric = sum(not_numeric.values())
+    single = {label for of_example in counts for label in of_example}
+    numbers = {label for label in single if read_number(label) is not None}
     # Most are numbers, and the rest says "missing" or the numbers look measured: no class names.
-    is_mixture = 0 < 2 * len(not_numeric) < len(labels) and (
-        all(label.lower() in _MISSING for label, _ in not_numeric)
+    is_mixture = 0 < 2 * num_not_numeric < len(labels) and (
+        all(";".join(of_example).lower() in _MISSING for of_example in not_numeric)
         or _look_continuous({float(number) for number in numbers})
     )
     if not_numeric and (task == "regression" or (task == "auto" and is_mixture)):
-        shown = first_few([f"{label!r} at {place}" for label, place in not_numeric], most=3)
-        problem = f"{where}: {len(not_numeric)} of {len(labels)} labels cannot be read as numbers"
+        indices = (index for index, of_example in enumerate(labels) if of_example in not_numeric)
+        named = first_few(
+            [f"{shown(';'.join(labels[i]))} at {location(i)}" for i in islice(indices, 4)], most=3
+        )
+        problem = f"{where}: {num_not_numeric} of {len(labels)} labels cannot be read as numbers"
         remedy = "Fill them in, or remove these lines."
-        if any(_DECIMAL_COMMA.fullmatch(label) for label, _ in not_numeric):
+        if any(_DECIMAL_COMMA.fullmatch(";".join(of_example)) for of_example in not_numeric):
             remedy = "Write numbers with a decimal point, not a comma."
         if task == "regression":
             raise DataError(
-                f"{problem} ({shown}), but for regression all must be numbers. {remedy}"
+                f"{problem} ({named}), but for regression all must be numbers. {remedy}"
             )
         raise DataError(
-            f"{problem} ({shown}), but the others can (such as {min(numbers)!r}) and labels must "
+            f"{problem} ({named}), but the others can (such as {min(numbers)!r}) and labels must "
             f"be of one kind. {remedy} If all are class names, {_set_task('classification')}."
         )
     if task != "regression":
-        _warn_of_kinds(where, labels, numbers, is_auto=task == "auto")
+        _warn_of_kinds(where, counts, numbers, is_auto=task == "auto")
 
 
 def _warn_of_kinds(
-    where: str, labels: Sequence[Labels], numbers: set[str], *, is_auto: bool
+    where: str, labels: Mapping[Labels, int], numbers: set[str], *, is_auto: bool
 ) -> None:
-    """Warn of labels that break no rule and yet look wrong."""
-    names = sorted({label for of_example in labels for label in of_example} - numbers)
+    """Warn of labels, given with their counts, that break no rule and yet look wrong."""
+    counts: Counter[str] = Counter()
+    for of_example, count in labels.items():
+        counts.update(dict.fromkeys(of_example, count))
+    is_continuous = is_auto and are_continuous(labels)
+    if not is_continuous:
+        _warn_of_spellings(where, counts)
+    num_examples = sum(labels.values())
+    names = sorted(counts.keys() - numbers)
     if numbers and names:
-        count = sum(any(label in names for label in of_example) for of_example in labels)
+        count = sum(number for of_example, number in labels.items() if {*of_example} - numbers)
         text = (
-            f"{where}: the label is a name in {count} of {len(labels)} examples (such as "
-            f"{names[0]!r}) and a number in the others (such as {min(numbers)!r}). Each is taken "
-            "as a class; remove lines whose label is not known."
+            f"{where}: the label is a name in {count} of {num_examples} examples (such as "
+            f"{shown(names[0])}) and a number in the others (such as {min(numbers)!r}). Each is "
+            "taken as a class; remove lines whose label is not known."
         )
     elif (
         is_auto
         and len(numbers) >= MIN_CONTINUOUS_VALUES
-        and len(labels) < _MIN_EXAMPLES_PER_CLASS * len(numbers)
-        and not are_continuous(labels)
+        and num_examples < _MIN_EXAMPLES_PER_CLASS * len(numbers)
+        and not is_continuous
     ):
         text = (
             f"{where}: the labels are {len(numbers)} different whole numbers, and each is taken "
@@ -241,6 +246,26 @@ def _warn_of_kinds(
     else:
         return
     warnings.warn(text, RMTGenomicsWarning, stacklevel=4)
+
+
+def _warn_of_spellings(where: str, counts: Mapping[str, int]) -> None:
+    """Warn of classes whose names look the same, or are the same number."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for label in counts:
+        text = normalize("NFKC", normalize("NFKC", label).casefold())
+        text = " ".join("".join(each for each in text if category(each) != "Cf").split())
+        number = read_number(text)
+        spellings[text if number is None else repr(number)].append(label)
+    if alike := [labels for labels in spellings.values() if len(labels) > 1]:
+        # ascii() shows what cannot be seen, such as a blank without width.
+        named = [" and ".join(f"{x!a} ({counts[x]:,})" for x in labels) for labels in alike]
+        warnings.warn(
+            f"{where}: {counted(len(alike), 'label')} spelled in several ways, each taken as a "
+            f"class of its own, with their counts: {first_few(named)}. If they are one class, "
+            "write them in one way.",
+            RMTGenomicsWarning,
+            stacklevel=5,
+        )
 
 
 def warn_of_regression(where: str, task: str, requested: str) -> None:

@@ -25,6 +25,7 @@ from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.dna.record_types import RecordInfo
 from rmt_genomics.dna.sequence_tables import stem_of
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning, counted
+from rmt_genomics.parsing import shown
 
 HEADER_PATTERN = r"\blabel=([^\s\]|,]+)"
 """Finds ``label=lytic``, with or without brackets around it."""
@@ -52,10 +53,11 @@ class LabelSource:
         ConfigError: If the pattern cannot be used.
     """
 
-    path: Path
+    path: str | Path
     pattern: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
         if self.pattern is None:
             return
         if str(self.path) != "header":
@@ -77,14 +79,14 @@ class LabelSource:
             )
 
     @classmethod
-    def of(cls, labels: "Path | LabelSource") -> "LabelSource":
+    def of(cls, labels: "str | Path | LabelSource") -> "LabelSource":
         """Return a path as the source that it names; a source as it is."""
         return labels if isinstance(labels, LabelSource) else cls(labels)
 
     @property
     def table(self) -> Path | None:
         """The labels table, or None if the labels are in the sequence files."""
-        return None if str(self.path) in _REMEDIES else self.path
+        return None if str(self.path) in _REMEDIES else Path(self.path)
 
     def __str__(self) -> str:
         return str(self.path) if self.table else f"--labels {self.path}"
@@ -120,6 +122,14 @@ class LabelSource:
         if self.table is not None:
             return read_labels(self.table, lengths, group_column=group_column, task=task)
         rows = [{"record": record.name, **self._cells(record)} for record in records]
+        kind = str(self.path)
+        if kind in ("file", "folder"):
+            for label in {row["label"] for row in rows}:
+                if ";" in label:
+                    raise DataError(
+                        f"{self}: the {kind} {shown(label)} has ';' in its name, but ';' joins "
+                        f"several labels. Rename the {kind}."
+                    )
         may_lack_label = task == "multilabel" or any(";" in row.get("label", "") for row in rows)
         self._check_rows(rows, group_column, may_lack_label=may_lack_label)
         used = [*COLUMNS, group_column] if str(self.path) == "column" else [group_column]

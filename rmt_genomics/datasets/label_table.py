@@ -7,6 +7,7 @@ pandas do; a quoted cell that spans several lines is read as one line.
 
 import csv
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from rmt_genomics.dna.compression import open_decompressed
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
+from rmt_genomics.parsing import shown
 
 HEADER_FORMS = "'record label [group] [split]' or 'record start end [strand] label [group] [split]'"
 BED_COLUMNS = ("record", "start", "end", "label", "score", "strand")
@@ -36,6 +38,7 @@ _BED_COMMENT = re.compile(r"(?:track|browser)(?: |$)")
 _SEPARATOR_NAMES = {"\t": "tab", ",": "comma", " ": "space"}
 _ZIP = b"PK\x03\x04"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+csv.field_size_limit(sys.maxsize)
 
 
 class Row(NamedTuple):
@@ -97,10 +100,9 @@ class Rows:
                 cells = next(reader, None)
             except csv.Error as error:
                 line = next(islice(self.lines(), number - 1, None)).rstrip("\n")
-                shown = line if len(line) <= 40 else line[:37] + "..."
                 raise DataError(
-                    f"{self.path}:{number}: a cell in {shown!r} begins with a quote that is not "
-                    "closed at the end of the cell, but must be. Close or remove it; a quote "
+                    f"{self.path}:{number}: a cell in {shown(line)} begins with a quote that is "
+                    "not closed at the end of the cell, but must be. Close or remove it; a quote "
                     "inside a cell is written twice."
                 ) from error
             if cells is None:
@@ -170,7 +172,7 @@ def read_table(path: Path, what: str) -> Table:
         if columns[0].startswith(">"):
             remedy = "This looks like FASTA: was it given as the labels?"
         raise DataError(
-            f"{first.where}: the header is {columns[0]!r}, but must be {HEADER_FORMS}, "
+            f"{first.where}: the header is {shown(columns[0])}, but must be {HEADER_FORMS}, "
             f"with tabs between the columns. {remedy}"
         )
     return Table(first._replace(cells=columns), rows, has_header)

@@ -18,9 +18,11 @@ before the header. A BED file needs no header: its fourth column is the label, i
 Labels that are numbers may be measured values (see ``label_checks``).
 """
 
+import sys
 from array import array
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from rmt_genomics.datasets.examples import Example
@@ -29,13 +31,13 @@ from rmt_genomics.datasets.label_checks import (
     check_records_exist,
     check_records_labelled,
     did_you_mean,
-    in_file,
     warn_if_one_based,
     warn_of_unused_columns,
 )
 from rmt_genomics.datasets.label_table import HEADER_FORMS, Row, Table, read_table
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
+from rmt_genomics.parsing import read_integer, shown
 
 COLUMNS = ("record", "start", "end", "strand", "label", "group", "split")
 _UNUSED_BED_COLUMN = "score"
@@ -46,7 +48,7 @@ SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation"
 
 
 def read_labels(
-    path: Path,
+    path: str | Path,
     record_lengths: Mapping[str, int],
     *,
     group_column: str = "group",
@@ -70,6 +72,7 @@ def read_labels(
             records named here and those of the FASTA file do not match, with a count and
             examples. A FASTA record may be without label only if the file has intervals.
     """
+    path = Path(path)
     table = read_table(path, "a labels file")
     _check_header(table.header, group_column)
     first_lines, has_several = _check_records(table, record_lengths)
@@ -94,12 +97,13 @@ def read_labels(
     return examples
 
 
-def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interval]:
+def read_intervals(path: str | Path, record_lengths: Mapping[str, int]) -> list[Interval]:
     """Read intervals only: BED of 3 to 6 columns, or a table that has record, start and end.
 
     A label is ignored, and the strand is ``+`` if there is no such column. Arguments and errors are
     those of ``read_labels``.
     """
+    path = Path(path)
     table = read_table(path, "a file of intervals")
     header = table.header
     if missing := [name for name in ("record", "start", "end") if name not in header.cells]:
@@ -111,6 +115,14 @@ def read_intervals(path: Path, record_lengths: Mapping[str, int]) -> list[Interv
     intervals = [parse_interval(row.where, cells, record_lengths) for row, cells in table]
     warn_if_one_based(str(path), intervals, record_lengths)
     return intervals
+
+
+def read_split(path: Path) -> list[Example]:
+    """Read the ``split.tsv`` of a run, of whose records only the names need be known."""
+    table = read_table(path, "the table of a run's split")
+    _check_header(table.header, "group")
+    lengths: dict[str, int] = defaultdict(lambda: sys.maxsize)
+    return [parse_example(row.where, cells, lengths, may_lack_label=True) for row, cells in table]
 
 
 def parse_example(
@@ -128,25 +140,27 @@ def parse_example(
     interval = parse_interval(where, cells, record_lengths)
     labels: tuple[str, ...] = ()
     if cells["label"] or not may_lack_label:
-        labels = tuple(map(str.strip, _required(where, cells, "label").split(";")))
-    group = _required(where, cells, group_column) if group_column in cells else None
+        labels = _labels_of(_required(where, cells, "label"))
+    group = _shared(_required(where, cells, group_column)) if group_column in cells else None
     split = None
     if "split" in cells:
         name = _required(where, cells, "split")
         if (split := SPLIT_NAMES.get(name.lower())) is None:
             raise DataError(
-                f"{where}: the split is {name!r}, but must be one of train, validation "
+                f"{where}: the split is {shown(name)}, but must be one of train, validation "
                 f"(or val, dev, valid), test.{did_you_mean(name, SPLIT_NAMES)}"
             )
-    with in_file(where):
+    try:
         return Example(interval, "start" not in cells, labels, group, split)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def parse_interval(
     where: str, cells: Mapping[str, str], record_lengths: Mapping[str, int]
 ) -> Interval:
     """Return the interval of a row, or the whole record if the row has no ``start``."""
-    record = _required(where, cells, "record")
+    record = _shared(_required(where, cells, "record"))
     length_bp = record_lengths[record]
     if "start" not in cells:
         return Interval(record, 0, length_bp)
@@ -154,13 +168,28 @@ def parse_interval(
     ends: dict[str, int] = {}
     for column in ("start", "end"):
         text = _required(where, cells, column)
-        if not (text.isascii() and text.isdecimal()):
-            raise DataError(f"{where}: {column} {text!r} must be a whole number, 0 or more.")
-        ends[column] = int(text)
-    with in_file(where):
+        number = read_integer(text)
+        if number is None or number < 0:
+            raise DataError(f"{where}: {column} {shown(text)} must be a whole number, 0 or more.")
+        ends[column] = number
+    try:
         interval = Interval(record, ends["start"], ends["end"], strand)
         interval.check_within(length_bp)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     return interval
+
+
+@lru_cache(maxsize=1024)
+def _labels_of(text: str) -> tuple[str, ...]:
+    """Return the labels in a cell; equal ones are one object, which saves memory."""
+    return tuple(map(str.strip, text.split(";")))
+
+
+@lru_cache(maxsize=1024)
+def _shared(text: str) -> str:
+    """Return the same object for equal names, which saves memory."""
+    return text
 
 
 def _required(where: str, cells: Mapping[str, str], column: str) -> str:
@@ -184,7 +213,7 @@ def _check_header(header: Row, group_column: str) -> None:
         question = did_you_mean(column, [name for name in COLUMNS if name not in columns])
         if missing or question:
             raise DataError(
-                f"{header.where}: the header has the column {column!r}, but must be "
+                f"{header.where}: the header has the column {shown(column)}, but must be "
                 f"{HEADER_FORMS}.{question}"
             )
     if missing:
@@ -216,7 +245,9 @@ def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dic
         has_several |= ";" in cells.get("label", "")
     path = table.rows.path
     if not first_lines:
-        raise DataError(f"{path}: there is no line below the header, but at least one is needed.")
+        raise DataError(
+            f"{path}: there is no line below the header, but at least one is needed. Add lines."
+        )
     check_records_exist(path, first_lines, record_lengths)
     return first_lines, has_several
 

@@ -93,7 +93,7 @@ class Audit:
             )
         if self.not_compared:
             yield (
-                "Not compared, because they have no k-mers without N: "
+                "Not compared, because they have no k-mers without N, or none in the sample: "
                 f"{counted(self.not_compared, 'example')}."
             )
         yield f"Examples that overlap an example of another part: {self.overlapping:,}."
@@ -144,7 +144,9 @@ def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
     examples = [example for part in parts.values() for example in part]
     sketches = sketch(store, [example.interval for example in examples])
     part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
+    k, not_compared = sketches.k, int((sketches.sizes == 0).sum())
     pairs = similar_pairs(sketches, MIN_SIMILARITY)
+    del sketches  # much memory
     across = np.flatnonzero(part_of[pairs.first] != part_of[pairs.second])
     is_touched = np.zeros(len(examples), dtype=bool)
     is_touched[pairs.first[across]] = is_touched[pairs.second[across]] = True
@@ -160,8 +162,8 @@ def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
 
     return Audit(
         examples={name: len(part) for name, part in parts.items()},
-        k=sketches.k,
-        not_compared=int((sketches.sizes == 0).sum()),
+        k=k,
+        not_compared=not_compared,
         near_duplicate_pairs=len(across),
         near_duplicates=tuple(map(near_duplicate, most_similar.tolist())),
         touched={

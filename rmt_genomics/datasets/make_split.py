@@ -36,10 +36,20 @@ class SplitResult:
     method: str  # one of ``METHODS``
     split: Split
     scheme: LabelScheme
+    labels: LabelSource
+    examples: Sequence[Example]
+    columns: Mapping[str, Sequence[str]]
+    """The columns ``group`` (if there are any) and ``split``, one value per example."""
 
-    table: str
-    """The text of the labels table with the columns ``group`` (if there are any) and ``split``; a
-    new table if the labels are in a BED file without a header, or in the sequence files."""
+    @property
+    def table(self) -> str:
+        """The text of the labels table with these columns.
+
+        It is a new table if the labels are in a BED file without a header, or in the sequence
+        files.
+        """
+        table = add_columns(self.labels.table, self.columns) if self.labels.table else None
+        return table or format_table(self.examples, self.columns)
 
     def counts(self) -> list[list[str]]:
         """Return the number of examples of each class in each part, as a table.
@@ -87,7 +97,7 @@ def make_split(
     labels.check_classes(examples)
     if method is None:
         method = "homology" if clusters is not None else default_method(examples)
-    examples = assign_groups(store, examples, method, clusters)
+    assign_groups(store, examples, method, clusters)
     with in_file(str(labels)):
         if method == "column":
             fraction = fractions["validation"] / (fractions["train"] + fractions["validation"])
@@ -97,12 +107,12 @@ def make_split(
         else:
             by_group = method != "stratified"
             split = split_by_fractions(examples, fractions, by_group=by_group, seed=seed, task=task)
-    part_of = {example: name for name in SPLITS for example in getattr(split, name)}
-    columns = new_columns(examples, [part_of[example] for example in examples])
-    table = add_columns(labels.table, columns) if labels.table else None
+    # The parts have the same objects, and their order.
+    part_of = {id(example): name for name in SPLITS for example in getattr(split, name)}
+    columns = new_columns(examples, [part_of[id(example)] for example in examples])
     scheme = LabelScheme.of(examples, task)
     warn_of_regression(str(labels), scheme.task, task)
-    return SplitResult(method, split, scheme, table or format_table(examples, columns))
+    return SplitResult(method, split, scheme, labels, examples, columns)
 
 
 def default_method(examples: Sequence[Example]) -> str:
@@ -113,9 +123,9 @@ def default_method(examples: Sequence[Example]) -> str:
 
 
 def assign_groups(
-    store: SequenceStore, examples: Sequence[Example], method: str, clusters: Path | None = None
-) -> list[Example]:
-    """Give the examples groups by ``record`` or ``homology``; other methods leave them as they are.
+    store: SequenceStore, examples: list[Example], method: str, clusters: Path | None = None
+) -> None:
+    """Give the examples in a list groups by ``record`` or ``homology``; other methods give none.
 
     Raises:
         ConfigError: If clusters are given for another method than ``homology``.
@@ -146,8 +156,9 @@ def assign_groups(
     elif method == "homology":
         groups = homology_groups(store, examples)
     else:
-        return list(examples)
-    return [replace(example, group=group) for example, group in zip(examples, groups, strict=True)]
+        return
+    for index, group in enumerate(groups):
+        examples[index] = replace(examples[index], group=group)
 
 
 def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:

@@ -18,6 +18,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,8 @@ class SequenceStore(ABC):
 
 
 def open_sequences(
-    paths: Path | Sequence[Path],
-    cache: Path | None = None,
+    paths: str | Path | Sequence[str | Path],
+    cache: str | Path | None = None,
     *,
     intervals_only: bool,
     progress: bool = False,
@@ -113,7 +114,8 @@ def open_sequences(
     Raises:
         DataError: If a file breaks a rule (see ``read_records``) or the cache cannot be written.
     """
-    files = sequence_files([paths] if isinstance(paths, Path) else paths)
+    files = sequence_files([paths] if isinstance(paths, str | Path) else paths)
+    cache = None if cache is None else Path(cache)
     sha256 = _sha256_of(files)
     folder = _cache_entry(files, sha256, cache)
     if intervals_only and not folder.is_dir() and all(map(_is_fasta, files)):
@@ -164,8 +166,8 @@ class EncodedStore(SequenceStore):
     @classmethod
     def open(
         cls,
-        fasta: Path | Sequence[Path],
-        cache: Path | None = None,
+        fasta: str | Path | Sequence[str | Path],
+        cache: str | Path | None = None,
         *,
         progress: bool = False,
         sha256: str | None = None,
@@ -175,11 +177,11 @@ class EncodedStore(SequenceStore):
         The cache takes one byte per base. Arguments and errors are those of ``open_sequences``;
         ``sha256`` is the checksum of the files, if it is known.
         """
-        files = sequence_files([fasta] if isinstance(fasta, Path) else fasta)
+        files = sequence_files([fasta] if isinstance(fasta, str | Path) else fasta)
         sha256 = sha256 or _sha256_of(files)
         folder = _cache_entry(files, sha256, cache)
         if folder.is_dir():
-            index = _read_index(folder, sha256)
+            index = _read_index(folder, files, sha256)
             if index is not None and _has_checksums(folder, index):
                 return cls(folder, files, index)
             warnings.warn(
@@ -190,13 +192,13 @@ class EncodedStore(SequenceStore):
             remove_cache_folder(folder)
         with cache_folder(folder) as temporary:
             _encode(files, sha256, temporary, progress=progress)
-        index = _read_index(folder, sha256)
+        index = _read_index(folder, files, sha256)
         assert index is not None, "the index has just been written"
         return cls(folder, files, index)
 
     def _forward(self, interval: Interval) -> Codes:
         if self._mapped is None:  # a pickled store maps the file again in the other process
-            self._mapped = np.memmap(self._folder / "codes.bin", dtype=np.uint8, mode="r")
+            self._mapped = np.asarray(np.memmap(self._folder / "codes.bin", np.uint8, mode="r"))
         offset = self._offsets[interval.record]
         return self._mapped[offset + interval.start : offset + interval.end]
 
@@ -206,7 +208,7 @@ class EncodedStore(SequenceStore):
         Raises:
             DataError: If the cache entry has been removed.
         """
-        index = _read_index(self._folder, self.sha256)
+        index = _read_index(self._folder, self.files, self.sha256)
         if index is None:
             raise DataError(
                 f"{self._folder}: the encoded sequences have been removed, but must stay while "
@@ -287,9 +289,9 @@ def _is_fasta(file: Path) -> bool:
         return format_of(decompressed.peek(PEEK_BYTES), file) is FASTA
 
 
-def _cache_entry(files: Sequence[Path], sha256: str, cache: Path | None) -> Path:
+def _cache_entry(files: Sequence[Path], sha256: str, cache: str | Path | None) -> Path:
     """Return the folder of the encoded sequences, which need not exist."""
-    root = default_cache() if cache is None else cache.absolute()
+    root = default_cache() if cache is None else Path(cache).absolute()
     # File names are part of the key: the names of a table's records come from them.
     key = cache_key(FORMAT_VERSION, sha256, *(file.name for file in files))
     return root / "encoded" / key
@@ -342,13 +344,22 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
     (folder / "index.json").write_text(json.dumps(vars(index)), encoding="utf-8")
 
 
-def _read_index(folder: Path, sha256: str) -> _Index | None:
+def _read_index(folder: Path, files: Sequence[Path], sha256: str) -> _Index | None:
     """Read the index of a cache entry; None if the entry is damaged."""
     from pydantic import TypeAdapter
 
     try:
-        index = TypeAdapter(_Index).validate_json((folder / "index.json").read_bytes())
-        is_whole = (folder / "codes.bin").stat().st_size == sum(index.lengths)
+        text = (folder / "index.json").read_bytes()
+        index = TypeAdapter(_Index).validate_json(text, strict=True)
+        num_bp = (folder / "codes.bin").stat().st_size
     except (OSError, ValueError):
         return None
-    return index if is_whole and index.sha256 == sha256 else None
+    ends = [0, *accumulate(index.lengths)]
+    is_whole = (
+        index.sha256 == sha256
+        and min(index.lengths, default=0) >= 0
+        and [*index.offsets, num_bp] == ends
+        and len(set(index.names)) == len(index.files) == len(index.descriptions) == len(ends) - 1
+        and set(index.files) <= set(range(len(files)))
+    )
+    return index if is_whole else None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, Numbers
 from rmt_genomics.errors import ConfigError, DataError, counted
+from rmt_genomics.parsing import shown
 
 METHODS = ("auto", "column", "group", "stratified")  # values of ``data.split``
 MAX_BINS = 10
@@ -257,8 +258,8 @@ def _check_training_classes(train: _Examples, scheme: LabelScheme) -> None:
     if missing := _missing_classes(train, scheme):
         raise DataError(
             f"no example in train for {len(missing)} of {len(scheme.classes)} classes (such as "
-            f"{missing[0]!r}), but every class needs one. Move examples into train, or remove the "
-            "class."
+            f"{shown(missing[0])}), but every class needs one. Move examples into train, or "
+            "remove the class."
         )
 
 
@@ -273,9 +274,9 @@ def _check_classes_of_parts(parts: dict[str, _Examples], scheme: LabelScheme) ->
             }
             raise DataError(
                 f"no example in {name} for {len(missing)} of {len(scheme.classes)} classes (such "
-                f"as {missing[0]!r}, which is in {counted(len(groups), 'group')}), but every class "
-                f"must be in all {len(parts)} parts. Add examples of it, remove the class, or "
-                "change --fractions or --seed."
+                f"as {shown(missing[0])}, which is in {counted(len(groups), 'group')}), but every "
+                f"class must be in all {len(parts)} parts. Add examples of it, remove the class, "
+                "or change --fractions or --seed."
             )
 
 
@@ -292,6 +293,6 @@ def _check_groups_are_whole(parts: dict[str, _Examples]) -> None:
         for example in examples:
             if example.group is not None and part_of.setdefault(example.group, name) != name:
                 raise DataError(
-                    f"the group {example.group!r} is in {part_of[example.group]} and in {name}, "
-                    "but a group must stay in one part of the split. Change the split column."
+                    f"the group {shown(example.group)} is in {part_of[example.group]} and in "
+                    f"{name}, but a group must stay in one part of the split. Change the column."
                 )

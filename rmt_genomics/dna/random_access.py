@@ -97,7 +97,8 @@ class IndexedFasta:
             lengths, duplicate names.
     """
 
-    def __init__(self, path: Path, cache: Path | None = None) -> None:
+    def __init__(self, path: str | Path, cache: str | Path | None = None) -> None:
+        path = Path(path)
         check_is_file(path, "a FASTA file")
         is_bgzip = _check_compression(path) == "bgzip"
         self.path = path.absolute()
@@ -111,7 +112,7 @@ class IndexedFasta:
         self.descriptions: dict[str, str] = {}
         """The rest of each header after the name."""
 
-        folder = default_cache() if cache is None else cache.absolute()
+        folder = default_cache() if cache is None else Path(cache).absolute()
         self._load_or_build(folder / "indexes" / cache_key(_FORMAT, self.path, self._version))
 
     def sequence(self, interval: Interval) -> str:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
+from rmt_genomics.parsing import shown
 
 STRANDS = ("+", "-", ".")
 
-_PATTERN = re.compile(r"(.+):([0-9]+)-([0-9]+)(?:\(([+.-])\))?", re.DOTALL)
+_PATTERN = re.compile(r"(.+):([0-9]{1,18})-([0-9]{1,18})(?:\(([+.-])\))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,7 +46,7 @@ class Interval:
         if not self.record:
             raise DataError("the interval has no record name, but must have one")
         if self.strand not in STRANDS:
-            raise DataError(f"strand {self.strand!r} is unknown, but must be one of + - .")
+            raise DataError(f"strand {shown(self.strand)} is unknown, but must be one of + - .")
         if not 0 <= self.start < self.end:
             raise DataError(
                 f"{self.record}:{self.start}-{self.end} must satisfy 0 <= start < end. "
@@ -71,8 +72,8 @@ class Interval:
         """
         if (match := _PATTERN.fullmatch(text)) is None:
             raise DataError(
-                f"{text!r} is not an interval, but must look like chr1:0-100 or chr1:0-100(-). "
-                "Coordinates are 0-based and half-open."
+                f"{shown(text)} is not an interval, but must look like chr1:0-100 or chr1:0-100(-)."
+                " Coordinates are 0-based and half-open."
             )
         record, start, end, strand = match.groups()
         return cls(record, int(start), int(end), strand or "+")

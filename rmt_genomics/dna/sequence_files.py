@@ -32,7 +32,7 @@ _SAM = re.compile(r"@[A-Z]{2}\t")  # a SAM header, which begins like FASTQ
 _Sequence = TypeVar("_Sequence", str, Codes)
 
 
-def sequence_files(paths: Sequence[Path]) -> list[Path]:
+def sequence_files(paths: Sequence[str | Path]) -> list[Path]:
     """List the files that are to be read, at least one, in the order of ``paths``.
 
     A folder stands for all sequence files in it and in the folders below, by name, without hidden
@@ -42,7 +42,7 @@ def sequence_files(paths: Sequence[Path]) -> list[Path]:
         DataError: If a path does not exist, or a folder has no sequence file or several formats.
     """
     files = []
-    for path in paths:
+    for path in map(Path, paths):
         if str(path) == "-":
             files.append(STDIN)
             continue
@@ -100,7 +100,7 @@ class RecordNames:
             )
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(path: str | Path) -> Iterator[Record]:
     """Read the records of a file: FASTA, FASTQ, GenBank, EMBL, or a table of sequences.
 
     Format and compression (plain, gzip or bgzip) are recognised by content, then by name.
@@ -114,15 +114,19 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises:
         DataError: At the first broken rule, naming file, line or record, value, rule and remedy.
     """
+    path = Path(path)
     for entry, sequence in _read(path, None, lambda pieces: check_letters("".join(pieces))):
         yield Record(entry.name, entry.description, sequence, entry.columns)
 
 
-def read_encoded(path: Path, raw: BinaryIO | RawIOBase | None = None) -> Iterator[EncodedRecord]:
+def read_encoded(
+    path: str | Path, raw: BinaryIO | RawIOBase | None = None
+) -> Iterator[EncodedRecord]:
     """Read records as ``read_records`` does, but as base codes; letters are checked meanwhile.
 
     ``raw`` is the open file, if the caller follows how it is read (progress, checksum).
     """
+    path = Path(path)
     for entry, codes in _read(path, raw, encode_pieces):
         yield EncodedRecord(entry.name, entry.description, codes, entry.columns)
         del codes  # so that they are freed before the next record is read

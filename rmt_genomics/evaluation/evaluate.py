@@ -19,10 +19,8 @@ import numpy as np
 from rmt_genomics.atomic_io import check_new_folder, staged_files
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
-from rmt_genomics.datasets.label_table import Rows
-from rmt_genomics.datasets.labels import read_labels
+from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
-from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
@@ -41,9 +39,9 @@ _Parts = dict[str, list[Example]]
 
 def evaluate(
     model_dir: str | Path,
-    fasta: Path,
-    labels: Path | LabelSource,
-    out: Path,
+    fasta: str | Path,
+    labels: str | Path | LabelSource,
+    out: str | Path,
     *,
     device: str = "auto",
     overwrite: bool = False,
@@ -70,6 +68,7 @@ def evaluate(
     Raises:
         RMTGenomicsError: If the input is wrong or ``out`` is in use; then nothing is written.
     """
+    fasta, out = Path(fasta), Path(out)
     check_new_folder(out, overwrite=overwrite)
     labels = LabelSource.of(labels)
     labels.check()
@@ -89,7 +88,7 @@ def evaluate(
 
 
 def evaluate_run(
-    run: Path, fasta: Path, *, device: str = "auto", trained: Any = None
+    run: str | Path, fasta: str | Path, *, device: str = "auto", trained: Any = None
 ) -> dict[str, Any]:
     """Evaluate a finished run on its test part, or on its validation part if it has no test part.
 
@@ -108,6 +107,7 @@ def evaluate_run(
         The content of ``metrics.json``. If test was evaluated, ``validation`` has the metrics of
         the validation part.
     """
+    run, fasta = Path(run), Path(fasta)
     where = str(run / "split.tsv")
     model, store, split = (getattr(trained, name, None) for name in ("model", "store", "split"))
     if model is None:
@@ -191,17 +191,7 @@ def training_examples(model_dir: str | Path) -> list[Example]:
     split_file = Path(model_dir) / "split.tsv"
     if not split_file.is_file():
         return []
-    header, *table = (row.cells for row in Rows(split_file, "a table of a run's split"))
-    rows = (dict(zip(header, cells, strict=False)) for cells in table)
-    return [
-        Example(
-            Interval(row["record"], int(row["start"]), int(row["end"])),
-            whole=False,
-            labels=tuple(label for label in row["label"].split(";") if label),
-        )
-        for row in rows
-        if row.get("split") == "train"
-    ]
+    return [example for example in read_split(split_file) if example.split == "train"]
 
 
 def _load_or_fit_references(

@@ -95,7 +95,8 @@ def check_batch(codes: Tensor, lengths: Tensor) -> None:
     """Raise ValueError unless each length is within its row."""
     if codes.ndim != 2 or not len(codes):
         raise ValueError(f"codes has shape {tuple(codes.shape)}, but must be (b, n), b at least 1")
-    if lengths.shape != (len(codes),) or lengths.is_floating_point():
+    are_whole = lengths.dtype != torch.bool and not torch.is_floating_point(lengths)
+    if lengths.shape != (len(codes),) or not are_whole:
         raise ValueError(
             f"lengths is {lengths.dtype} of shape {tuple(lengths.shape)}, but must be whole "
             f"numbers of shape ({len(codes)},): one per row of codes"

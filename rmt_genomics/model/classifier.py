@@ -83,7 +83,7 @@ class RMTClassifier(Pretrained):
     def forward(
         self,
         codes: UInt8[Tensor, "b n"],
-        lengths: Int[Tensor, " b"],
+        lengths: Int[Tensor, " b"] | Sequence[int] | np.ndarray,
         *,
         replay: Replay = "auto",
         bptt_depth: int | None = None,
@@ -107,7 +107,7 @@ class RMTClassifier(Pretrained):
     def encode(
         self,
         codes: UInt8[Tensor, "b n"],
-        lengths: Int[Tensor, " b"],
+        lengths: Int[Tensor, " b"] | Sequence[int] | np.ndarray,
         *,
         replay: Replay = "auto",
         bptt_depth: int | None = None,
@@ -115,6 +115,9 @@ class RMTClassifier(Pretrained):
         """Return the encoding of each sequence; arguments as for ``forward``."""
         if replay not in (True, False, "auto"):
             raise ValueError(f"replay is {replay!r}, but must be True, False or 'auto'")
+        lengths = torch.as_tensor(lengths, device=codes.device)
+        if lengths.dtype != torch.bool and not lengths.is_floating_point():
+            lengths = lengths.long()  # of NumPy's unsigned numbers, torch has no minimum
         codes = mask_padding(codes, lengths)
         strands = self.encoder(codes, lengths, replay=replay, bptt_depth=bptt_depth)
         return Encoding(strands, *self.sequence_features(codes))

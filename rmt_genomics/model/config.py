@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings
+from rmt_genomics.parsing import unprintable
 from rmt_genomics.rmt import RMTConfig
 
 TokenizerKind = Literal["base", "kmer"]
@@ -154,6 +155,9 @@ class ClassifierConfig(Settings):
             )
 
     def _check_classes(self) -> None:
+        for name in self.classes:
+            if unprintable(name) is not None:
+                raise ConfigError(f"classes has {name!r}, but names must be printable text.")
         mean, std = self.target_mean, self.target_std
         if self.task != "regression" and (mean, std) != (0.0, 1.0):
             raise ConfigError(

@@ -125,8 +125,9 @@ class Calibration:
         rank = math.ceil((self.n + 1) * coverage - 1e-9)
         return float(self.scores[rank - 1]) if rank <= self.n else math.inf
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``calibration.json`` into a model folder, atomically."""
+        folder = Path(folder)
         content = {
             "format": FORMAT,
             "task": self.task,

@@ -38,6 +38,10 @@ class PredictionInput:
     """BED, or a table that has record, start and end; each interval is read on its strand."""
 
     def __post_init__(self) -> None:
+        fasta = [self.fasta] if isinstance(self.fasta, str | Path) else self.fasta
+        object.__setattr__(self, "fasta", tuple(map(Path, fasta)))  # str may have been given
+        if self.intervals is not None:
+            object.__setattr__(self, "intervals", Path(self.intervals))
         if self.window is not None:
             check_windows(self.window, self.step or self.window)
 

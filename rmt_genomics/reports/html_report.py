@@ -40,7 +40,7 @@ _SECTIONS: Mapping[str, tuple[str, Callable[[RunResults], Mapping[str, Any] | No
 """Title and contents by anchor, in the order of the page; each has its part in the template."""
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: str | Path) -> Path:
     """Write ``report.html`` from the files of a run or an evaluation, atomically.
 
     A section whose files do not exist is left out; the same files give the same page.
@@ -48,6 +48,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         DataError: If the folder has none of these files, or a file is damaged.
     """
+    folder = Path(folder)
     if not any((folder / name).is_file() for name in _INPUTS):
         raise DataError(
             f"{folder}: has none of {', '.join(_INPUTS)}, but a report is made from them. "

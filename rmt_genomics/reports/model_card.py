@@ -36,7 +36,7 @@ _HUB_METRICS = {  # our keys and the names of the hub
 _SIGNATURE = re.compile(r"\n<!-- rmt-genomics wrote this card: ([0-9a-f]{16})[^>]*-->\n\Z")
 
 
-def write_model_card(folder: Path) -> Path:
+def write_model_card(folder: str | Path) -> Path:
     """Write ``README.md`` into a model folder, atomically.
 
     A card that was edited is kept, with a warning; that of ``save_pretrained`` is replaced. Files
@@ -45,6 +45,7 @@ def write_model_card(folder: Path) -> Path:
     Raises:
         DataError: If there is no model, or a file is damaged.
     """
+    folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise DataError(
             f"{folder}: has no {CONFIG}, but a model card describes a model. "

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 _DPI = 150
 
 
-def write_plots(folder: Path) -> list[Path]:
+def write_plots(folder: str | Path) -> list[Path]:
     """Draw what ``evaluate`` wrote into a folder, there, each figure as SVG and PNG.
 
     For a classifier these are confusion matrix, ROC and precision-recall curves, and reliability if
     it was calibrated; for a regression predicted against true values; for both the use of context,
     if it was measured.
     """
+    folder = Path(folder)
     from rmt_genomics.reports.run_results import read_run_results  # loads torch
 
     results, figures = read_run_results(folder), {}
@@ -49,19 +50,21 @@ def write_composition_plot(
     save_figure(plots.composition(summary.compositions_by_label(examples)), path)
 
 
-def write_training_plot(run: Path) -> list[Path]:
+def write_training_plot(run: str | Path) -> list[Path]:
     """Draw a run's ``metrics.jsonl`` as ``training.svg`` and ``training.png`` in its folder."""
     from rmt_genomics.evaluation.result_files import read_epochs  # loads torch
 
+    run = Path(run)
     figure = plots.training_curve(read_epochs(run / "metrics.jsonl"))
     return _save_all(figure, run / "training")
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
+def save_figure(figure: "Figure", path: str | Path) -> None:
     """Write a figure atomically, in the format of the suffix of ``path``.
 
     The same figure gives the same bytes: no date, no random ids.
     """
+    path = Path(path)
     import matplotlib
 
     kind = path.suffix.removeprefix(".")

@@ -24,7 +24,7 @@ KEYS = tuple(key for section in SECTIONS.values() for key in section.dotted_keys
 _TEMPLATE_WIDTH = 90
 
 
-def read_config(path: Path | None, settings: Sequence[str] = ()) -> ExperimentConfig:
+def read_config(path: str | Path | None, settings: Sequence[str] = ()) -> ExperimentConfig:
     """Read settings from a TOML file (None = the defaults), then apply the changes of ``--set``.
 
     ``settings`` are ``KEY=VALUE``, such as ``training.max_epochs=3``; the last one of a key counts.
@@ -33,6 +33,7 @@ def read_config(path: Path | None, settings: Sequence[str] = ()) -> ExperimentCo
         ConfigError: If the file is missing or not valid TOML, a key is unknown, or a value is not
             allowed.
     """
+    path = None if path is None else Path(path)
     in_file = {} if path is None else _read(path)
     changes = dict(parse_setting(setting) for setting in settings)
     try:

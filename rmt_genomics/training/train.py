@@ -56,9 +56,9 @@ class TrainingResult:
 
 @runtime.log_to_stderr_by_default()
 def train(  # noqa: PLR0913  # the options of the command line
-    fasta: Path,
-    labels: Path | LabelSource,
-    out: Path,
+    fasta: str | Path,
+    labels: str | Path | LabelSource,
+    out: str | Path,
     config: ExperimentConfig,
     *,
     device: str = "auto",
@@ -95,7 +95,7 @@ def train(  # noqa: PLR0913  # the options of the command line
         DataError: If the data or the folder cannot be used, or the disk is full.
         CheckpointError: If there is nothing to resume, or it is another run.
     """
-    folder, labels = RunFolder(out), LabelSource.of(labels)
+    fasta, folder, labels = Path(fasta), RunFolder(Path(out)), LabelSource.of(labels)
     distributed = DistributedSetup(devices, num_nodes)
     device, config = choose_device(device).type, config.resolved()
     distributed.check(device)

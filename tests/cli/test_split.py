@@ -136,7 +136,10 @@ def test_an_existing_file_is_kept_without_overwrite(fasta: Path, tmp_path: Path)
     assert "is also an input" in fail(*arguments[:4], "--out", arguments[3], "--overwrite")
 
 
-@pytest.mark.parametrize("text", ["0.8,0.2", "0.5,0.1,0.1", "a,b,c", "1,0,0", "0.8,-0.1,0.3"])
+WRONG = ["0.8,0.2", "0.5,0.1,0.1", "a,b,c", "1,0,0", "0.8,-0.1,0.3", "0.8,0.2,nan", "0.8,x,0.1,0.1"]
+
+
+@pytest.mark.parametrize("text", WRONG)
 def test_wrong_fractions_are_a_usage_error(fasta: Path, tmp_path: Path, text: str) -> None:
     arguments = ["--labels", write_labels(tmp_path), "--out", tmp_path / "out.tsv"]
 

@@ -110,3 +110,12 @@ def test_an_invalid_example_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         Example(Interval("chr1", 0, 10), whole=True, labels=labels, split=split)
+
+
+@pytest.mark.parametrize("label", ["a;b", "a\tb", "a\nb", "\x1b[31m"])
+def test_a_label_that_a_table_cannot_hold_is_refused(label: str) -> None:
+    with pytest.raises(DataError, match="the label"):
+        example(label)
+    if ";" not in label:
+        with pytest.raises(DataError, match=r"or group .* must be printable text"):
+            Example(Interval("r", 0, 9), whole=True, labels=("a",), group=label)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import Example, LabelScheme, read_intervals, read_labels
-from rmt_genomics.datasets.label_checks import are_continuous, number_of
+from rmt_genomics.datasets.label_checks import are_continuous
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.parsing import read_number
 
 MEASURED = [f"{number / 8}" for number in range(40)]
 
@@ -28,18 +29,6 @@ def table(path: Path, labels: list[str]) -> tuple[Path, dict[str, int]]:
     """Write a labels file; its records are r0, r1 and so on."""
     path.write_text("record\tlabel\n" + "".join(f"r{i}\t{x}\n" for i, x in enumerate(labels)))
     return path, {f"r{index}": 9 for index in range(len(labels))}
-
-
-@given(number=st.floats(allow_nan=False, allow_infinity=False))
-def test_every_finite_number_is_parsed_exactly(number: float) -> None:
-    assert number_of(repr(number)) == number
-
-
-@pytest.mark.parametrize(
-    "label", ["nan", "inf", "1e999", "1_000", "0x10", "", "1,5", "\u0661", "1 2", "--1", "."]
-)
-def test_what_is_not_a_plain_finite_number_is_none(label: str) -> None:
-    assert number_of(label) is None
 
 
 @pytest.mark.parametrize(
@@ -58,7 +47,7 @@ def test_what_is_not_a_plain_finite_number_is_none(label: str) -> None:
 def test_auto_is_regression_only_for_many_numbers_that_are_not_all_whole(
     labels: list[str], task: str
 ) -> None:
-    if len({number_of(item) for item in labels}) == 1:
+    if len({read_number(item) for item in labels}) == 1:
         assert not are_continuous([(item,) for item in labels])
         return
     assert LabelScheme.of(some(labels)).task == task
@@ -227,3 +216,36 @@ def test_numbers_and_names_as_labels_give_a_warning(tmp_path: Path) -> None:
 def test_labels_of_one_kind_give_no_warning(tmp_path: Path, labels: list[str]) -> None:
     path = write_bed(tmp_path, "record\tlabel\nchr1\t{}\nchr2\t{}\n".format(*labels))
     assert len(read_labels(path, LENGTHS)) == 2
+
+
+@pytest.mark.parametrize(
+    ("spellings", "shown"),
+    [
+        (("gc", "GC"), "'gc' (2) and 'GC' (1)"),
+        (("1", "1.0"), "'1' (2) and '1.0' (1)"),
+        (("gc", "gc\u200b"), r"'gc' (2) and 'gc\u200b' (1)"),
+        (("caf\u00e9", "cafe\u0301"), r"'caf\xe9' (2) and 'cafe\u0301' (1)"),
+        (("low gc", "low  gc"), "'low gc' (2) and 'low  gc' (1)"),
+        (("a1", "a\uff11"), r"'a1' (2) and 'a\uff11' (1)"),
+    ],
+)
+def test_spellings_of_one_label_give_a_warning_with_counts(
+    tmp_path: Path, spellings: tuple[str, str], shown: str
+) -> None:
+    one, other = spellings
+    labels = [one, one, other, *(["7", "8"] if one == "1" else ["x", "y"])]
+
+    with pytest.warns(RMTGenomicsWarning, match="1 label spelled in several ways") as it:
+        examples = read_labels(*table(tmp_path / "l.tsv", labels), task="classification")
+
+    assert f": {shown}. If they are one class" in str(it[0].message)
+    assert [example.labels[0] for example in examples] == labels  # nothing is changed
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "ab"], ["1", "2", "10"], ["K-12", "K12", "k_12"]])
+def test_different_labels_give_no_warning_of_spellings(tmp_path: Path, labels: list[str]) -> None:
+    read_labels(*table(tmp_path / "l.tsv", labels))
+
+
+def test_equal_numbers_of_a_regression_are_no_spellings(tmp_path: Path) -> None:
+    read_labels(*table(tmp_path / "l.tsv", [*MEASURED, "1", "1.0", "1.00"]))

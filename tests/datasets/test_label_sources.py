@@ -219,3 +219,30 @@ def test_a_missing_group_column_is_refused(tmp_path: Path) -> None:
         ConfigError, match=r"data\.group is 'genus', but with --labels header there is no"
     ):
         read(fasta, "header", group_column="genus")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_semicolon_in_the_name_of_a_file_or_folder_is_refused(tmp_path: Path, kind: str) -> None:
+    for name in ("a;b", "c"):
+        file = tmp_path / (f"{name}.fa" if kind == "file" else f"{name}/x{name[0]}.fa")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f">{name[0]}\nACGT\n")
+
+    with pytest.raises(DataError, match=f"the {kind} 'a;b' has ';' in its name, but ';' joins"):
+        read(tmp_path, kind)
+
+
+@pytest.mark.parametrize("source", ["file", "folder", "column", "header"])
+def test_a_control_character_is_refused_from_every_source(tmp_path: Path, source: str) -> None:
+    name = "a\x1b[31mb"
+    if source == "column":
+        write(tmp_path / "x.csv", f"name,sequence,label\nr1,AC,{name}\n")
+    elif source == "header":
+        write(tmp_path / "x.fa", f">r1 label={name}\nACGT\n")
+    else:
+        file = tmp_path / (f"{name}.fa" if source == "file" else f"{name}/x.fa")
+        file.parent.mkdir(exist_ok=True)
+        write(file, ">r1\nACGT\n")
+
+    with pytest.raises(DataError, match=r"has the character '\\x1b', but must be printable"):
+        read(tmp_path, source)

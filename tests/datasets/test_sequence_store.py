@@ -159,8 +159,46 @@ def other_sha256(folder: Path) -> None:
     (folder / "index.json").write_text(json.dumps(index | {"sha256": "0"}))
 
 
+def changed(name: str, value: object) -> Callable[[Path], None]:
+    """Return a damage: another value of the index, or a text that is no JSON."""
+
+    def damage(folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text())
+        (folder / "index.json").write_text(json.dumps(index | {name: value}))
+
+    return damage
+
+
+DAMAGED = [
+    ("descriptions", "x\x1b[31m"),
+    ("descriptions", [1]),
+    ("descriptions", ["one"]),
+    ("files", [10**20, 0, 0]),
+    ("files", [0, 0, 1]),
+    ("files", [0]),
+    ("lengths", None),
+    ("lengths", [1000, 8, 79]),
+    ("lengths", [1080, -73, 80]),
+    ("names", ""),
+    ("names", [{}, "chr2", "chr3"]),
+    ("names", ["chr1", "chr1", "chr3"]),
+    ("offsets", [0.5, 1000, 1007]),
+    ("offsets", [0, 1000]),
+    ("offsets", [7, 0, 1007]),
+    ("columns", [1]),
+]
+
+
+def nest(folder: Path) -> None:
+    (folder / "index.json").write_text("[" * 100_000)
+
+
 @pytest.mark.parametrize(
-    "damage", [cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256]
+    "damage",
+    [
+        *(cut_codes, break_json, lose_index, lose_codes, foreign_index, other_sha256, nest),
+        *(changed(name, value) for name, value in DAMAGED),
+    ],
 )
 def test_a_damaged_entry_is_encoded_again_with_a_warning(
     fasta: Path, cache: Path, damage: Callable[[Path], None]

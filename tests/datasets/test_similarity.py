@@ -108,10 +108,9 @@ sets = st.lists(st.sets(st.integers(0, 30), max_size=12), min_size=1, max_size=1
 def sketches_of(sets: Sets) -> Sketches:
     """Sketches with these hashes."""
     index = sorted((value, owner) for owner, values in enumerate(sets) for value in values)
-    hashes = np.array([value for value, _ in index], dtype=np.uint64)
-    owners = np.array([owner for _, owner in index], dtype=np.int64)
+    keys = np.array([value << 32 | owner for value, owner in index], dtype=np.uint64)
     sizes = np.array([len(values) for values in sets], dtype=np.int64)
-    return Sketches(21, 1, hashes, owners, sizes)
+    return Sketches(21, 1, keys, sizes)
 
 
 def plain_pairs(sets: Sets, at_least: float) -> dict[tuple[int, int], float]:

@@ -44,7 +44,9 @@ def test_a_wrong_interval_is_refused(values: tuple, message: str) -> None:
         Interval(*values)
 
 
-@pytest.mark.parametrize("text", ["chr1", "chr1:5", "chr1:a-b", ":0-4", "chr1:0-4(x)", "c:0-4(+) "])
+@pytest.mark.parametrize(
+    "text", ["chr1", "chr1:5", "chr1:a-b", ":0-4", "chr1:0-4(x)", "c:0-4(+) ", "c:0-" + "9" * 5000]
+)
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="is not an interval, but must look like chr1:0-100"):
         Interval.parse(text)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rmt_genomics.datasets.labels import read_labels
+from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.errors import DataError
 
 LENGTHS = {"chr1": 40_000, "chr2": 50}
@@ -200,3 +200,93 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, but must be a labels file"):
         read_labels(tmp_path, LENGTHS)
+
+
+BREAKING = ["a\x1b[31mb", "a\x07", "\x00rich", "a\x0bb", "a\x0cb", "a\x85b", "a\u2028b", '"a\tb"']
+
+
+@pytest.mark.parametrize("column", ["label", "group"])
+@pytest.mark.parametrize("name", BREAKING)
+def test_a_name_that_would_break_our_files_is_refused_where_it_is_read(
+    tmp_path: Path, column: str, name: str
+) -> None:
+    other = "group" if column == "label" else "label"
+    path = tmp_path / "labels.tsv"
+    path.write_text(f"record\t{column}\t{other}\nr1\tx\tx\nr2\t{name}\ty\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"labels\.tsv:3: r2: the label or group .* must be print"):
+        read_labels(path, {"r1": 9, "r2": 9})
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_one_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text(f"record\tstart\tend\tlabel\nr1\t0\t{'9' * 5000}\ta\n")
+
+    with pytest.raises(DataError, match=r"labels\.tsv:2: end '9+\.\.\.9+' .* whole number") as it:
+        read_labels(path, {"r1": 9})
+    assert len(str(it.value)) < 300 + len(str(path))
+
+
+LONG = "L" * 140_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"record\tlabel\n{LONG}\ta\n",
+        f"{LONG}\n",
+        f"record\t{LONG}\n",
+        f"record\tstart\tend\tlabel\nr1\t{LONG}\t2\ta\n",
+        f"record\tstart\tend\tstrand\tlabel\nr1\t0\t2\t{LONG}\ta\n",
+        f"record\tlabel\tsplit\nr1\ta\t{LONG}\n",
+        f'record\tlabel\nr1\t"{LONG}\n',
+        f"record\tlabel\nr1\t{LONG};\n",
+        f"record\tlabel\nr1\ta\t{LONG}\n",
+    ],
+)
+def test_a_long_cell_is_cut_in_the_message(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text(text)
+
+    with pytest.raises(DataError) as caught:
+        read_labels(path, {"r1": 9})
+    assert len(str(caught.value)) < 500 + len(str(path))
+
+
+SPLIT = "record\tstart\tend\tstrand\tlabel\tsplit\nr1\t0\t4\t+\ta;b\ttrain\nr1\t4\t8\t+\t\ttest\n"
+
+
+def test_the_split_of_a_run_is_read_without_its_sequences(tmp_path: Path) -> None:
+    (tmp_path / "split.tsv").write_text(SPLIT)
+
+    first, second = read_split(tmp_path / "split.tsv")
+
+    assert (str(first.interval), first.labels, first.split) == ("r1:0-4(+)", ("a", "b"), "train")
+    assert (second.labels, second.split) == ((), "test")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("r1\t4", "r1\t" + "9" * 5000, r"split\.tsv:3: start '9+\.\.\.9+' .* whole number"),
+        ("r1\t4", "r1\tx", r"split\.tsv:3: start 'x' must be a whole number"),
+        ("\t8\t", "\t4\t", r"split\.tsv:3: r1:4-4 must satisfy 0 <= start < end"),
+        ("\t+\t\ttest", "", r"split\.tsv:3: the line has 3 tab-separated cells, but must have 6"),
+        ("end\t", "", r"split\.tsv:1: the header lacks end, but must be"),
+        ("label", "lab", r"split\.tsv:1: the header has the column 'lab', but must be"),
+        ("test", "tset", r"split\.tsv:3: the split is 'tset', but must be one of"),
+        (
+            "a;b",
+            "a;;b",
+            r"split\.tsv:2: r1:0-4.*: the labels are \('a', '', 'b'\), but must be different",
+        ),
+        ("a;b", "a\x00", r"split\.tsv:2: r1:0-4.*: the label or group 'a\\x00' has the character"),
+    ],
+)
+def test_a_damaged_split_of_a_run_is_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "split.tsv").write_text(SPLIT.replace(old, new))
+
+    with pytest.raises(DataError, match=message):
+        read_split(tmp_path / "split.tsv")

@@ -144,6 +144,10 @@ def test_codes_beyond_a_length_are_never_read(changes: dict[str, Any]) -> None:
         (torch.tensor([[4], [4]]), r"of shape \(2, 1\), but must be whole numbers of shape \(2,\)"),
         (torch.tensor(4), r"of shape \(\), but must be whole numbers of shape \(2,\)"),
         (torch.tensor([4.0, 3.0]), r"lengths is torch.float32 of shape \(2,\), but must be whole"),
+        (torch.tensor([True, True]), r"lengths is torch.bool of shape \(2,\), but must be whole"),
+        ([True, True], r"lengths is torch.bool of shape \(2,\), but must be whole numbers"),
+        (np.array([4.0, 3.0]), r"lengths is torch.float64 of shape \(2,\), but must be whole"),
+        ([5, 3], "lengths lie between 3 and 5, but must be between 1 and 4, the width of codes"),
     ],
 )
 def test_lengths_are_one_whole_number_a_row(
@@ -153,6 +157,13 @@ def test_lengths_are_one_whole_number_a_row(
 
     with pytest.raises(ValueError, match=message):
         toy()(torch.zeros(2, 4, dtype=torch.uint8), lengths)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.uint8, np.uint16, np.uint64, np.int32])
+def test_lengths_may_be_a_list_or_an_array(kind: Callable[[list[int]], object]) -> None:
+    model, codes = toy(), torch.randint(0, 4, (2, 20), dtype=torch.uint8)
+
+    assert torch.equal(model(codes, kind([20, 13])), model(codes, torch.tensor([20, 13])))
 
 
 @pytest.mark.parametrize(

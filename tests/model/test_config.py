@@ -96,6 +96,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"classes": ["a", 1]}, "classes is ['a', 1], but must be a list, each element text."),
     ({"classes": {"a": 1}}, "classes is {'a': 1}, but must be a list, each element text."),
     ({"classes": ["a", "a"]}, "classes is ('a', 'a'), but must be two or more distinct names."),
+    (
+        {"classes": ["a", "\x1b[31mb"]},
+        r"classes has '\x1b[31mb', but names must be printable text.",
+    ),
     ({"wide_k": 6}, "wide_k is 6, but must be a list, each element a whole number of at least 1 "),
     ({"wide_k": [6, [8]]}, "wide_k is [6, [8]], but must be a list, each element a whole number"),
     ({"target_std": 0}, "target_std is 0, but must be a number above 0."),
