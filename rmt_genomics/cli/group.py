@@ -3,6 +3,7 @@
 import errno
 import importlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,12 @@ from typing import Any
 import click
 
 from rmt_genomics.atomic_io import is_disk_full
-from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning
+from rmt_genomics.errors import (
+    RMTGenomicsError,
+    RMTGenomicsWarning,
+    is_out_of_memory,
+    out_of_memory_message,
+)
 
 INTERRUPTED = 130  # the exit code that shells use for a process stopped by Ctrl-C
 
@@ -58,9 +64,16 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as stop:
             click.echo(" ".join(["Stopped by Ctrl-C.", *map(str, stop.args)]), err=True)
             ctx.exit(INTERRUPTED)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise click.ClickException(out_of_memory_message(error)) from error
         except OSError as error:
-            if error.errno is None or error.errno == errno.EPIPE:
-                raise  # click ends quietly when the reader of a pipe has gone
+            if error.errno == errno.EPIPE:  # the reader of a pipe, such as head, has gone
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                ctx.exit()
+            if error.errno is None:
+                raise
             where = f"{error.filename}: " if error.filename else ""
             reason = str(error.strerror)
             if is_disk_full(error):

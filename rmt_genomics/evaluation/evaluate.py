@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.atomic_io import check_new_folder, staged_files
+from rmt_genomics.atomic_io import check_new_folder, check_replaceable, staged_files
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.label_table import Rows
@@ -36,6 +36,11 @@ from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
 
 _Parts = dict[str, list[Example]]
+_PLOTS = ("confusion", "context", "errors", "precision_recall", "reliability", "roc")
+_OUTPUTS = (
+    *("metrics.json", "predictions.tsv", "confusion.tsv", "report.html"),
+    *(f"{name}.{kind}" for name in _PLOTS for kind in ("svg", "png")),
+)
 
 
 def evaluate(
@@ -70,6 +75,7 @@ def evaluate(
         RMTGenomicsError: If the input is wrong or ``out`` is in use; then nothing is written.
     """
     check_new_folder(out, overwrite=overwrite)
+    check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
     labels = LabelSource.of(labels)
     labels.check()
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))

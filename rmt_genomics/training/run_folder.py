@@ -1,19 +1,31 @@
 """The run folder: its files, the rules for using it, and what ``--overwrite`` removes.
 
-A folder in use is refused. ``--overwrite`` removes only the files that a run writes, so that
-nothing else in the folder is ever lost.
+A folder in use is refused, and one in which another process is writing. ``--overwrite`` removes
+only the files that a run writes, where ``environment.txt`` proves that they are of this program.
 """
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rmt_genomics.atomic_io import is_disk_full, staged_files
-from rmt_genomics.errors import CheckpointError, DataError
+from rmt_genomics.atomic_io import (
+    check_replaceable,
+    is_disk_full,
+    is_unused,
+    locked,
+    staged_files,
+)
+from rmt_genomics.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    is_out_of_memory,
+    out_of_memory_message,
+)
 
 _FILES = (
     "config.json",
@@ -30,10 +42,11 @@ _FILES = (
     "leakage.json",
     "kmer_logistic.safetensors",
     "protein_logistic.safetensors",
-    "environment.txt",
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
+    "environment.txt",  # the proof, so it is removed last
 )
+MARKER = "rmt-genomics: "  # in environment.txt, before the version
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
@@ -64,21 +77,22 @@ class RunFolder:
         The run must not write one of its ``inputs``.
 
         Raises:
-            DataError: If it is in use, is not a folder, or inputs would be overwritten.
+            DataError: If it is in use, or inputs would be overwritten.
+            ConfigError: If ``overwrite`` would remove what is not proved to be of a run.
             CheckpointError: If there is nothing to resume.
         """
         if resume and overwrite:
             raise DataError(
                 f"{self.path}: resume keeps what overwrite removes. Pass only one of them."
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise DataError(f"{self.path}: is a file, but --out must name a folder.")
         if resume and not self.config.is_file():
             raise CheckpointError(
                 f"{self.path}: has no config.toml, but --resume needs the folder of an earlier "
                 "run. Start it without --resume."
             )
-        if not (resume or overwrite) and self.path.exists() and any(self.path.iterdir()):
+        if overwrite:
+            check_replaceable(self.path, _FILES, marker="environment.txt", text=MARKER)
+        if not (resume or overwrite or is_unused(self.path)):
             raise DataError(
                 f"{self.path}: the folder is not empty, but a new run needs an empty one. Pass "
                 "another --out, or --overwrite to replace an earlier run, or --resume to resume it."
@@ -103,16 +117,24 @@ class RunFolder:
                 (stage / name).write_text(text, encoding="utf-8", newline="\n")
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Turn a full disk and missing permissions into errors with the folder and a remedy.
+    def writing(self, *, locks: bool = True) -> Iterator[None]:
+        """Lock the folder; turn a full disk and missing permissions into errors with a remedy.
 
-        A ``KeyboardInterrupt`` gets a message on how to resume.
+        A ``KeyboardInterrupt`` gets a message on how to resume, if there is a run. ``locks`` is
+        False for the processes that only compute.
         """
         try:
-            yield
+            with locked(self.path, is_folder=True) if locks else nullcontext():
+                yield
         except KeyboardInterrupt as stop:
+            if stop.args or not self.config.exists():
+                raise
             remedy = f"Resume with: rmt-genomics train ... --out {self.path} --resume"
             raise KeyboardInterrupt(remedy) from stop
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ConfigError(f"{self.path}: {out_of_memory_message(error)}") from error
         except (OSError, SafetensorError) as error:
             if is_disk_full(error):
                 raise DataError(
