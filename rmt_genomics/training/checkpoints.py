@@ -38,6 +38,8 @@ _UNREADABLE = (
 )
 """What ``torch.load`` raises for damaged files."""
 
+_SHORT_STEP = 0.1  # seconds; shorter steps are not stopped, since a checkpoint takes 1 ms to make
+
 _PARTS: dict[str, type] = {
     **dict.fromkeys(("state_dict", "callbacks", "loops", "micro_batches"), dict),
     **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
@@ -132,6 +134,7 @@ class CheckpointCallback(Checkpoint):
         self.curriculum = curriculum or Curriculum()
         self.best_loss = math.inf
         self.epochs_since_best = 0
+        self.step_ended_at = 0.0
         self.last_step: dict[str, Any] | None = None
         """The checkpoint after the last step, not saved; it has the weights themselves, no copy."""
 
@@ -142,25 +145,27 @@ class CheckpointCallback(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep a resumed run stopped if it had stopped early."""
-        del pl_module
-        self.saved_at = time.monotonic()
+        pl_module.may_stop = True
+        self.saved_at = self.step_ended_at = time.monotonic()
         trainer.should_stop = self.is_done
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Save after ``minutes`` or a SIGTERM; not between steps, nor at the end of an epoch."""
         progress = trainer.fit_loop.epoch_loop.batch_progress
         if progress.is_last_batch or progress.current.ready % trainer.accumulate_grad_batches:
             return
-        is_late = time.monotonic() - self.saved_at >= 60 * self.minutes
-        is_due = is_late or trainer.received_sigterm
+        now, began_at = time.monotonic(), self.step_ended_at
+        self.step_ended_at = now
+        is_due = now - self.saved_at >= 60 * self.minutes or trainer.received_sigterm
         if broadcast(is_due):  # all processes save at the same time
             self._save(trainer)
-        elif trainer.world_size == 1:
+        elif trainer.world_size == 1 and now - began_at >= _SHORT_STEP:
             self.last_step = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        pl_module.may_stop = is_due or self.last_step is not None
 
-    def on_before_optimizer_step(self, *_: Any, **__: Any) -> None:
+    def on_before_optimizer_step(self, _: Trainer, pl_module: Any, *__: Any) -> None:
         """Forget the checkpoint of the last step: its weights are about to change."""
-        self.last_step = None
+        self.last_step, pl_module.may_stop = None, False
 
     def on_exception(self, trainer: Trainer, *_: Any, **__: Any) -> None:
         """Save the state after the last step, if SIGTERM has stopped the next one."""
@@ -179,6 +184,7 @@ class CheckpointCallback(Checkpoint):
             self.curriculum.advance(trainer.global_step)
             self.best_loss, self.epochs_since_best = math.inf, 0
         self._save(trainer)
+        pl_module.may_stop = True
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.last, weights_only=False)

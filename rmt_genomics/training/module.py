@@ -70,6 +70,7 @@ class ClassifierModule(LightningModule):
         self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
         self.validation: dict[str, float] = {}
         self.hooks: list[RemovableHandle] = []
+        self.may_stop = False  # within a step: its checkpoint callback knows the state before it
 
     @property
     def evaluated_model(self) -> RMTClassifier:
@@ -103,7 +104,7 @@ class ClassifierModule(LightningModule):
 
     def _stop_at_sigterm(self, *_: Any) -> None:
         """Stop before the next segment: a step over many may take minutes."""
-        if self.trainer.received_sigterm:
+        if self.trainer.received_sigterm and (self.may_stop or self.trainer.validating):
             raise SIGTERMException
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

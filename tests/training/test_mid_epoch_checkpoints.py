@@ -96,6 +96,7 @@ def test_sigterm_stops_within_a_step_and_loses_no_earlier_one(
             calls.append(now)
         return plain(self, *arguments, **more)
 
+    monkeypatch.setattr(checkpoints, "_SHORT_STEP", 0)
     with monkeypatch.context() as patched:
         patched.setattr(ClassifierModule, "training_step", step)
         patched.setattr(SegmentTransformer, "forward", forward)
@@ -113,6 +114,26 @@ def test_sigterm_stops_within_a_step_and_loses_no_earlier_one(
     assert (whole / "model.safetensors").read_bytes() == (
         stopped / "model.safetensors"
     ).read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
+def test_sigterm_in_a_short_step_stops_at_its_end(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint in memory after each step of a few milliseconds would make them slower."""
+    plain = ClassifierModule.training_step
+
+    def step(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (0, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(checkpoints, "_SHORT_STEP", 99)
+    monkeypatch.setattr(ClassifierModule, "training_step", step)
+    with pytest.raises(SystemExit):
+        run(data, tmp_path / "run", **OPTIONS)
+
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"] == 3
 
 
 def test_a_checkpoint_that_cannot_be_resumed_exactly_is_refused(data: Data, tmp_path: Path) -> None:
