@@ -109,13 +109,13 @@ def check_replaceable(folder: Path, names: Iterable[str], *, marker: str, text: 
         for part in (path.parent, path):
             if part.is_symlink() and part != folder:
                 raise ConfigError(
-                    f"{part}: is a link, but --overwrite follows none. Remove it, or give another "
-                    "--out."
+                    f"{part}: is a link, but only what is in {folder} itself is replaced. Remove "
+                    "the link, or give another --out."
                 )
         if path.is_dir():
             raise ConfigError(
-                f"{path}: is a folder, but --overwrite replaces only files. Move it away, or give "
-                "another --out."
+                f"{path}: is a folder, but only files are replaced. Move it away, or give another "
+                "--out."
             )
     proof = folder / marker
     is_ours = proof.is_file() and text in proof.read_text(encoding="utf-8", errors="replace")

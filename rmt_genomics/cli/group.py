@@ -1,6 +1,5 @@
 """A command group that imports its commands late, and shows errors, warnings and log messages."""
 
-import errno
 import importlib
 import logging
 import os
@@ -60,35 +59,49 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except RMTGenomicsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt as stop:
             click.echo(" ".join(["Stopped by Ctrl-C.", *map(str, stop.args)]), err=True)
             ctx.exit(INTERRUPTED)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+        except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit()
+        except (OSError, MemoryError, RuntimeError, ValueError) as error:
+            if (message := _explanation(error)) is None:
                 raise
-            raise click.ClickException(out_of_memory_message(error)) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of a pipe, such as head, has gone
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                ctx.exit()
-            if error.errno is None:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            reason = str(error.strerror)
-            if is_disk_full(error):
-                reason = (
-                    "no space is left on the disk, but the output needs some. "
-                    "Free some space, or give an --out on another disk."
-                )
-            raise click.ClickException(f"{where}{reason}") from error
+            raise click.ClickException(printable(message)) from error
+
+
+def _explanation(error: Exception) -> str | None:
+    """Return what a user should know of an error that is not ours; None if it is a bug."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        if is_disk_full(error):
+            return (
+                f"{where}no space is left on the disk, but the output needs some. Free some space, "
+                "or give an --out on another disk."
+            )
+        return f"{where}{error.strerror}"
+    if is_out_of_memory(error):
+        return out_of_memory_message(error)
+    if "null byte" in str(error):
+        return "a path holds a NUL character, but no name of a file may. Correct it."
+    return None
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with escape codes and other control characters made visible."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in " ".join(text.splitlines())
+    )
 
 
 class _StderrHandler(logging.Handler):
     """Write messages to stderr: one line each, or soft-wrapped with colour on a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        message, prefix, style = self.format(record), "", ""
+        message, prefix, style = printable(self.format(record)), "", ""
         if record.levelno >= logging.ERROR:
             prefix, style = "Error: ", "bold red"
         elif record.levelno >= logging.WARNING:

@@ -13,6 +13,7 @@ import math
 import os
 import struct
 import time
+import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -58,7 +59,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: If it is truncated, or contains anything else.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # advice about pickles that are not ours
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE:
         checkpoint = None
     if not isinstance(checkpoint, dict):

@@ -5,6 +5,7 @@ only the files that a run writes, where ``environment.txt`` proves that they are
 """
 
 import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -44,9 +45,8 @@ _FILES = (
     "protein_logistic.safetensors",
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
-    "environment.txt",  # the proof, so it is removed last
 )
-MARKER = "rmt-genomics: "  # in environment.txt, before the version
+_PROOF = "environment.txt"  # that the other files are of a run: it names this program
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
@@ -83,30 +83,35 @@ class RunFolder:
         """
         if resume and overwrite:
             raise DataError(
-                f"{self.path}: resume keeps what overwrite removes. Pass only one of them."
+                f"{self.path}: resume keeps what overwrite removes, but only one of them may be "
+                "asked for. Leave one out."
             )
         if resume and not self.config.is_file():
             raise CheckpointError(
                 f"{self.path}: has no config.toml, but --resume needs the folder of an earlier "
                 "run. Start it without --resume."
             )
-        if overwrite:
-            check_replaceable(self.path, _FILES, marker="environment.txt", text=MARKER)
+        if resume or overwrite:
+            names = (*_FILES, _PROOF)
+            check_replaceable(self.path, names, marker=_PROOF, text="rmt-genomics: ")
         if not (resume or overwrite or is_unused(self.path)):
             raise DataError(
                 f"{self.path}: the folder is not empty, but a new run needs an empty one. Pass "
                 "another --out, or --overwrite to replace an earlier run, or --resume to resume it."
             )
-        written = {(self.path / name).resolve() for name in _FILES}
+        written = {os.path.realpath(self.path / name) for name in (*_FILES, _PROOF)}
         for file in inputs:
-            if file is not None and file.resolve() in written:
+            if file is not None and os.path.realpath(file) in written:
                 raise DataError(
                     f"{file}: is an input, but a run in {self.path} writes its own file there. "
                     "Copy it to another folder first."
                 )
 
     def clear(self) -> None:
-        """Remove the files of an earlier run, but for a model card: it may have been edited."""
+        """Remove the files of an earlier run.
+
+        But for the proof that they were of one, and for a model card, which may have been edited.
+        """
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
 

@@ -151,12 +151,13 @@ def _start_folder(
 ) -> None:
     """Remove the files of an earlier run, and write what describes this one."""
     folder.clear()
+    # First what proves that the other files are of a run, in case this process is killed.
+    folder.write({"environment.txt": describe_environment(data, device=device, seed=seed)})
     folder.write(
         {
             "config.toml": to_toml(config),
             "split.tsv": data.split_table(),
             "leakage.json": json.dumps(data.audit.to_json(), indent=2) + "\n",
-            "environment.txt": describe_environment(data, device=device, seed=seed),
         }
     )
 

@@ -50,6 +50,12 @@ def group_that_raises(error: BaseException) -> LazyGroup:
     return group
 
 
+def test_a_message_is_one_line_without_control_characters() -> None:
+    result = CliRunner().invoke(group_that_raises(DataError("a\x1b[31m\x00b\nis no é")), ["go"])
+
+    assert result.stderr == "Error: a\\x1b[31m\\x00b is no é\n"
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")]
 )

@@ -25,7 +25,7 @@ from rmt_genomics.training.config_file import (
 )
 from tests.cli.toys import succeed
 
-positive = st.floats(min_value=1e-9, max_value=1e9)
+positive = st.floats(min_value=0, max_value=1e6, exclude_min=True, exclude_max=True)
 fractions = st.floats(min_value=0, max_value=1, exclude_max=True)
 counts = st.integers(min_value=1, max_value=10**6)
 booleans = st.booleans()

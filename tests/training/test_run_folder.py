@@ -74,7 +74,8 @@ def test_clear_removes_a_run_and_nothing_else(tmp_path: Path) -> None:
     check(tmp_path, overwrite=True)
     folder.clear()
 
-    assert {file for file in tmp_path.rglob("*") if file.is_file()} == other_files
+    proof = tmp_path / "environment.txt"
+    assert {file for file in tmp_path.rglob("*") if file.is_file()} == {*other_files, proof}
 
 
 @pytest.mark.parametrize(
@@ -100,11 +101,11 @@ def test_no_link_is_followed_and_no_folder_removed(tmp_path: Path) -> None:
     (elsewhere / "last.ckpt").touch()
     (run / "checkpoints").symlink_to(elsewhere)
 
-    with pytest.raises(ConfigError, match="checkpoints: is a link, but --overwrite follows none"):
+    with pytest.raises(ConfigError, match="checkpoints: is a link, but only what is in"):
         check(run, overwrite=True)
     (run / "checkpoints").unlink()
     (run / "report.html").mkdir()
-    with pytest.raises(ConfigError, match=r"report\.html: is a folder, but --overwrite replaces"):
+    with pytest.raises(ConfigError, match=r"report\.html: is a folder, but only files are"):
         check(run, overwrite=True)
     assert (elsewhere / "last.ckpt").exists()
 
