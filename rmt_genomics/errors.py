@@ -38,14 +38,11 @@ _OUT_OF_MEMORY = (
 )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, NumPy or PyTorch means that memory is exhausted."""
-    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
-
-
-def out_of_memory_message(error: BaseException) -> str:
-    """Return what to do if memory is exhausted, for a message."""
+def out_of_memory(error: BaseException) -> str | None:
+    """Return what to do if an error of Python or PyTorch means that memory is exhausted."""
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if not (isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)):
+        return None
     return (
         f"memory ran out ({reason.rstrip('.')}), but more is needed than this process may use. "
         "Train with --set training.replay=true and a smaller training.batch_size, cut long records "

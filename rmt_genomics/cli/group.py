@@ -12,12 +12,7 @@ from typing import Any
 import click
 
 from rmt_genomics.atomic_io import is_disk_full
-from rmt_genomics.errors import (
-    RMTGenomicsError,
-    RMTGenomicsWarning,
-    is_out_of_memory,
-    out_of_memory_message,
-)
+from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning, out_of_memory
 
 INTERRUPTED = 130  # the exit code that shells use for a process stopped by Ctrl-C
 
@@ -82,11 +77,9 @@ def _explanation(error: Exception) -> str | None:
                 "or give an --out on another disk."
             )
         return f"{where}{error.strerror}"
-    if is_out_of_memory(error):
-        return out_of_memory_message(error)
     if "null byte" in str(error):
         return "a path holds a NUL character, but no name of a file may. Correct it."
-    return None
+    return out_of_memory(error)
 
 
 def printable(text: str) -> str:

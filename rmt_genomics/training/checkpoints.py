@@ -145,7 +145,7 @@ class CheckpointCallback(Checkpoint):
         """Whether the validation loss has not fallen for ``patience`` epochs of the last stage."""
         return self.curriculum.is_in_last_stage and self.epochs_since_best >= self.patience
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Keep a resumed run stopped if it had stopped early."""
         pl_module.may_stop = True
         self.saved_at = self.step_ended_at = time.monotonic()

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rmt_genomics.datasets import Batch
-from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, is_out_of_memory
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, out_of_memory
 
 Compute = Callable[[Batch], Tensor]
 Result = TypeVar("Result")
@@ -61,7 +61,7 @@ class MicroBatches:
             try:
                 return run(list(split_batch(batch, self.rows)))
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if out_of_memory(error) is None:
                     raise
             garbage_collection_cuda()  # after the except block: the error references the graph
             self._reduce(batch)

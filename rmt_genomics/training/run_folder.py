@@ -20,13 +20,7 @@ from rmt_genomics.atomic_io import (
     locked,
     staged_files,
 )
-from rmt_genomics.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    is_out_of_memory,
-    out_of_memory_message,
-)
+from rmt_genomics.errors import CheckpointError, ConfigError, DataError, out_of_memory
 
 _FILES = (
     "config.json",
@@ -137,9 +131,9 @@ class RunFolder:
             remedy = f"Resume with: rmt-genomics train ... --out {self.path} --resume"
             raise KeyboardInterrupt(remedy) from stop
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+            if (message := out_of_memory(error)) is None:
                 raise
-            raise ConfigError(f"{self.path}: {out_of_memory_message(error)}") from error
+            raise ConfigError(f"{self.path}: {message}") from error
         except (OSError, SafetensorError) as error:
             if is_disk_full(error):
                 raise DataError(
