@@ -123,8 +123,6 @@ def train(  # noqa: PLR0913  # the options of the command line
         config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
         record = run_record(data, config, seed=seed)
         checkpoint = folder.last if resume and folder.last.exists() else None
-        if checkpoint is not None:
-            check_same_run(checkpoint, record)
         metrics = MetricsLogger(folder, curriculum)
         with distributed.session(), runtime.engine(device):
             module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
@@ -132,6 +130,7 @@ def train(  # noqa: PLR0913  # the options of the command line
             data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
             trainer = _make_trainer(folder, config, metrics, device, distributed)
             if checkpoint is not None:
+                check_same_run(checkpoint, record)
                 load_weights(module, checkpoint)
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, device=device, seed=seed)
