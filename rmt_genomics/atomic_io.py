@@ -215,14 +215,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        # A path that is not UTF-8 is written with escapes.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines, given without line ends, atomically and as they come."""
     with (
         atomic_file(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
     ):
         file.writelines(f"{line}\n" for line in lines)
 
@@ -413,14 +414,27 @@ def _try_lock(file: IO[bytes]) -> bool:
 
 
 def default_cache() -> Path:
-    """Return the cache folder: ``$RMT_GENOMICS_CACHE``, or ``~/.cache/rmt_genomics``."""
-    variable = os.environ.get(CACHE_VARIABLE)
-    return Path(variable or Path.home() / ".cache" / "rmt_genomics").absolute()
+    """Return the cache folder.
+
+    That is ``$RMT_GENOMICS_CACHE``, else ``rmt_genomics`` in ``$XDG_CACHE_HOME``, which is
+    ``~/.cache`` if it is not set; without a home folder, as in some containers, it is in the folder
+    for temporary files.
+    """
+    if variable := os.environ.get(CACHE_VARIABLE):
+        return Path(variable).absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # as its specification says
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # the user has no home, and no entry in the list of users
+            return Path(tempfile.gettempdir()) / f"rmt_genomics-{os.getuid()}"
+    return base / "rmt_genomics"
 
 
 def cache_key(*parts: object) -> str:
     """Return a short name for a cache entry that differs whenever one of the parts does."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+    text = "\0".join(map(str, parts))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 @contextmanager

@@ -4,6 +4,8 @@ Every message follows one template, so that a user can act on it without reading
 ``{where}: {what was found}, but {rule}. {remedy}``.
 """
 
+import re
+
 
 class RMTGenomicsError(Exception):
     """Base class of the errors of this package."""
@@ -70,3 +72,19 @@ def three_digits(value: float) -> str:
     if abs(value) >= 1e12:
         return f"{value:.3g}"
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value + 0.0:#.3g}"  # + 0.0: no -0.00
+
+
+def one_line(text: str) -> str:
+    r"""Return a message as one line for a terminal, whatever names and values it quotes.
+
+    Line ends become blanks and what cannot be printed becomes an escape, so that no name can send
+    a command to the terminal; words of more than 400 characters are cut in the middle.
+
+    Examples:
+        >>> one_line("record 'a\x1b[31m'\n  is red")
+        "record 'a\\x1b[31m' is red"
+    """
+    text = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.rstrip())
+    text = re.sub(r"\S{401,}", lambda word: f"{word[0][:200]}...{word[0][-100:]}", text)
+    printable = (each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(printable)

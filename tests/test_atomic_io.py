@@ -207,3 +207,11 @@ def pyfaidx_error() -> OSError:
 )
 def test_a_full_disk_is_recognised(error: Exception, *, expected: bool) -> None:
     assert is_disk_full(error) is expected
+
+
+def test_a_path_that_is_not_utf8_is_written_with_escapes(tmp_path: Path) -> None:
+    path = os.fsdecode(b"caf\xe9")
+    write_text(tmp_path / "a.txt", f"{path}\n")
+    write_lines(tmp_path / "b.txt", [path])
+
+    assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes() == b"caf\\udce9\n"

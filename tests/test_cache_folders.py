@@ -1,6 +1,8 @@
 """Cache folders appear complete or not at all."""
 
 import errno
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,26 @@ def test_the_environment_variable_sets_the_cache(monkeypatch: pytest.MonkeyPatch
 def test_keys_of_different_parts_differ() -> None:
     assert cache_key("ab", "c") != cache_key("a", "bc")
     assert cache_key("a", 1) == cache_key("a", 1)
+
+
+def test_the_cache_is_where_the_desktop_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RMT_GENOMICS_CACHE", raising=False)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "/fast")
+    assert default_cache() == Path("/fast/rmt_genomics")
+
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert default_cache() == Path.home() / ".cache" / "rmt_genomics"
+
+
+def test_without_a_home_folder_the_cache_is_temporary(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RMT_GENOMICS_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}[0])  # as for a user without an entry
+
+    assert default_cache() == Path(tempfile.gettempdir()) / f"rmt_genomics-{os.getuid()}"
+
+
+def test_a_path_that_is_not_utf8_has_a_key() -> None:
+    assert cache_key(os.fsdecode(b"caf\xe9")) != cache_key(os.fsdecode(b"caf\xe8"))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from rmt_genomics.atomic_io import is_disk_full
-from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning, out_of_memory
+from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning, one_line, out_of_memory
 
 INTERRUPTED = 130  # the exit code that shells use for a process stopped by Ctrl-C
 
@@ -53,10 +53,14 @@ class LazyGroup(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:  # of wrong usage
+            vars(error)["message"] = one_line(error.message)
+            raise
         except RMTGenomicsError as error:
-            raise click.ClickException(printable(str(error))) from error
+            raise click.ClickException(one_line(str(error))) from error
         except KeyboardInterrupt as stop:
-            click.echo(" ".join(["Stopped by Ctrl-C.", *map(str, stop.args)]), err=True)
+            message = " ".join(["Stopped by Ctrl-C.", *map(str, stop.args)])
+            click.echo(one_line(message), err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # the reader of a pipe, such as head, has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,7 +68,7 @@ class LazyGroup(click.Group):
         except (OSError, MemoryError, RuntimeError, ValueError) as error:
             if (message := _explanation(error)) is None:
                 raise
-            raise click.ClickException(printable(message)) from error
+            raise click.ClickException(one_line(message)) from error
 
 
 def _explanation(error: Exception) -> str | None:
@@ -82,19 +86,13 @@ def _explanation(error: Exception) -> str | None:
     return out_of_memory(error)
 
 
-def printable(text: str) -> str:
-    """Return a text on one line, with escape codes and other control characters made visible."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in " ".join(text.splitlines())
-    )
-
-
 class _StderrHandler(logging.Handler):
     """Write messages to stderr: one line each, or soft-wrapped with colour on a terminal."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        message, prefix, style = printable(self.format(record)), "", ""
+        message, prefix, style = self.format(record), "", ""
+        if record.exc_info is None:  # a traceback has several lines
+            message = one_line(message)
         if record.levelno >= logging.ERROR:
             prefix, style = "Error: ", "bold red"
         elif record.levelno >= logging.WARNING:

@@ -50,12 +50,6 @@ def group_that_raises(error: BaseException) -> LazyGroup:
     return group
 
 
-def test_a_message_is_one_line_without_control_characters() -> None:
-    result = CliRunner().invoke(group_that_raises(DataError("a\x1b[31m\x00b\nis no é")), ["go"])
-
-    assert result.stderr == "Error: a\\x1b[31m\\x00b is no é\n"
-
-
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")]
 )
@@ -297,3 +291,57 @@ def test_ctrl_c_exits_with_130(tmp_path: Path) -> None:
         _, stderr = reader.communicate()
 
     assert (reader.returncode, stderr) == (130, b"Stopped by Ctrl-C.\n")
+
+
+UNSAFE = "a\x1b[31m\nb\u2028c\x07\udcff\u202e " + "x" * 5000
+SAFE = r"a\x1b[31m b c\x07\udcff\u202e " + "x" * 200 + "..." + "x" * 100
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError(UNSAFE),
+        OSError(errno.EIO, UNSAFE),
+        click.ClickException(UNSAFE),
+        click.BadParameter(UNSAFE),
+    ],
+    ids=type,
+)
+def test_an_error_is_one_line_that_cannot_control_the_terminal(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go() -> None:
+        raise error
+
+    result = invoke_main(go, patch=monkeypatch)
+
+    assert result.stderr.splitlines()[-1].endswith(f" {SAFE}")
+
+
+def test_a_message_is_one_line_that_cannot_control_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def go() -> None:
+        logging.getLogger("rmt_genomics").info("  %s", UNSAFE)
+        warnings.warn(UNSAFE, RMTGenomicsWarning, stacklevel=1)
+        raise KeyboardInterrupt(UNSAFE)
+
+    result = invoke_main(go, patch=monkeypatch)
+
+    assert result.stderr.splitlines() == [
+        f"  {SAFE}",
+        f"Warning: {SAFE}",
+        f"Stopped by Ctrl-C. {SAFE}",
+    ]
+
+
+def test_a_traceback_keeps_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def go() -> None:
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            logging.getLogger("rmt_genomics").exception("it failed")
+
+    result = invoke_main(go, patch=monkeypatch)
+
+    assert len(result.stderr.splitlines()) > 3
