@@ -66,9 +66,9 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit()
         except (OSError, MemoryError, RuntimeError, ValueError) as error:
-            if (message := _explanation(error)) is None:
+            if (reason := _explanation(error)) is None:
                 raise
-            raise click.ClickException(one_line(message)) from error
+            raise click.ClickException(one_line(reason)) from error
 
 
 def _explanation(error: Exception) -> str | None:

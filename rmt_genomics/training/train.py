@@ -2,7 +2,7 @@
 
 import json
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -137,12 +137,10 @@ def train(  # noqa: PLR0913  # the options of the command line
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
             model = _save_best(folder, module) if distributed.is_rank_zero else None
     curriculum.warn_if_unfinished()
-    best = best_row(metrics.rows)
+    result = TrainingResult(folder.path, best_row(metrics.rows), is_rank_zero=model is not None)
     if model is None:
-        return TrainingResult(folder.path, best, is_rank_zero=False)
-    return TrainingResult(
-        folder.path, best, store=data.store, split=data.split, scheme=data.scheme, model=model
-    )
+        return result
+    return replace(result, store=data.store, split=data.split, scheme=data.scheme, model=model)
 
 
 def _start_folder(
