@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmt_genomics.cli.options import COUNT, DEVICE, PATH, SEED, settings_option
+from rmt_genomics.cli.options import (
+    COUNT,
+    DEVICE,
+    PATH,
+    SEED,
+    label_pattern_option,
+    settings_option,
+)
 
 if TYPE_CHECKING:
     from rmt_genomics.training import TrainingResult
@@ -25,9 +32,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.command()
 @click.argument("fasta", type=PATH)
 @click.option("--labels", type=PATH, required=True, help="Table of labels, or a word (see above).")
-@click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its only group is the label."
-)
+@label_pattern_option
 @click.option("--out", type=PATH, required=True, help="Run folder; afterwards a model folder.")
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option

@@ -1,6 +1,6 @@
 """Settings as text: TOML files, ``--set KEY=VALUE``, and a commented template.
 
-``parse_toml(to_toml(config)) == config`` for all settings.
+Settings that ``to_toml`` has written are read back the same.
 """
 
 import textwrap
@@ -40,15 +40,6 @@ def read_config(path: Path | None, settings: Sequence[str] = ()) -> ExperimentCo
         return _build({**in_file, **changes})
     except ConfigError as error:
         raise ConfigError(f"{_wrong_source(path, in_file, changes)}: {error}") from error
-
-
-def parse_toml(text: str, where: str) -> ExperimentConfig:
-    """Read settings from TOML text; ``where`` names its source in errors."""
-    flat = _flatten(text, where)
-    try:
-        return _build(flat)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
 
 
 def to_toml(config: ExperimentConfig) -> str:
