@@ -82,17 +82,6 @@ def check_new_file(
         raise ConfigError(f"{path}: the folder {folder} does not exist, but must. Create it first.")
 
 
-def check_new_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError if ``folder`` is in use, before any work is done for it."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file, but must be a folder. Give another --out.")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise ConfigError(
-            f"{folder}: the folder is not empty, but files are only replaced on request. "
-            "Add --overwrite, or give another --out."
-        )
-
-
 def _temporary(folder: Path, name: str) -> Path:
     """Return a temporary path for this process; remove those of processes that were killed."""
     prefix = f".{name[:80]}.rmt-genomics-{platform.node()[:40]}-"
@@ -138,7 +127,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
             and the temporary file is removed.
     """
     temporary = _temporary(path.parent, path.name)
-    with _errors_name(path):
+    with named_errors(path):
         try:
             yield temporary
             _publish(temporary, path)
@@ -188,7 +177,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _errors_name(path: Path) -> Iterator[None]:
+def named_errors(path: Path) -> Iterator[None]:
     """Put the path into an OSError: of a full disk the system does not name the file."""
     try:
         yield
@@ -324,7 +313,7 @@ def resumable_file(path: Path, key: Key, *, resume: bool) -> Iterator[ResumableF
     """
     partial = partial_path(path)
     _read_note(partial)  # before anything is created
-    with _errors_name(path), _open_locked(partial) as file:
+    with named_errors(path), _open_locked(partial) as file:
         note = _read_note(partial)
         resumable = ResumableFile(file, partial, key, keep=resume)
         try:
@@ -382,7 +371,7 @@ def _open_locked(path: Path) -> Iterator[IO[bytes]]:
 
 def _lock(file: IO[bytes], path: Path) -> None:
     """Keep a second process from writing the same file, where the system has file locks."""
-    is_locked = _try_lock(file)
+    is_locked = try_lock(file)
     # Until the lock was there another process may have given the file its final name.
     if not (
         is_locked and path.exists() and os.path.samestat(path.lstat(), os.fstat(file.fileno()))
@@ -393,7 +382,7 @@ def _lock(file: IO[bytes], path: Path) -> None:
         )
 
 
-def _try_lock(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes]) -> bool:
     """Lock a file; False if another process has locked it. Without locks in the system, True."""
     try:
         import fcntl

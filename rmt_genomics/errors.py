@@ -27,6 +27,31 @@ class RMTGenomicsWarning(UserWarning):
     """Something was repaired or decided automatically."""
 
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+    "could not create a primitive",  # oneDNN, which does not say why
+    "could not create a memory object",
+)
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """Return what to do if an error of Python or PyTorch means that memory is exhausted."""
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if not (isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)):
+        return None
+    return (
+        f"memory ran out ({reason.rstrip('.')}), but more is needed than this process may use. "
+        "Train with --set training.replay=true and a smaller training.batch_size, cut long records "
+        "into intervals or windows, or give the process more memory."
+    )
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, for messages.
 

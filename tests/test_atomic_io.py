@@ -16,7 +16,6 @@ from rmt_genomics.atomic_io import (
     atomic_file,
     cache_folder,
     check_new_file,
-    check_new_folder,
     is_disk_full,
     sha256_of_file,
     staged_files,
@@ -24,6 +23,7 @@ from rmt_genomics.atomic_io import (
     write_text,
 )
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.locks import check_new_folder
 
 
 def write_half(path: Path, error: Exception) -> None:

@@ -31,11 +31,14 @@ def demo(out: Path, *, overwrite: bool) -> None:
     not in the training data) beside a k-mer baseline, and predicts a few of them. Takes a few
     minutes on a CPU.
     """
-    from rmt_genomics.atomic_io import check_new_folder, write_text
+    from rmt_genomics.atomic_io import write_text
     from rmt_genomics.datasets import EncodedStore, read_labels
     from rmt_genomics.datasets.simulation import fasta_text
+    from rmt_genomics.locks import check_new_folder, check_replaceable
 
+    names = ("stretches.fasta", "predictions.tsv")
     check_new_folder(out, overwrite=overwrite)
+    check_replaceable(out, names, marker="run/environment.txt", text="rmt-genomics: ")
     genomes = data_folder() / "genomes"
     fasta, labels = genomes / "genomes.fasta.gz", genomes / "labels.tsv"
     store = EncodedStore.open(fasta)
@@ -43,7 +46,7 @@ def demo(out: Path, *, overwrite: bool) -> None:
     test = [example for example in examples if example.split == "test"]
     click.echo(_introduction(store, examples, num_test=len(test), folder=genomes))
     out.mkdir(parents=True, exist_ok=True)
-    run, evaluation, selected_fasta = out / "run", out / "evaluation", out / "stretches.fasta"
+    run, evaluation, selected_fasta = out / "run", out / "evaluation", out / names[0]
 
     # Here, because they load torch: the task is shown at once.
     from rmt_genomics import reports
@@ -71,7 +74,7 @@ def demo(out: Path, *, overwrite: bool) -> None:
     ]
     records = (fasta_text(each.name, store.codes(each.interval)) for each in selected)
     write_text(selected_fasta, "".join(records))
-    click.echo(_predict(run, selected_fasta, out / "predictions.tsv", selected))
+    click.echo(_predict(run, selected_fasta, out / names[1], selected))
     click.echo(_conclusion(out))
 
 

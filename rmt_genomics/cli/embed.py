@@ -38,7 +38,7 @@ def embed(
     tells the format: the same table (.tsv), the array alone, one row per record (.npy), or the
     array as embedding with the arrays record, length, start, ... beside it (.npz).
     """
-    from rmt_genomics.atomic_io import check_new_file
+    from rmt_genomics.locks import new_file
     from rmt_genomics.model import RMTClassifier
     from rmt_genomics.model.pretrained import choose_device
     from rmt_genomics.prediction.embeddings import (
@@ -53,7 +53,8 @@ def embed(
     settings = prediction_input(fasta, options)
     if out is not None:
         check_embedding_file(out)
-        check_new_file(out, inputs=settings.paths, overwrite=overwrite, or_stdout=True)
+        new = new_file(out, inputs=settings.paths, overwrite=overwrite, or_stdout=True)
+        click.get_current_context().with_resource(new)
     records = InputReader(settings)
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
     columns, num_features = settings.interval_columns, model.config.encoding_width

@@ -43,8 +43,10 @@ def evaluate(
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.evaluation.evaluate import evaluate as evaluate_model
     from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
+    from rmt_genomics.locks import locked
     from rmt_genomics.reports import write_plots, write_report
 
+    click.get_current_context().with_resource(locked(out, is_folder=True))
     source = LabelSource(labels, label_pattern)
     metrics = evaluate_model(model_dir, fasta, source, out, **options)
     write_plots(out)

@@ -1,8 +1,8 @@
 """A command group that imports its commands late, and shows errors, warnings and log messages."""
 
-import errno
 import importlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from rmt_genomics.atomic_io import is_disk_full
-from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning, one_line
+from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning, one_line, out_of_memory
 
 INTERRUPTED = 130  # the exit code that shells use for a process stopped by Ctrl-C
 
@@ -62,17 +62,28 @@ class LazyGroup(click.Group):
             message = " ".join(["Stopped by Ctrl-C.", *map(str, stop.args)])
             click.echo(one_line(message), err=True)
             ctx.exit(INTERRUPTED)
-        except OSError as error:
-            if error.errno is None or error.errno == errno.EPIPE:
-                raise  # click ends quietly when the reader of a pipe has gone
-            where = f"{error.filename}: " if error.filename else ""
-            reason = str(error.strerror)
-            if is_disk_full(error):
-                reason = (
-                    "no space is left on the disk, but the output needs some. "
-                    "Free some space, or give an --out on another disk."
-                )
-            raise click.ClickException(one_line(f"{where}{reason}")) from error
+        except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit()
+        except (OSError, MemoryError, RuntimeError, ValueError) as error:
+            if (reason := _explanation(error)) is None:
+                raise
+            raise click.ClickException(one_line(reason)) from error
+
+
+def _explanation(error: Exception) -> str | None:
+    """Return what a user should know of an error that is not ours; None if it is a bug."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        if is_disk_full(error):
+            return (
+                f"{where}no space is left on the disk, but the output needs some. Free some space, "
+                "or give an --out on another disk."
+            )
+        return f"{where}{error.strerror}"
+    if "null byte" in str(error):
+        return "a path holds a NUL character, but no name of a file may. Correct it."
+    return out_of_memory(error)
 
 
 class _StderrHandler(logging.Handler):

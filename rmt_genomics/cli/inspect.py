@@ -111,11 +111,9 @@ def _summarise_with_labels(
 
     source.check()
     summary, infos = _summarise_records(fasta)
-    chosen = (
-        {"group_column": experiment.data.group, "task": experiment.data.task} if experiment else {}
-    )
-    examples = source.read(infos, **chosen)
-    for line in summary.label_lines(examples):
+    group, task = (experiment.data.group, experiment.data.task) if experiment else ("group", "auto")
+    examples = source.read(infos, group_column=group, task=task)
+    for line in summary.label_lines(examples, task):
         logger.info(line)
     if len(fasta) == 1 and fasta[0] != _STDIN:
         for line in training_preview(fasta[0], source, examples, experiment):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rmt_genomics.cli.options import DEVICE, PATH, settings_option
+from rmt_genomics.cli.options import DEVICE, PATH, label_pattern_option, settings_option
 
 logger = logging.getLogger(__name__)
 
@@ -13,9 +13,7 @@ logger = logging.getLogger(__name__)
 @click.command()
 @click.argument("fasta", type=PATH)
 @click.option("--labels", type=PATH, help="As for train; without it, every record is an example.")
-@click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its only group is the label."
-)
+@label_pattern_option
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")

@@ -60,11 +60,14 @@ def simulate(
     simulation.json into --out, and prints the number of sequences of each label as a tab-separated
     table. Use different values of --seed for train and evaluate.
     """
-    from rmt_genomics.atomic_io import atomic_file, check_new_file, check_new_folder, write_text
+    from rmt_genomics.atomic_io import atomic_file, check_new_file, write_text
     from rmt_genomics.datasets import EncodedStore
     from rmt_genomics.datasets.simulation import Simulation, description, write_simulation
+    from rmt_genomics.locks import check_new_folder, check_replaceable, locked
 
+    click.get_current_context().with_resource(locked(out, is_folder=True))
     check_new_folder(out, overwrite=overwrite)
+    check_replaceable(out, _FILES, marker="simulation.json", text='"motifs"')
     if out.is_dir():
         for name in _FILES:
             check_new_file(out / name, inputs=[background] if background else [], overwrite=True)

@@ -82,14 +82,16 @@ def split(
     Labels that are numbers are binned, and the bins are treated as classes. Labels are taken as
     numbers if all are numbers, some are not whole and at least 20 differ, or by --task.
     """
-    from rmt_genomics.atomic_io import check_new_file, write_text
+    from rmt_genomics.atomic_io import write_text
     from rmt_genomics.datasets import EncodedStore, LabelSource
     from rmt_genomics.datasets.leakage import audit, check_leakage
     from rmt_genomics.datasets.make_split import make_split
+    from rmt_genomics.locks import new_file
 
     source = LabelSource(labels, label_pattern)
     inputs = [path for path in (fasta, source.table, clusters) if path is not None]
-    check_new_file(out, inputs=inputs, overwrite=overwrite)
+    new = new_file(out, inputs=inputs, overwrite=overwrite)
+    click.get_current_context().with_resource(new)
     source.check()
     store = EncodedStore.open(fasta)
     result = make_split(store, source, fractions, clusters=clusters, **options)

@@ -2,11 +2,21 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmt_genomics.cli.options import COUNT, DEVICE, PATH, SEED, settings_option
+from rmt_genomics.cli.options import (
+    COUNT,
+    DEVICE,
+    PATH,
+    SEED,
+    label_pattern_option,
+    settings_option,
+)
+
+if TYPE_CHECKING:
+    from rmt_genomics.training import TrainingResult
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +32,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.command()
 @click.argument("fasta", type=PATH)
 @click.option("--labels", type=PATH, required=True, help="Table of labels, or a word (see above).")
-@click.option(
-    "--label-pattern", metavar="REGEX", help="For --labels header: its only group is the label."
-)
+@label_pattern_option
 @click.option("--out", type=PATH, required=True, help="Run folder; afterwards a model folder.")
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
@@ -89,36 +97,37 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
-    from rmt_genomics.training.distributed import exit_without_cleanup
+    from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
+    from rmt_genomics.training.run_folder import RunFolder
 
     if batch_size is not None:
         settings = (*settings, f"training.batch_size={batch_size}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
-    result = train_model(
-        fasta,
-        LabelSource(labels, label_pattern),
-        out,
-        read_config(config, settings),
-        device=device,
-        resume=resume,
-        **options,
-    )
-    if result.is_rank_zero:
-        from rmt_genomics.evaluation import evaluate_run
-        from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
-        from rmt_genomics.reports import write_model_card, write_report
-
-        metrics = evaluate_run(out, fasta, device=device, trained=result)
-        report = write_report(out)
-        write_model_card(out)
-        for line in metric_lines(metrics):
-            click.echo(line)
-        for sentence in summary_sentences(metrics):
-            logger.info(sentence)
-        part = metrics["split"]
-        logger.info(
-            "Evaluated on the %s part. The model is in %s, a report in %s.", part, out, report
+    source, experiment = LabelSource(labels, label_pattern), read_config(config, settings)
+    processes = DistributedSetup(options["devices"], options["num_nodes"])
+    with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
+        result = train_model(
+            fasta, source, out, experiment, device=device, resume=resume, **options
         )
-    if options["devices"] * options["num_nodes"] > 1:
+        if result.is_rank_zero:
+            _evaluate(out, fasta, device, result)
+    if processes.world_size > 1:
         exit_without_cleanup()
+
+
+def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> None:
+    """Evaluate a finished run, write its reports and print its metrics."""
+    from rmt_genomics.evaluation import evaluate_run
+    from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
+    from rmt_genomics.reports import write_model_card, write_report
+
+    metrics = evaluate_run(out, fasta, device=device, trained=result)
+    report = write_report(out)
+    write_model_card(out)
+    for line in metric_lines(metrics):
+        click.echo(line)
+    for sentence in summary_sentences(metrics):
+        logger.info(sentence)
+    part = metrics["split"]
+    logger.info("Evaluated on the %s part. The model is in %s, a report in %s.", part, out, report)

@@ -228,7 +228,7 @@ def _check_header(header: Row, group_column: str) -> None:
     if group_column != "group" and group_column not in columns:
         raise DataError(
             f"{header.where}: the header lacks {group_column!r}, but data.group names it as the "
-            f"column of groups.{did_you_mean(group_column, columns)}"
+            f"column of groups.{did_you_mean(group_column, columns) or ' Set it to a column.'}"
         )
     warn_of_unused_columns(header.where, columns, known)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.atomic_io import check_new_folder, staged_files
+from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_labels, read_split
@@ -26,6 +26,7 @@ from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines,
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
+from rmt_genomics.locks import check_new_folder, check_replaceable
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.kmer_regression import FILE_NAMES, KmerRegression
 from rmt_genomics.model.metrics import logits_of
@@ -35,6 +36,11 @@ from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
 
 _Parts = dict[str, list[Example]]
+_PLOTS = ("confusion", "context", "errors", "precision_recall", "reliability", "roc")
+_OUTPUTS = (
+    *("metrics.json", "predictions.tsv", "confusion.tsv", "report.html"),
+    *(f"{name}.{kind}" for name in _PLOTS for kind in ("svg", "png")),
+)
 
 
 def evaluate(
@@ -70,6 +76,7 @@ def evaluate(
     """
     fasta, out = Path(fasta), Path(out)
     check_new_folder(out, overwrite=overwrite)
+    check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
     labels = LabelSource.of(labels)
     labels.check()
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))

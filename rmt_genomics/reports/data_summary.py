@@ -108,10 +108,11 @@ class DataSummary:
                 f"other strand (such as {shown})"
             )
 
-    def label_lines(self, examples: Sequence[Example]) -> Iterator[str]:
+    def label_lines(self, examples: Sequence[Example], task: str = "auto") -> Iterator[str]:
         """Yield the number of examples per label and split, or the range of numeric labels."""
         header = counted(len(examples), "labelled example")
-        if are_continuous([example.labels for example in examples]):
+        is_auto = task == "auto" and are_continuous([example.labels for example in examples])
+        if is_auto or task == "regression":
             values = LabelScheme((LABEL,), "regression").numbers(examples).tolist()
             yield (
                 f"{header}, {counted(len(set(values)), 'distinct value')}: "

@@ -13,19 +13,62 @@ import torch
 from torch import Tensor, nn
 
 Result = TypeVar("Result")
+_ROOT = Path("/")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the bytes that can still be allocated on a device; 0 where that is unknown."""
+    """Return the bytes that can still be allocated on a device; 0 where that is unknown.
+
+    On a CPU under Linux the least of what the machine has, what the control groups of this process
+    (of a container, or a batch job) leave, and what its address space may grow (``ulimit -v``).
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + cached)
-    meminfo = Path("/proc/meminfo")  # Linux
-    if device.type == "cpu" and meminfo.exists():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    return 0
+    meminfo = _numbers(_ROOT / "proc/meminfo")
+    if device.type != "cpu" or "MemAvailable:" not in meminfo:
+        return 0
+    import resource  # of Unix only
+
+    left = [1024 * meminfo["MemAvailable:"], *_left_in_control_groups()]
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if address_space != resource.RLIM_INFINITY:
+        used = 1024 * _numbers(_ROOT / "proc/self/status").get("VmSize:", 0)
+        left.append(address_space - used)
+    return max(1, min(left))
+
+
+def _left_in_control_groups() -> Iterator[int]:
+    """Yield the limit less the use of each control group with this process, versions 1 and 2."""
+    for line in _lines(_ROOT / "proc/self/cgroup"):
+        _, controllers, name = line.split(":", 2)
+        if controllers == "memory":
+            top, most, used = "sys/fs/cgroup/memory", "limit_in_bytes", "usage_in_bytes"
+        elif not controllers:
+            top, most, used = "sys/fs/cgroup", "max", "current"
+        else:
+            continue
+        group = _ROOT / top / name.lstrip("/")
+        for folder in (group, *group.parents[: len(Path(name).parts) - 1]):
+            limit, use = (_lines(folder / f"memory.{kind}") for kind in (most, used))
+            if limit and use and limit[0].isdecimal():
+                stat = _numbers(folder / "memory.stat")
+                cached = sum(stat.get(f"{kind}_file", 0) for kind in ("active", "inactive"))
+                yield int(limit[0]) - int(use[0]) + cached  # cached files give way
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:  # not Linux, or not mounted in this container
+        return []
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """Return the first number after each word that begins a line."""
+    cells = [line.split() for line in _lines(path)]
+    return {row[0]: int(row[1]) for row in cells if len(row) > 1 and row[1].isdecimal()}
 
 
 def measure_saved_bytes(compute: Callable[[], Result]) -> tuple[Result, int]:

@@ -11,7 +11,9 @@ import hashlib
 import io
 import math
 import os
+import struct
 import time
+import warnings
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -25,11 +27,26 @@ from rmt_genomics.atomic_io import atomic_file
 from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.model.settings import as_toml
 from rmt_genomics.training.config import ExperimentConfig
-from rmt_genomics.training.config_file import parse_toml, to_toml
+from rmt_genomics.training.config_file import read_config, to_toml
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import PreparedData
 from rmt_genomics.training.distributed import broadcast
 from rmt_genomics.training.run_folder import RunFolder
+
+_UNREADABLE = (
+    *(UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError),
+    *(AttributeError, ImportError, AssertionError, ArithmeticError, MemoryError, struct.error),
+)
+"""What ``torch.load`` raises for damaged files."""
+
+_SHORT_STEP = 0.1  # seconds; shorter steps are not stopped, since a checkpoint takes 1 ms to make
+
+_PARTS: dict[str, type] = {
+    **dict.fromkeys(("state_dict", "callbacks", "loops", "micro_batches"), dict),
+    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
+    "epoch_loss": tuple,
+}
+"""What must be in a checkpoint that is resumed."""
 
 RunRecord = dict[str, str | int]
 """What identifies a run, as ``run_record`` gives it; part of every checkpoint."""
@@ -42,14 +59,32 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: If it is truncated, or contains anything else.
     """
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        with warnings.catch_warnings(action="ignore"):  # advice about pickles that are not ours
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE:
+        checkpoint = None
+    if not isinstance(checkpoint, dict):
+        # Without PyTorch's reason, which is advice to load the file unsafely.
         raise CheckpointError(
-            f"{path}: is not a complete checkpoint of rmt-genomics ({reason}). Restore it from a "
-            "copy, or start again with --overwrite."
-        ) from error
+            f"{path}: is damaged or of another program, but must be a checkpoint of rmt-genomics. "
+            "Restore it from a copy, or start again with --overwrite."
+        )
     return checkpoint
+
+
+def load_weights(module: LightningModule, path: Path) -> None:
+    """Load the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: If it cannot be read, or its weights are those of another model.
+    """
+    try:
+        module.load_state_dict(read_checkpoint(path)["state_dict"])
+    except (RuntimeError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: does not hold the weights of the model in config.toml, but must. Restore it "
+            "from a copy, or start again with --overwrite."
+        ) from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -101,27 +136,43 @@ class CheckpointCallback(Checkpoint):
         self.curriculum = curriculum or Curriculum()
         self.best_loss = math.inf
         self.epochs_since_best = 0
+        self.step_ended_at = 0.0
+        self.last_step: dict[str, Any] | None = None
+        """The checkpoint after the last step, not saved; it has the weights themselves, no copy."""
 
     @property
     def is_done(self) -> bool:
         """Whether the validation loss has not fallen for ``patience`` epochs of the last stage."""
         return self.curriculum.is_in_last_stage and self.epochs_since_best >= self.patience
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Keep a resumed run stopped if it had stopped early."""
-        del pl_module
-        self.saved_at = time.monotonic()
+        pl_module.may_stop = True
+        self.saved_at = self.step_ended_at = time.monotonic()
         trainer.should_stop = self.is_done
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Save after ``minutes`` or a SIGTERM; not between steps, nor at the end of an epoch."""
         progress = trainer.fit_loop.epoch_loop.batch_progress
         if progress.is_last_batch or progress.current.ready % trainer.accumulate_grad_batches:
             return
-        is_late = time.monotonic() - self.saved_at >= 60 * self.minutes
-        is_due = is_late or trainer.received_sigterm
+        now, began_at = time.monotonic(), self.step_ended_at
+        self.step_ended_at = now
+        is_due = now - self.saved_at >= 60 * self.minutes or trainer.received_sigterm
         if broadcast(is_due):  # all processes save at the same time
             self._save(trainer)
+        elif trainer.world_size == 1 and now - began_at >= _SHORT_STEP:
+            self.last_step = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        pl_module.may_stop = is_due or self.last_step is not None
+
+    def on_before_optimizer_step(self, _: Trainer, pl_module: Any, *__: Any) -> None:
+        """Forget the checkpoint of the last step: its weights are about to change."""
+        self.last_step, pl_module.may_stop = None, False
+
+    def on_exception(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Save the state after the last step, if SIGTERM has stopped the next one."""
+        if trainer.received_sigterm and self.last_step is not None:
+            trainer.strategy.save_checkpoint(self.last_step, self.folder.last)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Compare the validation loss with the lowest so far, and save."""
@@ -135,10 +186,11 @@ class CheckpointCallback(Checkpoint):
             self.curriculum.advance(trainer.global_step)
             self.best_loss, self.epochs_since_best = math.inf, 0
         self._save(trainer)
+        pl_module.may_stop = True
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.last, weights_only=False)
-        self.saved_at = time.monotonic()
+        self.saved_at, self.last_step = time.monotonic(), None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
@@ -171,8 +223,7 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     Raises:
         ConfigError: At the first setting that differs from what the run started with.
     """
-    text = folder.config.read_text(encoding="utf-8")
-    stored = parse_toml(text, str(folder.config)).resolved()
+    stored = read_config(folder.config).resolved()
     if config.training.batch_size == "auto":
         batch_size = stored.training.batch_size
         config = config.replace(training=config.training.replace(batch_size=batch_size))
@@ -189,8 +240,9 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:
     """Raise CheckpointError if a checkpoint is from another run than that of ``record``."""
     content = read_checkpoint(checkpoint)
-    stored: dict[str, Any] = dict(content.get("run", {}))
-    if stored.keys() != record.keys() or "epoch_loss" not in content:
+    stored = content.get("run")
+    is_complete = all(isinstance(content.get(key), kind) for key, kind in _PARTS.items())
+    if not (is_complete and isinstance(stored, dict) and stored.keys() == record.keys()):
         raise CheckpointError(
             f"{checkpoint}: does not say which run it is from, or is of an earlier version of "
             "rmt-genomics, but a resumed run must equal one that was never interrupted. "

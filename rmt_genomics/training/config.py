@@ -120,7 +120,7 @@ class TrainingSettings(Settings):
     max_epochs: Count = 20
     """Most passes over the training part; the learning rate falls over this many."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    learning_rate: Annotated[float, Field(gt=0, lt=1e30)] = 5e-4
     """Highest learning rate, reached at the end of the warm-up; it then falls to a tenth."""
 
     batch_size: Count | Literal["auto"] = 8
@@ -142,13 +142,13 @@ class TrainingSettings(Settings):
     replay: bool | Literal["auto"] = "auto"
     """Store activations of one segment (true), of all (false), or of as many as fit (auto)."""
 
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, lt=1e6)] = 0.01
     """Weight decay of matrices; biases, norms, embeddings and memory have none."""
 
     warmup_fraction: Fraction = 0.1
     """Fraction of all steps in which the learning rate rises."""
 
-    gradient_clip: Annotated[float, Field(ge=0)] = 1.0
+    gradient_clip: Annotated[float, Field(ge=0, lt=1e30)] = 1.0
     """Largest norm of a step's gradient; 0 = no limit."""
 
     shift_bp: CountOrZero = 0

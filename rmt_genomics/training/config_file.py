@@ -1,6 +1,6 @@
 """Settings as text: TOML files, ``--set KEY=VALUE``, and a commented template.
 
-``parse_toml(to_toml(config)) == config`` for all settings.
+Settings that ``to_toml`` has written are read back the same.
 """
 
 import textwrap
@@ -22,6 +22,7 @@ KEYS = tuple(key for section in SECTIONS.values() for key in section.dotted_keys
 """All dotted keys."""
 
 _TEMPLATE_WIDTH = 90
+_REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
 
 
 def read_config(path: str | Path | None, settings: Sequence[str] = ()) -> ExperimentConfig:
@@ -42,15 +43,6 @@ def read_config(path: str | Path | None, settings: Sequence[str] = ()) -> Experi
         raise ConfigError(f"{_wrong_source(path, in_file, changes)}: {error}") from error
 
 
-def parse_toml(text: str, where: str) -> ExperimentConfig:
-    """Read settings from TOML text; ``where`` names its source in errors."""
-    flat = _flatten(text, where)
-    try:
-        return _build(flat)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
 def to_toml(config: ExperimentConfig) -> str:
     """Write settings as TOML, in the order of their classes, without those that are None."""
     return tomli_w.dumps(config.model_dump(exclude_none=True))
@@ -69,7 +61,7 @@ def parse_setting(setting: str) -> tuple[str, object]:
     key, text = key.strip(), text.strip()
     if not (key and equals and text):
         raise ConfigError(
-            f"--set {setting}: must be KEY=VALUE. For example: --set training.max_epochs=3"
+            f"--set {setting[:80]}: must be KEY=VALUE. For example: --set training.max_epochs=3"
         )
     _check_known([key], "--set")
     try:
@@ -82,11 +74,13 @@ def parse_setting(setting: str) -> tuple[str, object]:
 def _read(path: Path) -> dict[str, object]:
     """Read a file's settings by dotted key."""
     try:
-        return _flatten(path.read_text(encoding="utf-8"), str(path))
+        return _flatten(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}. Check --config.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not text in UTF-8, but must be a TOML file.") from error
+        raise ConfigError(
+            f"{path}: is not text in UTF-8, but must be a TOML file. {_REMEDY}"
+        ) from error
 
 
 def _flatten(text: str, where: str) -> dict[str, object]:
@@ -94,10 +88,11 @@ def _flatten(text: str, where: str) -> dict[str, object]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: is not valid TOML: {error}.") from error
+        raise ConfigError(f"{where}: is not valid TOML: {error}. {_REMEDY}") from error
     except (ValueError, RecursionError) as error:  # more than 4,300 digits, or 1,000 brackets
         raise ConfigError(
-            f"{where}: holds a number or a list that is too long to read, but settings are short."
+            f"{where}: holds a number or a list that is too long to read, but settings are short. "
+            f"{_REMEDY}"
         ) from error
     flat: dict[str, object] = {}
     for name, table in tables.items():

@@ -94,6 +94,8 @@ class DistributedSetup:
         if self.world_size > 1 and TorchElasticEnvironment.detect():
             return TorchElasticEnvironment()
         if self.world_size > 1 and _num_slurm_tasks() > 1:
+            # Only batch scripts set it, and Lightning refuses interactive jobs without it.
+            os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(self.devices))
             return SLURMEnvironment(auto_requeue=False)
         return LightningEnvironment()
 

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning.utilities.memory import garbage_collection_cuda, is_oom_error
+from pytorch_lightning.utilities.memory import garbage_collection_cuda
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rmt_genomics.datasets import Batch
-from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, out_of_memory
 
 Compute = Callable[[Batch], Tensor]
 Result = TypeVar("Result")
@@ -60,7 +60,7 @@ class MicroBatches:
             try:
                 return run(list(split_batch(batch, self.rows)))
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if out_of_memory(error) is None:
                     raise
             garbage_collection_cuda()  # after the except block: the error references the graph
             self._reduce(batch)
@@ -107,23 +107,6 @@ def split_batch(batch: Batch, rows: int | None) -> Iterator[Batch]:
         if size < len(batch.names):
             codes = codes[:, : int(lengths.max())]
         yield Batch(codes, lengths, batch.targets[part], batch.names[part])
-
-
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the memory of a device is exhausted."""
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or is_oom_error(error)
-        or any(text in str(error) for text in _OUT_OF_MEMORY)
-    )
 
 
 class _TotalLoss(torch.autograd.Function):

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.hooks import RemovableHandle
 
 from rmt_genomics.datasets import Batch
 from rmt_genomics.datasets.label_checks import first_few
@@ -61,6 +63,8 @@ class ClassifierModule(LightningModule):
         self.epoch_loss = (0.0, 0)  # sum over examples, number of examples
         self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
         self.validation: dict[str, float] = {}
+        self.hooks: list[RemovableHandle] = []
+        self.may_stop = False  # within a step: its checkpoint callback knows the state before it
 
     @property
     def evaluated_model(self) -> RMTClassifier:
@@ -82,6 +86,20 @@ class ClassifierModule(LightningModule):
         del stage
         distributed.keep_process_group()
         self.micro_batches.rows = distributed.broadcast(self.micro_batches.rows)
+        if self.trainer.world_size == 1:  # another process would wait for this one
+            steps = {self.model.encoder.step, self.evaluated_model.encoder.step}
+            self.hooks = [step.register_forward_pre_hook(self._stop_at_sigterm) for step in steps]
+
+    def teardown(self, stage: str) -> None:
+        """Remove the hooks: a copy of the model must not contain this module."""
+        del stage
+        for hook in self.hooks:
+            hook.remove()
+
+    def _stop_at_sigterm(self, *_: Any) -> None:
+        """Stop before the next segment: a step over many may take minutes."""
+        if self.trainer.received_sigterm and (self.may_stop or self.trainer.validating):
+            raise SIGTERMException
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the batch, after every loader has drawn its own random numbers."""

@@ -1,19 +1,21 @@
 """The run folder: its files, the rules for using it, and what ``--overwrite`` removes.
 
-A folder in use is refused. ``--overwrite`` removes only the files that a run writes, so that
-nothing else in the folder is ever lost.
+A folder in use is refused, and one in which another process is writing. ``--overwrite`` removes
+only the files that a run writes, where ``environment.txt`` proves that they are of this program.
 """
 
 import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from rmt_genomics.atomic_io import is_disk_full, staged_files
-from rmt_genomics.errors import CheckpointError, DataError
+from rmt_genomics.errors import CheckpointError, ConfigError, DataError, out_of_memory
+from rmt_genomics.locks import check_replaceable, is_unused, locked
 
 _FILES = (
     "config.json",
@@ -32,10 +34,10 @@ _FILES = (
     "stranded_kmer_logistic.safetensors",
     "composition_logistic.safetensors",
     "protein_logistic.safetensors",
-    "environment.txt",
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
 )
+_PROOF = "environment.txt"  # that the other files are of a run: it names this program
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
@@ -66,35 +68,41 @@ class RunFolder:
         The run must not write one of its ``inputs``.
 
         Raises:
-            DataError: If it is in use, is not a folder, or inputs would be overwritten.
+            DataError: If it is in use, or inputs would be overwritten.
+            ConfigError: If ``overwrite`` would remove what is not proved to be of a run.
             CheckpointError: If there is nothing to resume.
         """
         if resume and overwrite:
             raise DataError(
-                f"{self.path}: resume keeps what overwrite removes. Pass only one of them."
+                f"{self.path}: resume keeps what overwrite removes, but only one of them may be "
+                "asked for. Leave one out."
             )
-        if self.path.exists() and not self.path.is_dir():
-            raise DataError(f"{self.path}: is a file, but --out must name a folder.")
         if resume and not self.config.is_file():
             raise CheckpointError(
                 f"{self.path}: has no config.toml, but --resume needs the folder of an earlier "
                 "run. Start it without --resume."
             )
-        if not (resume or overwrite) and self.path.exists() and any(self.path.iterdir()):
+        if resume or overwrite:
+            names = (*_FILES, _PROOF)
+            check_replaceable(self.path, names, marker=_PROOF, text="rmt-genomics: ")
+        if not (resume or overwrite or is_unused(self.path)):
             raise DataError(
                 f"{self.path}: the folder is not empty, but a new run needs an empty one. Pass "
                 "another --out, or --overwrite to replace an earlier run, or --resume to resume it."
             )
-        written = {(self.path / name).resolve() for name in _FILES}
+        written = {os.path.realpath(self.path / name) for name in (*_FILES, _PROOF)}
         for file in inputs:
-            if file is not None and file.resolve() in written:
+            if file is not None and os.path.realpath(file) in written:
                 raise DataError(
                     f"{file}: is an input, but a run in {self.path} writes its own file there. "
                     "Copy it to another folder first."
                 )
 
     def clear(self) -> None:
-        """Remove the files of an earlier run, but for a model card: it may have been edited."""
+        """Remove the files of an earlier run.
+
+        But for the proof that they were of one, and for a model card, which may have been edited.
+        """
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
 
@@ -107,16 +115,24 @@ class RunFolder:
                 )
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Turn a full disk and missing permissions into errors with the folder and a remedy.
+    def writing(self, *, locks: bool = True) -> Iterator[None]:
+        """Lock the folder; turn a full disk and missing permissions into errors with a remedy.
 
-        A ``KeyboardInterrupt`` gets a message on how to resume.
+        A ``KeyboardInterrupt`` gets a message on how to resume, if there is a run. ``locks`` is
+        False for the processes that only compute.
         """
         try:
-            yield
+            with locked(self.path, is_folder=True) if locks else nullcontext():
+                yield
         except KeyboardInterrupt as stop:
+            if stop.args or not self.config.exists():
+                raise
             remedy = f"Resume with: rmt-genomics train ... --out {self.path} --resume"
             raise KeyboardInterrupt(remedy) from stop
+        except (MemoryError, RuntimeError) as error:
+            if (message := out_of_memory(error)) is None:
+                raise
+            raise ConfigError(f"{self.path}: {message}") from error
         except (OSError, SafetensorError) as error:
             if is_disk_full(error):
                 raise DataError(

@@ -127,3 +127,10 @@ def standard_exits() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from error
+
+
+@contextmanager
+def engine(device: str) -> Iterator[None]:
+    """Set everything that is process-wide while Lightning trains."""
+    with lightning_silenced(), tf32_matmul(device), standard_exits():
+        yield

@@ -2,12 +2,14 @@
 
 import json
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
+from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.training import checkpoints, runtime
@@ -100,37 +102,36 @@ def train(  # noqa: PLR0913  # the options of the command line
     device, config = choose_device(device).type, config.resolved()
     distributed.check(device)
     runtime.check_compiler(wanted=config.training.compile, device=device)
-    if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
-        folder.check_usable(inputs=[fasta, labels.table], resume=resume, overwrite=overwrite)
-    if resume:
-        config = checkpoints.resumed_config(folder, config)
-    with distributed.rank_zero_warnings():
-        data = prepare_data(fasta, labels, config, seed=seed, strict=strict)
-        lengths_bp = [len(example.interval) for example in data.split.train]
-        curriculum = Curriculum.of(config, data.scheme.task, max(lengths_bp))
-    config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
-    record = checkpoints.run_record(data, config, seed=seed)
-    checkpoint = folder.last if resume and folder.last.exists() else None
-    if checkpoint is not None:
-        checkpoints.check_same_run(checkpoint, record)
-    with folder.writing(), distributed.session():
-        if distributed.is_rank_zero and checkpoint is None:
-            _start_folder(folder, data, config, device=device, seed=seed)
-        module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
-        batch_size = int(config.training.batch_size)  # "auto" has been resolved
-        data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
+    with folder.writing(locks=distributed.is_rank_zero):
+        if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
+            folder.check_usable(inputs=[fasta, labels.table], resume=resume, overwrite=overwrite)
+        if resume:
+            config = checkpoints.resumed_config(folder, config)
+        with distributed.rank_zero_warnings():
+            data = prepare_data(fasta, labels, config, seed=seed, strict=strict)
+            lengths_bp = [len(example.interval) for example in data.split.train]
+            curriculum = Curriculum.of(config, data.scheme.task, max(lengths_bp))
+        config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
+        record = checkpoints.run_record(data, config, seed=seed)
+        checkpoint = folder.last if resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
-        with runtime.lightning_silenced(), runtime.tf32_matmul(device), runtime.standard_exits():
+        with distributed.session(), runtime.engine(device):
+            module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
+            batch_size = int(config.training.batch_size)  # "auto" has been resolved
+            data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
             trainer = _make_trainer(folder, config, metrics, device, distributed)
+            if checkpoint is not None:
+                checkpoints.check_same_run(checkpoint, record)
+                checkpoints.load_weights(module, checkpoint)
+            elif distributed.is_rank_zero:  # all has been checked
+                _start_folder(folder, data, config, device=device, seed=seed)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
-        model = _save_best(folder, module) if distributed.is_rank_zero else None
+            model = _save_best(folder, module) if distributed.is_rank_zero else None
     curriculum.warn_if_unfinished()
-    best = best_row(metrics.rows)
+    result = TrainingResult(folder.path, best_row(metrics.rows), is_rank_zero=model is not None)
     if model is None:
-        return TrainingResult(folder.path, best, is_rank_zero=False)
-    return TrainingResult(
-        folder.path, best, store=data.store, split=data.split, scheme=data.scheme, model=model
-    )
+        return result
+    return replace(result, store=data.store, split=data.split, scheme=data.scheme, model=model)
 
 
 def _start_folder(
@@ -138,12 +139,13 @@ def _start_folder(
 ) -> None:
     """Remove the files of an earlier run, and write what describes this one."""
     folder.clear()
+    # First what proves that the other files are of a run, in case this process is killed.
+    folder.write({"environment.txt": describe_environment(data, device=device, seed=seed)})
     folder.write(
         {
             "config.toml": to_toml(config),
             "split.tsv": data.split_table(),
             "leakage.json": json.dumps(data.audit.to_json(), indent=2) + "\n",
-            "environment.txt": describe_environment(data, device=device, seed=seed),
         }
     )
 
@@ -189,26 +191,33 @@ def _make_trainer(
         folder, settings.patience, metrics.curriculum, minutes=settings.checkpoint_minutes
     )
     progress = [TrainingProgress(metrics, settings.max_epochs)] * distributed.is_rank_zero
-    return pl.Trainer(
-        accelerator="gpu" if device == "cuda" else device,
-        **distributed.trainer_options(),
-        precision=_PRECISIONS[settings.precision],  # type: ignore[arg-type]
-        max_epochs=settings.max_epochs,
-        accumulate_grad_batches=settings.accumulate_batches,
-        gradient_clip_val=settings.gradient_clip or None,
-        callbacks=[metrics, *progress, saving],
-        plugins=[distributed.cluster_environment(), checkpoints.AtomicCheckpointIO()],
-        default_root_dir=folder.path,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    try:
+        return pl.Trainer(
+            accelerator="gpu" if device == "cuda" else device,
+            **distributed.trainer_options(),
+            precision=_PRECISIONS[settings.precision],  # type: ignore[arg-type]
+            max_epochs=settings.max_epochs,
+            accumulate_grad_batches=settings.accumulate_batches,
+            gradient_clip_val=settings.gradient_clip or None,
+            callbacks=[metrics, *progress, saving],
+            plugins=[distributed.cluster_environment(), checkpoints.AtomicCheckpointIO()],
+            default_root_dir=folder.path,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"--device {device}, --devices {distributed.devices}: the training engine cannot start "
+            f"here: {' '.join(str(error).split())} Run it as a program, not in an interactive "
+            "shell or a notebook, or with --devices 1."
+        ) from error
 
 
 def _save_best(folder: RunFolder, module: ClassifierModule) -> RMTClassifier:
     """Write the model folder with the weights of the best epoch; return the model."""
-    module.load_state_dict(checkpoints.read_checkpoint(folder.best)["state_dict"])
+    checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
     model.eval().requires_grad_()  # like a model that was loaded from the folder

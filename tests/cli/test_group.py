@@ -50,6 +50,17 @@ def group_that_raises(error: BaseException) -> LazyGroup:
     return group
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes")]
+)
+def test_exhausted_memory_is_one_sentence_with_settings_that_need_less(error: Exception) -> None:
+    result = CliRunner().invoke(group_that_raises(error), ["go"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: memory ran out (")
+    assert "--set training.replay=true and a smaller training.batch_size" in result.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_has_the_first_line_of_each_help(name: str) -> None:
     command = main.get_command(click.Context(main), name)
@@ -263,7 +274,7 @@ def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
 
         assert first.startswith(b"record\t")
         assert writer.stderr.read() == b""
-    assert writer.returncode == 1
+    assert writer.returncode == 0
 
 
 @pytest.mark.slow

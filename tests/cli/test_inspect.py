@@ -246,3 +246,17 @@ def test_a_file_that_is_wrong_from_the_start_prints_no_row(tmp_path: Path) -> No
     (tmp_path / "empty.fa").touch()
 
     assert "empty.fa: the file is empty" in fail("inspect", tmp_path / "empty.fa")
+
+
+def test_the_task_of_the_settings_says_whether_labels_are_numbers(tmp_path: Path) -> None:
+    """Whole numbers are classes by default."""
+    records = {f"r{number}": "ACGT" * (number + 1) for number in range(24)}
+    fasta = write_fasta(tmp_path / "toy.fa", records)
+    rows = [f"r{number} {number}" for number in range(24)]
+    labels = write_table(tmp_path / "l.tsv", "record label", *rows)
+
+    numbers = succeed("inspect", fasta, "--labels", labels, "--set", "data.task=regression").stderr
+    classes = succeed("inspect", fasta, "--labels", labels).stderr
+
+    assert "24 labelled examples, 24 distinct values: lowest 0, median 11.5" in numbers
+    assert "24 labelled examples, 24 classes:" in classes

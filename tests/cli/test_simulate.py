@@ -82,6 +82,17 @@ def test_existing_files_are_kept_without_overwrite(tmp_path: Path) -> None:
     assert "absent" in (out / "labels.tsv").read_text()
 
 
+def test_files_that_no_simulation_has_written_are_never_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "labels.tsv").write_text("mine")
+
+    words = fail("simulate", "--task", "detect", "--length", 100, "--out", out, "--overwrite")
+
+    assert "labels.tsv: would be replaced, but no simulation.json of rmt-genomics" in words
+    assert (out / "labels.tsv").read_text() == "mine"
+
+
 def test_the_background_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "sim"
     make(out)

@@ -127,7 +127,7 @@ def test_an_example_may_have_none_of_several_labels(data: Data, tmp_path: Path) 
         (["--config", "none.toml"], "none.toml: cannot be read: No such file or directory"),
         (["--resume"], "has no config.toml, but --resume needs the folder of an earlier run"),
         (["--labels", "none.tsv"], "none.tsv: there is no such file"),
-        (["--set", "training.learning_rate=1e30"], "but must be a finite number. Lower training."),
+        (["--set", "training.learning_rate=1e29"], "but must be a finite number. Lower training."),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr(

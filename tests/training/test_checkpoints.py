@@ -12,6 +12,8 @@ from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.checkpoints import (
     AtomicCheckpointIO,
     CheckpointCallback,
+    check_same_run,
+    load_weights,
     read_checkpoint,
 )
 from rmt_genomics.training.run_folder import RunFolder
@@ -77,7 +79,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     torch.save({"run": Evil()}, "evil.ckpt")
 
-    with pytest.raises(CheckpointError, match=r"evil\.ckpt: is not a complete checkpoint"):
+    with pytest.raises(CheckpointError, match=r"evil\.ckpt: is damaged or of another program"):
         AtomicCheckpointIO().load_checkpoint(Path("evil.ckpt"), weights_only=False)
 
     assert not Path("pwned").exists()
@@ -89,7 +91,7 @@ def test_a_truncated_or_foreign_file_is_refused(tmp_path: Path, content: bytes |
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
 
-    with pytest.raises(CheckpointError, match=r"last\.ckpt: is not a complete .* --overwrite"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: is damaged .* --overwrite"):
         read_checkpoint(path)
 
 
@@ -132,3 +134,51 @@ def test_callbacks_have_the_keys_of_earlier_versions_in_checkpoints(tmp_path: Pa
 
     assert CheckpointCallback(folder, patience=1).state_key == "KeepCheckpoints"
     assert MetricsLogger(folder).state_key == "MetricsLog"
+
+
+def test_a_refused_checkpoint_never_repeats_the_advice_of_pytorch(tmp_path: Path) -> None:
+    """Its advice is to load the file in a way that runs code."""
+    path = tmp_path / "last.ckpt"
+    torch.save({"run": Evil()}, path)
+
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert "weights_only" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_checkpoints_are_refused_with_one_sentence(tmp_path: Path) -> None:
+    """Each byte of the structure is changed in turn; what remains readable is a dictionary."""
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {"weight": torch.ones(2)}, "epoch_loss": (0.5, 2)}, path)
+    whole = path.read_bytes()
+    messages = []
+    for index in range(60, len(whole), 7):
+        path.write_bytes(whole[:index] + bytes([whole[index] ^ 0x15]) + whole[index + 1 :])
+        try:
+            assert isinstance(read_checkpoint(path), dict)
+        except CheckpointError as error:
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert all(message.count("last.ckpt: ") == 1 for message in messages)
+
+
+@pytest.mark.parametrize(
+    "foreign", [[1, 2], {"state_dict": {}}, {"run": 3}, {"run": {}, "epoch_loss": (0.0, 1)}]
+)
+def test_a_checkpoint_of_another_program_is_not_resumed(tmp_path: Path, foreign: Any) -> None:
+    torch.save(foreign, tmp_path / "last.ckpt")
+    record = {"config": "", "seed": 0, "fasta_sha256": "", "split_sha256": ""}
+
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: .* Start again with|start again with"):
+        check_same_run(tmp_path / "last.ckpt", record)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    module = LightningModule()
+    module.layer = torch.nn.Linear(2, 2)
+    for content in ({"state_dict": {"layer.weight": torch.ones(3)}}, {"other": 1}):
+        torch.save(content, tmp_path / "best.ckpt")
+
+        with pytest.raises(CheckpointError, match=r"best\.ckpt: does not hold the weights of the"):
+            load_weights(module, tmp_path / "best.ckpt")

@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,14 +19,13 @@ from rmt_genomics.training.config import (
 from rmt_genomics.training.config_file import (
     KEYS,
     parse_setting,
-    parse_toml,
     read_config,
     template,
     to_toml,
 )
 from tests.cli.toys import succeed
 
-positive = st.floats(min_value=1e-9, max_value=1e9)
+positive = st.floats(min_value=0, max_value=1e6, exclude_min=True, exclude_max=True)
 fractions = st.floats(min_value=0, max_value=1, exclude_max=True)
 counts = st.integers(min_value=1, max_value=10**6)
 booleans = st.booleans()
@@ -89,12 +89,19 @@ def make_config(values: dict[str, dict[str, Any]]) -> ExperimentConfig:
     )
 
 
+def parsed(text: str) -> ExperimentConfig:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "config.toml"
+        file.write_text(text, encoding="utf-8", newline="")
+        return read_config(file)
+
+
 @given(tables)
 def test_written_settings_are_read_back(values: dict[str, Any]) -> None:
     config = make_config(values)
 
-    assert parse_toml(to_toml(config), "here") == config
-    assert parse_toml(to_toml(config.resolved()), "here") == config.resolved()
+    assert parsed(to_toml(config)) == config
+    assert parsed(to_toml(config.resolved())) == config.resolved()
 
 
 @given(tables)
@@ -300,11 +307,6 @@ def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
         read_config(binary)
 
 
-def test_a_mistake_in_text_is_reported_with_its_source() -> None:
-    with pytest.raises(ConfigError, match=r"^runs/a: model\.depth is 0, but must be"):
-        parse_toml("[model]\ndepth = 0", "runs/a")
-
-
 @pytest.mark.parametrize("path", sorted(Path("benchmarks/configs").glob("*.toml")), ids=str)
 def test_the_settings_of_the_benchmarks_can_be_read(path: Path) -> None:
     assert read_config(path) != ExperimentConfig()
@@ -319,13 +321,13 @@ def test_settings_of_sequence_features_reach_the_model() -> None:
 
 
 def test_list_settings_prints_the_defaults() -> None:
-    assert parse_toml(succeed("train", "--list-settings").stdout, "template") == ExperimentConfig()
+    assert parsed(succeed("train", "--list-settings").stdout) == ExperimentConfig()
 
 
 def test_the_uncommented_template_is_the_preset() -> None:
     text = re.sub(r"^# (\w+ = \d)", r"\1", template(), flags=re.MULTILINE)
 
-    assert parse_toml(text, "template") == ExperimentConfig().resolved()
+    assert parsed(text) == ExperimentConfig().resolved()
     assert "\ndim = 128\n" in text
 
 

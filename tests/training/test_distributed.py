@@ -21,6 +21,7 @@ from rmt_genomics.training import distributed
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
 from rmt_genomics.training.module import ClassifierModule
+from rmt_genomics.training.runtime import lightning_silenced
 from tests.training.toys import TINY, run, write_data
 
 Data = tuple[Path, Path]
@@ -164,6 +165,21 @@ def test_the_rank_follows_from_the_environment_variables(
 
     assert setup.rank == rank
     assert setup.is_rank_zero == (rank == 0)
+
+
+@no_launcher
+def test_srun_in_an_interactive_job_is_no_error_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lightning refuses --ntasks without --ntasks-per-node, which only batch scripts set."""
+    monkeypatch.setenv("SLURM_JOB_NAME", "bash")
+    for name in ("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+
+    with DistributedSetup(2).session(), lightning_silenced():
+        assert DistributedSetup(2).cluster_environment().world_size() == 2
+    assert "SLURM_NTASKS_PER_NODE" not in os.environ
 
 
 @no_launcher

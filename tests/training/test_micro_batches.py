@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rmt_genomics.datasets import Batch
-from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, out_of_memory
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.training.checkpoints import read_checkpoint
-from rmt_genomics.training.micro_batches import MicroBatches, is_out_of_memory, split_batch
+from rmt_genomics.training.micro_batches import MicroBatches, split_batch
 from tests.model.toys import toy
 from tests.training.toys import run, write_data
 
@@ -126,14 +126,14 @@ def test_other_errors_are_not_retried() -> None:
     with pytest.raises(RuntimeError, match="a shape"):
         MicroBatches().total(step, batch([5, 4]), step.model.parameters())
 
-    assert not is_out_of_memory(ValueError("memory"))
+    assert out_of_memory(ValueError("memory")) is None
 
 
 @pytest.mark.parametrize(
     "message", ["CUDA out of memory. Tried", "cublasCreate: CUBLAS_STATUS_ALLOC_FAILED"]
 )
 def test_both_gpu_messages_for_exhausted_memory_are_recognised(message: str) -> None:
-    assert is_out_of_memory(RuntimeError(message))
+    assert out_of_memory(RuntimeError(message))
 
 
 def test_an_empty_batch_has_loss_and_gradients_of_zero() -> None:

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Trainer
 
 from rmt_genomics.errors import CheckpointError
+from rmt_genomics.rmt import SegmentTransformer
 from rmt_genomics.training import checkpoints
 from rmt_genomics.training.checkpoints import CheckpointCallback, read_checkpoint
 from rmt_genomics.training.module import ClassifierModule
@@ -63,29 +64,76 @@ def test_a_checkpoint_is_written_after_the_minutes_in_the_settings(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
-def test_sigterm_loses_no_step(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("batches_per_step", "run_of_segment", "batch", "lost"),
+    [(1, "first", 2, 0), (1, "second", 2, 0), (1, "first", 0, 0), (2, "first", 3, 1)],
+)
+def test_sigterm_stops_within_a_step_and_loses_no_earlier_one(
+    data: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batches_per_step: int,
+    run_of_segment: str,
+    batch: int,
+    lost: int,
+) -> None:
+    """The signal comes in the first segment that is run, or is run again by replay."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    run(data, whole, **OPTIONS)
-    plain, sent = ClassifierModule.training_step, []
+    options = {**OPTIONS, "training__accumulate_batches": batches_per_step}
+    options |= {"training__replay": "true", "model__segment_length": 4}
+    run(data, whole, **options)
+    plain, calls = SegmentTransformer.forward, []
+    plain_step, now = ClassifierModule.training_step, []
 
     def step(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
-        if (self.current_epoch, batch_idx) == (1, 2) and not sent:
-            sent.append(batch_idx)
-            os.kill(os.getpid(), signal.SIGTERM)
-        return plain(self, batch, batch_idx)
+        now[:] = [(self.current_epoch, batch_idx)]
+        return plain_step(self, batch, batch_idx)
 
-    monkeypatch.setattr(ClassifierModule, "training_step", step)
-    with pytest.raises(SystemExit) as ended:
-        run(data, stopped, **OPTIONS)
+    def forward(self: SegmentTransformer, *arguments: Any, **more: Any) -> Any:
+        if now == [(1, batch)] and torch.is_grad_enabled() == (run_of_segment == "second"):
+            if not calls:
+                os.kill(os.getpid(), signal.SIGTERM)
+            calls.append(now)
+        return plain(self, *arguments, **more)
+
+    monkeypatch.setattr(checkpoints, "_SHORT_STEP", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(ClassifierModule, "training_step", step)
+        patched.setattr(SegmentTransformer, "forward", forward)
+        with pytest.raises(SystemExit) as ended:
+            run(data, stopped, **options)
     saved = read_checkpoint(stopped / "checkpoints/last.ckpt")
-    run(data, stopped, resume=True, **OPTIONS, training__checkpoint_minutes=3)
+    run(data, stopped, resume=True, **options, training__checkpoint_minutes=3)
 
     steps_an_epoch = read_checkpoint(whole / "checkpoints/last.ckpt")["global_step"] // 2
     assert ended.value.code == 128 + signal.SIGTERM
-    assert (saved["epoch"], saved["global_step"]) == (1, steps_an_epoch + 3)
+    assert len(calls) == 1
+    epoch = 1 if batch else 0  # the checkpoint of its end
+    assert saved["global_step"] == steps_an_epoch + (batch - lost) // batches_per_step
+    assert saved["epoch"] >= epoch
     assert (whole / "model.safetensors").read_bytes() == (
         stopped / "model.safetensors"
     ).read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
+def test_sigterm_in_a_short_step_stops_at_its_end(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint in memory after each step of a few milliseconds would make them slower."""
+    plain = ClassifierModule.training_step
+
+    def step(self: ClassifierModule, batch: Any, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (0, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(checkpoints, "_SHORT_STEP", 99)
+    monkeypatch.setattr(ClassifierModule, "training_step", step)
+    with pytest.raises(SystemExit):
+        run(data, tmp_path / "run", **OPTIONS)
+
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"] == 3
 
 
 def test_a_checkpoint_that_cannot_be_resumed_exactly_is_refused(data: Data, tmp_path: Path) -> None:
