@@ -277,7 +277,7 @@ def _problem_of_files(before: dict[str, str], after: dict[str, str], exit_code: 
 
 
 def write_files(chosen: Sequence[Case], valid: Path, out: Path) -> None:
-    """Write what each case gives to its command, one folder each; not what a command makes first."""
+    """Write what each case gives to its command, a folder a case; not where a command is first."""
     for number, case in enumerate(case for case in chosen if not case.before):
         (folder := out / str(number)).mkdir(parents=True)
         case.copy_files(valid, folder)
