@@ -80,7 +80,7 @@ def _explanation(error: Exception) -> str | None:
                 f"{where}no space is left on the disk, but the output needs some. Free some space, "
                 "or give an --out on another disk."
             )
-        return f"{where}{error.strerror}"
+        return f"{where}{error.strerror}, but the command must be able to use it. Check the path."
     if "null byte" in str(error):
         return "a path holds a NUL character, but no name of a file may. Correct it."
     return out_of_memory(error)

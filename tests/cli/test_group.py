@@ -130,7 +130,8 @@ def test_a_clone_that_is_not_installed_has_its_version(monkeypatch: pytest.Monke
         (
             PermissionError(errno.EACCES, "Permission denied", "out"),
             1,
-            "Error: out: Permission denied\n",
+            "Error: out: Permission denied, but the command must be able to use it. "
+            "Check the path.\n",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "out/a.tsv"),

@@ -7,6 +7,7 @@ command ends with exit code 0, or with exit code 1 and one line of error, and le
     python -m tests.fault.corpus                 run all cases; print those that fail, by area
     python -m tests.fault.corpus --only PATTERN  only those whose name contains PATTERN
     python -m tests.fault.corpus --write FOLDER  write the malformed files, run nothing
+    python -m tests.fault.corpus --update        write known_failures.tsv, which the test reads
 """
 
 import hashlib
@@ -40,6 +41,9 @@ EXTRA_BYTES = 6 << 30
 """Most memory that a case may ask for."""
 
 LONGEST_MESSAGE = 1_200
+
+KNOWN_FAILURES = Path(__file__).parent / "known_failures.tsv"
+"""Names of cases that fail, and why."""
 
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _PLACE = re.compile(r".{1,300}?: ")
@@ -272,37 +276,48 @@ def _problem_of_files(before: dict[str, str], after: dict[str, str], exit_code: 
     return None
 
 
-def main_script() -> None:
-    """Run the cases, or write the files."""
+def write_files(chosen: Sequence[Case], valid: Path, out: Path) -> None:
+    """Write what each case gives to its command, a folder a case; not where a command is first."""
+    for number, case in enumerate(case for case in chosen if not case.before):
+        (folder := out / str(number)).mkdir(parents=True)
+        case.copy_files(valid, folder)
+        case.apply(folder)
+        click.echo(f"{folder}\t{case.name}\t{' '.join(case.arguments)[:200]}")
+
+
+def failures(chosen: Sequence[Case], valid: Path, root: Path) -> Iterator[tuple[Case, str]]:
+    """Run cases; yield those that fail, with the problem."""
+    for number, case in enumerate(chosen):
+        (folder := root / str(number)).mkdir()
+        if (problem := problem_of(case, valid, folder)) is not None:
+            yield case, problem
+        shutil.rmtree(folder)
+
+
+@click.command()
+@click.option("--only", default="", help="Part of the name of the cases to run.")
+@click.option("--write", type=click.Path(path_type=Path), help="Write the files here instead.")
+@click.option("--update", is_flag=True, help="Write the table of known failures.")
+def script(only: str, write: Path | None, *, update: bool) -> None:
+    """Run the cases, or write their files."""
     from tests.fault.corpus_cases import cases
     from tests.fault.valid_files import write_valid_files
 
-    @click.command()
-    @click.option("--only", default="", help="Part of the name of the cases to run.")
-    @click.option("--write", type=click.Path(path_type=Path), help="Write the files here instead.")
-    def command(only: str, write: Path | None) -> None:
-        with tempfile.TemporaryDirectory() as name:
-            root = Path(name)
-            valid = write_valid_files(root / "valid")
-            chosen = [case for case in cases(valid) if only in case.name]
-            failed: dict[str, list[str]] = {}
-            for number, case in enumerate(chosen):
-                folder = (write or root) / str(number)
-                folder.mkdir(parents=True)
-                if write is not None:
-                    case.copy_files(valid, folder)
-                    case.apply(folder)
-                    click.echo(f"{folder}\t{case.name}\t{' '.join(case.arguments)[:200]}")
-                    continue
-                if (problem := problem_of(case, valid, folder)) is not None:
-                    failed.setdefault(case.area, []).append(f"- `{case.name}`: {problem}")
-                shutil.rmtree(folder)
-            for area, lines in sorted(failed.items()):
-                click.echo("\n".join([f"\n## {area}: {len(lines)} failures\n", *lines]))
-            click.echo(f"\n{len(chosen)} cases, {sum(map(len, failed.values()))} failures.")
-
-    command()
+    with tempfile.TemporaryDirectory() as name:
+        valid = write_valid_files(Path(name) / "valid")
+        chosen = [case for case in cases(valid) if only in case.name]
+        if write is not None:
+            write_files(chosen, valid, write)
+            return
+        failed = list(failures(chosen, valid, Path(name)))
+    for area in sorted({case.area for case, _ in failed}):
+        lines = [f"- `{case.name}`: {problem}" for case, problem in failed if case.area == area]
+        click.echo("\n".join([f"\n## {area}: {len(lines)} failures\n", *lines]))
+    click.echo(f"\n{len(chosen)} cases, {len(failed)} failures.")
+    if update:
+        rows = sorted(f"{case.name}\t{ascii(problem)[1:90]}\n" for case, problem in failed)
+        KNOWN_FAILURES.write_text("".join(rows))
 
 
 if __name__ == "__main__":
-    main_script()
+    script()

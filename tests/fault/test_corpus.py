@@ -8,13 +8,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.fault.corpus import Case, problem_of, problem_of_result
+from tests.fault.corpus import KNOWN_FAILURES, Case, failures, problem_of, problem_of_result
 from tests.fault.corpus_cases import NAMES, cases, cases_of
 from tests.fault.valid_files import write_valid_files
 
 KNOWN = {
     name: reason
-    for line in (Path(__file__).parent / "known_failures.tsv").read_text().splitlines()
+    for line in KNOWN_FAILURES.read_text().splitlines()
     for name, _, reason in [line.partition("\t")]
 }
 """Cases that fail, with the reason. One that no longer fails must be removed from the table."""
@@ -28,11 +28,8 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_malformed_input_is_answered_in_one_line(name: str, valid: Path, tmp_path: Path) -> None:
-    problems = {}
-    for number, case in enumerate(cases_of(name, valid)):
-        (folder := tmp_path / str(number)).mkdir()
-        if (problem := problem_of(case, valid, folder)) is not None:
-            problems[case.name] = problem
+    found = failures(list(cases_of(name, valid)), valid, tmp_path)
+    problems = {case.name: problem for case, problem in found}
 
     new = {case: problem for case, problem in problems.items() if case not in KNOWN}
     fixed = [case for case in KNOWN if case.startswith(f"{name}/") and case not in problems]
