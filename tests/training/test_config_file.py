@@ -37,7 +37,7 @@ tables = st.fixed_dictionaries(
             {
                 "preset": st.sampled_from(["tiny", "small", "base"]),
                 "dim": st.none() | st.sampled_from([4, 8, 64]),
-                "depth": st.none() | counts,
+                "depth": st.none() | st.integers(min_value=1, max_value=1000),
                 "heads": st.none() | st.sampled_from([1, 2]),
                 "segment_length": st.none() | counts,
                 "num_memory_tokens": st.none() | counts,
