@@ -56,7 +56,7 @@ def compare_lines(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield "\t".join([name, *map(format_metric, cells)])
 
 
-def _mean_and_sd(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+def _mean_and_sd(values: Sequence[int | float | None]) -> tuple[float | None, float | None]:
     """Return the mean and the sample standard deviation of the runs that have a value."""
     defined = [value for value in values if value is not None]
     return (

@@ -353,7 +353,7 @@ def _settings_cases() -> Iterator[Case]:
     for text in arguments.TOML:
         change = _writing(text.encode("utf-8", "surrogatepass"))
         yield Case(
-            f"settings/file {ascii(text)[:25]}",
+            f"settings/file {ascii(text)[:40]}",
             "training",
             ("inspect", "toy.fa", "--labels", "labels.tsv", "--config", "config.toml"),
             "config.toml",
