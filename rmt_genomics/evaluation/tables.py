@@ -88,7 +88,7 @@ def metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield "\t".join([key, *(format_metric(column[key]) for column in columns.values())])
 
 
-def format_metric(value: float | None) -> str:
+def format_metric(value: int | float | None) -> str:
     """Return a metric as a cell of a table; empty if it is not defined."""
     return "" if value is None else f"{value:.4f}"
 

@@ -163,12 +163,13 @@ def test_overwriting_replaces_results_and_keeps_other_files(tmp_path: Path) -> N
     first = evaluate_toys(tmp_path)
     out = tmp_path / "out"
     (out / "notes.txt").write_text("mine")
-    (out / "metrics.json").write_text("old")
+    (out / "predictions.tsv").write_text("old")
 
     files = tmp_path / "toy.fa", tmp_path / "labels.tsv"
     evaluate(tmp_path / "model", *files, out, overwrite=True)
 
     assert json.loads((out / "metrics.json").read_text()) == first
+    assert (out / "predictions.tsv").read_text() != "old"
     assert (out / "notes.txt").read_text() == "mine"
 
 

@@ -79,7 +79,7 @@ class TestFromAFileToPredictions:
         result = succeed("predict", trained / "run", trained / "new.csv")
 
         header, *rows = [line.split("\t") for line in result.stdout.splitlines()]
-        assert header == ["record", "length", "prediction"]
+        assert header == ["record", "length", "prediction", "note"]
         truth, values = labels_of(trained / "new.csv"), np.array([float(row[2]) for row in rows])
         assert regression_metrics(truth, values, classes=("label",))["r2"] > 0.3
         assert 250 < values.min() < values.max() < 400  # in the label's unit
