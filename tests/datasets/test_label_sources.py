@@ -238,7 +238,7 @@ def test_control_characters_in_a_column_of_labels_become_blanks(tmp_path: Path) 
     with pytest.warns(RMTGenomicsWarning, match="1 cell had control characters"):
         examples = read(tmp_path, "column")
 
-    assert list(examples.values()) == ["a b", "c"]
+    assert list(examples.values()) == [("a b",), ("c",)]
 
 
 @pytest.mark.parametrize("source", ["file", "folder"])
