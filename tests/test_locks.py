@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.locks import locked, new_file
+from rmt_genomics.locks import locked, new_file, try_lock
 from tests.cli.toys import fail
 from tests.training.toys import run, write_data
 
@@ -81,6 +82,25 @@ def test_a_process_may_lock_again_and_leaves_nothing_behind(tmp_path: Path) -> N
         (tmp_path / "a.tsv").write_text("a")
 
     assert [path.name for path in tmp_path.iterdir()] == ["a.tsv"]
+
+
+def test_a_lock_whose_file_was_just_removed_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+
+    def lock_after_its_holder_has_removed_it(file: IO[bytes]) -> bool:
+        if not calls:
+            Path(file.name).unlink()
+        calls.append(try_lock(file))
+        return calls[-1]
+
+    monkeypatch.setattr("rmt_genomics.locks.try_lock", lock_after_its_holder_has_removed_it)
+
+    with locked(tmp_path, is_folder=True):
+        assert (tmp_path / ".lock").exists()
+
+    assert calls == [True, True]
 
 
 def test_a_file_made_by_another_process_in_the_meantime_is_not_replaced(

@@ -45,7 +45,8 @@ _COMPLEMENT_CODES = bytes([3, 2, 1, 0, 4]) + bytes([_INVALID]) * 251
 def encode(sequence: str | bytes) -> Codes:
     """Turn DNA letters, 5' to 3', into base codes, in about 1 ns per letter.
 
-    The sequence may be of either case, or empty. The array is new, and may be written to.
+    The sequence may be of either case, or empty; IUPAC codes are read as N. The array is new, and
+    may be written to.
 
     Raises:
         DataError: If a letter is not DNA, naming the first one and its 0-based position.
@@ -193,6 +194,8 @@ def _as_bytes(sequence: str | bytes) -> bytes:
 
 def _not_dna(sequence: str | bytes, position: int, *, offset: int = 0) -> DataError:
     letter = sequence[position] if isinstance(sequence, str) else chr(sequence[position])
+    if "\udc80" <= letter <= "\udcff":  # a byte that is not UTF-8
+        letter = chr(ord(letter) - 0xDC00)
     others = _as_bytes(sequence).translate(None, _ALLOWED).decode("latin-1").upper()
     if letter in _GAPS:
         remedy = "This looks like an alignment: unaligned sequences are expected, remove the gaps."

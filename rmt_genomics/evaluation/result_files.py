@@ -3,7 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from rmt_genomics.errors import DataError
 from rmt_genomics.model.metrics import METRICS
@@ -76,6 +85,18 @@ class _Metrics(_Part):
     calibration: Annotated[_Calibration, BeforeValidator(_check_scores)] | None = None
     notes: list[str] = []
     summary: _Summary | None = None
+
+    @model_validator(mode="after")
+    def _check_confusion(self) -> "_Metrics":
+        """Compare the confusion matrix, or one 2 x 2 matrix per class, with the classes."""
+        try:
+            shape = None if self.confusion is None else np.shape(self.confusion)
+        except ValueError:  # rows of different lengths
+            shape = ()
+        num = len(self.classes)
+        if shape is not None and (not num or shape not in ((num, num), (num, 2, 2))):
+            raise ValueError("has a confusion matrix that is not of its classes, but must have")
+        return self
 
 
 class _Epoch(_Part):

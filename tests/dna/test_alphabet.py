@@ -24,6 +24,12 @@ def test_codes_are_the_indices_of_the_letters() -> None:
     assert encode("ACGTNacgtnUuRyswkmbdhv").tolist() == [0, 1, 2, 3, 4] * 2 + [3, 3] + [4] * 10
 
 
+def test_a_byte_that_is_not_utf8_is_named_as_a_byte() -> None:
+    text = b"AC\xff".decode(errors="surrogateescape")
+    with pytest.raises(DataError, match=r"position 2 holds '\u00ff', but a DNA letter is one of"):
+        encode(text)
+
+
 def test_bytes_are_read_like_text() -> None:
     assert encode(b"GATTACA").tolist() == encode("GATTACA").tolist() == [2, 0, 3, 3, 0, 1, 0]
 

@@ -31,6 +31,8 @@ DIFFERENCE |= {"sentence": "The model and it show no significant difference."}
         ),
         ({"intervals": {"mcc": ["x"]}}, "intervals.mcc.0 is 'x', but must be a valid number"),
         ({"confusion": [[10**17]]}, "confusion.* is 100000000000000000, but must be"),
+        ({"classes": [], "confusion": [[2, 0], [0, 2]]}, "has a confusion matrix that is not of"),
+        ({"classes": ["a", "b"], "confusion": [[2, 0], [0]]}, "has a confusion matrix that is not"),
         ({"length_bins": ["x"]}, "length_bins.0 is 'x', but must be a valid object"),
         ({"context": {"metric": "mcc"}}, "context.visible is missing, but must be there"),
         ({"notes": [3]}, "notes.0 is 3, but must be a valid string"),

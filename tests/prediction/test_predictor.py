@@ -14,6 +14,7 @@ from rmt_genomics.dna import EncodedRecord, encode
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 from rmt_genomics.model import classifier
 from rmt_genomics.prediction import predictor
+from rmt_genomics.prediction.calibration import Calibration
 from rmt_genomics.prediction.inputs import InputReader, PredictionInput
 from rmt_genomics.prediction.predictor import DecisionRule, Shard, predict_records
 from rmt_genomics.prediction.progress import ProgressCallback
@@ -254,6 +255,18 @@ def test_a_record_without_a_known_base_has_no_prediction(rule: DecisionRule) -> 
     assert unknown.score is not None
     assert np.isnan([unknown.score, *unknown.probabilities]).all()
     assert np.isfinite(known.probabilities).all()
+
+
+def test_a_record_without_a_known_base_has_no_set_of_labels() -> None:
+    model = toy()
+    scores = np.array([0.1, 0.2, 0.3])
+    calibration = Calibration(model.config.task, model.classes_, 1.0, scores)
+    rule = DecisionRule(coverage=0.5, calibration=calibration)
+
+    with pytest.warns(RMTGenomicsWarning, match="no known base: 1"):
+        (unknown,) = predict_records(model, records(["NNN"]), decision_rule=rule)
+
+    assert unknown.labels == ("NA",)
 
 
 def test_a_model_whose_training_lengths_are_not_known_warns_of_none() -> None:
