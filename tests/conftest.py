@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,3 +48,15 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device, and torch.cuda.is_available() is False on this machine")
     return torch.device(request.param)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A page of headless Chromium (``tests.reports.browser.Page``)."""
+    from tests.reports.browser import find_chromium, open_browser
+
+    program = find_chromium()
+    if program is None:
+        pytest.skip("needs Chromium: none is on the path, and CHROMIUM names none")
+    with open_browser(program, tmp_path_factory.mktemp("profile")) as page:
+        yield page

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +20,7 @@ from rmt_genomics.cli import COMMANDS
 from rmt_genomics.model.metrics import METRICS
 from rmt_genomics.training.config_file import template
 from rmt_genomics.training.run_folder import _FILES
-from tests.reports.browser import Page, find_chromium, open_browser
+from tests.reports.browser import Page
 
 ROOT = Path(__file__).parents[1]
 LOADED = {"src", "srcset", "poster", "data", "background"}
@@ -89,15 +88,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("needs Chromium: none is on the path, and CHROMIUM names none")
-    with open_browser(program, tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 def html_of(site: Path, page: str) -> str:

@@ -55,7 +55,7 @@ class Sketches:
     @property
     def hashes(self) -> Halves:
         """The hashes, ascending; each once for every sequence that has it."""
-        return self.keys.view(np.uint32)[1::2]  # the high half: all our machines are little-endian
+        return self.keys.view(np.uint32)[1::2]  # the high half of each, on little-endian machines
 
     @property
     def owners(self) -> Numbers:

@@ -1,12 +1,11 @@
 """The report in a real browser: no requests, no console messages, nothing wider than the page."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rmt_genomics.reports import write_report
-from tests.reports.browser import Page, find_chromium, open_browser
+from tests.reports.browser import Page
 from tests.reports.toys import write_regression, write_run
 
 PHONE, DESKTOP = 360, 1200
@@ -14,15 +13,6 @@ OVERFLOWING = """
 [...document.querySelectorAll("main *")].filter(e => !e.closest(".scroll *") &&
   e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).length
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("needs Chromium: none is on the path, and CHROMIUM names none")
-    with open_browser(program, tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module", params=["run", "many classes", "regression"])
