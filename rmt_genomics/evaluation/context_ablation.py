@@ -160,7 +160,7 @@ def with_memory_reset(model: RMTClassifier) -> RMTClassifier:
     without_memory = replace(config.rmt(), memory_reset="segment")
     with torch.device("meta"):  # no initial weights are drawn: they are shared below
         twin = RMTClassifier(config)
-        twin.encoder = BothStrands(config.tokenizer, without_memory, config.pooling)
+        twin.encoder = BothStrands(config.tokenizer, without_memory, config.pooling, config.readout)
     twin.load_state_dict(model.state_dict(), assign=True)
     return twin.train(model.training)
 

@@ -29,27 +29,32 @@ from rmt_genomics.rmt import (
     Segment,
     Segments,
     SegmentTransformer,
-    iterate_memories,
-    replay,
-    unroll,
+    iterate_steps,
+    replay_with_outputs,
+    unroll_with_outputs,
 )
 from rmt_genomics.rmt.segments import borders
 
 REPLAY_BEYOND = 4  # segments: below, keeping all activations is cheaper than running twice
 SEGMENTS_AT_ONCE = 64
-"""Segments whose memories are pooled together when nothing is kept for backward."""
+"""Segments whose read-outs are pooled together when nothing is kept for backward."""
 
 LONG_BP = 262_144  # a sequence longer than this is predicted by ``encode_long``
 Replay = bool | Literal["auto"]
+Readout = Literal["written", "carried"]
+"""What the head reads of each segment: what it wrote, before the gate, or the memory after it."""
 
 
 class BothStrands(nn.Module):
     """Encode sequences as ``[forward | reverse]`` memories, pooled by ``POOLINGS[pooling]``."""
 
-    def __init__(self, tokenizer: Tokenizer, config: RMTConfig, pooling: str) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, config: RMTConfig, pooling: str, readout: Readout = "written"
+    ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.config = config
+        self.readout = readout
         self.step = SegmentTransformer(config)
         self.pool = POOLINGS[pooling](config.dim)
 
@@ -67,37 +72,41 @@ class BothStrands(nn.Module):
         order = num_tokens.argsort(descending=True, stable=True)
         size, halo = self.config.tokens_per_segment, self.config.halo
         segments = Segments(tokens[order], num_tokens[order].tolist(), size, halo)
-        pooled: Tensor = self.pool(self._written_memories(segments, replay, bptt_depth))
+        pooled: Tensor = self.pool(self._readouts(segments, replay, bptt_depth))
         return rearrange(pooled[order.argsort()], "(strand b) d -> b (strand d)", strand=2)
 
-    def _written_memories(
+    def _readouts(
         self, segments: Segments, use_replay: Replay, bptt_depth: int | None
     ) -> Iterator[tuple[Float[Tensor, "s b m d"], Bool[Tensor, "s b"]]]:
-        """Yield written memories and which rows wrote them, all at once or a chunk at a time."""
+        """Yield the read-out of segments and which rows read them, all at once or in chunks."""
         first = self.step.memory.initial(len(segments.tokens))
         # True where a row reaches into a segment; after its end its memory does not change.
         starts = torch.arange(len(segments), device=first.device) * segments.segment_length
         is_read = starts[:, None] < torch.tensor(segments.lengths, device=first.device)
         if not torch.is_grad_enabled():
-            chunks = memory_chunks(self.step, segments, first)
+            chunks = (chunk for chunk, _ in readout_chunks(self, segments, first))
             yield from zip(chunks, torch.split(is_read, SEGMENTS_AT_ONCE), strict=True)
             return
         is_long = len(segments) > REPLAY_BEYOND or bptt_depth is not None
         if use_replay is False or (use_replay == "auto" and not is_long):
-            yield unroll(self.step, segments, first, bptt_depth=bptt_depth), is_read
-            return
-        keep: KeepSegments = "auto" if use_replay == "auto" else 1
-        memories = replay(self.step, segments, first, bptt_depth=bptt_depth, keep_segments=keep)
-        yield memories, is_read
+            run = unroll_with_outputs(self.step, segments, first, bptt_depth=bptt_depth)
+        else:
+            keep: KeepSegments = "auto" if use_replay == "auto" else 1
+            run = replay_with_outputs(
+                self.step, segments, first, bptt_depth=bptt_depth, keep_segments=keep
+            )
+        yield torch.stack(run.outputs) if self.readout == "written" else run.memories, is_read
 
 
-def memory_chunks(
-    step: SegmentTransformer, segments: Sequence[Segment], memory: Float[Tensor, "b m d"]
-) -> Iterator[Float[Tensor, "s b m d"]]:
-    """Yield the written memories of up to ``SEGMENTS_AT_ONCE`` segments at a time."""
-    written = iterate_memories(step, segments, memory)
-    for _ in range(0, len(segments), SEGMENTS_AT_ONCE):
-        yield torch.stack(list(islice(written, SEGMENTS_AT_ONCE)))
+def readout_chunks(
+    encoder: BothStrands, segments: Sequence[Segment], memory: Float[Tensor, "b m d"]
+) -> Iterator[tuple[Float[Tensor, "s b m d"], Float[Tensor, "b m d"]]]:
+    """Yield the read-out of up to ``SEGMENTS_AT_ONCE`` segments, and the memory after them."""
+    states = iterate_steps(encoder.step, segments, memory)
+    while block := list(islice(states, SEGMENTS_AT_ONCE)):
+        written = [state.output for state in block if state.output is not None]
+        carried = [state.memory for state in block]
+        yield torch.stack(written if encoder.readout == "written" else carried), carried[-1]
 
 
 def encode_long(
@@ -108,19 +117,18 @@ def encode_long(
     The encoder is in evaluation mode; ``on_read`` is as in ``RMTClassifier.predict_codes``.
     """
 
-    def memories_and_is_read() -> Iterator[tuple[Tensor, Tensor]]:
+    def readouts_and_is_read() -> Iterator[tuple[Tensor, Tensor]]:
         memory = encoder.step.memory.initial(2)
         reported_bp = 0
         for segments, read_bp in segment_blocks(encoder, codes):
-            (chunk,) = memory_chunks(encoder.step, segments, memory)
-            memory = chunk[-1]
+            ((chunk, memory),) = readout_chunks(encoder, segments, memory)
             # Both strands read every segment.
             yield chunk, torch.ones(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
             on_read(read_bp - reported_bp)
             reported_bp = read_bp
 
     with torch.no_grad():
-        pooled: Tensor = encoder.pool(memories_and_is_read())
+        pooled: Tensor = encoder.pool(readouts_and_is_read())
     return rearrange(pooled, "strand d -> 1 (strand d)")
 
 

@@ -61,7 +61,7 @@ class RMTClassifier(Pretrained):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
         # The attribute names are the tensor names of saved models.
-        self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling)
+        self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling, config.readout)
         self.dropout = nn.Dropout(config.dropout)
         k, protein_k, dim = config.composition_k, config.protein_k, config.dim
         num_classes = len(config.classes)

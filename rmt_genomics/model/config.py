@@ -14,6 +14,7 @@ from rmt_genomics.rmt import RMTConfig
 TokenizerKind = Literal["base", "kmer"]
 StrandHead = Literal["concat", "symmetric"]
 Pooling = Literal["last", "mean", "max", "attention"]
+Readout = Literal["written", "carried"]
 CompositionK = Annotated[int, Field(ge=0, lt=9)]  # 8 = 65,536 k-mers
 ProteinK = Annotated[int, Field(ge=0, lt=6)]  # 5 in ten classes of amino acids = 100,000 k-mers
 HashedK = Annotated[int, Field(ge=1, lt=17)]
@@ -81,7 +82,11 @@ class ClassifierConfig(Settings):
     encoding that the head reads. (Attention weights are not dropped: the fused attention kernel
     could not be used, and training on a CPU would be much slower.)"""
 
-    memory_gate: bool | Literal["hard"] = False
+    readout: Readout = "written"
+    """What the head reads of each segment: what the segment wrote, before the gate; or the memory
+    carried on from it. A ``config.json`` without this key means ``carried``."""
+
+    memory_gate: bool | Literal["hard"] = True
     """A gate, biased to keep the old memory, between the memory read and the memory written;
     ``hard``: the gate can be exactly closed, so that a segment leaves the memory bit for bit."""
 

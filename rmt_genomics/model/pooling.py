@@ -1,8 +1,9 @@
-"""From written memories to one vector per sequence.
+"""From the read-out of each segment to one vector per sequence.
 
-Memories come in chunks of segments: all at once when a gradient is wanted, a few at a time when a
-long record streams through. Each pooling folds chunk after chunk into a small state, so both ways
-run the same code.
+The read-out is what a segment wrote, or the memory it carries on (``model.readout``); both are
+called memories here. They come in chunks of segments: all at once when a gradient is wanted, a few
+at a time when a long record streams through. Each pooling folds chunk after chunk into a small
+state, so both ways run the same code.
 
 A chunk is the memories ``[s, b, m, d]``, and ``[s, b]``: True where a row read a segment.
 
@@ -28,12 +29,16 @@ class Pooling(nn.Module):
 
 
 class LastMemory(Pooling):
-    """The mean of the last written memory over its m tokens: the *pooled memory*."""
+    """The mean over the m memory tokens of the last segment a sequence has: the *pooled memory*."""
 
     def forward(self, chunks: Chunks) -> Float[Tensor, "b d"]:
-        """Average the last; that of a sequence that has ended does not change any more."""
-        for memories, _ in chunks:
-            last = memories[-1]
+        """Keep the last memory of each row, and average it."""
+        last: Tensor | None = None
+        for memories, is_read in chunks:
+            index = is_read.sum(dim=0).clamp(min=1) - 1  # a row reads the first segments, or none
+            own = memories[index, torch.arange(len(index), device=index.device)]
+            last = own if last is None else torch.where(is_read[0][:, None, None], own, last)
+        assert last is not None
         return reduce(last, "b m d -> b d", "mean")
 
 

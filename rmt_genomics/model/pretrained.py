@@ -54,6 +54,9 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+_BEFORE_READOUT = {"readout": "carried", "memory_gate": False}
+"""What a ``config.json`` without these keys means: the defaults of the first version."""
+
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 BESIDE = (CARD, "calibration.json", "*_logistic.safetensors")
 """Patterns of what else belongs to a model: its card, its calibration and its baselines."""
@@ -134,7 +137,7 @@ def read_config(path: Path) -> ClassifierConfig:
     """Read and check ``config.json``.
 
     Raises:
-        CheckpointError: If it is not JSON, or has a unknown key or value.
+        CheckpointError: If it is not JSON, or has an unknown key or value.
     """
     text = read_text(path, "the settings of a model", CheckpointError)
     remedy = "Was the copy interrupted? Copy it again."
@@ -152,7 +155,7 @@ def read_config(path: Path) -> ClassifierConfig:
                 "may have written it: pip install --upgrade rmt-genomics."
             )
     try:
-        return ClassifierConfig(**settings)
+        return ClassifierConfig(**{**_BEFORE_READOUT, **settings})
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

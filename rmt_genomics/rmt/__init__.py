@@ -11,7 +11,7 @@ from rmt_genomics.rmt.segments import Segment, Segments
 from rmt_genomics.rmt.unroll import (
     RunOutput,
     StepOutput,
-    iterate_memories,
+    iterate_steps,
     unroll,
     unroll_with_outputs,
 )
@@ -26,7 +26,7 @@ __all__ = [
     "SegmentTransformer",
     "Segments",
     "StepOutput",
-    "iterate_memories",
+    "iterate_steps",
     "replay",
     "replay_with_outputs",
     "unroll",

@@ -1,12 +1,16 @@
 """One step of the recurrence: a segment and the memory read, in; the memory written, out.
 
 ``SegmentTransformer`` called as a module is the plain step that ``unroll`` and ``replay`` run;
-``read`` is the step with cache: it also passes on XL memories, and returns the state of each token.
+called with a cache it is a step with cache, which hands out what the segment wrote beside the
+memory to carry. ``read`` can return the state of each token instead.
 
 Dimensions: b batch, n tokens in a segment, m memory tokens, d model width, p cached tokens.
 """
 
+from typing import overload
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -43,19 +47,36 @@ class SegmentTransformer(nn.Module):
         self.distance_bias = DistanceBias(config) if config.rel_pos_bias else None
         self.layers = Layers(config)
 
-    def forward(self, segment: Segment, memory: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
-        """Read a segment; return the memory after it.
+    @overload
+    def forward(self, segment: Segment, memory: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, segment: Segment, memory: Tensor, cache: Cache) -> StepOutput: ...
+
+    def forward(
+        self, segment: Segment, memory: Float[Tensor, "b m d"], cache: Cache | None = None
+    ) -> Tensor | StepOutput:
+        """Read a segment; return the memory after it, or with a cache also what was written.
 
         Batch rows of ``memory`` beyond those of the segment belong to sequences that have ended:
-        they are returned bit for bit.
+        their memory is returned bit for bit, and they have written zeros.
+
+        Args:
+            segment: The tokens.
+            memory: What was written before; zeros at the start.
+            cache: XL memories of earlier segments, ``()`` without them or at the start. Makes this
+                a step with cache, whose output is what the segment wrote ``[b, m, d]``, before the
+                gate.
 
         Raises:
-            ValueError: If the model has XL memories, which would be lost here.
+            ValueError: If the model has XL memories and no cache is given: they would be lost.
         """
+        if cache is not None:
+            return self.read(segment, memory, cache, return_written=True)
         if self.config.use_xl_memories:
             raise ValueError(
-                "use_xl_memories is True, but this step returns the memory only. "
-                "Use SegmentTransformer.read, which returns the cache too."
+                "use_xl_memories is True, but without a cache this step returns the memory only. "
+                "Pass a cache, () at the start, to get the next one too."
             )
         return self.read(segment, memory).memory
 
@@ -66,6 +87,7 @@ class SegmentTransformer(nn.Module):
         cache: Cache = (),
         *,
         return_tokens: bool = False,
+        return_written: bool = False,
         hide_read_memory: bool = False,
     ) -> StepOutput:
         """Read a segment as a step with cache.
@@ -74,12 +96,14 @@ class SegmentTransformer(nn.Module):
             segment: The tokens; a batch row without any real token leaves its memory as it was.
             memory: What was written before; zeros at the start.
             cache: XL memories of earlier segments; empty at the start.
-            return_tokens: Return the final states of tokens too.
+            return_tokens: Return the final states of tokens as the output.
+            return_written: Return what the segment wrote as the output, without ``return_tokens``.
             hide_read_memory: Tokens and write memory do not attend to the read memory.
 
         Returns:
             The memory after the segment; the XL memories after it, empty without them; and as
-            output the final states of tokens ``[b, n, d]``, or None.
+            output the final states of tokens ``[b, n, d]``, or what the memory tokens wrote
+            ``[b, m, d]`` before the gate, or None.
         """
         # not len(): torch.export would make a constant of a dynamic batch size
         b, m = segment.tokens.shape[0], self.config.num_memory_tokens
@@ -99,15 +123,20 @@ class SegmentTransformer(nn.Module):
         out, keys_values = self.layers(
             wrapped, inputs, num_queries=num_tokens + m if return_tokens else m
         )
-        updated = self.memory.update(memory[:b], out[:, -m:])
+        written = out[:, -m:]
+        updated = self.memory.update(memory[:b], written)
         if segment.may_be_empty:
             assert segment.keep_inside is not None
             has_token = segment.keep_inside.any(dim=1)[:, None, None]
             updated = torch.where(has_token, updated, memory[:b])
+        output = out[:, :-m] if return_tokens else None
+        if memory.shape[0] > b:
+            updated = torch.cat([updated, memory[b:]])
+            written = F.pad(written, (0, 0, 0, 0, 0, memory.shape[0] - b))
         return StepOutput(
-            torch.cat([updated, memory[b:]]) if memory.shape[0] > b else updated,
+            updated,
             append_ended(cache, next_cache(self.config, counts, is_token, read_cache, keys_values)),
-            out[:, :-m] if return_tokens else None,
+            written if return_written else output,
         )
 
     def attention_inputs(

@@ -9,7 +9,7 @@ memories), and may return an output of its own, such as a token loss.
 Dimensions: s segments, b batch, m memory tokens, d model width.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -90,14 +90,10 @@ def unroll_with_outputs(
 ) -> RunOutput:
     """Do as ``unroll`` for a step with cache; the first segment reads ``cache``."""
     check_run(segments, bptt_depth)
-    state = StepOutput(memory, cache)
     if bptt_depth is None or bptt_depth >= len(segments) or not torch.is_grad_enabled():
-        states = []
-        for segment in segments:
-            state = step(segment, state.memory, detached(state.cache))
-            states.append(state)
+        states = list(iterate_steps(step, segments, memory, cache))
     else:
-        states = _truncated(step, segments, state, bptt_depth)
+        states = _truncated(step, segments, StepOutput(memory, cache), bptt_depth)
     outputs = tuple(state.output for state in states if state.output is not None)
     return RunOutput(torch.stack([state.memory for state in states]), outputs, states[-1].cache)
 
@@ -169,11 +165,14 @@ def gradients_of(
     )
 
 
-def iterate_memories(step: Step, segments: Sequence[Any], memory: Tensor) -> Iterator[Tensor]:
-    """Yield the memory ``[b, m, d]`` written by each segment, in reading order."""
+def iterate_steps(
+    step: StepWithCache, segments: Iterable[Any], memory: Tensor, cache: Cache = ()
+) -> Iterator[StepOutput]:
+    """Yield what the step returns for each segment, in reading order."""
+    state = StepOutput(memory, cache)
     for segment in segments:
-        memory = step(segment, memory)
-        yield memory
+        state = step(segment, state.memory, detached(state.cache))
+        yield state
 
 
 def with_empty_cache(step: Step) -> StepWithCache:

@@ -218,23 +218,29 @@ def run_record(data: PreparedData, config: ExperimentConfig, *, seed: int) -> Ru
 
 
 def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentConfig:
-    """Return the settings of a resumed run: a batch size of "auto" is the run's.
+    """Return the settings of a resumed run: what it started with.
+
+    Settings that are left at their defaults are not compared, since a newer version may have other
+    defaults; nor is a batch size of "auto".
 
     Raises:
-        ConfigError: At the first setting that differs from what the run started with.
+        ConfigError: At the first setting given now that differs from what the run started with.
     """
     stored = read_config(folder.config).resolved()
+    given = config.given()
     if config.training.batch_size == "auto":
-        batch_size = stored.training.batch_size
-        config = config.replace(training=config.training.replace(batch_size=batch_size))
-    for key, value in config.flat().items():
-        if value != (old := stored.flat()[key]) and key != "training.checkpoint_minutes":
+        given.pop("training.batch_size", None)
+    for key, value in given.items():
+        if value not in (None, old := stored.flat()[key]) and key != "training.checkpoint_minutes":
             raise ConfigError(
                 f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
                 f"{as_toml(value)}, but a resumed run must not change. "
                 f"Pass --set {key}={as_toml(old)}, or start a new run."
             )
-    return config
+    if "training.checkpoint_minutes" not in given:
+        return stored
+    minutes = config.training.checkpoint_minutes
+    return stored.replace(training=stored.training.replace(checkpoint_minutes=minutes))
 
 
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:

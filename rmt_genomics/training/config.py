@@ -18,6 +18,7 @@ from rmt_genomics.model.config import (
     HashedK,
     Pooling,
     ProteinK,
+    Readout,
     StrandHead,
     TokenizerKind,
 )
@@ -70,7 +71,11 @@ class ModelSettings(Settings):
     dropout: Fraction = 0.0
     """Fraction of features dropped in training: in feed-forward layers, stem and encoding."""
 
-    memory_gate: bool | Literal["hard"] = False
+    readout: Readout = "written"
+    """The head reads what each segment wrote, before the gate, or the memory carried on from it. A
+    ``config.toml`` of an earlier version, which has no such key, means ``carried``."""
+
+    memory_gate: bool | Literal["hard"] = True
     """A gate, biased to retain, between the memory read and the memory written; ``hard`` keeps the
     memory bit for bit where a segment has no update, so that it lasts over many segments."""
 
@@ -285,6 +290,13 @@ class ExperimentConfig(Settings):
             **of_data,
             **sizes,
         )
+
+    def given(self) -> dict[str, object]:
+        """Return the settings that were not left at their defaults, by dotted key."""
+        set_keys = {
+            f"{section}.{name}" for section, settings in self for name in settings.model_fields_set
+        }
+        return {key: value for key, value in self.flat().items() if key in set_keys}
 
     def flat(self) -> dict[str, object]:
         """Return every setting by its dotted key, such as ``model.dim``; None = by the preset."""

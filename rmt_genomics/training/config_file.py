@@ -21,6 +21,13 @@ SECTIONS: dict[str, type[Settings]] = {name: type(section) for name, section in 
 KEYS = tuple(key for section in SECTIONS.values() for key in section.dotted_keys())
 """All dotted keys."""
 
+_FIRST_VERSION = {
+    f"model.{name}"
+    for name in ("preset", "strand_head", "pooling", "stem_width", "stem_pool", "memory_gate")
+}
+"""Keys that every ``config.toml`` of a run and every printed template has; ``model.readout`` came
+later. A file with these and without that one is of the first version."""
+
 _TEMPLATE_WIDTH = 90
 _REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
 
@@ -74,7 +81,8 @@ def parse_setting(setting: str) -> tuple[str, object]:
 def _read(path: Path) -> dict[str, object]:
     """Read a file's settings by dotted key."""
     try:
-        return _flatten(path.read_text(encoding="utf-8-sig"), str(path))
+        flat = _flatten(path.read_text(encoding="utf-8-sig"), str(path))
+        return {"model.readout": "carried", **flat} if flat.keys() >= _FIRST_VERSION else flat
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}. Check --config.") from error
     except UnicodeDecodeError as error:

@@ -99,7 +99,7 @@ def train(  # noqa: PLR0913  # the options of the command line
     """
     fasta, folder, labels = Path(fasta), RunFolder(Path(out)), LabelSource.of(labels)
     distributed = DistributedSetup(devices, num_nodes)
-    device, config = choose_device(device).type, config.resolved()
+    device = choose_device(device).type
     distributed.check(device)
     runtime.check_compiler(wanted=config.training.compile, device=device)
     with folder.writing(locks=distributed.is_rank_zero):
@@ -107,6 +107,7 @@ def train(  # noqa: PLR0913  # the options of the command line
             folder.check_usable(inputs=[fasta, labels.table], resume=resume, overwrite=overwrite)
         if resume:
             config = checkpoints.resumed_config(folder, config)
+        config = config.resolved()
         with distributed.rank_zero_warnings():
             data = prepare_data(fasta, labels, config, seed=seed, strict=strict)
             lengths_bp = [len(example.interval) for example in data.split.train]

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rmt_genomics.rmt import Segments, SegmentTransformer, replay, unroll
+from rmt_genomics.rmt import (
+    Segments,
+    SegmentTransformer,
+    replay,
+    replay_with_outputs,
+    unroll,
+    unroll_with_outputs,
+)
 from tests.toys import ragged, random_memory, tiny
 
 Run = Callable[..., Tensor]
@@ -66,6 +73,27 @@ def test_replay_equals_unroll_for_every_switch(changes: dict[str, Any]) -> None:
     plain = value_and_gradients(unroll, model, ragged(model, [20, 7]))
     replayed = value_and_gradients(replay, model, ragged(model, [20, 7]))
     torch.testing.assert_close(replayed, plain, **EXACT)
+
+
+@pytest.mark.parametrize("bptt_depth", [None, 2])
+@pytest.mark.parametrize("lengths", [[12], [38, 13, 6]])
+def test_replay_equals_unroll_for_what_segments_wrote(
+    lengths: list[int], bptt_depth: int | None
+) -> None:
+    """The read-out of the head: what each segment wrote, before the gate."""
+    model = tiny(ff_dropout=0.3, memory_gate=True)
+    found = []
+    for run in (unroll_with_outputs, replay_with_outputs):
+        memory = random_memory(model, len(lengths))
+        result = run(model, ragged(model, lengths), memory, bptt_depth=bptt_depth)
+        written = torch.stack(result.outputs)
+        torch.manual_seed(3)
+        loss = (written * torch.randn_like(written)).square().sum() + result.memories[-1].sum()
+        gradients = torch.autograd.grad(
+            loss, [memory, *model.parameters()], allow_unused=True, materialize_grads=True
+        )
+        found.append([loss, *gradients])
+    torch.testing.assert_close(found[1], found[0], **EXACT)
 
 
 def test_replay_equals_checkpointing_every_segment() -> None:

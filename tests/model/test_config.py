@@ -31,8 +31,13 @@ def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
                 **{"target_std": 1.0, "min_train_bp": 0, "max_train_bp": 0},
                 **{"tokenizer_kind": "base", "k": 1, "stride": 1, "dim": 8},
                 **{"depth": 2, "heads": 2, "segment_length": 6, "num_memory_tokens": 2},
-                **{"stem_width": 3, "stem_pool": 1, "dropout": 0.0, "memory_gate": False},
-                **{"strand_head": "concat", "pooling": "last", "composition_k": 0},
+                **{"stem_width": 3, "stem_pool": 1, "dropout": 0.0, "readout": "written"},
+                **{
+                    "memory_gate": True,
+                    "strand_head": "concat",
+                    "pooling": "last",
+                    "composition_k": 0,
+                },
                 **{"protein_k": 0, "orf_codons": 100, "wide_k": [2, 3]},
             },
             indent=2,
@@ -44,7 +49,8 @@ def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
 def test_a_file_of_an_earlier_version_with_fewer_keys_is_read(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, json.dumps({**BASE, "dim": 8, "dropout": 0})))
 
-    assert config == ClassifierConfig(classes=("a", "b"), task="binary", dim=8, dropout=0.0)
+    old = {"readout": "carried", "memory_gate": False}  # what the first version did
+    assert config == ClassifierConfig(classes=("a", "b"), task="binary", dim=8, dropout=0.0, **old)
     assert isinstance(config.dropout, float)
 
 

@@ -17,6 +17,15 @@ def test_pooling_by_hand(kind: str, expected: list[float]) -> None:
     assert pooled.flatten().tolist() == expected
 
 
+def test_last_keeps_what_a_row_read_last_over_several_chunks() -> None:
+    """What follows the end of a row may be anything: a segment has written nothing for it."""
+    memories = MEMORIES.clone()
+    memories[1, 1] = torch.nan
+    chunks = [(each[None], read[None]) for each, read in zip(memories, IS_READ, strict=True)]
+    for whole in (chunks, [(memories, IS_READ)]):
+        assert POOLINGS["last"](1)(whole).flatten().tolist() == [10.0, 6.0]
+
+
 def test_attention_weighs_only_what_was_read() -> None:
     pool = POOLINGS["attention"](1)
     torch.nn.init.zeros_(pool.score.weight)

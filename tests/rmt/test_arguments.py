@@ -160,7 +160,11 @@ def test_xl_memories_of_another_model_are_refused() -> None:
 
 def test_the_plain_step_refuses_a_model_with_xl_memories() -> None:
     model = tiny(use_xl_memories=True)
-    refused(model, {"segment": None, "memory": MEMORY}, "this step returns the memory only")
+    refused(
+        model,
+        {"segment": None, "memory": MEMORY},
+        "without a cache this step returns the memory only",
+    )
 
 
 @pytest.mark.parametrize(
