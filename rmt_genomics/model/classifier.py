@@ -28,7 +28,7 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.batching import compute_in_batches, encode_sequences, mask_padding, pad
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, BothStrands, Replay, encode_long
 from rmt_genomics.model.config import ClassifierConfig
-from rmt_genomics.model.heads import HEADS
+from rmt_genomics.model.heads import HEADS, HiddenLayer
 from rmt_genomics.model.kmer_features import Composition, HashedKmerLinear, ProteinComposition
 from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.rmt.runtime import evaluating
@@ -68,6 +68,7 @@ class RMTClassifier(Pretrained):
         self.composition = Composition(k, dim) if k else None
         self.proteins = ProteinComposition(protein_k, config.orf_codons, dim) if protein_k else None
         self.wide = HashedKmerLinear(config.wide_k, num_classes) if config.wide_k else None
+        self.hidden = HiddenLayer(dim) if config.head_layers > 1 else None
         self.head = HEADS[config.strand_head](dim, num_classes, config.num_sequence_features)
 
     @property
@@ -136,6 +137,8 @@ class RMTClassifier(Pretrained):
     def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
         """Return one logit per class; in training with dropout of what the head reads."""
         strands, features, linear_logits = encoding
+        if self.hidden is not None:
+            strands = self.hidden(strands)
         head_input = strands if features is None else torch.cat([strands, features], dim=-1)
         head_input = self.dropout(head_input)
         if linear_logits is not None:

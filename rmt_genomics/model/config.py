@@ -13,6 +13,7 @@ from rmt_genomics.rmt import RMTConfig
 
 TokenizerKind = Literal["base", "kmer"]
 StrandHead = Literal["concat", "symmetric"]
+HeadLayers = Annotated[int, Field(ge=1, lt=3)]
 Pooling = Literal["last", "mean", "max", "attention"]
 Readout = Literal["written", "carried"]
 CompositionK = Annotated[int, Field(ge=0, lt=9)]  # 8 = 65,536 k-mers
@@ -92,6 +93,9 @@ class ClassifierConfig(Settings):
 
     strand_head: StrandHead = "concat"
     """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same logits."""
+
+    head_layers: HeadLayers = 2
+    """1: the head is a linear map; 2: with a hidden layer of ``dim`` features for each strand."""
 
     pooling: Pooling = "last"
     """Read the memory of the last segment, or the mean, maximum or attention over all."""

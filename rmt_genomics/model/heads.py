@@ -1,12 +1,30 @@
-"""From the encoding of a sequence to one logit per class.
+"""From the encoding of a sequence to one logit per class: a hidden layer, then a linear map.
+
+The mean over segments of what a memoryless encoder wrote is linear in its segments, so a linear map
+of it cannot tell a mixture of two sources from one source; a hidden layer can.
 
 Dimensions: b batch, c classes, d model width, e width of the encoding ``[forward | reverse]``; with
 composition features (of k-mers, of proteins, or both) that of ``[forward | reverse | features]``.
 """
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+class HiddenLayer(nn.Module):
+    """A hidden layer for each strand, with the same weights: other strand, other half."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, strands: Float[Tensor, "b two_d"]) -> Float[Tensor, "b two_d"]:
+        """Return the hidden features of both strands, forward first."""
+        both = rearrange(strands, "b (strand d) -> b strand d", strand=2)
+        return rearrange(F.gelu(self.linear(both)), "b strand d -> b (strand d)")
 
 
 class ConcatHead(nn.Linear):

@@ -54,7 +54,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-_BEFORE_READOUT = {"readout": "carried", "memory_gate": False}
+_FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
 """What a ``config.json`` without these keys means: the defaults of the first version."""
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -155,7 +155,7 @@ def read_config(path: Path) -> ClassifierConfig:
                 "may have written it: pip install --upgrade rmt-genomics."
             )
     try:
-        return ClassifierConfig(**{**_BEFORE_READOUT, **settings})
+        return ClassifierConfig(**{**_FIRST_VERSION, **settings})
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
 

@@ -16,6 +16,7 @@ from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.config import (
     CompositionK,
     HashedK,
+    HeadLayers,
     Pooling,
     ProteinK,
     Readout,
@@ -57,6 +58,10 @@ class ModelSettings(Settings):
 
     strand_head: StrandHead = "concat"
     """``concat`` concatenates the strands; ``symmetric`` gives both strands the same prediction."""
+
+    head_layers: HeadLayers = 2
+    """1 = the head is a linear map; 2 = with a hidden layer for each strand, without which a mean
+    over segments cannot show that a sequence is a mixture. An earlier ``config.toml`` means 1."""
 
     pooling: Pooling = "last"
     """The head reads the memory of the last segment, or the mean, maximum or attention over all."""

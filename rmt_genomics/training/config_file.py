@@ -25,8 +25,8 @@ _FIRST_VERSION = {
     f"model.{name}"
     for name in ("preset", "strand_head", "pooling", "stem_width", "stem_pool", "memory_gate")
 }
-"""Keys that every ``config.toml`` of a run and every printed template has; ``model.readout`` came
-later. A file with these and without that one is of the first version."""
+"""Keys that every ``config.toml`` of a run and every printed template has; ``model.readout`` and
+``model.head_layers`` came later. A file with these and without those is of the first version."""
 
 _TEMPLATE_WIDTH = 90
 _REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
@@ -82,7 +82,8 @@ def _read(path: Path) -> dict[str, object]:
     """Read a file's settings by dotted key."""
     try:
         flat = _flatten(path.read_text(encoding="utf-8-sig"), str(path))
-        return {"model.readout": "carried", **flat} if flat.keys() >= _FIRST_VERSION else flat
+        is_old = flat.keys() >= _FIRST_VERSION
+        return {"model.readout": "carried", "model.head_layers": 1, **flat} if is_old else flat
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}. Check --config.") from error
     except UnicodeDecodeError as error:

@@ -46,6 +46,8 @@ tables = st.fixed_dictionaries(
                 "stem_width": st.sampled_from([0, 1, 11]),
                 "dropout": fractions,
                 "memory_gate": booleans | st.just("hard"),
+                "readout": st.sampled_from(["written", "carried"]),
+                "head_layers": st.sampled_from([1, 2]),
             }
         ).filter(lambda model: model["dim"] != 4 or model["heads"]),
         "tokenizer": st.sampled_from([{}, {"kind": "kmer", "k": 6, "stride": 3}]),
@@ -111,12 +113,25 @@ def test_different_settings_are_written_differently(values: dict[str, Any]) -> N
     assert (to_toml(config) == to_toml(ExperimentConfig())) == (config == ExperimentConfig())
 
 
+def test_a_file_of_the_first_version_keeps_its_read_out_and_head() -> None:
+    """A run's ``config.toml`` and a printed template list every setting of their version."""
+    newer = ("readout", "head_layers")
+    for text in (to_toml(ExperimentConfig().resolved()), template()):
+        lines = [line for line in text.splitlines() if not line.startswith(newer)]
+        model = parsed("\n".join(lines)).model
+        assert (model.readout, model.head_layers) == ("carried", 1)
+        assert model.memory_gate is True  # as the file says
+    few = parsed('[model]\npooling = "mean"\nmemory_gate = false').model
+    assert (few.readout, few.head_layers) == ("written", 2)
+
+
 def test_the_keys_are_the_documented_ones() -> None:
     assert set(KEYS) == {
         *("model.preset", "model.dim", "model.depth", "model.heads", "model.segment_length"),
         *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
         *("model.stem_pool", "training.shift_bp", "training.weight_average"),
         *("model.dropout", "model.memory_gate", "model.composition_k"),
+        *("model.readout", "model.head_layers"),
         *("model.protein_k", "model.orf_codons", "model.wide_k"),
         *("tokenizer.kind", "tokenizer.k", "tokenizer.stride"),
         *("training.max_epochs", "training.learning_rate", "training.batch_size"),
