@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from rmt_genomics.datasets.simulation import TASKS, Simulated, Simulation
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.model.bidirectional_encoder import BothStrands
-from rmt_genomics.rmt import RMTConfig
+from rmt_genomics.rmt import RMTConfig, Segments, iterate_steps
 
 SEGMENT_BP, STAGES = 128, (1, 2, 3, 4, 6, 8)
 TOKENS_A_STEP, MOST_ROWS = 16_384, 64
@@ -61,6 +61,7 @@ def _options() -> argparse.Namespace:
     add("--strands", choices=["forward", "both"], default="forward")
     add("--control", action="store_true", help="forget the memory before each segment")
     add("--gate", choices=["hard", "sigmoid", "none"], default="hard")
+    add("--readout", choices=["written", "carried"], default="written")
     add("--stem-width", type=int, default=25, help="wide enough to see a motif at once")
     add("--near-misses", type=float, help="a segment, in training; default: 1, for memorise 0")
     add("--train-seconds", type=float, default=100.0, help="processor time a task")
@@ -90,21 +91,27 @@ class Reader(nn.Module):
             memory_reset="segment" if options.control else "never",
         )  # fmt: skip
         self.is_forward = options.strands == "forward"
-        self.encoder = BothStrands(Tokenizer(), config, "last")
+        self.encoder = BothStrands(Tokenizer(), config, "last", options.readout)
         self.head = nn.Linear(config.dim * (1 if self.is_forward else 2), num_classes)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return logits for rows of equal length."""
-        encode = self.encoder.encode if self.is_forward else self.encoder
-        lengths = torch.full((len(codes),), codes.shape[1])
-        return self.head(encode(codes, lengths, replay=False, bptt_depth=None))
+        if not self.is_forward:
+            lengths = torch.full((len(codes),), codes.shape[1])
+            return self.head(self.encoder(codes, lengths, replay=False, bptt_depth=None))
+        step = self.encoder.step
+        lengths = [codes.shape[1]] * len(codes)
+        segments = Segments(codes, lengths, SEGMENT_BP, step.config.halo)
+        for state in iterate_steps(step, segments, step.memory.initial(len(codes))):
+            last = state.output if self.encoder.readout == "written" else state.memory
+        return self.head(last.mean(dim=1))
 
 
 def _trained(task: str, options: argparse.Namespace) -> tuple[Reader, dict[str, Any]]:
     """Return a trained model and what it was trained with."""
     torch.manual_seed(options.seed)
     model = Reader(len(TASKS[task]), options)
-    asked = ("strands", "control", "gate", "stem_width", "near_misses", "seed")
+    asked = ("strands", "control", "gate", "readout", "stem_width", "near_misses", "seed")
     kind = {"task": task, **{name: getattr(options, name) for name in asked}}
     kind["near_misses"] = _near_misses(task, options)
     name = "_".join(str(each) for each in kind.values())
