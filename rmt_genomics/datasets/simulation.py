@@ -33,8 +33,8 @@ LARGEST_BP = 10**10  # of a sequence
 START_BP = 64
 _MOTIF_NAMES = "ABCD"
 _LONGEST_RUN = 3
-_MAX_DRAWS = 1000
-_MAX_UNKNOWN_FRACTION = 0.05
+MAX_DRAWS = 1000
+MAX_UNKNOWN_FRACTION = 0.05
 
 TASKS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "memorise": {"A": ("A",), "B": ("B",), "C": ("C",), "D": ("D",)},
@@ -220,16 +220,16 @@ class _Background:
         """Return base codes, as a new array."""
         if self.store is None:
             return random.integers(0, UNKNOWN, self.length_bp, dtype=np.uint8)
-        for _ in range(_MAX_DRAWS):
+        for _ in range(MAX_DRAWS):
             drawn = int(random.integers(self.ends[-1]))  # every start in every record is as likely
             record = int(np.searchsorted(self.ends, drawn, side="right"))
             start = drawn - (int(self.ends[record - 1]) if record else 0)
             codes = self.store.codes(Interval(self.names[record], start, start + self.length_bp))
-            if (codes == UNKNOWN).mean() <= _MAX_UNKNOWN_FRACTION:
+            if (codes == UNKNOWN).mean() <= MAX_UNKNOWN_FRACTION:
                 return codes
         raise DataError(
-            f"{self.store.files[0]}: all {_MAX_DRAWS} random intervals of {self.length_bp} bp have "
-            f"more than {_MAX_UNKNOWN_FRACTION:.0%} unknown bases (N), but a background must have "
+            f"{self.store.files[0]}: all {MAX_DRAWS} random intervals of {self.length_bp} bp have "
+            f"more than {MAX_UNKNOWN_FRACTION:.0%} unknown bases (N), but a background must have "
             "fewer. Use a genome with fewer, or set a smaller length."
         )
 

@@ -9,9 +9,10 @@ from rmt_genomics.datasets import read_labels
 from rmt_genomics.dna import read_records
 from tests.cli.toys import fail, run, succeed
 from tests.datasets.toys import dna
-from tests.prediction.toys import write_fasta
+from tests.prediction.toys import write_fasta, write_table
 
-FILES = {"sequences.fasta", "labels.tsv", "simulation.json"}
+FASTA = "sequences.fasta"
+FILES = {FASTA, "labels.tsv", "simulation.json"}
 
 
 def make(out: Path, *more: object) -> str:
@@ -116,3 +117,118 @@ def test_impossible_settings_leave_no_files(tmp_path: Path) -> None:
     assert "a length of 20 bp is too short" in words
     assert not out.exists()
     assert run("simulate", "--length", 20, "--out", out).exit_code == 2
+
+
+@pytest.fixture
+def genomes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RMT_GENOMICS_CACHE", str(tmp_path / "cache"))
+    return write_fasta(tmp_path / "genomes.fa", {f"r{n}": dna(300, n) for n in range(6)})
+
+
+def mosaics(genomes: Path, out: Path, *more: object) -> tuple[object, ...]:
+    return (
+        *("simulate", "--task", "mosaic", "--genomes", genomes, "--length", 100),
+        *("--number", 60, "--out", out, *more),
+    )
+
+
+def test_mosaics_are_written_with_their_split_and_breakpoints(
+    genomes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sim"
+
+    result = succeed(*mosaics(genomes, out))
+
+    assert result.stdout == "label\tsequences\nintact\t20\ninsertion\t20\njoin\t20\n"
+    assert {path.name for path in out.iterdir()} == FILES | {"breakpoints.bed"}
+    records = {record.name: len(record.sequence) for record in read_records(out / FASTA)}
+    assert set(records.values()) == {100}
+    examples = read_labels(out / "labels.tsv", records)
+    splits = [example.split for example in examples]
+    assert {split: splits.count(split) for split in splits} == {
+        "train": 42,
+        "validation": 9,
+        "test": 9,
+    }
+    lines = (out / "breakpoints.bed").read_text().splitlines()
+    assert {line.split("\t")[0] for line in lines} == records.keys()
+
+
+def test_groups_of_mosaics_come_from_a_table_and_genomes_from_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RMT_GENOMICS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "genomes"
+    folder.mkdir()
+    for file in "ab":
+        write_fasta(folder / f"{file}.fa", {f"{file}{n}": dna(300, n) for n in range(6)})
+    rows = [f"{file}{n} g{n}" for file in "ab" for n in range(6)]
+    groups = write_table(tmp_path / "groups.tsv", "record group", *rows)
+    out = tmp_path / "sim"
+
+    succeed(*mosaics(folder, out, "--groups", groups))
+
+    description = json.loads((out / "simulation.json").read_text())
+    assert sorted(map(len, description["groups_of_part"].values())) == [2, 2, 2]
+    for line in (out / "breakpoints.bed").read_text().splitlines():
+        assert line.split("\t")[3][0] in "ab"
+
+
+def test_the_same_seed_writes_the_same_mosaics(genomes: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        succeed(*mosaics(genomes, tmp_path / name, "--seed", seed))
+
+    one, two, three = (
+        [path.read_bytes() for path in sorted((tmp_path / name).iterdir())]
+        for name in ("one", "two", "three")
+    )
+    assert one == two
+    assert all(a != b for a, b in zip(one, three, strict=True))
+
+
+def test_another_simulation_replaces_mosaics_with_their_breakpoints(
+    genomes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "sim"
+    succeed(*mosaics(genomes, out))
+
+    make(out, "--overwrite")
+
+    assert {path.name for path in out.iterdir()} == FILES
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "words"),
+    [
+        ("mosaic", "--distance=9", "--distance is 9, but has no effect: --task mosaic plants no"),
+        ("mosaic", "--motif-length=12", "--motif-length is 12, but has no effect: --task mosaic"),
+        ("mosaic", "--background=g.fa", "--background is g.fa, but has no effect: --task mosaic"),
+        ("mosaic", "--groups=g.tsv", "--genomes is missing, but --task mosaic is made of your"),
+        ("order", "--genomes=g.fa", "--genomes is g.fa, but has no effect: --task order makes no"),
+        ("detect", "--groups=g.tsv", "--groups is g.tsv, but has no effect: --task detect makes"),
+    ],
+)
+def test_options_of_other_tasks_are_refused(
+    tmp_path: Path, task: str, option: str, words: str
+) -> None:
+    out = tmp_path / "sim"
+
+    assert words in fail("simulate", "--task", task, "--length", 100, "--out", out, option)
+    assert not out.exists()
+
+
+def test_genomes_of_which_no_mosaic_can_be_made_are_refused(tmp_path: Path, genomes: Path) -> None:
+    out, same = tmp_path / "sim", tmp_path / "same.fa"
+    same.write_text(">a\nACGT\n>a\nACGT\n")
+    few = write_fasta(tmp_path / "few.fa", {"a": dna(300, 1)})
+
+    cases = {
+        "--length=301": "genomes.fa: the longest record has 300 bp, but sequences of 301 bp",
+        "--length=7": "a length of 7 bp is too short: the parts of a mosaic are eighths of it",
+        f"--genomes={few}": "few.fa: there is 1 group with a record of at least 100 bp, but",
+        f"--genomes={same}": "same.fa:3: record 'a'",
+        f"--groups={tmp_path / 'none.tsv'}": "none.tsv: ",
+    }
+    for option, words in cases.items():
+        assert words in fail(*mosaics(genomes, out, option))
+        assert not out.exists()

@@ -185,6 +185,12 @@ simulate --task two_facts --length 100 --number 1 --background nowhere --out x
 simulate --task two_facts --length 1000 --number 1 --background toy.fa --out x
 simulate --task memorise --length 100 --out toy.fa
 simulate --task memorise --length 100 --out run
+simulate --task mosaic --length 100 --out x
+simulate --task mosaic --length 100 --genomes nowhere --out x
+simulate --task mosaic --length 99999999999999999999 --genomes toy.fa --out x
+simulate --task mosaic --length 8 --genomes toy.fa --groups labels.tsv --out x
+simulate --task mosaic --length 8 --genomes toy.fa --groups toy.fa --out x
+simulate --task order --length 100 --genomes toy.fa --out x
 $TRAIN --out run
 $TRAIN --out toy.fa
 $TRAIN --out x --resume
