@@ -33,7 +33,7 @@ Cache = tuple[Tensor, ...]
 """XL memories: keys and values, one tensor ``[2, b, p, inner]`` per layer, and a mask
 ``[1, b, p, 1]``, True where a position holds a token. Empty = none."""
 
-_GATE_BIAS = -4.0  # sigmoid(-4) = 0.018: a new gate keeps 98% of the memory read
+_GATE_BIAS = -6.0  # sigmoid(-6) = 0.0025: far below the identities, so hardly read at first
 _HARD_GATE_BIAS = -1.0  # a new hard gate is open by 0.22: a closed one would have no gradient
 _HARD_GATE_SLOPE = 1.2  # of the sigmoid around 0.5, before it is cut off at 0 and 1
 
