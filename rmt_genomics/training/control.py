@@ -18,16 +18,19 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from rmt_genomics.datasets import LabelSource
 from rmt_genomics.errors import ConfigError, RMTGenomicsError, RMTGenomicsWarning, counted
 from rmt_genomics.locks import is_unused
 from rmt_genomics.training.callbacks import MetricsLogger
@@ -43,6 +46,21 @@ CONTROL = "memory-reset"
 """The value of ``--control``."""
 
 _WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """One training: the arguments of ``training.train`` of the same names."""
+
+    fasta: Path
+    labels: LabelSource
+    out: Path
+    config: ExperimentConfig
+    device: str
+    seed: int
+    resume: bool
+    overwrite: bool
+    strict: bool
 
 
 class ModelProgress:
@@ -145,14 +163,17 @@ class Control:
     """The control of a run, and the process that trains it.
 
     Args:
-        folder: The run folder of the model.
+        job: The training of the model.
+        device: Where it is trained.
         is_beside: Whether both are trained at the same time.
     """
 
-    def __init__(self, folder: RunFolder, *, is_beside: bool) -> None:
-        self.folder = folder.control
+    _relay: threading.Thread  # logs the messages of the process; is there if that is
+
+    def __init__(self, job: TrainingJob, device: str, *, is_beside: bool) -> None:
+        self.job = replace(job, device=device)
+        self.folder = RunFolder(job.out).control
         self.is_beside = is_beside
-        self.arguments: dict[str, Any] = {}
         self.error: str | None = None
         """Why it failed."""
 
@@ -165,12 +186,11 @@ class Control:
     def of(
         cls,
         name: str | None,
-        folder: RunFolder,
+        job: TrainingJob,
         config: ExperimentConfig,
         *,
         device: str,
         distributed: DistributedSetup,
-        resume: bool,
     ) -> "Control | None":
         """Return the control that is to be trained; None if there is none, or it has finished.
 
@@ -179,10 +199,11 @@ class Control:
         Raises:
             ConfigError: If there cannot be one.
         """
-        path, stored = folder.control.path, folder.control.config
-        if name is None and resume and stored.is_file():
-            is_control = read_config(stored).model.memory_reset == "segment"
-            name = CONTROL if is_control and not folder.control.is_finished else None
+        folder = RunFolder(job.out).control
+        is_finished = job.resume and folder.is_finished
+        if name is None and job.resume and not is_finished and folder.config.is_file():
+            is_control = read_config(folder.config).model.memory_reset == "segment"
+            name = CONTROL if is_control else None
         if name is None:
             return None
         if name != CONTROL:
@@ -197,29 +218,25 @@ class Control:
                 f"--control {CONTROL} needs one process, but --devices {distributed.devices} and "
                 f"--num-nodes {distributed.num_nodes} start {distributed.world_size}. Train the "
                 "control with a command of its own: the same one with --set "
-                f"model.memory_reset=segment --out {path} instead of --control; then evaluate "
-                f"{folder.path}."
+                f"model.memory_reset=segment --out {folder.path} instead of --control; then "
+                f"evaluate {job.out}."
             )
-        if path.exists() and not path.is_dir():
+        if folder.path.exists() and not folder.path.is_dir():
             raise ConfigError(
-                f"{path}: is a file, but must be the folder of the control. Give another --out."
+                f"{folder.path}: is a file, but the control needs a folder there. Give "
+                "another --out."
             )
-        if resume and folder.control.is_finished:
+        if is_finished:
             logger.info("control: Nothing to resume: it had finished.")
             return None
-        return cls(folder, is_beside=device == "cpu" and num_cores() > 1)
-
-    @property
-    def num_threads(self) -> int:
-        """Threads of each of the two trainings."""
-        threads = torch.get_num_threads()
-        return max(1, min(threads, num_cores()) // 2) if self.is_beside else threads
+        return cls(job, device, is_beside=device == "cpu" and num_cores() > 1)
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
+    def sharing_cores(self) -> Iterator[None]:
         """Divide the cores while the model is trained, and stop the control if that fails."""
         threads = torch.get_num_threads()
-        torch.set_num_threads(self.num_threads)
+        if self.is_beside:
+            torch.set_num_threads(max(1, min(threads, num_cores()) // 2))
         try:
             yield
         except BaseException:
@@ -228,22 +245,21 @@ class Control:
         finally:
             torch.set_num_threads(threads)
 
-    def begin(self, config: ExperimentConfig, **arguments: Any) -> None:
-        """Take the arguments of the model's training; start that of the control if it is beside."""
-        model = config.model.replace(memory_reset="segment")
-        can_resume = arguments["resume"] and self.folder.config.is_file()
-        self.arguments = {
-            **arguments,
-            "out": self.folder.path,
-            "config": config.replace(model=model),
-            "resume": can_resume,
+    def begin(self, config: ExperimentConfig) -> None:
+        """Take the settings that the model is trained with; start the control if it is beside."""
+        can_resume = self.job.resume and self.folder.config.is_file()
+        self.job = replace(
+            self.job,
+            out=self.folder.path,
+            config=config.replace(model=config.model.replace(memory_reset="segment")),
+            resume=can_resume,
             # Only what is proved to be of a run; the model's training has checked that it may.
-            "overwrite": not can_resume and not is_unused(self.folder.path),
-        }
+            overwrite=not (can_resume or is_unused(self.folder.path)),
+        )
         if self.is_beside:
             threads = counted(torch.get_num_threads(), "thread")
             logger.info("Training a control without memory beside the model (%s each).", threads)
-            self._start(torch.get_num_threads())
+            self._start()
 
     def report(self, stages: Sequence[int], *, is_finished: bool = False) -> None:
         """Report to the control the stages of the epochs that the model has begun."""
@@ -256,7 +272,7 @@ class Control:
         if self._process is None:
             logger.info("Training a control without memory.")
             torch.cuda.empty_cache()
-            self._start(torch.get_num_threads())
+            self._start()
         elif not self._has_ended:
             logger.info("The model is trained; waiting for the control.")
         self.report(stages_of(metrics), is_finished=True)
@@ -277,18 +293,18 @@ class Control:
             self._process.terminate()
             self._relay.join()
 
-    def _start(self, num_threads: int) -> None:
+    def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-        self._connection, end = context.Pipe()
-        level = logger.getEffectiveLevel()
-        self._process = context.Process(
-            target=_train_control, args=(self.arguments, num_threads, level, end), name="control"
-        )
+        connection, end = context.Pipe()
+        arguments = (self.job, torch.get_num_threads(), logger.getEffectiveLevel(), end)
+        process = context.Process(target=_train_control, args=arguments, name="control")
         with _ignoring_sigint():  # of Ctrl-C; this process stops the other
-            self._process.start()
+            process.start()
         end.close()  # then the end of the process is also the end of the pipe
-        arguments = (self._connection, self._process)
-        self._relay = threading.Thread(target=self._receive, args=arguments, daemon=True)
+        self._process, self._connection = process, connection
+        self._relay = threading.Thread(
+            target=self._receive, args=(connection, process), daemon=True
+        )
         self._relay.start()
 
     def _receive(self, connection: Connection, process: BaseProcess) -> None:
@@ -347,9 +363,7 @@ def _exit_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _train_control(
-    arguments: Mapping[str, Any], num_threads: int, level: int, connection: Connection
-) -> None:
+def _train_control(job: TrainingJob, num_threads: int, level: int, connection: Connection) -> None:
     """Train the control; the body of its process."""
     from rmt_genomics.training.train import run_training
 
@@ -371,7 +385,7 @@ def _train_control(
             else None
         )
         try:
-            run_training(**arguments, follows=progress)
+            run_training(job, DistributedSetup(), follows=progress)
         except (RMTGenomicsError, OSError) as raised:
             error = str(raised)
     connection.send(("end", error))

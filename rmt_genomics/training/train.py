@@ -22,6 +22,7 @@ from rmt_genomics.training.control import (
     ControlCheckpoints,
     ModelProgress,
     ReportToControl,
+    TrainingJob,
 )
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import (
@@ -110,70 +111,51 @@ def train(  # noqa: PLR0913  # the options of the command line
         DataError: If the data or the folder cannot be used, or the disk is full.
         CheckpointError: If there is nothing to resume, or it is another run.
     """
-    return run_training(
-        fasta,
-        labels,
-        out,
-        config,
+    job = TrainingJob(
+        fasta=Path(fasta),
+        labels=LabelSource.of(labels),
+        out=Path(out),
+        config=config,
         device=device,
         seed=seed,
         resume=resume,
         overwrite=overwrite,
         strict=strict,
-        devices=devices,
-        num_nodes=num_nodes,
-        control=control,
     )
+    return run_training(job, DistributedSetup(devices, num_nodes), control=control)
 
 
-def run_training(  # noqa: PLR0913
-    fasta: str | Path,
-    labels: str | Path | LabelSource,
-    out: str | Path,
-    config: ExperimentConfig,
+def run_training(
+    job: TrainingJob,
+    distributed: DistributedSetup,
     *,
-    device: str,
-    seed: int,
-    resume: bool,
-    overwrite: bool,
-    strict: bool,
-    devices: int = 1,
-    num_nodes: int = 1,
     control: str | None = None,
     follows: ModelProgress | None = None,
 ) -> TrainingResult:
     """Train a model, or the control of the model whose progress it ``follows``.
 
-    The other arguments are those of ``train``. The data of a control have been checked already:
-    there are no warnings.
+    The data of a control have been checked already: there are no warnings.
     """
-    fasta, folder, labels = Path(fasta), RunFolder(Path(out)), LabelSource.of(labels)
-    distributed = DistributedSetup(devices, num_nodes)
-    device = choose_device(device).type
+    folder, device, seed = RunFolder(job.out), choose_device(job.device).type, job.seed
     distributed.check(device)
-    runtime.check_compiler(wanted=config.training.compile, device=device)
+    runtime.check_compiler(wanted=job.config.training.compile, device=device)
     with folder.writing(locks=distributed.is_rank_zero):
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
-            folder.check_usable(inputs=[fasta, labels.table], resume=resume, overwrite=overwrite)
-        if resume:
-            config = checkpoints.resumed_config(folder, config)
+            inputs = [job.fasta, job.labels.table]
+            folder.check_usable(inputs=inputs, resume=job.resume, overwrite=job.overwrite)
+        config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
         config = config.resolved()
-        beside = Control.of(
-            control, folder, config, device=device, distributed=distributed, resume=resume
-        )
+        beside = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
-            data = prepare_data(fasta, labels, config, seed=seed, strict=strict)
+            data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
             lengths_bp = [len(example.interval) for example in data.split.train]
             curriculum = Curriculum.of(config, data.scheme.task, max(lengths_bp))
         config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
         record = checkpoints.run_record(data, config, seed=seed)
-        checkpoint = folder.last if resume and folder.last.exists() else None
+        checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
-        with (
-            distributed.session(),
-            runtime.engine(device),
-            beside.beside() if beside else nullcontext(),
-        ):
+        sharing = nullcontext() if beside is None else beside.sharing_cores()
+        with distributed.session(), runtime.engine(device), sharing:
             module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
             batch_size = int(config.training.batch_size)  # "auto" has been resolved
             data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
@@ -185,17 +167,13 @@ def run_training(  # noqa: PLR0913
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, device=device, seed=seed)
             if beside is not None:
-                given = {"fasta": fasta, "labels": labels, "device": device, "strict": strict}
-                beside.begin(config, seed=seed, resume=resume, **given)
+                beside.begin(config)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
             model = _save_best(folder, module) if distributed.is_rank_zero else None
-        control_error = None if beside is None else beside.finish(metrics)
+        error = None if beside is None else beside.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
-        folder.path,
-        best_row(metrics.rows),
-        is_rank_zero=model is not None,
-        control_error=control_error,
+        folder.path, best_row(metrics.rows), is_rank_zero=model is not None, control_error=error
     )
     if model is None:
         return result

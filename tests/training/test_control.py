@@ -17,10 +17,11 @@ import pytest
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from rmt_genomics import RMTClassifier
+from rmt_genomics.datasets import LabelSource
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
-from rmt_genomics.training import TrainingResult
+from rmt_genomics.training import ExperimentConfig, TrainingResult
 from rmt_genomics.training.config_file import read_config
-from rmt_genomics.training.control import Control, ModelProgress, num_cores
+from rmt_genomics.training.control import Control, ModelProgress, TrainingJob, num_cores
 from rmt_genomics.training.distributed import DistributedSetup
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.run_folder import RunFolder
@@ -42,12 +43,20 @@ def data(tmp_path: Path) -> Data:
     return write_data(tmp_path)
 
 
-def follow(data: Data, out: Path, model: ModelProgress, **options: Any) -> TrainingResult:
+def job(data: Data, out: Path, config: ExperimentConfig, *, resume: bool = False) -> TrainingJob:
+    labels = LabelSource.of(data[1])
+    flags = {"resume": resume, "overwrite": False, "strict": False}
+    return TrainingJob(
+        fasta=data[0], labels=labels, out=out, config=config, device="cpu", seed=0, **flags
+    )
+
+
+def follow(
+    data: Data, out: Path, model: ModelProgress, *, resume: bool = False, **changes: Any
+) -> TrainingResult:
     """Train a control beside a model of this progress."""
-    changes = {name: options.pop(name) for name in list(options) if "__" in name}
     config = settings(model__memory_reset="segment", training__max_epochs=4, **changes)
-    flags = {"resume": False, "overwrite": False, "strict": False, **options}
-    return run_training(*data, out, config, device="cpu", seed=0, follows=model, **flags)
+    return run_training(job(data, out, config, resume=resume), DistributedSetup(), follows=model)
 
 
 def rising_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,12 +122,11 @@ class Recorded(Control):
 
     made: "list[Recorded]" = []  # noqa: RUF012
 
-    def _start(self, num_threads: int) -> None:
+    def _start(self) -> None:
         self.reports: list[Any] = []
         self._connection: Any = SimpleNamespace(send=self.reports.append)
         self._relay = SimpleNamespace(join=lambda: None)
         self._process: Any = SimpleNamespace(terminate=lambda: self.reports.append("stop"))
-        self.num_started = num_threads
         self.made.append(self)
 
 
@@ -138,9 +146,9 @@ def test_the_control_has_the_settings_of_the_model_and_hears_of_its_epochs(
 
     (control,) = recorded
     stored = read_config(out / "config.toml")
-    assert control.arguments["config"].model.memory_reset == "segment"
-    assert control.arguments["config"].replace(model=stored.model) == stored
-    assert (control.arguments["seed"], control.arguments["out"]) == (5, out / "control")
+    assert control.job.config.model.memory_reset == "segment"
+    assert control.job.config.replace(model=stored.model) == stored
+    assert (control.job.seed, control.job.out) == (5, out / "control")
     stages = [row["stage"] - 1 for row in rows_of(out)]
     *begun, (_, is_finished) = control.reports
     assert {(tuple(stages[: n + 1]), False) for n in range(len(stages))} == set(begun)
@@ -191,7 +199,7 @@ def test_a_resumed_run_continues_its_control_until_that_has_finished(
     with caplog.at_level(logging.INFO, "rmt_genomics"):
         run(data, out, resume=True, control="memory-reset")
 
-    assert [each.arguments["resume"] for each in recorded] == [False, True]
+    assert [each.job.resume for each in recorded] == [False, True]
     assert "control: Nothing to resume: it had finished." in caplog.messages
 
 
@@ -246,20 +254,19 @@ def test_a_control_that_cannot_be_is_refused(
     tmp_path: Path, options: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
     arguments = {"name": "memory-reset", "distributed": DistributedSetup(), **options}
+    config = settings(**changes)
+    paths = tmp_path / "a.fa", tmp_path / "labels.tsv"
 
     with pytest.raises(ConfigError, match=message):
         Control.of(
-            folder=RunFolder(tmp_path / "run"),
-            config=settings(**changes),
-            device="cpu",
-            resume=False,
-            **arguments,
+            job=job(paths, tmp_path / "run", config), config=config, device="cpu", **arguments
         )
 
 
 def received(messages: list[Any], exitcode: int = 0) -> Control:
     """Return a control that has received these messages from its process."""
-    control = Control(RunFolder(Path("run")), is_beside=True)
+    paths = Path("a.fa"), Path("labels.tsv")
+    control = Control(job(paths, Path("run"), settings()), "cpu", is_beside=True)
     ours, theirs = multiprocessing.Pipe()
     for message in messages:
         theirs.send(message)
