@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,7 +133,7 @@ class Recorded(Control):
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
-    monkeypatch.setattr("rmt_genomics.training.train.Control", Recorded)
+    monkeypatch.setattr(sys.modules[run_training.__module__], "Control", Recorded)
     monkeypatch.setattr("rmt_genomics.training.control.num_cores", lambda: 2)
     monkeypatch.setattr(Recorded, "made", [])
     return Recorded.made
@@ -263,6 +264,20 @@ def test_a_control_that_cannot_be_is_refused(
         )
 
 
+class Ended(BaseProcess):
+    """A process that has ended with this exit code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def join(self, timeout: float | None = None) -> None:
+        """It has ended."""
+
+    @property
+    def exitcode(self) -> int:
+        return self.code
+
+
 def received(messages: list[Any], exitcode: int = 0) -> Control:
     """Return a control that has received these messages from its process."""
     paths = Path("a.fa"), Path("labels.tsv")
@@ -271,7 +286,7 @@ def received(messages: list[Any], exitcode: int = 0) -> Control:
     for message in messages:
         theirs.send(message)
     theirs.close()
-    process: Any = SimpleNamespace(join=lambda: None, exitcode=exitcode)
+    process = Ended(exitcode)
     control._receive(ours, process)
     control._relay = SimpleNamespace(join=lambda: None)  # type: ignore[assignment]
     control._process = process
