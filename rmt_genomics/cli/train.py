@@ -43,6 +43,11 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
 @click.option("--devices", type=COUNT, default=1, help="Processes per machine; one per GPU.")
 @click.option("--num-nodes", type=COUNT, default=1, help="Machines.")
+@click.option(
+    "--control",
+    type=click.Choice(["memory-reset"]),
+    help="Also train the same network without memory, for comparison.",
+)
 @click.option("--strict", is_flag=True, help="Refuse a split with leakage, instead of warning.")
 @click.option(
     "--list-settings",
@@ -93,8 +98,16 @@ def train(  # noqa: PLR0913 (one argument an option)
     acids), and length with composition. Beside them is the same network applied to each segment
     separately (if it reads more than its memory, also to windows of one segment without anything
     from outside). Writes a report (report.html) into --out.
+
+    With --control memory-reset, the same network is also trained without memory: its memory is set
+    to zero before each segment; data, split, seed, settings and number of steps are the same. It is
+    in the folder control of --out. On a CPU with two cores or more both are trained at the same
+    time, with half of the threads each; elsewhere one after the other. Whether memory helps is
+    then known: by the difference of the two, with its confidence interval. --resume and --overwrite
+    are for both.
     """
     from rmt_genomics.datasets import LabelSource
+    from rmt_genomics.errors import RMTGenomicsError
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
@@ -112,6 +125,11 @@ def train(  # noqa: PLR0913 (one argument an option)
         )
         if result.is_rank_zero:
             _evaluate(out, fasta, device, result)
+        if result.control_error is not None:
+            raise RMTGenomicsError(
+                f"{RunFolder(out).control.path}: the control has failed: {result.control_error} "
+                f"The model in {out} is complete; --resume continues the control."
+            )
     if processes.world_size > 1:
         exit_without_cleanup()
 

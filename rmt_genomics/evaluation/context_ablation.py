@@ -1,8 +1,8 @@
 """Does context matter? The model on the first base pairs only, and with memory reset.
 
 The same examples are evaluated again with only their first base pairs visible, and with the memory
-reset before each segment. Of a large set some examples are drawn, so that this costs at most a
-fixed number of base pairs.
+reset before each segment: at prediction, not in training (for that see ``control``). Of a large set
+some examples are drawn, so that this costs at most a fixed number of base pairs.
 
 Dimensions: n examples, c classes.
 """
@@ -28,7 +28,7 @@ from rmt_genomics.rmt.runtime import evaluating
 MAX_BP = 16_000_000
 _SHORTEST_BP, _FACTOR = 1024, 4
 _MIN_EXAMPLES = 10  # metrics of fewer drawn examples would be uninformative
-_RESET = "the same model with memory reset before each segment"
+_RESET = "the same model with memory reset at prediction"
 
 
 class ContextAblation(NamedTuple):
@@ -92,16 +92,18 @@ def _results(eval_set: EvaluationSet, levels: Sequence[int], one_segment: int) -
         metrics = eval_set.scalar_metrics(_outputs(eval_set.model, eval_set, is_longer, level))
         visible.append({"bp": level, "share_shortened": float(is_longer.mean()), **metrics})
     visible.append({"bp": None, "share_shortened": 0.0, **eval_set.scalar_metrics()})
-    without_memory = _outputs(
-        with_memory_reset(eval_set.model), eval_set, eval_set.lengths > one_segment, None
-    )
+    has_memory = eval_set.model.config.memory_reset == "never"
+    without_memory = eval_set.probabilities
+    if has_memory:
+        twin, is_longer = with_memory_reset(eval_set.model), eval_set.lengths > one_segment
+        without_memory = _outputs(twin, eval_set, is_longer, None)
     results = {
         "metric": eval_set.truth.metric,
         "visible": visible,
         "memory_reset": eval_set.scalar_metrics(without_memory),
     }
     compared = difference(eval_set.truth, eval_set.probabilities, without_memory, name=_RESET)
-    if compared is not None:
+    if compared is not None and has_memory:
         results["difference"] = compared
     return {**results, "sentence": _sentence(results, eval_set.model.config)}
 
@@ -135,14 +137,17 @@ def _sentence(results: dict[str, Any], config: ClassifierConfig) -> str:
         )
     if "difference" in results:
         sentences.append(results["difference"]["sentence"])
+    without = "With memory reset at prediction"
+    if config.memory_reset == "segment":
+        without = "Trained without memory"
     segments = "the last segment of each strand" if config.pooling == "last" else "every segment"
     if config.beside_memory:
         sentences.append(
-            f"(With memory reset, the model uses {segments}, and {config.beside_memory} of the "
+            f"({without}, the model uses {segments}, and {config.beside_memory} of the "
             "whole sequence.)"
         )
     elif config.pooling == "last":
-        sentences.append(f"(With memory reset, the model uses {segments} only.)")
+        sentences.append(f"({without}, the model uses {segments} only.)")
     return " ".join(sentences)
 
 

@@ -23,6 +23,7 @@ from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
+from rmt_genomics.evaluation.control import load_control
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
@@ -60,7 +61,7 @@ def evaluate(
     Args:
         model_dir: A folder or ``hf://owner/name``. The k-mer baseline and the calibration in it are
             evaluated too; if there are none, they are fitted on the rows that the labels file
-            marks as train and as validation.
+            marks as train and as validation. So is the trained control, if there is one.
         fasta: The sequences: a file, or a folder of files.
         labels: True labels, of classes of the model: a table, or another source.
         out: Folder for ``metrics.json``, ``predictions.tsv`` and ``confusion.tsv``.
@@ -140,6 +141,7 @@ def evaluate_run(
         kmers=_fit_kmers(validation, parts["train"], where),
         train_targets=_train_targets(validation, parts["train"], where),
         calibration=_fit_calibration(validation),
+        control=load_control(run, model),
         is_fitted_on_evaluated=validation is eval_set,
     )
     metrics = metrics_report(eval_set, part, references)
@@ -228,6 +230,7 @@ def _load_or_fit_references(
         train_targets=_train_targets(eval_set, train, where),
         kmers=kmers,
         calibration=calibration,
+        control=load_control(model_dir, eval_set.model),
         is_chosen_on_evaluated=can_fit and validation is None and kmers is not None,
     )
 

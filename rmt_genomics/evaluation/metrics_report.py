@@ -15,6 +15,7 @@ from rmt_genomics.evaluation.baselines import KmerBaselines, baseline_prediction
 from rmt_genomics.evaluation.bootstrap import difference, intervals
 from rmt_genomics.evaluation.calibration_metrics import calibration_metrics, cross_fitted
 from rmt_genomics.evaluation.context_ablation import ablate_context
+from rmt_genomics.evaluation.control import TrainedControl
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage
 from rmt_genomics.evaluation.summary import summary_of
 from rmt_genomics.evaluation.tables import baseline_name
@@ -28,11 +29,12 @@ _FEWEST = 20  # examples below which equal predictions for all may be chance
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedReferences:
-    """What was fitted beside the model: its baselines and calibration, and on which examples."""
+    """What was fitted beside the model: baselines, calibration, control, and on which examples."""
 
     train_targets: np.ndarray | None  # targets of the train rows; None = unknown
     kmers: KmerBaselines | None  # fitted on the train rows
     calibration: Calibration | None  # fitted on the validation part
+    control: TrainedControl | None = None  # the same network trained without memory
     is_fitted_on_evaluated: bool = False
     """There is no test part: the evaluated validation part also fitted the calibration."""
 
@@ -56,6 +58,8 @@ def metrics_report(
     baselines = baseline_predictions(
         eval_set, references.train_targets, references.kmers, has_validation=is_chosen
     )
+    if references.control is not None:
+        baselines += references.control.predictions(eval_set)
     compared = {
         baseline.key: difference(
             eval_set.truth, eval_set.probabilities, baseline.outputs, name=baseline.description
@@ -85,6 +89,7 @@ def metrics_report(
             *_notes_on_metrics(eval_set),
             *_notes_on_references(eval_set, references, differences),
             *context.notes,
+            *(references.control.notes if references.control is not None else ()),
         ],
     }
     for key in ("context", "calibration"):

@@ -2,7 +2,8 @@
 
 The model is compared with the independent baseline that is best on the validation part: that choice
 owes nothing to chance in the evaluated examples. Predictions of the model itself with less context
-(``ABLATIONS``) are no independent baselines.
+(``ABLATIONS``) are no independent baselines. Neither is the same network trained without memory
+(``CONTROL``): it tells whether memory helps, with a sentence of its own.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,13 @@ from rmt_genomics.evaluation.bootstrap import outcome
 from rmt_genomics.model.metrics import METRICS, main_metric, metric_name
 
 ABLATIONS = ("chunk_average", "window_average")
+CONTROL = "memory_reset_trained"
 _CONSTANTS = ("majority", "mean")
+_EFFECTS = {
+    "good": "Memory helps.",
+    "unsure": "It is not shown that memory helps.",
+    "bad": "Memory does harm.",
+}
 
 
 def summary_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,10 +30,24 @@ def summary_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
         sentence; rating (``good`` if the model is ahead of the best independent baseline, ``bad``
         if it is behind, ``unsure`` if the interval of the difference includes 0); baseline, its key
         (None if there is none); and chosen_on, where it is the best: ``validation``, or
-        ``evaluated`` if metrics on a validation part of its own are not known.
+        ``evaluated`` if metrics on a validation part of its own are not known. If there is a
+        trained control, also memory, the rating of the model against it; where that is ``bad``,
+        the rating is, too.
     """
     if "summary" in metrics:
         return dict(metrics["summary"])
+    summary = _against_baselines(metrics)
+    compared = (metrics.get("differences") or {}).get(CONTROL)
+    if compared is not None:
+        effect = outcome(compared)
+        summary["sentence"] += f" {_EFFECTS[effect]} {compared['sentence']}"
+        summary["rating"] = "bad" if effect == "bad" else summary["rating"]
+        summary["memory"] = effect
+    return summary
+
+
+def _against_baselines(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary without what the control tells."""
     key, chosen_on, count = best_baseline(metrics)
     result = f"On {evaluated_examples(metrics)}, the model has {_score(metrics)}"
     if key is None:
@@ -52,7 +73,7 @@ def best_baseline(metrics: Mapping[str, Any]) -> tuple[str | None, str | None, i
 
     On validation a constant prediction counts as 0: its MCC is 0, and its R2 at most that.
     """
-    keys = [key for key in metrics.get("differences") or {} if key not in ABLATIONS]
+    keys = [key for key in metrics.get("differences") or {} if key not in (*ABLATIONS, CONTROL)]
     if not keys:
         return None, None, 0
     metric, baselines = metrics["differences"][keys[0]]["metric"], metrics.get("baselines") or {}

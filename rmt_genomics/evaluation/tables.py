@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rmt_genomics.evaluation.summary import summary_of
+from rmt_genomics.evaluation.summary import CONTROL, summary_of
 from rmt_genomics.model.metrics import metric_keys
 from rmt_genomics.prediction.output_formats import probability_columns, score_and_probabilities
 from rmt_genomics.prediction.predictor import Prediction
@@ -38,6 +38,11 @@ _BASELINES = {  # display name and meaning by key
         "windows, averaged",
         "this model on windows of one segment, each with its own composition, logits averaged; an "
         "ablation of the model, not an independent baseline",
+    ),
+    CONTROL: (
+        "trained without memory",
+        "the same network, trained with its memory set to zero before each segment (train "
+        "--control): data, split, seed, settings and number of steps are those of the model",
     ),
 }
 _SINGLE_K = re.compile(r"kmer\d")  # the better of these is there as kmer_logistic or kmer_ridge

@@ -14,6 +14,7 @@ from rmt_genomics.rmt import RMTConfig
 TokenizerKind = Literal["base", "kmer"]
 StrandHead = Literal["concat", "symmetric"]
 HeadLayers = Annotated[int, Field(ge=1, lt=3)]
+MemoryReset = Literal["never", "segment"]
 Pooling = Literal["last", "mean", "max", "attention"]
 Readout = Literal["written", "carried"]
 CompositionK = Annotated[int, Field(ge=0, lt=9)]  # 8 = 65,536 k-mers
@@ -90,6 +91,10 @@ class ClassifierConfig(Settings):
     memory_gate: bool | Literal["hard"] = True
     """A gate, biased to keep the old memory, between the memory read and the memory written;
     ``hard``: the gate can be exactly closed, so that a segment leaves the memory bit for bit."""
+
+    memory_reset: MemoryReset = "never"
+    """``segment``: the memory is set to zero before each segment, so that nothing passes from one
+    segment to the next."""
 
     strand_head: StrandHead = "concat"
     """``concat`` keeps the strands apart; ``symmetric`` gives both strands the same logits."""
@@ -209,4 +214,5 @@ class ClassifierConfig(Settings):
             add_write_to_next_write_mem=True,
             next_write_mem_stop_grad=False,
             memory_gate=self.memory_gate,
+            memory_reset=self.memory_reset,
         )

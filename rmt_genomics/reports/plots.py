@@ -287,7 +287,7 @@ def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     scores = [row[metric] for row in shortened] + whole[:1]
     axes.plot(ticks, scores, color=_COLOURS[0], marker="o", label="only these bases visible")
     if reset is not None:
-        axes.axhline(reset, color=_COLOURS[1], linestyle="--", label="memory reset each segment")
+        axes.axhline(reset, color=_COLOURS[1], linestyle="--", label="memory reset at prediction")
     axes.set(xlabel="visible bases (bp)", ylabel=metric_name(metric))
     axes.set_xticks(ticks, labels, fontsize=9)
     axes.minorticks_off()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rmt_genomics.evaluation.summary import headline_metric, summary_of
+from rmt_genomics.evaluation.summary import CONTROL, headline_metric, summary_of
 from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
 from rmt_genomics.reports.formatting import Estimate, Table, estimate, number
@@ -59,7 +59,7 @@ def has_intervals(columns: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def context(results: RunResults) -> dict[str, Any] | None:
-    """Show the metrics with less of each sequence visible, and with the memory reset."""
+    """Show the metrics with less of each sequence visible, and without memory."""
     ablation = results.metrics.get("context")
     if not ablation:
         return None
@@ -68,11 +68,12 @@ def context(results: RunResults) -> dict[str, Any] | None:
         ("whole sequence" if row.get("bp") is None else f"{number(row['bp'])} bp", row)
         for row in ablation["visible"]
     ]
-    table.append(("whole sequence, memory reset", ablation["memory_reset"]))
+    table.append(("whole sequence, memory reset at prediction", ablation["memory_reset"]))
     name = metric_name(ablation["metric"])
     caption = f"{name} against the length of the visible part of each sequence."
     return {
         "sentence": ablation["sentence"],
+        "control": ((results.metrics.get("differences") or {}).get(CONTROL) or {}).get("sentence"),
         "plot": plot(plots.score_over_visible(ablation), "context", caption),
         "table": Table(
             ["visible", "fraction of examples shortened", *map(metric_name, keys)],

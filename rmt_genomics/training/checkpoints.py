@@ -181,12 +181,20 @@ class CheckpointCallback(Checkpoint):
         if loss < self.best_loss:
             self.best_loss, self.epochs_since_best = loss, 0
             trainer.save_checkpoint(self.folder.best, weights_only=True)
-        trainer.should_stop = self.is_done
-        if self.curriculum.is_stage_finished(pl_module.validation, self.epochs_since_best):
-            self.curriculum.advance(trainer.global_step)
-            self.best_loss, self.epochs_since_best = math.inf, 0
+        self.stop_or_advance(trainer, pl_module)
         self._save(trainer)
         pl_module.may_stop = True
+
+    def stop_or_advance(self, trainer: Trainer, pl_module: Any) -> None:
+        """Stop training early, or begin the next stage of the curriculum, after an epoch."""
+        trainer.should_stop = self.is_done
+        if self.curriculum.is_stage_finished(pl_module.validation, self.epochs_since_best):
+            self.begin_next_stage(trainer)
+
+    def begin_next_stage(self, trainer: Trainer) -> None:
+        """Begin the next stage of the curriculum, in which other losses are compared."""
+        self.curriculum.advance(trainer.global_step)
+        self.best_loss, self.epochs_since_best = math.inf, 0
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.last, weights_only=False)

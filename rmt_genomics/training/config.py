@@ -17,6 +17,7 @@ from rmt_genomics.model.config import (
     CompositionK,
     HashedK,
     HeadLayers,
+    MemoryReset,
     Pooling,
     ProteinK,
     Readout,
@@ -83,6 +84,10 @@ class ModelSettings(Settings):
     memory_gate: bool | Literal["hard"] = True
     """A gate, biased to retain, between the memory read and the memory written; ``hard`` keeps the
     memory bit for bit where a segment has no update, so that it lasts over many segments."""
+
+    memory_reset: MemoryReset = "never"
+    """``segment`` sets the memory to zero before each segment: the network has no memory, as a
+    control (see ``train --control``)."""
 
     composition_k: CompositionK = 0
     """The head also reads the k-mer frequencies of the whole sequence, both strands counted as one;

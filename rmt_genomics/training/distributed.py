@@ -114,10 +114,10 @@ class DistributedSetup:
             os.environ.update(environment)
 
     @contextmanager
-    def rank_zero_warnings(self) -> Iterator[None]:
-        """Show the warnings of this package on rank 0 only."""
+    def rank_zero_warnings(self, *, shown: bool = True) -> Iterator[None]:
+        """Show the warnings of this package on rank 0 only, or nowhere unless ``shown``."""
         with warnings.catch_warnings():
-            if not self.is_rank_zero:
+            if not (shown and self.is_rank_zero):
                 warnings.simplefilter("ignore", RMTGenomicsWarning)
             yield
 

@@ -7,7 +7,7 @@ only the files that a run writes, where ``environment.txt`` proves that they are
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ _FILES = (
     "checkpoints/last.ckpt",
 )
 _PROOF = "environment.txt"  # that the other files are of a run: it names this program
+_CONTROL = "control"  # the run folder of a control, within that of its model
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
@@ -62,6 +63,16 @@ class RunFolder:
         """Everything that is needed to resume the run."""
         return self.path / "checkpoints" / "last.ckpt"
 
+    @property
+    def control(self) -> "RunFolder":
+        """The run folder of the control that is trained beside the model, if there is one."""
+        return RunFolder(self.path / _CONTROL)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is a model: it is saved at the end of its training."""
+        return all((self.path / name).is_file() for name in ("config.json", "model.safetensors"))
+
     def check_usable(self, *, inputs: Sequence[Path | None], resume: bool, overwrite: bool) -> None:
         """Refuse a folder in use, before anything is read or written.
 
@@ -83,14 +94,20 @@ class RunFolder:
                 "run. Start it without --resume."
             )
         if resume or overwrite:
-            names = (*_FILES, _PROOF)
-            check_replaceable(self.path, names, marker=_PROOF, text="rmt-genomics: ")
+            for prefix in ("", f"{_CONTROL}/"):  # not from within, which may be a link
+                names = [prefix + name for name in (*_FILES, _PROOF)]
+                marker = prefix + _PROOF
+                check_replaceable(self.path, names, marker=marker, text="rmt-genomics: ")
         if not (resume or overwrite or is_unused(self.path)):
             raise DataError(
                 f"{self.path}: the folder is not empty, but a new run needs an empty one. Pass "
                 "another --out, or --overwrite to replace an earlier run, or --resume to resume it."
             )
-        written = {os.path.realpath(self.path / name) for name in (*_FILES, _PROOF)}
+        written = {
+            os.path.realpath(folder / name)
+            for folder in (self.path, self.control.path)
+            for name in (*_FILES, _PROOF)
+        }
         for file in inputs:
             if file is not None and os.path.realpath(file) in written:
                 raise DataError(
@@ -99,12 +116,20 @@ class RunFolder:
                 )
 
     def clear(self) -> None:
-        """Remove the files of an earlier run.
+        """Remove the files of an earlier run and of its control.
 
         But for the proof that they were of one, and for a model card, which may have been edited.
         """
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
+        control = self.control.path
+        if not control.is_dir():
+            return
+        for name in (*_FILES, _PROOF):
+            (control / name).unlink(missing_ok=True)
+        for folder in (self.control.last.parent, control):
+            with suppress(OSError):  # it is in use, or does not exist
+                folder.rmdir()
 
     def write(self, texts: Mapping[str, str]) -> None:
         """Write small files by name, each atomically."""

@@ -1,6 +1,7 @@
 """``train``: from a labelled FASTA file to a folder with the best model."""
 
 import json
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,13 @@ from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
+from rmt_genomics.training.control import (
+    Control,
+    ControlCheckpoints,
+    ModelProgress,
+    ReportToControl,
+    TrainingJob,
+)
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import (
     PreparedData,
@@ -55,6 +63,9 @@ class TrainingResult:
     model: RMTClassifier | None = None
     """The best model, as saved in ``model_dir``: on the CPU, in evaluation mode, not compiled."""
 
+    control_error: str | None = None
+    """Why the training of the control failed; None if it did not, or there is none."""
+
 
 @runtime.log_to_stderr_by_default()
 def train(  # noqa: PLR0913  # the options of the command line
@@ -70,6 +81,7 @@ def train(  # noqa: PLR0913  # the options of the command line
     strict: bool = False,
     devices: int = 1,
     num_nodes: int = 1,
+    control: str | None = None,
 ) -> TrainingResult:
     """Train a classifier; everything is read and checked before the first step.
 
@@ -91,45 +103,78 @@ def train(  # noqa: PLR0913  # the options of the command line
             their number changes the time, not the result. Lightning starts them (each runs the
             program that called this), unless torchrun or srun has done so.
         num_nodes: Machines, which must share the folders of inputs and run.
+        control: ``memory-reset`` also trains the same network without memory, in the folder
+            ``out/control`` and in a process of its own (see ``training.control``).
 
     Raises:
         ConfigError: If settings are wrong, or the loss is not a finite number.
         DataError: If the data or the folder cannot be used, or the disk is full.
         CheckpointError: If there is nothing to resume, or it is another run.
     """
-    fasta, folder, labels = Path(fasta), RunFolder(Path(out)), LabelSource.of(labels)
-    distributed = DistributedSetup(devices, num_nodes)
-    device = choose_device(device).type
+    job = TrainingJob(
+        fasta=Path(fasta),
+        labels=LabelSource.of(labels),
+        out=Path(out),
+        config=config,
+        device=device,
+        seed=seed,
+        resume=resume,
+        overwrite=overwrite,
+        strict=strict,
+    )
+    return run_training(job, DistributedSetup(devices, num_nodes), control=control)
+
+
+def run_training(
+    job: TrainingJob,
+    distributed: DistributedSetup,
+    *,
+    control: str | None = None,
+    follows: ModelProgress | None = None,
+) -> TrainingResult:
+    """Train a model, or the control of the model whose progress it ``follows``.
+
+    The data of a control have been checked already: there are no warnings.
+    """
+    folder, device, seed = RunFolder(job.out), choose_device(job.device).type, job.seed
     distributed.check(device)
-    runtime.check_compiler(wanted=config.training.compile, device=device)
+    runtime.check_compiler(wanted=job.config.training.compile, device=device)
     with folder.writing(locks=distributed.is_rank_zero):
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
-            folder.check_usable(inputs=[fasta, labels.table], resume=resume, overwrite=overwrite)
-        if resume:
-            config = checkpoints.resumed_config(folder, config)
+            inputs = [job.fasta, job.labels.table]
+            folder.check_usable(inputs=inputs, resume=job.resume, overwrite=job.overwrite)
+        config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
         config = config.resolved()
-        with distributed.rank_zero_warnings():
-            data = prepare_data(fasta, labels, config, seed=seed, strict=strict)
+        beside = Control.of(control, job, config, device=device, distributed=distributed)
+        with distributed.rank_zero_warnings(shown=follows is None):
+            data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
             lengths_bp = [len(example.interval) for example in data.split.train]
             curriculum = Curriculum.of(config, data.scheme.task, max(lengths_bp))
         config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
         record = checkpoints.run_record(data, config, seed=seed)
-        checkpoint = folder.last if resume and folder.last.exists() else None
+        checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
-        with distributed.session(), runtime.engine(device):
+        sharing = nullcontext() if beside is None else beside.sharing_cores()
+        with distributed.session(), runtime.engine(device), sharing:
             module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
             batch_size = int(config.training.batch_size)  # "auto" has been resolved
             data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
-            trainer = _make_trainer(folder, config, metrics, device, distributed)
+            callbacks = _callbacks(folder, config, metrics, distributed, beside, follows)
+            trainer = _make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
                 checkpoints.check_same_run(checkpoint, record)
                 checkpoints.load_weights(module, checkpoint)
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, device=device, seed=seed)
+            if beside is not None:
+                beside.begin(config)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
             model = _save_best(folder, module) if distributed.is_rank_zero else None
+        error = None if beside is None else beside.finish(metrics)
     curriculum.warn_if_unfinished()
-    result = TrainingResult(folder.path, best_row(metrics.rows), is_rank_zero=model is not None)
+    result = TrainingResult(
+        folder.path, best_row(metrics.rows), is_rank_zero=model is not None, control_error=error
+    )
     if model is None:
         return result
     return replace(result, store=data.store, split=data.split, scheme=data.scheme, model=model)
@@ -180,18 +225,38 @@ def _make_module(
     )
 
 
-def _make_trainer(
+def _callbacks(
     folder: RunFolder,
     config: ExperimentConfig,
     metrics: MetricsLogger,
+    distributed: DistributedSetup,
+    beside: Control | None,
+    follows: ModelProgress | None,
+) -> list[pl.Callback]:
+    settings = config.training
+    callbacks: list[pl.Callback] = [metrics]
+    if distributed.is_rank_zero:
+        callbacks.append(TrainingProgress(metrics, settings.max_epochs))
+    if beside is not None:
+        callbacks.append(ReportToControl(beside, metrics))
+    saving = checkpoints.CheckpointCallback(
+        folder, settings.patience, metrics.curriculum, minutes=settings.checkpoint_minutes
+    )
+    if follows is not None:
+        saving = ControlCheckpoints(
+            folder, metrics, model=follows, minutes=settings.checkpoint_minutes
+        )
+    return [*callbacks, saving]
+
+
+def _make_trainer(
+    folder: RunFolder,
+    config: ExperimentConfig,
+    callbacks: list[pl.Callback],
     device: str,
     distributed: DistributedSetup,
 ) -> pl.Trainer:
     settings = config.training
-    saving = checkpoints.CheckpointCallback(
-        folder, settings.patience, metrics.curriculum, minutes=settings.checkpoint_minutes
-    )
-    progress = [TrainingProgress(metrics, settings.max_epochs)] * distributed.is_rank_zero
     try:
         return pl.Trainer(
             accelerator="gpu" if device == "cuda" else device,
@@ -200,7 +265,7 @@ def _make_trainer(
             max_epochs=settings.max_epochs,
             accumulate_grad_batches=settings.accumulate_batches,
             gradient_clip_val=settings.gradient_clip or None,
-            callbacks=[metrics, *progress, saving],
+            callbacks=callbacks,
             plugins=[distributed.cluster_environment(), checkpoints.AtomicCheckpointIO()],
             default_root_dir=folder.path,
             num_sanity_val_steps=0,

@@ -159,7 +159,7 @@ def test_the_options_are_the_documented_ones() -> None:
     assert {name for option in command.params for name in option.opts} == {
         *("fasta", "--labels", "--label-pattern", "--out", "--config", "--set"),
         *("--device", "--seed", "--resume", "--overwrite", "--strict"),
-        *("--devices", "--num-nodes", "--batch-size", "--list-settings"),
+        *("--devices", "--num-nodes", "--batch-size", "--list-settings", "--control"),
     }
 
 
@@ -191,3 +191,22 @@ def test_a_signal_ends_the_run_with_its_exit_code_and_a_checkpoint(
     assert first_words <= {"epoch", "Stopped"}, stderr
     assert (out / "checkpoints/last.ckpt").exists()
     assert not list(out.rglob(".*"))
+
+
+def test_a_failed_control_is_an_error_after_the_evaluation_of_the_model(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    control = "rmt_genomics.training.control.Control"
+    monkeypatch.setattr(f"{control}._start", lambda *_: None)
+    monkeypatch.setattr(f"{control}.finish", lambda *_: "the loss is nan.")
+
+    result = train(data, out, "--control", "memory-reset", training__max_epochs=1)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("metric\tmodel")
+    assert (out / "report.html").exists()
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: {out}/control: the control has failed: the loss is nan. The model in {out} is "
+        "complete; --resume continues the control."
+    )

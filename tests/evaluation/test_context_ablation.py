@@ -136,10 +136,13 @@ def test_a_regression_has_context_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "(With memory reset, the model uses the last segment of each strand only.)"),
+        (
+            {},
+            "memory reset at prediction, the model uses the last segment of each strand only.)",
+        ),
         (
             {"composition_k": 2},
-            "(With memory reset, the model uses the last segment of each strand, and the k-mer ",
+            "memory reset at prediction, the model uses the last segment of each strand, and the ",
         ),
         (
             {"composition_k": 2, "pooling": "mean"},
@@ -265,3 +268,20 @@ def test_the_twin_shares_the_weights_and_draws_no_random_numbers() -> None:
     ours, theirs = dict(model.named_parameters()), dict(twin.named_parameters())
     assert ours.keys() == theirs.keys()
     assert all(ours[name].data_ptr() == theirs[name].data_ptr() for name in ours)
+
+
+def test_a_model_without_memory_has_none_to_reset(tmp_path: Path) -> None:
+    results = ablate_context(
+        make_eval_set(tmp_path, [40, 7, 30, 9], memory_reset="segment")
+    ).results
+
+    assert results is not None
+    assert results["memory_reset"] == {
+        key: value
+        for key, value in results["visible"][-1].items()
+        if key not in ("bp", "share_shortened")
+    }
+    assert "difference" not in results
+    assert results["sentence"].endswith(
+        "-0.577. (Trained without memory, the model uses the last segment of each strand only.)"
+    )

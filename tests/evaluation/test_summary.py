@@ -149,3 +149,40 @@ def test_the_sentences_begin_with_the_summary_and_repeat_nothing() -> None:
 
     assert sentences == [summary_of(metrics)["sentence"], AHEAD["sentence"], "Context matters."]
     assert summary_sentences({**metrics, "summary": {"sentence": "As it was."}})[0] == "As it was."
+
+
+@pytest.mark.parametrize(
+    ("control", "words", "memory", "rating"),
+    [
+        (AHEAD, "Memory helps.", "good", "good"),
+        (NO_DIFFERENCE, "It is not shown that memory helps.", "unsure", "good"),
+        (BEHIND, "Memory does harm.", "bad", "bad"),
+    ],
+)
+def test_memory_helps_only_if_the_interval_of_the_trained_control_excludes_0(
+    control: dict[str, Any], words: str, memory: str, rating: str
+) -> None:
+    baselines = {
+        "majority": {"mcc": 0.0},
+        "kmer_logistic": {"mcc": 0.3, "validation_mcc": 0.3},
+        "memory_reset_trained": {"mcc": 0.99},
+    }
+    differences = {"majority": AHEAD, "kmer_logistic": AHEAD, "memory_reset_trained": control}
+    metrics = metrics_of(differences, baselines)
+
+    summary = summary_of(metrics)
+
+    assert summary["sentence"].endswith(f" {words} {control['sentence']}")
+    assert (summary["memory"], summary["rating"]) == (memory, rating)
+    assert (summary["baseline"], summary["chosen_on"]) == ("kmer_logistic", "validation")
+    assert control["sentence"] not in summary_sentences(metrics)[1:]  # it is in the first
+
+
+def test_a_trained_control_alone_is_no_independent_baseline() -> None:
+    summary = summary_of(metrics_of({"memory_reset_trained": AHEAD}, {}))
+
+    assert (summary["rating"], summary["baseline"]) == ("unsure", None)
+    assert (
+        "it was compared with no baseline, so it is not known how good that is. Memory"
+        in (summary["sentence"])
+    )

@@ -511,3 +511,18 @@ def test_the_encoding_that_the_head_reads_is_dropped_in_training_only(
 
     assert len(answers) > 1
     assert torch.equal(sure, model.head(encoding))
+
+
+def test_a_model_without_memory_is_saved_as_one(tmp_path: Path) -> None:
+    model = toy(memory_reset="segment", pooling="mean")
+    model.save_pretrained(tmp_path)
+
+    loaded = RMTClassifier.from_pretrained(tmp_path)
+
+    sequence, other = "ACGTTGCAACGT" * 3, "T" * 6 + ("ACGTTGCAACGT" * 3)[6:]
+    assert loaded.config.memory_reset == "segment"
+    np.testing.assert_array_equal(
+        loaded.predict_proba([sequence, other]), model.eval().predict_proba([sequence, other])
+    )
+    plain = toy(pooling="mean").eval()
+    assert not np.allclose(loaded.predict_proba([sequence]), plain.predict_proba([sequence]))

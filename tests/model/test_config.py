@@ -34,6 +34,7 @@ def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
                 **{"stem_width": 3, "stem_pool": 1, "dropout": 0.0, "readout": "written"},
                 **{
                     "memory_gate": True,
+                    "memory_reset": "never",
                     "strand_head": "concat",
                     "pooling": "last",
                     "composition_k": 0,

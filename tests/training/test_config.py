@@ -59,6 +59,7 @@ def test_model_and_tokenizer_settings_reach_the_classifier() -> None:
             stem_width=5,
             dropout=0.25,
             memory_gate=True,
+            memory_reset="segment",
         ),
         tokenizer=TokenizerSettings(kind="kmer", k=3, stride=2),
     )
@@ -69,7 +70,7 @@ def test_model_and_tokenizer_settings_reach_the_classifier() -> None:
     assert (built.dim, built.depth, built.heads) == (12, 2, 3)
     assert (built.segment_length, built.num_memory_tokens) == (7, 5)
     assert (built.strand_head, built.pooling, built.stem_width) == ("symmetric", "max", 5)
-    assert (built.dropout, built.memory_gate) == (0.25, True)
+    assert (built.dropout, built.memory_gate, built.memory_reset) == (0.25, True, "segment")
     assert (built.tokenizer_kind, built.k, built.stride) == ("kmer", 3, 2)
 
 

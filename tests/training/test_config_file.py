@@ -48,6 +48,7 @@ tables = st.fixed_dictionaries(
                 "memory_gate": booleans | st.just("hard"),
                 "readout": st.sampled_from(["written", "carried"]),
                 "head_layers": st.sampled_from([1, 2]),
+                "memory_reset": st.sampled_from(["never", "segment"]),
             }
         ).filter(lambda model: model["dim"] != 4 or model["heads"]),
         "tokenizer": st.sampled_from([{}, {"kind": "kmer", "k": 6, "stride": 3}]),
@@ -130,7 +131,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("model.preset", "model.dim", "model.depth", "model.heads", "model.segment_length"),
         *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
         *("model.stem_pool", "training.shift_bp", "training.weight_average"),
-        *("model.dropout", "model.memory_gate", "model.composition_k"),
+        *("model.dropout", "model.memory_gate", "model.memory_reset", "model.composition_k"),
         *("model.readout", "model.head_layers"),
         *("model.protein_k", "model.orf_codons", "model.wide_k"),
         *("tokenizer.kind", "tokenizer.k", "tokenizer.stride"),

@@ -245,6 +245,7 @@ def plain_weights(
         ("training.shift_bp", 3),
         ("model.stem_pool", 2),
         ("model.dropout", 0.5),
+        ("model.memory_reset", "segment"),
         ("model.composition_k", 2),
         ("model.protein_k", 1),
         ("model.wide_k", [2, 5]),
