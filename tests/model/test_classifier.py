@@ -480,7 +480,7 @@ def test_embeddings_are_what_the_head_reads_in_the_order_given() -> None:
     embedded = model.embed(sequences)
     assert embedded.shape == (3, 2 * model.config.dim)
     assert embedded.dtype == np.float32
-    logits = model.head(torch.from_numpy(embedded).double())
+    logits = model.head(model.hidden(torch.from_numpy(embedded).double()))
     found = model.outputs(logits).detach().numpy()
     np.testing.assert_allclose(found, model.predict_proba(sequences), atol=1e-6)
 
@@ -501,7 +501,7 @@ def test_a_long_sequence_is_read_in_blocks_with_the_same_answer(
 def test_the_encoding_that_the_head_reads_is_dropped_in_training_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = toy(dropout=0.5)
+    model = toy(dropout=0.5, head_layers=1)
     encoding = torch.ones(1, 16, dtype=torch.float64)
     monkeypatch.setattr(model, "encode", lambda *_, **__: Encoding(encoding, None, None))
     batch = pad([encode("ACGT")])

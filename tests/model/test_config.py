@@ -50,7 +50,8 @@ def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
 def test_a_file_of_an_earlier_version_with_fewer_keys_is_read(tmp_path: Path) -> None:
     config = read_config(write(tmp_path, json.dumps({**BASE, "dim": 8, "dropout": 0})))
 
-    old = {"readout": "carried", "memory_gate": False}  # what the first version did
+    # what the first version did
+    old = {"readout": "carried", "memory_gate": False, "head_layers": 1}
     assert config == ClassifierConfig(classes=("a", "b"), task="binary", dim=8, dropout=0.0, **old)
     assert isinstance(config.dropout, float)
 

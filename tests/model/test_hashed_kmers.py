@@ -103,7 +103,8 @@ def test_it_is_the_last_part_and_the_same_on_the_other_strand(
     alone = model.wide(pad([encode(each) for each in sequences])[0])
     torch.testing.assert_close(here[:, -3:], alone, **EXACT)
     logits = model(*pad([encode(each) for each in sequences]))
-    torch.testing.assert_close(logits, model.head(here[:, :-3]) + alone, **EXACT)
+    head_input = torch.cat([model.hidden(here[:, :16]), here[:, 16:-3]], dim=1)
+    torch.testing.assert_close(logits, model.head(head_input) + alone, **EXACT)
 
 
 @given(sequences=batches)
