@@ -1,6 +1,6 @@
 """Does memory cost learning on real DNA (law 9), and does it answer what only memory can?
 
-    python benchmarks/mosaics.py plasmids.fasta.gz --labels labels.tsv --seconds 300 --out runs.jsonl
+    python benchmarks/mosaics.py plasmids.fasta.gz --labels labels.tsv --out runs.jsonl
 
 Three classes: intact, insertion, join (``rmt-genomics simulate --task mosaic``). ``labels.tsv`` has
 the columns ``record``, ``family`` (or another: ``--group``) and ``split`` (train, val). Each run
@@ -312,7 +312,8 @@ def table(rows: list[dict[str, Any]], folder: Path) -> str:
         for score in ("intact or not", "insertion or join"):
             low, high = paired_interval(targets, first, second, score)
             lines.append(
-                f"{rest[0]:,} bp, seed {rest[-1]}, {score}: memory - reset {low:+.3f} to {high:+.3f}"
+                f"{rest[0]:,} bp, seed {rest[-1]}, {score}: "
+                f"memory - reset {low:+.3f} to {high:+.3f}"
             )
     return "\n".join(lines)
 

@@ -36,6 +36,7 @@ def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
                     "memory_gate": True,
                     "memory_reset": "never",
                     "strand_head": "concat",
+                    "head_layers": 2,
                     "pooling": "last",
                     "composition_k": 0,
                 },
