@@ -18,7 +18,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ def _options() -> argparse.Namespace:
     add("--test-lengths", type=int, nargs="*", default=[], help="bp; tested as well")
     add("--seconds", type=float, default=300, help="processor time of a training")
     add("--number", type=int, default=6000, help="test mosaics")
+    add("--gc-difference", type=float, default=0.15, help="of sources, at first; 0 at half time")
     add("--learning-rate", type=float, default=3e-3)
     add("--batch", type=int, default=32, help="of mosaics of 8,192 bp; fewer of longer ones")
     add("--dim", type=int, default=64)
@@ -131,7 +132,8 @@ def _train(
         stage = min(len(lengths) - 1, int(used / 0.6 * len(lengths)))
         fall = 0.1 + 0.45 * (1 + math.cos(math.pi * used))
         optimiser.param_groups[0]["lr"] = options.learning_rate * min(1, (step + 1) / 50) * fall
-        codes, targets = next(batches[stage])
+        difference = options.gc_difference * max(0.0, 1 - 2 * used)
+        codes, targets = batches[stage](difference)
         loss = F.cross_entropy(model(codes, [codes.shape[1]] * len(codes)), targets)
         optimiser.zero_grad()
         loss.backward()
@@ -158,13 +160,20 @@ def _stages(first: int, last: int) -> list[int]:
 
 def _batches(
     sources: SourceRecords, length: int, options: argparse.Namespace, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Callable[[float], tuple[Tensor, Tensor]]:
+    """Return a function that makes a batch whose sources differ in GC content at least so much."""
     source, random = MosaicSource(sources, "train", length), np.random.default_rng((seed, length))
     rows = max(6, options.batch * 8192 // length)
-    while True:
+
+    def batch(gc_difference: float) -> tuple[Tensor, Tensor]:
         targets = (np.arange(rows) + random.integers(3)) % 3
-        codes = [source.draw(LABELS[target], length, random).codes for target in targets]
-        yield torch.from_numpy(np.stack(codes)), torch.from_numpy(targets)
+        codes = [
+            source.draw(LABELS[target], length, random, gc_difference=gc_difference).codes
+            for target in targets
+        ]
+        return torch.from_numpy(np.stack(codes)), torch.from_numpy(targets)
+
+    return batch
 
 
 def _examples(sources: SourceRecords, length: int, number: int) -> Iterator[np.ndarray]:
