@@ -15,7 +15,7 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -46,7 +46,12 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def check_new_file(
-    path: Path, *, inputs: Sequence[Path], overwrite: bool, or_stdout: bool = False
+    path: Path,
+    *,
+    inputs: Sequence[Path],
+    overwrite: bool,
+    or_stdout: bool = False,
+    is_ours: Callable[[Path], bool] | None = None,
 ) -> None:
     """Raise ConfigError if ``path`` may not be written, before any work is done for it.
 
@@ -55,6 +60,8 @@ def check_new_file(
         inputs: The files that are read; they must not be overwritten.
         overwrite: A file at ``path`` may be replaced. Links, devices and pipes never are.
         or_stdout: Without ``--out`` the command writes to stdout.
+        is_ours: Proves by its content that a file is of this program; no other is replaced, unless
+            it is empty.
     """
     if any(file.exists() and path.exists() and file.samefile(path) for file in inputs):
         raise ConfigError(
@@ -77,6 +84,11 @@ def check_new_file(
         raise ConfigError(
             f"{path}: the file exists, but is only replaced on request. "
             "Add --overwrite, or give another --out."
+        )
+    if is_ours is not None and path.exists() and path.stat().st_size and not is_ours(path):
+        raise ConfigError(
+            f"{path}: is not output of this command, but nothing else is replaced. Move it away, "
+            "or give another --out."
         )
     if not (folder := path.absolute().parent).is_dir():
         raise ConfigError(f"{path}: the folder {folder} does not exist, but must. Create it first.")
@@ -116,6 +128,23 @@ def _is_running(process: int) -> bool:
     except PermissionError:
         pass  # it is of another user
     return True
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """Give a path to a file for libraries that take no other paths than UTF-8, as safetensors.
+
+    It is ``path`` itself, or a temporary link to it. The name of the file must be UTF-8.
+    """
+    try:
+        os.fspath(path.absolute()).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="rmt-genomics-") as folder:
+            link = Path(folder) / path.name
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsError
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MOST_SHOWN = 100
+_LONGEST_LINE = 1_000_000  # bytes
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
 
 
@@ -57,6 +58,12 @@ def read_text(path: Path, what: str, error: type[RMTGenomicsError] = DataError) 
     except OSError as cause:
         reason = f"cannot be read ({cause.strerror})"
     raise error(f"{path}: {reason}, but must be {what}. Check the name and the content.")
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of any file, without its end; what is not UTF-8 is replaced."""
+    with path.open("rb") as file:
+        return file.readline(_LONGEST_LINE).decode(errors="replace").rstrip("\r\n")
 
 
 def read_json(text: str, where: str, remedy: str, error: type[RMTGenomicsError] = DataError) -> Any:

@@ -12,6 +12,7 @@ from typing import IO
 import pytest
 
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.evaluation import evaluate
 from rmt_genomics.locks import locked, new_file, try_lock
 from tests.cli.toys import fail
 from tests.training.toys import run, write_data
@@ -49,8 +50,11 @@ def test_train_and_evaluate_are_told_who_writes_the_folder(tmp_path: Path) -> No
         assert message in fail(
             "simulate", "--task", "order", "--length", 99, "--out", tmp_path / "out"
         )
-        with pytest.raises(ConfigError, match=r"is writing it, but only one process may\. Wait"):
+        told = r"is writing it, but only one process may\. Wait"
+        with pytest.raises(ConfigError, match=told):
             run((fasta, labels), out)
+        with pytest.raises(ConfigError, match=told):
+            evaluate("model", fasta, labels, out)
 
 
 def test_split_and_embed_are_told_who_writes_the_file(tmp_path: Path) -> None:

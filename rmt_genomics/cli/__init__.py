@@ -3,11 +3,9 @@
 A command is imported when it is used, so that ``--help`` answers at once.
 """
 
-import logging
-
 import click
 
-from rmt_genomics.cli.group import LazyGroup, messages_on_stderr
+from rmt_genomics.cli.group import QUIET, VERBOSE, LazyGroup, chosen_level, messages_on_stderr
 
 COMMANDS = {  # in the order in which a new user needs them
     "demo": "Train, evaluate and predict on the real DNA that comes with this package.",
@@ -38,8 +36,8 @@ def _print_version(context: click.Context, _option: click.Parameter, is_set: boo
     lazy=COMMANDS,
     context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
 )
-@click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
-@click.option("-v", "--verbose", is_flag=True, help="Show debug messages too.")
+@click.option("-q", "--quiet", is_flag=True, help=QUIET)
+@click.option("-v", "--verbose", is_flag=True, help=VERBOSE)
 @click.option(
     "--version",
     is_flag=True,
@@ -55,7 +53,4 @@ def main(context: click.Context, *, quiet: bool, verbose: bool) -> None:
     Results go to stdout, messages and progress to stderr. Exit codes: 0 success, 1 an error that
     is explained in one message, 2 wrong usage, 130 stopped by Ctrl-C.
     """
-    if quiet and verbose:
-        raise click.UsageError("-q and -v exclude each other.")
-    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
-    context.with_resource(messages_on_stderr(level))
+    context.with_resource(messages_on_stderr(chosen_level(quiet=quiet, verbose=verbose)))

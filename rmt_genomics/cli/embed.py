@@ -45,6 +45,7 @@ def embed(
         check_embedding_file,
         embed_records,
         embedding_lines,
+        is_embedding_file,
         write_embeddings,
     )
     from rmt_genomics.prediction.inputs import InputReader
@@ -53,7 +54,8 @@ def embed(
     settings = prediction_input(fasta, options)
     if out is not None:
         check_embedding_file(out)
-        new = new_file(out, inputs=settings.paths, overwrite=overwrite, or_stdout=True)
+        rules = {"overwrite": overwrite, "or_stdout": True, "is_ours": is_embedding_file}
+        new = new_file(out, inputs=settings.paths, **rules)
         click.get_current_context().with_resource(new)
     records = InputReader(settings)
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))

@@ -1,5 +1,6 @@
 """A command group that imports its commands late, and shows errors, warnings and log messages."""
 
+import copy
 import importlib
 import logging
 import os
@@ -14,6 +15,7 @@ import click
 from rmt_genomics.atomic_io import is_disk_full
 from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning, one_line, out_of_memory
 
+QUIET, VERBOSE = "Show warnings and errors only.", "Show debug messages too."
 INTERRUPTED = 130  # the exit code that shells use for a process stopped by Ctrl-C
 
 
@@ -34,11 +36,13 @@ class LazyGroup(click.Group):
         return list(self.lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command: module and function have its name."""
+        """Import a command, and add -q and -v: module and function have its name."""
         if cmd_name not in self.lazy:
             return None
         module = importlib.import_module(f"rmt_genomics.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = copy.copy(getattr(module, cmd_name))
+        levels = [_level_option("quiet", QUIET), _level_option("verbose", VERBOSE)]
+        command.params = [*command.params, *levels]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -108,6 +112,31 @@ class _StderrHandler(logging.Handler):
             text = captured.get()
         # click writes to what sys.stderr is now: a live progress bar of rich replaces it
         click.echo(text, nl=False, err=True)
+
+
+def chosen_level(*, quiet: bool, verbose: bool) -> int:
+    """Return the least level of the log messages that are to be shown.
+
+    Raises:
+        click.UsageError: If both are asked for.
+    """
+    if quiet and verbose:
+        raise click.UsageError("-q and -v exclude each other.")
+    return logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+
+
+def _level_option(name: str, text: str) -> click.Option:
+    """Make the option -q or -v of a command: the same as that before its name."""
+
+    def choose(context: click.Context, option: click.Parameter, is_set: bool) -> None:  # noqa: FBT001 (click's signature)
+        flags = context.find_root().params
+        if is_set and not context.resilient_parsing:
+            flags[str(option.name)] = True
+            level = chosen_level(quiet=flags["quiet"], verbose=flags["verbose"])
+            logging.getLogger("rmt_genomics").setLevel(level)
+
+    names = (f"-{name[0]}", f"--{name}")
+    return click.Option(names, is_flag=True, expose_value=False, callback=choose, help=text)
 
 
 @contextmanager

@@ -19,10 +19,12 @@ def join(shards: tuple[Path, ...], out: Path | None, *, overwrite: bool) -> None
     another run or input is an error.
     """
     from rmt_genomics.atomic_io import check_new_file, write_lines
-    from rmt_genomics.prediction.sharding import joined_lines
+    from rmt_genomics.prediction.sharding import is_prediction_file, joined_lines
 
     if out is not None:
-        check_new_file(out, inputs=shards, overwrite=overwrite, or_stdout=True)
+        check_new_file(
+            out, inputs=shards, overwrite=overwrite, or_stdout=True, is_ours=is_prediction_file
+        )
         write_lines(out, joined_lines(shards))
         return
     for line in joined_lines(shards):

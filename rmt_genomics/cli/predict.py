@@ -100,7 +100,11 @@ def predict(
     from rmt_genomics.atomic_io import check_new_file, check_partial
     from rmt_genomics.prediction.predictor import DecisionRule, Shard
     from rmt_genomics.prediction.run import PredictionConfig, predicted_lines, write_predictions
-    from rmt_genomics.prediction.sharding import predict_in_processes, write_shard
+    from rmt_genomics.prediction.sharding import (
+        is_prediction_file,
+        predict_in_processes,
+        write_shard,
+    )
 
     settings = prediction_input(fasta, options)
     names = ("calibrated", "abstain_below", "coverage")
@@ -114,7 +118,13 @@ def predict(
         return
     if processes is not None and shard is not None:
         raise click.UsageError("--processes and --shard cannot be combined.")
-    check_new_file(out, inputs=config.input.paths, overwrite=overwrite, or_stdout=True)
+    check_new_file(
+        out,
+        inputs=config.input.paths,
+        overwrite=overwrite,
+        or_stdout=True,
+        is_ours=is_prediction_file,
+    )
     check_partial(out, resume=resume, overwrite=overwrite)
     if shard is not None:
         write_shard(config, out, Shard(*shard), resume=resume)

@@ -85,12 +85,12 @@ def split(
     from rmt_genomics.atomic_io import write_text
     from rmt_genomics.datasets import EncodedStore, LabelSource
     from rmt_genomics.datasets.leakage import audit, check_leakage
-    from rmt_genomics.datasets.make_split import make_split
+    from rmt_genomics.datasets.make_split import is_split_table, make_split
     from rmt_genomics.locks import new_file
 
     source = LabelSource(labels, label_pattern)
     inputs = [path for path in (fasta, source.table, clusters) if path is not None]
-    new = new_file(out, inputs=inputs, overwrite=overwrite)
+    new = new_file(out, inputs=inputs, overwrite=overwrite, is_ours=is_split_table)
     click.get_current_context().with_resource(new)
     source.check()
     store = EncodedStore.open(fasta)

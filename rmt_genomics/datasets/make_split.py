@@ -1,6 +1,7 @@
 """Make the split of ``rmt-genomics split``: groups, parts, and a labels table with both."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -22,7 +23,7 @@ from rmt_genomics.datasets.splits import (
     split_by_fractions,
     split_examples,
 )
-from rmt_genomics.errors import ConfigError, DataError
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 
 METHODS = ("column", "group", "record", "homology", "stratified")
 _NUM_COUNT_BINS = 5
@@ -159,6 +160,17 @@ def assign_groups(
         return
     for index, group in enumerate(groups):
         examples[index] = replace(examples[index], group=group)
+
+
+def is_split_table(path: Path) -> bool:
+    """Whether a file is a labels table with a split, as ``rmt-genomics split`` writes it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RMTGenomicsWarning)
+            table = read_table(path, "a labels file")
+    except DataError:
+        return False
+    return table.has_header and {"record", "label", "split"} <= set(table.header.cells)
 
 
 def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:

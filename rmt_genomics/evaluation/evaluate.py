@@ -27,11 +27,11 @@ from rmt_genomics.evaluation.control import load_control
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
-from rmt_genomics.locks import check_new_folder, check_replaceable
+from rmt_genomics.locks import check_new_folder, check_replaceable, locked
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.kmer_regression import FILE_NAMES, KmerRegression
 from rmt_genomics.model.metrics import logits_of
-from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.model.pretrained import choose_device, find_model_folder
 from rmt_genomics.prediction import calibration as calibration_file
 from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
@@ -76,20 +76,28 @@ def evaluate(
         RMTGenomicsError: If the input is wrong or ``out`` is in use; then nothing is written.
     """
     fasta, out = Path(fasta), Path(out)
-    check_new_folder(out, overwrite=overwrite)
-    check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
-    labels = LabelSource.of(labels)
+    with locked(out, is_folder=True):
+        check_new_folder(out, overwrite=overwrite)
+        check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
+        return _evaluate_into(
+            out, find_model_folder(model_dir), fasta, LabelSource.of(labels), device
+        )
+
+
+def _evaluate_into(
+    out: Path, folder: Path, fasta: Path, labels: LabelSource, device: str
+) -> dict[str, Any]:
     labels.check()
-    model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
+    model = RMTClassifier.from_pretrained(folder, device=choose_device(device))
     store = open_sequences(
         fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
     )
     examples = labels.read(store.records(), task=model.config.task)
     parts, where = _by_part(examples), str(labels)
     part, evaluated = ("test", parts["test"]) if parts["test"] else ("all", examples)
-    warn_if_trained_on(model_dir, evaluated, store.sha256)
+    warn_if_trained_on(folder, evaluated, store.sha256)
     eval_set = EvaluationSet.from_model(model, store, evaluated, where=where)
-    references = _load_or_fit_references(Path(model_dir), eval_set, parts, where)
+    references = _load_or_fit_references(folder, eval_set, parts, where)
     metrics = metrics_report(eval_set, part, references)
     _write_results(out, eval_set, metrics)
     return metrics
@@ -147,8 +155,9 @@ def evaluate_run(
     metrics = metrics_report(eval_set, part, references)
     if validation is not eval_set:
         metrics["validation"] = validation.metrics()
-    _save_references(run, references)
-    _write_results(run, eval_set, metrics)
+    with locked(run, is_folder=True):
+        _save_references(run, references)
+        _write_results(run, eval_set, metrics)
     return metrics
 
 

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from rmt_genomics.atomic_io import atomic_file
+from rmt_genomics.atomic_io import atomic_file, utf8_path
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
@@ -196,7 +196,7 @@ class KmerRegression:
         from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(path, framework="numpy") as file:
+            with utf8_path(path) as readable, safe_open(readable, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in _ARRAYS}
                 metadata = file.metadata()
             k, codons = read_integer(metadata["k"]), metadata.get("orf_codons")

@@ -21,7 +21,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from rmt_genomics.atomic_io import staged_files
+from rmt_genomics.atomic_io import staged_files, utf8_path
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.settings import as_toml, nearest
@@ -173,7 +173,7 @@ def read_weights(path: Path, config: ClassifierConfig, model: type["Pretrained"]
     from safetensors.torch import load_file
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: list(each.get_shape()) for name, each in slices.items()}
             kinds = {each.get_dtype() for each in slices.values()}
@@ -183,7 +183,8 @@ def read_weights(path: Path, config: ClassifierConfig, model: type["Pretrained"]
                 f"{', '.join(_FLOATS)}. Save the model in one of these types."
             )
         _check_shapes(path, shapes, config, model)
-        weights = load_file(path)
+        with utf8_path(path) as readable:
+            weights = load_file(readable)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path}: is not a complete safetensors file ({error}), but must be one. Was the copy "
@@ -276,7 +277,8 @@ class Pretrained(
         files = [file for pattern in BESIDE for file in sorted(source.glob(pattern))]
         if not files or not (source / WEIGHTS).is_file():
             return
-        before = load_file(source / WEIGHTS)
+        with utf8_path(source / WEIGHTS) as readable:
+            before = load_file(readable)
         is_same = before.keys() == weights.keys() and all(
             torch.equal(before[name], tensor) for name, tensor in weights.items()
         )

@@ -4,10 +4,12 @@ Files are complete or not there, and are written as records come: only the names
 held in memory.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -15,10 +17,12 @@ from rmt_genomics.atomic_io import atomic_file, write_lines
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
+from rmt_genomics.parsing import first_line
 from rmt_genomics.prediction.predictor import compute_rows
 from rmt_genomics.prediction.progress import ProgressCallback
 
 _SUFFIXES = (".tsv", ".npy", ".npz")
+_HEADER = re.compile(r"record\t(start\tend\t(strand\t)?)?length\tfeature_0(\t|$)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +65,20 @@ def check_embedding_file(path: Path) -> None:
             f"{path}: ends in {path.suffix or 'nothing'}, but must end in one of "
             f"{', '.join(_SUFFIXES)}, which tells the format."
         )
+
+
+def is_embedding_file(path: Path) -> bool:
+    """Whether a file is one that ``write_embeddings`` may have written, by its suffix."""
+    if path.suffix == ".tsv":
+        return _HEADER.match(first_line(path)) is not None
+    try:
+        found = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError, BadZipFile):
+        return False
+    if isinstance(found, np.ndarray):
+        return path.suffix == ".npy" and found.dtype == np.float32 and found.ndim == 2
+    with found:
+        return path.suffix == ".npz" and {"record", "length", "embedding"} <= set(found.files)
 
 
 def embedding_lines(

@@ -16,6 +16,7 @@ from rmt_genomics.model.pretrained import (
     WEIGHTS,
     choose_device,
     find_model_file,
+    find_model_folder,
     read_config,
 )
 from rmt_genomics.prediction.calibration import FILE_NAME, find_calibration
@@ -54,6 +55,8 @@ class PredictionConfig:
     format: str = "tsv"
     class_name: str | None = None
     device: str = "auto"
+    model_folder: Path | None = None
+    """Where ``model_dir`` was found. A model of the hub is looked for once in a run."""
 
     def __post_init__(self) -> None:
         if self.class_name is not None and self.format != "bedgraph":
@@ -73,10 +76,11 @@ class PredictionConfig:
     def key(self) -> dict[str, Any]:
         """Return what the lines of the output depend on, but for the sequences themselves."""
         names = [CONFIG, WEIGHTS, *([FILE_NAME] if self.decision_rule.needs_calibration else [])]
+        folder = self.model_folder or self.model_dir
         intervals = [self.input.intervals] if self.input.intervals else []
         return {
             "format": _NOTE_FORMAT,
-            "model": [_checksum(find_model_file(self.model_dir, name)) for name in names],
+            "model": [_checksum(find_model_file(folder, name)) for name in names],
             "intervals": [_checksum(path) for path in intervals],
             "window": self.input.window,
             "step": self.input.step or self.input.window,
@@ -131,15 +135,16 @@ class PredictionRun:
     """
 
     def __init__(self, config: PredictionConfig) -> None:
-        self.config = config
         self.reader = InputReader(config.input)
         self.device = choose_device(config.device)
-        model_config = read_config(find_model_file(config.model_dir, CONFIG))
+        self.folder = config.model_folder or find_model_folder(config.model_dir)
+        self.config = replace(config, model_folder=self.folder)
+        model_config = read_config(find_model_file(self.folder, CONFIG))
         self.output_format = config.output_format(model_config)
         self.decision_rule = config.decision_rule
         self.decision_rule.check(model_config)
         if self.decision_rule.needs_calibration:
-            calibration = find_calibration(config.model_dir, model_config)
+            calibration = find_calibration(self.folder, model_config)
             self.decision_rule = replace(self.decision_rule, calibration=calibration)
 
     def key(self) -> dict[str, Any]:
@@ -150,7 +155,7 @@ class PredictionRun:
     def predictions(self, shard: Shard, progress: ProgressCallback) -> Iterator[Prediction]:
         """Load the model and compute the predictions of a shard; can be called once."""
         yield from predict_records(
-            RMTClassifier.from_pretrained(self.config.model_dir, device=self.device),
+            RMTClassifier.from_pretrained(self.folder, device=self.device),
             self.reader,
             decision_rule=self.decision_rule,
             shard=shard,

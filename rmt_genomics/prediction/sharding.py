@@ -29,12 +29,20 @@ import torch
 from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.errors import DataError, RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.model.pretrained import choose_device
-from rmt_genomics.parsing import read_integer
+from rmt_genomics.parsing import first_line, read_integer
 from rmt_genomics.prediction.predictor import Shard
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, Row, write_rows
 
 _MARK, _HEADER, _END = "#rmt-genomics shard", "#header", "#end"
+_TABLE = r"record\t(start\tend\t(strand\t)?)?length\t(label\tscore\t|prediction(\t|$))"
+_TRACK = r"track (name=.* useScore=1$|type=bedGraph name=)"
+_FIRST_LINE = re.compile(f"{_MARK} |{_TABLE}|{_TRACK}")
+
+
+def is_prediction_file(path: Path) -> bool:
+    """Whether the first line of a file is one that ``predict`` or ``join`` writes."""
+    return _FIRST_LINE.match(first_line(path)) is not None
 
 
 def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bool) -> None:
@@ -207,7 +215,7 @@ def predict_in_processes(
         streams = []
         for number in range(1, num_processes + 1):
             receiver, sender = context.Pipe(duplex=False)
-            arguments = (config, Shard(number, num_processes, first_row), sender)
+            arguments = (run.config, Shard(number, num_processes, first_row), sender)
             process = context.Process(target=_send_rows, args=arguments, name=f"shard {number}")
             process.start()
             at_the_end.callback(process.join)

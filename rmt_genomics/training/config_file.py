@@ -4,7 +4,6 @@ Settings that ``to_toml`` has written are read back the same.
 """
 
 import textwrap
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import tomli_w
 
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.settings import Settings, as_toml, nearest, rule
+from rmt_genomics.parsing import read_text, read_toml
 from rmt_genomics.training.config import ExperimentConfig
 
 SECTIONS: dict[str, type[Settings]] = {name: type(section) for name, section in ExperimentConfig()}
@@ -72,39 +72,24 @@ def parse_setting(setting: str) -> tuple[str, object]:
         )
     _check_known([key], "--set")
     try:
-        table = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
+        table = read_toml(f"value = {text}", "--set", _REMEDY)
+    except ConfigError:
         return key, text
     return key, table["value"] if len(table) == 1 else text
 
 
 def _read(path: Path) -> dict[str, object]:
     """Read a file's settings by dotted key."""
-    try:
-        flat = _flatten(path.read_text(encoding="utf-8-sig"), str(path))
-        is_old = flat.keys() >= _FIRST_VERSION
-        return {"model.readout": "carried", "model.head_layers": 1, **flat} if is_old else flat
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}. Check --config.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: is not text in UTF-8, but must be a TOML file. {_REMEDY}"
-        ) from error
+    text = read_text(path, "a TOML file of settings", ConfigError)
+    flat = _flatten(text, str(path))
+    is_old = flat.keys() >= _FIRST_VERSION
+    return {"model.readout": "carried", "model.head_layers": 1, **flat} if is_old else flat
 
 
 def _flatten(text: str, where: str) -> dict[str, object]:
     """Return values by dotted key; all keys are known."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where}: is not valid TOML: {error}. {_REMEDY}") from error
-    except (ValueError, RecursionError) as error:  # more than 4,300 digits, or 1,000 brackets
-        raise ConfigError(
-            f"{where}: holds a number or a list that is too long to read, but settings are short. "
-            f"{_REMEDY}"
-        ) from error
     flat: dict[str, object] = {}
-    for name, table in tables.items():
+    for name, table in read_toml(text, where, _REMEDY).items():
         if not isinstance(table, dict) or not (table or name in SECTIONS):
             raise ConfigError(
                 f"{where}: {as_toml(name)} is {as_toml(table)}, but settings must be in the "

@@ -32,7 +32,7 @@ _process_groups: list[Any] = []  # referenced until the process ends: see keep_p
 class DistributedSetup:
     """How many processes train together, and which of them this is."""
 
-    devices: int = 1  # processes per machine: one per GPU; on a CPU any number
+    devices: int = 1  # processes per machine: one per GPU; on a CPU at most one per core
     num_nodes: int = 1  # machines
 
     @property
@@ -62,11 +62,14 @@ class DistributedSetup:
         for name, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}, but must be at least 1.")
-        available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, self.devices)
-        if self.devices > available:
+        available = {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": os.cpu_count() or 1}
+        if self.devices > available[device]:
+            kind = (
+                "CPU cores, and each process needs one" if device == "cpu" else f"of kind {device}"
+            )
             raise ConfigError(
-                f"devices is {self.devices}, but this machine has {available} of kind {device}. "
-                f"Pass --devices {available}."
+                f"devices is {self.devices}, but this machine has {available[device]} {kind}. Pass "
+                f"--devices {available[device]}."
             )
         by_torchrun = int(os.environ["WORLD_SIZE"]) if TorchElasticEnvironment.detect() else 0
         by_srun = _num_slurm_tasks()

@@ -211,11 +211,23 @@ def test_on_a_terminal_messages_are_coloured_and_keep_their_words(
     assert "\x1b[1;31mError: " in third
 
 
-def test_quiet_and_verbose_exclude_each_other() -> None:
-    result = run("-q", "-v", "demo")
+@pytest.mark.parametrize("words", [["-q", "-v", "demo"], ["-q", "demo", "-v"], ["demo", "-qv"]])
+def test_quiet_and_verbose_exclude_each_other(words: list[str]) -> None:
+    result = run(*words)
 
     assert result.exit_code == 2
     assert "-q and -v exclude each other" in result.stderr
+
+
+def test_they_may_be_given_after_the_command(tmp_path: Path) -> None:
+    fasta = tmp_path / "a.fa"
+    fasta.write_text(">r1\nACGT\n")
+
+    results = [run(*words) for words in (["inspect", fasta], ["inspect", fasta, "-q"])]
+
+    assert "1 record" in results[0].stderr
+    assert results[1].stderr == ""
+    assert results[0].stdout == results[1].stdout != ""
 
 
 def test_the_logger_is_as_before_once_a_command_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

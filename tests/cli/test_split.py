@@ -128,10 +128,10 @@ def test_by_column_holds_validation_out_of_train(fasta: Path, tmp_path: Path) ->
 
 def test_an_existing_file_is_kept_without_overwrite(fasta: Path, tmp_path: Path) -> None:
     arguments = ["split", fasta, "--labels", write_labels(tmp_path), "--out", tmp_path / "out.tsv"]
-    (tmp_path / "out.tsv").write_text("mine")
+    (tmp_path / "out.tsv").write_text("record\tlabel\tsplit\n")
 
     assert "the file exists" in fail(*arguments)
-    assert (tmp_path / "out.tsv").read_text() == "mine"
+    assert (tmp_path / "out.tsv").read_text() == "record\tlabel\tsplit\n"
     succeed(*arguments, "--overwrite")
     assert "is also an input" in fail(*arguments[:4], "--out", arguments[3], "--overwrite")
 

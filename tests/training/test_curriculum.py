@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rmt_genomics.datasets import Example
 from rmt_genomics.dna import Interval, Tokenizer, encode, reverse_complement_codes
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.training import TrainingResult
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config import CurriculumSettings
 from rmt_genomics.training.curriculum import (
@@ -299,34 +300,45 @@ def test_an_unfinished_curriculum_is_warned_of(data: tuple[Path, Path], tmp_path
         run(data, tmp_path / "run", training__max_epochs=1, curriculum__advance_at=2.0, **STAGES)
 
 
+RESUMED: dict[str, Any] = {
+    "training__max_epochs": 6,
+    "model__dropout": 0.3,
+    "curriculum__segments": "[1, 2, 4]",
+    "curriculum__shorten": "random_window",
+    "curriculum__mix": 0.4,
+    "curriculum__advance_at": 2.0,
+    "curriculum__patience": 1,
+}
+validation_end = ClassifierModule.on_validation_epoch_end
+
+
+def constant_loss(self: ClassifierModule) -> None:
+    validation_end(self)
+    self.validation["val_loss"] = 1.0
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """A run with a constant validation loss that was not interrupted."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClassifierModule, "on_validation_epoch_end", constant_loss)
+        return run(write_data(folder), folder / "run", **RESUMED)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 0), (4, 1)])
 def test_a_resumed_curriculum_equals_one_without_interruption(
-    data: tuple[Path, Path],
+    finished: TrainingResult,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     epoch: int,
     batch: int,
 ) -> None:
     """Stages change after epochs 2 and 4: interrupted within the first, at a change, and later."""
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    options: dict[str, Any] = {
-        "training__max_epochs": 6,
-        "model__dropout": 0.3,
-        "curriculum__segments": "[1, 2, 4]",
-        "curriculum__shorten": "random_window",
-        "curriculum__mix": 0.4,
-        "curriculum__advance_at": 2.0,
-        "curriculum__patience": 1,
-    }
-    plain = ClassifierModule.on_validation_epoch_end
-
-    def constant_loss(self: ClassifierModule) -> None:
-        plain(self)
-        self.validation["val_loss"] = 1.0
-
+    data, stopped = write_data(tmp_path), tmp_path / "stopped"
+    whole = Path(finished.model_dir)
     monkeypatch.setattr(ClassifierModule, "on_validation_epoch_end", constant_loss)
-    finished = run(data, whole, **options)
     step = ClassifierModule.training_step
 
     def interrupted(self: ClassifierModule, inputs: Any, batch_idx: int) -> Any:
@@ -337,8 +349,8 @@ def test_a_resumed_curriculum_equals_one_without_interruption(
     with monkeypatch.context() as patch:
         patch.setattr(ClassifierModule, "training_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run(data, stopped, **options)
-    resumed = run(data, stopped, resume=True, **options)
+            run(data, stopped, **RESUMED)
+    resumed = run(data, stopped, resume=True, **RESUMED)
 
     assert [row["stage"] for row in rows_of(whole)] == [1, 1, 2, 2, 3, 3]
     assert rows_of(stopped) == rows_of(whole)

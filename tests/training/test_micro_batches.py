@@ -107,13 +107,13 @@ def test_gradients_of_earlier_batches_remain_when_memory_runs_out() -> None:
 
 
 def test_a_single_example_is_replayed_before_it_is_refused() -> None:
-    step, micro, whole = Step(0, MemoryError()), MicroBatches(), batch([20, 1200])
+    step, micro, whole = Step(0, MemoryError()), MicroBatches(), batch([20, 300])
 
     with (
         pytest.warns(
             RMTGenomicsWarning, match=r"continuing with replay \(training\.replay = true\)"
         ),
-        pytest.raises(ConfigError, match=r"r1: a step needs more memory .* of 1,200 bp\. Set"),
+        pytest.raises(ConfigError, match=r"r1: a step needs more memory .* of 300 bp\. Set"),
     ):
         micro.total(step, Batch(*(field[1:] for field in whole)), step.model.parameters())
 

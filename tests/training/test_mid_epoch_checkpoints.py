@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,25 +65,43 @@ def test_a_checkpoint_is_written_after_the_minutes_in_the_settings(
     assert first_epoch == steps
 
 
+SEGMENTS: dict[str, Any] = {"training__replay": "true", "model__segment_length": 10}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Return the folder of a run that steps after so many batches."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    data = write_data(folder)
+
+    @cache
+    def train(batches_per_step: int) -> Path:
+        out = folder / str(batches_per_step)
+        options = {**OPTIONS, **SEGMENTS, "training__accumulate_batches": batches_per_step}
+        run(data, out, **options)
+        return out
+
+    return train
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
 @pytest.mark.parametrize(
     ("batches_per_step", "run_of_segment", "batch", "lost"),
     [(1, "first", 2, 0), (1, "second", 2, 0), (1, "first", 0, 0), (2, "first", 3, 1)],
 )
 def test_sigterm_stops_within_a_step_and_loses_no_earlier_one(
-    data: Data,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    uninterrupted: Callable[[int], Path],
     batches_per_step: int,
     run_of_segment: str,
     batch: int,
     lost: int,
 ) -> None:
     """The signal comes in the first segment that is run, or is run again by replay."""
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    options = {**OPTIONS, "training__accumulate_batches": batches_per_step}
-    options |= {"training__replay": "true", "model__segment_length": 4}
-    run(data, whole, **options)
+    whole, stopped = uninterrupted(batches_per_step), tmp_path / "stopped"
+    data = write_data(tmp_path)
+    options = {**OPTIONS, **SEGMENTS, "training__accumulate_batches": batches_per_step}
     plain, calls = SegmentTransformer.forward, []
     plain_step, now = ClassifierModule.training_step, []
 

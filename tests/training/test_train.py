@@ -12,6 +12,7 @@ import torch
 from rmt_genomics import RMTClassifier
 from rmt_genomics.datasets import EncodedStore, read_labels
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
+from rmt_genomics.training import TrainingResult
 from rmt_genomics.training.callbacks import COLUMNS
 from rmt_genomics.training.checkpoints import read_checkpoint
 from rmt_genomics.training.config_file import read_config
@@ -294,19 +295,31 @@ def test_each_epoch_reads_every_example_once_in_a_new_order(
     assert len({tuple(order) for order in orders.values()}) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("epoch", "batch"), [(2, 0), (2, 1), (0, 1)])
-def test_a_resumed_run_equals_one_without_interruption(
-    data: Data, tmp_path: Path, stop_at: Any, epoch: int, batch: int
-) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    options: dict[str, Any] = {"training__max_epochs": 4, "model__dropout": 0.3, "seed": 5}
-    options["training__weight_average"] = 0.7
-    finished = run(data, whole, **options)
+RANDOM: dict[str, Any] = {
+    "model__dropout": 0.3,
+    "training__weight_average": 0.7,
+    "training__max_epochs": 3,
+    "seed": 5,
+}
 
-    stop_at(epoch, batch, lambda: run(data, stopped, **options))
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """A run with random numbers that was not interrupted."""
+    folder = tmp_path_factory.mktemp("finished")
+    return run(write_data(folder), folder / "run", **RANDOM)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 0), (1, 1), (0, 1)])
+def test_a_resumed_run_equals_one_without_interruption(
+    data: Data, tmp_path: Path, stop_at: Any, finished: TrainingResult, epoch: int, batch: int
+) -> None:
+    whole, stopped = Path(finished.model_dir), tmp_path / "stopped"
+
+    stop_at(epoch, batch, lambda: run(data, stopped, **RANDOM))
     epochs_before = len(rows_of(stopped))
-    resumed = run(data, stopped, resume=True, **options)
+    resumed = run(data, stopped, resume=True, **RANDOM)
 
     assert epochs_before == epoch
     assert are_equal(weights_of(stopped), weights_of(whole))
@@ -329,9 +342,8 @@ def test_checkpoints_within_an_epoch_are_resumed_at_their_batch(
     resumes_at: int,
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    options: dict[str, Any] = {"training__max_epochs": 3, "model__dropout": 0.3, "seed": 5}
-    options |= {"training__weight_average": 0.7, "training__shift_bp": 2}
-    options |= {"training__accumulate_batches": accumulate, "training__batch_size": 2}
+    options: dict[str, Any] = {**RANDOM, "training__shift_bp": 2, "training__batch_size": 2}
+    options["training__accumulate_batches"] = accumulate
     run(data, whole, training__checkpoint_minutes=0, **options)
     steps: list[tuple[int, int]] = []
     plain = ClassifierModule.training_step
@@ -357,16 +369,18 @@ def test_checkpoints_within_an_epoch_are_resumed_at_their_batch(
 
 @pytest.mark.slow
 def test_a_resumed_run_with_other_random_numbers_differs(
-    data: Data, tmp_path: Path, stop_at: Any, monkeypatch: pytest.MonkeyPatch
+    data: Data,
+    tmp_path: Path,
+    stop_at: Any,
+    finished: TrainingResult,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = {"training__max_epochs": 2, "model__dropout": 0.3}
-    run(data, tmp_path / "whole", **options)
-    stop_at(1, 0, lambda: run(data, tmp_path / "stopped", **options))
+    stop_at(1, 0, lambda: run(data, tmp_path / "stopped", **RANDOM))
 
     monkeypatch.setattr("rmt_genomics.training.module.batch_seed", lambda *_: 99)
-    run(data, tmp_path / "stopped", resume=True, **options)
+    run(data, tmp_path / "stopped", resume=True, **RANDOM)
 
-    assert not are_equal(weights_of(tmp_path / "stopped"), weights_of(tmp_path / "whole"))
+    assert not are_equal(weights_of(tmp_path / "stopped"), weights_of(Path(finished.model_dir)))
 
 
 def test_resuming_a_finished_run_changes_nothing(data: Data, tmp_path: Path) -> None:
