@@ -28,7 +28,7 @@ demo: $(STAMP)
 	$(BIN)/rmt-genomics demo --out runs/demo --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --cov
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -37,7 +37,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow and not distributed"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not distributed"
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .

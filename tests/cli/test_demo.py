@@ -43,7 +43,7 @@ def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_demo_trains_evaluates_predicts_and_names_its_files(small_data: Path) -> None:
+def test_the_demo_trains_evaluates_predicts_and_suggests_what_works(small_data: Path) -> None:
     out = small_data / "my demo"
 
     stdout = succeed("demo", "--out", out).stdout
@@ -59,18 +59,11 @@ def test_the_demo_trains_evaluates_predicts_and_names_its_files(small_data: Path
     assert f"accuracy           {metrics['accuracy']:.4f}" in stdout
     assert f"rmt-genomics predict '{out}/run' '{out}/stretches.fasta'" in stdout
     assert fail("demo", "--out", out).startswith(f"{out}: the folder is not empty")
-    assert succeed("demo", "--out", out, "--overwrite").stdout == stdout
-
-
-@pytest.mark.slow
-def test_the_commands_that_the_demo_suggests_work(small_data: Path) -> None:
-    out = small_data / "demo"
-    succeed("demo", "--out", out)
 
     repeated = succeed("predict", out / "run", out / "stretches.fasta")
-
     assert repeated.stdout == (out / "predictions.tsv").read_text()
     assert "6 records, 720 bp" in succeed("inspect", out / "stretches.fasta").stderr
+    assert succeed("demo", "--out", out, "--overwrite").stdout == stdout
 
 
 def test_a_folder_in_use_is_refused_at_once(small_data: Path) -> None:
@@ -82,6 +75,18 @@ def test_a_folder_in_use_is_refused_at_once(small_data: Path) -> None:
     assert "the folder is not empty" in message
     assert "--overwrite" in message
     assert [path.name for path in (small_data / "demo").iterdir()] == ["notes.txt"]
+
+
+def test_files_of_another_program_are_not_replaced(small_data: Path) -> None:
+    out = small_data / "demo"
+    out.mkdir()
+    (out / "predictions.tsv").write_text("mine")
+
+    message = fail("demo", "--out", out, "--overwrite")
+
+    assert message.startswith(f"{out}/predictions.tsv: would be replaced, but no run/environment.t")
+    assert [path.name for path in out.iterdir()] == ["predictions.tsv"]
+    assert (out / "predictions.tsv").read_text() == "mine"
 
 
 def test_the_shipped_data_is_found_in_a_clone() -> None:

@@ -1,17 +1,20 @@
-"""Replay of a compiled step gives the gradients of the plain one."""
+"""Compiled code gives what plain code gives; replay of a compiled step its gradients."""
 
+import json
 import shutil
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from rmt_genomics.rmt import replay, unroll
+from rmt_genomics.rmt import Segment, replay, unroll
 from rmt_genomics.training.runtime import compile_layers
 from tests.model.toys import toy
-from tests.toys import ragged, random_memory, tiny
+from tests.toys import ragged, random_memory, random_tokens, tiny
 
 
 def compare_with_compiled() -> None:
@@ -56,7 +59,6 @@ def compare_with_fused() -> None:
 
 def compile_ragged_batches() -> None:
     """Raise if the compiler gives up on one of the many shapes of ragged batches."""
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
     model = toy(segment_length=8, dropout=0.1)
     compile_layers(model, backend="eager")
     for lengths in ([30, 21], [32, 32], [9], [16], [25, 25, 3], [40, 17, 2, 1]):
@@ -67,30 +69,47 @@ def compile_ragged_batches() -> None:
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 8
 
 
-@pytest.mark.slow
-def test_ragged_batches_stay_compiled() -> None:
-    run_alone("compile_ragged_batches")
+def compare_with_compiled_step() -> None:
+    """Raise unless the step with cache is one graph and gives the same, segment by segment."""
+    model = tiny(depth=1, use_xl_memories=True, xl_mem_len=8, causal=True, memory_gate="hard")
+    compiled = torch.compile(model.read, backend="aot_eager", fullgraph=True)
+    plain = traced = (torch.randn(3, 2, 8, dtype=torch.float64), ())
+    for index in range(2):
+        tokens = random_tokens(3, 6)
+        keep = torch.arange(6) < torch.arange(3)[:, None] + 2 if index else None
+        segment = Segment(tokens, keep, 0, 6, index == 0, keep is not None)
+        plain, traced = model.read(segment, *plain[:2]), compiled(segment, *traced[:2])
+        torch.testing.assert_close(traced, plain, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler, here g++")
-def test_replay_of_fused_layers_is_exact() -> None:
-    run_alone("compare_with_fused")
+CHECKS: dict[str, Callable[[], None]] = {
+    "ragged batches stay compiled": compile_ragged_batches,
+    "replay of fused layers is exact": compare_with_fused,
+    "a compiled step changes nothing": compare_with_compiled,
+    "a compiled step with cache changes nothing": compare_with_compiled_step,
+    "a compiled function may call replay": compare_with_compiled_caller,
+}
 
 
-@pytest.mark.slow
-def test_a_compiled_step_changes_nothing() -> None:
-    run_alone("compare_with_compiled")
+def print_problems() -> None:
+    """Run all checks; print the traceback of each that fails, by name, as JSON."""
+    problems = {}
+    for name, check in CHECKS.items():
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        torch.manual_seed(0)
+        try:
+            with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+                check()
+        except Exception:
+            problems[name] = traceback.format_exc()
+    print(json.dumps(problems))
 
 
-@pytest.mark.slow
-def test_a_compiled_function_may_call_replay() -> None:
-    run_alone("compare_with_compiled_caller")
-
-
-def run_alone(name: str) -> None:
+@pytest.fixture(scope="module")
+def problems() -> dict[str, str]:
     """Run in a process without the shape checker of the tests, which the compiler cannot trace."""
-    program = f"from tests.equivalence import test_compiled; test_compiled.{name}()"
+    program = "from tests.equivalence import test_compiled; test_compiled.print_problems()"
     run = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -99,3 +118,13 @@ def run_alone(name: str) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
+    found: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHECKS)
+def test_compiled_and_plain_code_agree(name: str, problems: dict[str, str]) -> None:
+    if "fused" in name and shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler, here g++")
+    assert name not in problems, problems[name]

@@ -8,14 +8,8 @@ import pytest
 
 from tests.fault.corpus import Case
 from tests.fault.fuzz import fuzz, shown, strategies
-from tests.fault.valid_files import write_valid_files
 
-SECONDS = 10
-
-
-@pytest.fixture(scope="module")
-def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_valid_files(tmp_path_factory.mktemp("fuzz") / "valid")
+SECONDS = 5
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_a_killed_process_is_an_error_and_the_run_is_resumed_by_any_number(tmp_p
     ):
         predict_in_processes(config, out, 2, resume=False)
     assert multiprocessing.active_children() == []
-    predict_in_processes(config, out, 3, resume=True)
+    predict_in_processes(config, out, 1, resume=True)
 
     assert 0 < rows_at_death[0] < 2500
     assert out.read_bytes() == one.read_bytes()

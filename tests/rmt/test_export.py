@@ -1,9 +1,6 @@
 """torch.export of the segment step and of whole models, which leaves other models usable."""
 
 import contextlib
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,33 +96,3 @@ def test_other_models_stay_usable_after_an_export() -> None:
 
     model(segment, model.memory.initial(2)).sum().backward()
     assert torch.equal(toy()(codes, lengths), expected)
-
-
-def compare_with_compiled_step() -> None:
-    """Raise unless the step with cache is one graph and gives the same, segment by segment."""
-    model = tiny(depth=1, use_xl_memories=True, xl_mem_len=8, causal=True, memory_gate="hard")
-    compiled = torch.compile(model.read, backend="aot_eager", fullgraph=True)
-    plain = traced = (torch.randn(3, 2, 8, dtype=torch.float64), ())
-    for index in range(2):
-        tokens = random_tokens(3, 6)
-        keep = torch.arange(6) < torch.arange(3)[:, None] + 2 if index else None
-        segment = Segment(tokens, keep, 0, 6, index == 0, keep is not None)
-        plain, traced = model.read(segment, *plain[:2]), compiled(segment, *traced[:2])
-        torch.testing.assert_close(traced, plain, **EXACT)
-
-
-@pytest.mark.slow
-def test_the_step_with_cache_can_be_compiled() -> None:
-    """In a process without the shape checker of the tests, which the compiler cannot trace."""
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from tests.rmt import test_export as t; t.compare_with_compiled_step()",
-        ],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr

@@ -54,9 +54,9 @@ def make_plan(data: tuple[Path, Path], **changes: Any) -> Plan:
     ("longest_bp", "changes"),
     [
         (60, {}),
-        (400, {"training__replay": "true"}),
-        (400, {"model__pooling": "mean"}),
-        (400, {"training__bptt_depth": 2}),
+        (280, {"training__replay": "true"}),
+        (280, {"model__pooling": "mean"}),
+        (280, {"training__bptt_depth": 2}),
     ],
 )
 def test_the_peak_memory_is_estimated(
@@ -73,7 +73,7 @@ def test_the_peak_memory_is_estimated(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("longest_bp", "changes"),
-    [(400, {"training__replay": "true"}), (60, {})],
+    [(280, {"training__replay": "true"}), (60, {})],
 )
 def test_the_time_of_an_epoch_is_estimated(
     tmp_path: Path, longest_bp: int, changes: dict[str, Any]

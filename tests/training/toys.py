@@ -37,15 +37,17 @@ def sequence(random: np.random.Generator, gc: float, length_bp: int) -> str:
     return "".join(random.choice(list("ACGT"), p=frequencies, size=length_bp))
 
 
-def write_data(folder: Path, *, num_records: int = 16, seed: int = 0) -> tuple[Path, Path]:
-    """Write FASTA and labels; records have 20 to 60 bp."""
+def write_data(
+    folder: Path, *, num_records: int = 16, seed: int = 0, lengths_bp: tuple[int, int] = (20, 60)
+) -> tuple[Path, Path]:
+    """Write FASTA and labels; the last length does not occur."""
     random = np.random.default_rng(seed)
     fasta, labels = folder / "toy.fasta", folder / "labels.tsv"
     names = [f"r{index}" for index in range(num_records)]
     classes = ["rich" if index % 2 else "poor" for index in range(num_records)]
     gc_contents = {"rich": 0.9, "poor": 0.1}
     records = [
-        f">{name}\n{sequence(random, gc_contents[label], int(random.integers(20, 60)))}"
+        f">{name}\n{sequence(random, gc_contents[label], int(random.integers(*lengths_bp)))}"
         for name, label in zip(names, classes, strict=True)
     ]
     fasta.write_text("\n".join(records) + "\n")
