@@ -44,7 +44,7 @@ def estimate(metrics: Mapping[str, Any], key: str) -> Cell:
     low, high = (metrics.get("intervals") or {}).get(key) or (None, None)
     if not isinstance(value, int | float) or low is None or high is None:
         return value
-    return Estimate(value, low, high)
+    return Estimate(float(value), float(low), float(high))  # JSON has whole numbers, too
 
 
 def number(value: Cell) -> str:

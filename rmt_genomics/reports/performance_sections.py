@@ -65,7 +65,7 @@ def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -
         [
             baseline_name(key, baselines.get(key)),
             metric_name(row["metric"]),
-            Estimate(row["difference"], row["low"], row["high"]),
+            Estimate(*(float(row[key]) for key in ("difference", "low", "high"))),
             f"{row['level']:.0%}",
         ]
         for key, row in differences.items()
