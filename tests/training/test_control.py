@@ -21,6 +21,7 @@ from rmt_genomics import RMTClassifier
 from rmt_genomics.datasets import LabelSource
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 from rmt_genomics.training import ExperimentConfig, TrainingResult
+from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.config_file import read_config
 from rmt_genomics.training.control import Control, ModelProgress, TrainingJob, num_cores
 from rmt_genomics.training.distributed import DistributedSetup
@@ -143,7 +144,7 @@ def test_the_control_has_the_settings_of_the_model_and_hears_of_its_epochs(
     data: Data, tmp_path: Path, recorded: list[Recorded]
 ) -> None:
     out = tmp_path / "run"
-    run(data, out, control="memory-reset", seed=5, **{**STAGES, "curriculum__patience": 1})
+    run(data, out, control="memory-reset", seed=5, **{**STAGES, "curriculum__advance_at": 0.0})
 
     (control,) = recorded
     stored = read_config(out / "config.toml")
@@ -305,7 +306,7 @@ def test_messages_and_warnings_of_the_control_say_that_they_are_of_it(
                 ("end", None),
             ]
         )
-    metrics: Any = SimpleNamespace(rows=[])
+    metrics = MetricsLogger(RunFolder(Path("run")))
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RMTGenomicsWarning)
@@ -334,7 +335,7 @@ def test_a_failed_control_is_reported_with_its_cause(
 
 
 def command(data: Data, out: Path, *options: str) -> subprocess.Popen[str]:
-    changes = {**TINY, "training.max_epochs": 40, "training.patience": 40, "model.pooling": "mean"}
+    changes = {**TINY, "training.max_epochs": 20, "training.patience": 20, "model.pooling": "mean"}
     changed = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     paths = [str(data[0]), "--labels", str(data[1]), "--out", str(out)]
     train = [sys.executable, "-m", "rmt_genomics.cli", "train", *paths, "--device", "cpu"]
@@ -357,7 +358,7 @@ def test_model_and_control_are_stopped_and_resumed_together(data: Data, tmp_path
         time.sleep(0.01)
 
     stopped.send_signal(signal.SIGTERM)
-    _, messages = stopped.communicate(timeout=300)
+    _, messages = stopped.communicate(timeout=600)
 
     assert stopped.returncode == 128 + signal.SIGTERM, messages
     assert "Training a control without memory beside the model (1 thread each)." in messages
@@ -365,12 +366,12 @@ def test_model_and_control_are_stopped_and_resumed_together(data: Data, tmp_path
     assert not RunFolder(out / "control").is_finished
 
     resumed = command(data, out, "--resume")
-    table, messages = resumed.communicate(timeout=300)
+    table, messages = resumed.communicate(timeout=600)
 
     assert resumed.returncode == 0, messages
-    assert "control: epoch 40/40" in messages
+    assert "control: epoch 20/20" in messages
     assert table.splitlines()[0].endswith("memory_reset_trained")
-    assert len(rows_of(out)) == len(rows_of(out / "control")) == 40
+    assert len(rows_of(out)) == len(rows_of(out / "control")) == 20
     assert RMTClassifier.from_pretrained(out / "control").config.memory_reset == "segment"
     metrics = json.loads((out / "metrics.json").read_text())
     sentence = metrics["differences"]["memory_reset_trained"]["sentence"]
