@@ -19,6 +19,7 @@ from rmt_genomics.datasets.mosaics import (
     Mosaic,
     MosaicSimulation,
     MosaicSource,
+    gc_fraction,
     write_mosaics,
 )
 from rmt_genomics.datasets.source_records import SourceRecords
@@ -110,13 +111,13 @@ def test_large_groups_are_drawn_as_if_they_had_twenty_records() -> None:
     groups = {f"{group}{n}": group for group, size in sizes.items() for n in range(size)}
     sources = sources_of({name: dna(20, n) for n, name in enumerate(groups)}, groups)
 
-    mosaics = draw("intact", 3000, 16, sources)
+    mosaics = draw("intact", 1350, 16, sources)
 
     counts = Counter(groups[mosaic.pieces[0].record] for mosaic in mosaics)
     # weights 20, 20 and 5; a host needs a guest of another group: 20 * 25, 20 * 25 and 5 * 40
-    assert counts["a"] == pytest.approx(1250, abs=120)
-    assert counts["b"] == pytest.approx(1250, abs=120)
-    assert counts["c"] == pytest.approx(500, abs=90)
+    assert counts["a"] == pytest.approx(562, abs=80)
+    assert counts["b"] == pytest.approx(562, abs=80)
+    assert counts["c"] == pytest.approx(225, abs=60)
 
 
 def test_the_group_of_a_sequence_does_not_give_its_label_away() -> None:
@@ -266,3 +267,41 @@ def test_one_sequence_is_in_memory_at_a_time(tmp_path: Path) -> None:
         return (tracemalloc.get_traced_memory()[1], tracemalloc.stop())[0]
 
     assert peak(24) < 1.3 * peak(6)
+
+
+def with_gc(gc: float, seed: int) -> str:
+    letters = np.random.default_rng(seed).choice(list("GA"), 300, p=[gc, 1 - gc])
+    return "".join(letters)
+
+
+def test_the_gc_fraction_is_that_of_known_bases() -> None:
+    store = MemoryStore({"a": "GGCATTNNNN", "n": "NNN"})
+
+    assert gc_fraction(store, "a") == 0.5
+    assert gc_fraction(store, "n") == 0
+
+
+def test_the_sources_differ_in_gc_as_asked_for() -> None:
+    genomes = {f"r{n}": with_gc(n / 10, n) for n in range(1, 10)}
+    source = MosaicSource(sources_of(genomes), "train", 100)
+
+    for label in LABELS:
+        for seed in range(60):
+            random = np.random.default_rng(seed)
+            mosaic = source.draw(label, 100, random, gc_difference=0.45)
+            gc = [gc_fraction(source.store, piece.record) for piece in mosaic.pieces]
+            assert label == "intact" or max(gc) - min(gc) >= 0.45
+
+
+def test_a_gc_difference_that_no_two_groups_have_is_refused(tmp_path: Path) -> None:
+    groups = {"a": "x", "b": "x", "c": "y", "d": "y"}
+    genomes = {name: with_gc(gc, 1) for name, gc in zip("abcd", (0.1, 0.9, 0.4, 0.5), strict=True)}
+    store = EncodedStore.open(write_fasta(tmp_path / "g.fa", genomes), tmp_path / "cache")
+    source = MosaicSource(SourceRecords(store, groups, {"x": "train", "y": "train"}), "train", 100)
+    greatest = gc_fraction(store, "b") - gc_fraction(store, "c")
+
+    source.check_gc_difference(greatest)  # not that of a and b, which are of one group
+    with pytest.raises(DataError, match=f"differ most in GC fraction differ by {greatest:.3f}"):
+        source.check_gc_difference(greatest + 0.001)
+    with pytest.raises(DataError, match="but fewer than 1 in 64,000 pairs of them do"):
+        source.draw("join", 100, np.random.default_rng(0), gc_difference=greatest + 0.001)
