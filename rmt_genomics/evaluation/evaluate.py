@@ -96,7 +96,7 @@ def _evaluate_into(
         fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
     )
     examples = labels.read(store.records(), task=model.config.task)
-    where, windows = str(labels), Windows.of_run(model_dir)
+    where, windows = str(labels), Windows.of_run(folder)
     if windows is not None:
         with in_file(where):
             examples = windows.cut(examples)
