@@ -32,8 +32,9 @@ def evaluate(
 
     MODEL_DIR is a model folder, or hf://owner/name. FASTA is a file or a folder, of any
     format that train reads. If the labels have a split column with test rows, those are evaluated,
-    else all rows. The model is compared with baselines: the most common label of the train rows; a
-    regression on k-mer counts of both strands and of the given one, and one on length and
+    else all rows. If the model was trained on windows (train --window), the records are cut into
+    the same windows. The model is compared with baselines: the most common label of the train rows;
+    a regression on k-mer counts of both strands and of the given one, and one on length and
     composition, from the model's folder or fitted on the train rows; and the same network on single
     segments.
 

@@ -17,3 +17,22 @@ label_pattern_option = click.option(
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
 )
+window_option = click.option(
+    "--window", "window_bp", type=BP, metavar="BP", help="Cut labelled records into windows."
+)
+step_option = click.option(
+    "--step", "step_bp", type=BP, metavar="BP", help="From window to window; default: --window."
+)
+
+
+def check_step(window_bp: int | None, step_bp: int | None) -> None:
+    """Refuse ``--step`` without ``--window``."""
+    if window_bp is None and step_bp is not None:
+        raise click.UsageError("--step needs --window, the length of a window in bp.")
+
+
+def window_settings(window_bp: int | None, step_bp: int | None) -> tuple[str, ...]:
+    """Return the settings that ``--window`` and ``--step`` stand for, as for ``--set``."""
+    check_step(window_bp, step_bp)
+    pairs = (("window_bp", window_bp), ("step_bp", step_bp))
+    return tuple(f"data.{name}={value}" for name, value in pairs if value is not None)

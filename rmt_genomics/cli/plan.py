@@ -5,7 +5,15 @@ from pathlib import Path
 
 import click
 
-from rmt_genomics.cli.options import DEVICE, PATH, label_pattern_option, settings_option
+from rmt_genomics.cli.options import (
+    DEVICE,
+    PATH,
+    label_pattern_option,
+    settings_option,
+    step_option,
+    window_option,
+    window_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -16,19 +24,23 @@ logger = logging.getLogger(__name__)
 @label_pattern_option
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
+@window_option
+@step_option
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
-def plan(
+def plan(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
     labels: Path | None,
     label_pattern: str | None,
     config: Path | None,
     settings: tuple[str, ...],
+    window_bp: int | None,
+    step_bp: int | None,
     device: str,
 ) -> None:
     """Estimate memory and time of a training, and choose a batch.
 
-    FASTA, labels and settings are those of train, simulated examples included. A few short steps on
-    random sequences are measured on this machine; run it when no other program is busy.
+    FASTA, labels, windows and settings are those of train, simulated examples included. A few short
+    steps on random sequences are measured on this machine; run it when no other program is busy.
 
     Prints a tab-separated table of key, value and unit: lengths with a histogram, segments per
     example, peak memory and speed of training and of prediction, time per epoch, and at the end the
@@ -41,6 +53,7 @@ def plan(
     from rmt_genomics.training import read_config
     from rmt_genomics.training.planning import plan as make_plan
 
+    settings = (*settings, *window_settings(window_bp, step_bp))
     source = None if labels is None else LabelSource(labels, label_pattern)
     result = make_plan(fasta, read_config(config, settings), labels=source, device=device)
     click.echo("key\tvalue\tunit")

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import PATH, SEED, label_pattern_option
+from rmt_genomics.cli.options import (
+    PATH,
+    SEED,
+    check_step,
+    label_pattern_option,
+    step_option,
+    window_option,
+)
 from rmt_genomics.datasets.examples import SPLITS
 from rmt_genomics.parsing import read_number, shown
 
@@ -40,6 +47,11 @@ def _parse_fractions(
 @click.option("--by", "method", type=_METHODS, help="What stays together (see above).")
 @click.option("--clusters", type=PATH, help="Clusters from MMseqs2 or CD-HIT, for --by homology.")
 @click.option(
+    "--identity", type=float, metavar="FRACTION", help="For --by homology and the leakage audit."
+)
+@window_option
+@step_option
+@click.option(
     "--fractions",
     default="0.8,0.1,0.1",
     callback=_parse_fractions,
@@ -50,13 +62,15 @@ def _parse_fractions(
     "--task", type=_TASKS, default="auto", help="Whether labels are class names or numbers."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
-def split(
+def split(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
     labels: Path,
     label_pattern: str | None,
     out: Path,
     clusters: Path | None,
     fractions: dict[str, float],
+    window_bp: int | None,
+    step_bp: int | None,
     *,
     overwrite: bool,
     **options: Any,
@@ -70,14 +84,22 @@ def split(
     column      keep the split column; without validation, take it from train
     group       examples of the same group (column group)
     record      intervals of the same record
-    homology    sequences of at least about 90% identity, on either strand
+    homology    sequences that are similar on either strand
     stratified  nothing
 
     By default it is column or group if the labels have such a column, else homology.
 
+    Similar means an estimated nucleotide identity of at least --identity, such as 0.9: the k-th
+    root of the fraction of k-mers shared, of those of the shorter sequence. Without --identity it
+    is 0.95, or the lowest higher one at which every set gets about its fraction of every class;
+    then a warning says so. Leakage is audited by the same identity.
+
+    With --window, records or intervals are cut into windows, as predict does: the last window of
+    each ends with it. Windows of one record stay in one set; similar are whole records.
+
     Writes the table of labels with the columns group and split added and all else unchanged (a new
-    table if there is none, or a BED file), and prints the number of examples of each class in each
-    set as a tab-separated table. Leakage between the sets is reported on stderr.
+    table of windows, of a BED file, or if there is none), and prints the number of examples of each
+    class in each set as a tab-separated table. Leakage between the sets is reported on stderr.
 
     Labels that are numbers are binned, and the bins are treated as classes. Labels are taken as
     numbers if all are numbers, some are not whole and at least 20 differ, or by --task.
@@ -86,20 +108,23 @@ def split(
     from rmt_genomics.datasets import EncodedStore, LabelSource
     from rmt_genomics.datasets.leakage import audit, check_leakage
     from rmt_genomics.datasets.make_split import is_split_table, make_split
+    from rmt_genomics.datasets.windows import Windows
     from rmt_genomics.locks import new_file
 
+    check_step(window_bp, step_bp)
+    windows = Windows.of(window_bp, step_bp)
     source = LabelSource(labels, label_pattern)
     inputs = [path for path in (fasta, source.table, clusters) if path is not None]
     new = new_file(out, inputs=inputs, overwrite=overwrite, is_ours=is_split_table)
     click.get_current_context().with_resource(new)
     source.check()
     store = EncodedStore.open(fasta)
-    result = make_split(store, source, fractions, clusters=clusters, **options)
+    result = make_split(store, source, fractions, clusters=clusters, windows=windows, **options)
     write_text(out, result.table)
     for row in result.counts():
         click.echo("\t".join(row))
     logger.info("Split by %s. Written to %s.", result.method, out)
-    leakage = audit(store, result.split, result.scheme)
+    leakage = audit(store, result.split, result.scheme, result.identity)
     for line in leakage.results():
         logger.info("%s", line)
     check_leakage(leakage, strict=False)

@@ -13,6 +13,9 @@ from rmt_genomics.cli.options import (
     SEED,
     label_pattern_option,
     settings_option,
+    step_option,
+    window_option,
+    window_settings,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.option("--out", type=PATH, required=True, help="Run folder; afterwards a model folder.")
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
+@window_option
+@step_option
 @click.option("--batch-size", metavar="N|auto", help="The same as --set training.batch_size=N.")
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
 @click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
@@ -64,6 +69,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     out: Path,
     config: Path | None,
     settings: tuple[str, ...],
+    window_bp: int | None,
+    step_bp: int | None,
     batch_size: str | None,
     device: str,
     *,
@@ -89,6 +96,10 @@ def train(  # noqa: PLR0913 (one argument an option)
 
     Without --labels, examples are simulated: the settings of [simulation] say how they are made of
     the sequences in FASTA, anew in each epoch (see simulate for the tasks).
+
+    With --window, the labelled records or intervals are cut into windows, as predict does: the last
+    window of each ends with it, and a shorter one is one window. Windows of one record stay in one
+    part. They are the same as --set data.window_bp=BP and data.step_bp=BP.
 
     Settings are those of the TOML file, changed by --set, such as --set model.preset=tiny or
     --set training.max_epochs=5. With --resume and no --config, those of the run are used.
@@ -116,6 +127,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
     from rmt_genomics.training.run_folder import RunFolder
 
+    settings = (*settings, *window_settings(window_bp, step_bp))
     if batch_size is not None:
         settings = (*settings, f"training.batch_size={batch_size}")
     if resume and config is None and (out / "config.toml").is_file():

@@ -1,13 +1,15 @@
 """Cluster related sequences into groups, so that a split can keep each group in one part.
 
-Related means: they share at least as many k-mers as two sequences of 90% identity do on average
-(an estimate of homology, common descent), on either strand; or their intervals overlap. Groups are
-single-linkage clusters; they depend neither on the order of the sequences nor on their strands.
-Groups can also be read from a file of MMseqs2 or CD-HIT.
+Related means: of at least some estimated identity (see ``similarity``), on either strand; or their
+intervals overlap. Groups are single-linkage clusters, so that no two related sequences are in
+different groups; they depend neither on the order of the sequences nor on their strands. Groups can
+also be read from a file of MMseqs2 or CD-HIT.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +17,72 @@ import numpy as np
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.label_checks import quoted
 from rmt_genomics.datasets.sequence_store import SequenceStore
-from rmt_genomics.datasets.similarity import Indices, similar_pairs, sketch
+from rmt_genomics.datasets.similarity import Indices, SimilarPairs, similar_pairs, sketch
 from rmt_genomics.dna.compression import check_is_file, explain_read_errors
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import DataError
+from rmt_genomics.errors import DataError, counted
 from rmt_genomics.parsing import shown
-
-IDENTITY = 0.9  # sequences of at least about this identity are related
 
 _FORMATS = (
     "a representative and a member with a tab between (MMseqs2), or a CD-HIT .clstr file that "
     "begins with '>Cluster 0'"
 )
+_SHOWN = 5  # sizes of groups in messages
 _CDHIT_MEMBER = re.compile(r"[0-9]+\s+[0-9]+(?:nt|aa),\s+>(\S+?)\.\.\.\s+(\*|at\s.+)")
 
 _Line = tuple[int, str, str]  # line number, name of the cluster, member
 
 
-def homology_groups(store: SequenceStore, examples: Sequence[Example]) -> list[str]:
-    """Return the group of each example, named after its alphabetically first member."""
-    intervals = [example.interval for example in examples]
-    sketches = sketch(store, intervals)
-    similar = similar_pairs(sketches, IDENTITY**sketches.k)
-    del sketches  # much memory
-    overlapping = overlapping_pairs(intervals)
-    group_of = connected_components(
-        len(examples),
-        np.concatenate([similar.first, overlapping[:, 0]]),
-        np.concatenate([similar.second, overlapping[:, 1]]),
-    ).tolist()
-    names: dict[int, str] = {}
-    for group, example in zip(group_of, examples, strict=True):
-        name = example.name
-        names[group] = min(names.get(group, name), name)
-    return [names[group] for group in group_of]
+@dataclass(frozen=True, slots=True, eq=False)
+class Homology:
+    """Which examples are related: found once, then grouped at this identity or a higher one."""
+
+    names: Sequence[str]  # of the examples
+    similar: SimilarPairs
+    linked: Indices  # pairs ``(n, 2)`` that are related at any identity
+
+    @classmethod
+    def of(
+        cls,
+        store: SequenceStore,
+        examples: Sequence[Example],
+        identity: float,
+        *,
+        by_record: bool = False,
+    ) -> "Homology":
+        """Find the related examples; with ``by_record``, also those of one record are."""
+        intervals = [example.interval for example in examples]
+        sketches = sketch(store, intervals)
+        similar = similar_pairs(sketches, identity)
+        del sketches  # much memory
+        linked = _pairs_of_a_record(intervals) if by_record else overlapping_pairs(intervals)
+        return cls([example.name for example in examples], similar, linked)
+
+    def groups(self, identity: float) -> list[str]:
+        """Return the group of each example, named after its alphabetically first member."""
+        pairs = self.similar.at_least(identity)
+        group_of = connected_components(
+            len(self.names),
+            np.concatenate([self.similar.first[pairs], self.linked[:, 0]]),
+            np.concatenate([self.similar.second[pairs], self.linked[:, 1]]),
+        ).tolist()
+        names: dict[int, str] = {}
+        for group, name in zip(group_of, self.names, strict=True):
+            names[group] = min(names.get(group, name), name)
+        return [names[group] for group in group_of]
+
+
+def describe_groups(groups: Sequence[str]) -> str:
+    """Return the number of groups and the sizes of the largest, for messages.
+
+    Examples:
+        >>> describe_groups(["a", "b", "a", "c"])
+        '3 groups of 4 examples, the largest of 2, 1 and 1'
+    """
+    sizes = [f"{size:,}" for _, size in Counter(groups).most_common(_SHOWN)]
+    largest = " and ".join(", ".join(sizes).rsplit(", ", 1))
+    num_groups = counted(len(set(groups)), "group")
+    return f"{num_groups} of {counted(len(groups), 'example')}, the largest of {largest}"
 
 
 def connected_components(count: int, first: Indices, second: Indices) -> Indices:
@@ -154,6 +188,13 @@ def overlapping_pairs(intervals: Sequence[Interval]) -> Indices:
     """
     order, starts, ends = _in_order(intervals)
     return order[_overlapped(starts, ends)]
+
+
+def _pairs_of_a_record(intervals: Sequence[Interval]) -> Indices:
+    """Pair each interval with the first one of its record."""
+    first: dict[str, int] = {}
+    indices = [first.setdefault(interval.record, at) for at, interval in enumerate(intervals)]
+    return np.column_stack([np.array(indices, np.int64), np.arange(len(indices))])
 
 
 def overlaps_across(parts: Mapping[str, Sequence[Example]]) -> list[tuple[Example, Example]]:

@@ -1,8 +1,9 @@
 """Leakage audit: check a split for what makes scores too good, before every training.
 
-The parts of a split are compared with each other: near-duplicates on either strand, and overlapping
-intervals. Baseline probes show how well the labels can be predicted without the sequence itself:
-from length, GC content and N content.
+The parts of a split are compared with each other: near-duplicates on either strand (by the measure
+that ``split --by homology`` groups by, see ``similarity``), and overlapping intervals. Baseline
+probes show how well the labels can be predicted without the sequence itself: from length, GC
+content and N content.
 """
 
 import warnings
@@ -16,13 +17,16 @@ import numpy.typing as npt
 from rmt_genomics.datasets.clusters import overlaps_across
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, Numbers
 from rmt_genomics.datasets.sequence_store import SequenceStore
-from rmt_genomics.datasets.similarity import similar_pairs, sketch
+from rmt_genomics.datasets.similarity import (
+    IDENTITY,
+    estimated_identity,
+    percent,
+    similar_pairs,
+    sketch,
+)
 from rmt_genomics.datasets.splits import Split
 from rmt_genomics.dna.alphabet import LETTERS, UNKNOWN
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
-
-MIN_SIMILARITY = 0.5
-"""Fraction of the smaller sequence's k-mers from which on two are near-duplicates."""
 
 MAX_TOUCHED = 0.01
 """Fraction of a part that may have near-duplicates in other parts without a warning."""
@@ -51,6 +55,7 @@ class NearDuplicate:
     second_part: str
 
     similarity: float  # fraction of the smaller one's k-mers that both have, on either strand
+    identity: float  # estimated from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,10 @@ class Audit:
 
     examples: dict[str, int]  # number of examples of each part
     k: int
+    identity: float  # estimated identity from which on two are near-duplicates
+    highest_identity: float | None
+    """Of two examples of different parts; None if no two have enough k-mers in common."""
+
     not_compared: int  # examples without any k-mer to compare: too short, or full of N
     near_duplicate_pairs: int
     near_duplicates: tuple[NearDuplicate, ...]  # the most similar pairs, at most five
@@ -83,16 +92,19 @@ class Audit:
 
     def results(self) -> Iterator[str]:
         """Yield the results as sentences."""
-        verb = "shares" if self.near_duplicate_pairs == 1 else "share"
+        highest = ""
+        if self.highest_identity is not None:
+            highest = f"; the highest estimate is {percent(self.highest_identity)}"
         yield (
             f"Near-duplicates in different parts: {counted(self.near_duplicate_pairs, 'pair')} "
-            f"{verb} at least {MIN_SIMILARITY:.0%} of their {self.k}-mers, on either strand "
-            f"({self._touched_text()})."
+            f"of at least {percent(self.identity)} estimated identity, on either strand "
+            f"({self._touched_text()}){highest}."
         )
         for pair in self.near_duplicates:
             yield (
                 f"  {pair.first} ({pair.first_part}) and {pair.second} ({pair.second_part}): "
-                f"{pair.similarity:.1%} shared."
+                f"{percent(pair.identity)} identity, {pair.similarity:.1%} of the {self.k}-mers "
+                "shared."
             )
         if self.not_compared:
             yield (
@@ -111,14 +123,18 @@ class Audit:
         """Yield what makes the scores too good, and what to do about it."""
         if any(fraction > MAX_TOUCHED for fraction in self.touched.values()):
             pair = self.near_duplicates[0]
-            what, remedy = "examples", "Make a new split: rmt-genomics split --by homology."
+            what = "examples"
+            remedy = (
+                "Make a new split: rmt-genomics split --by homology (if that was made at a higher "
+                "identity, set data.identity to it)."
+            )
             if self.of_sources:
                 what, remedy = "source records", "Put them into one group of simulation.groups."
             yield (
                 f"{self._touched_text()} are near-duplicates of {what} in another part (such as "
-                f"{pair.first} in {pair.first_part} and {pair.second} in {pair.second_part}, which "
-                f"share {pair.similarity:.0%} of their {self.k}-mers), but scores are only "
-                f"meaningful on new sequences. {remedy}"
+                f"{pair.first} in {pair.first_part} and {pair.second} in {pair.second_part}, of "
+                f"{percent(pair.identity)} estimated identity), but scores are only meaningful on "
+                f"new sequences. {remedy}"
             )
         if self.overlapping:
             one, other = self.overlaps[0]
@@ -147,25 +163,26 @@ def audit(
     store: SequenceStore,
     split: Split,
     scheme: LabelScheme,
+    identity: float = IDENTITY,
     *,
     simulated: tuple[SequenceStore, Split] | None = None,
 ) -> Audit:
     """Compare the parts of a split with each other; train the probes.
 
-    If examples are ``simulated``, ``store`` and ``split`` are those of their source records, and
-    the probes are trained on them.
+    ``identity`` is the estimated identity from which on two examples are near-duplicates. If
+    examples are ``simulated``, ``store`` and ``split`` are those of their source records, and the
+    probes are trained on them.
     """
     parts: dict[str, tuple[Example, ...]] = {name: getattr(split, name) for name in SPLITS}
     examples = [example for part in parts.values() for example in part]
     sketches = sketch(store, [example.interval for example in examples])
     part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
     k, not_compared = sketches.k, int((sketches.sizes == 0).sum())
-    pairs = similar_pairs(sketches, MIN_SIMILARITY)
+    pairs = similar_pairs(sketches, identity, part_of)
     del sketches  # much memory
-    across = np.flatnonzero(part_of[pairs.first] != part_of[pairs.second])
     is_touched = np.zeros(len(examples), dtype=bool)
-    is_touched[pairs.first[across]] = is_touched[pairs.second[across]] = True
-    most_similar = across[np.argsort(-pairs.similarity[across], kind="stable")[:_SHOWN]]
+    is_touched[pairs.first] = is_touched[pairs.second] = True
+    most_similar = np.argsort(-pairs.similarity, kind="stable")[:_SHOWN]
     overlaps = overlaps_across(parts)
 
     def near_duplicate(pair: int) -> NearDuplicate:
@@ -173,13 +190,16 @@ def audit(
             (examples[index].name, SPLITS[part_of[index]])
             for index in (pairs.first[pair], pairs.second[pair])
         )
-        return NearDuplicate(*one, *other, similarity=float(pairs.similarity[pair]))
+        similarity = float(pairs.similarity[pair])
+        return NearDuplicate(*one, *other, similarity, estimated_identity(similarity, k))
 
     return Audit(
         examples={name: len(part) for name, part in parts.items()},
         k=k,
+        identity=identity,
+        highest_identity=estimated_identity(pairs.highest, k) if pairs.highest else None,
         not_compared=not_compared,
-        near_duplicate_pairs=len(across),
+        near_duplicate_pairs=len(pairs.first),
         near_duplicates=tuple(map(near_duplicate, most_similar.tolist())),
         touched={
             name: float(is_touched[part_of == index].mean())
@@ -240,6 +260,7 @@ def _features(store: SequenceStore, examples: Sequence[Example]) -> Numbers:
         gc = sum(int(np.count_nonzero(codes == LETTERS.index(letter))) for letter in "CG")
         unknown = int(np.count_nonzero(codes == UNKNOWN))
         rows.append((float(len(codes)), gc / max(1, len(codes) - unknown), unknown / len(codes)))
+    store.release()
     return np.array(rows)
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rmt_genomics.datasets.clusters import clusters_from_file, homology_groups
+from rmt_genomics.datasets.clusters import Homology, clusters_from_file
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
+from rmt_genomics.datasets.homology_split import check_identity, split_by_homology
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.label_table import quote_cell, read_table
 from rmt_genomics.datasets.sequence_store import SequenceStore
+from rmt_genomics.datasets.similarity import IDENTITY
 from rmt_genomics.datasets.splits import (
     Split,
     bin_edges,
@@ -23,6 +25,7 @@ from rmt_genomics.datasets.splits import (
     split_by_fractions,
     split_examples,
 )
+from rmt_genomics.datasets.windows import Windows
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 
 METHODS = ("column", "group", "record", "homology", "stratified")
@@ -42,14 +45,21 @@ class SplitResult:
     columns: Mapping[str, Sequence[str]]
     """The columns ``group`` (if there are any) and ``split``, one value per example."""
 
+    identity: float = IDENTITY
+    """Estimated identity from which on two sequences count as similar."""
+
+    windows: Windows | None = None
+
     @property
     def table(self) -> str:
         """The text of the labels table with these columns.
 
         It is a new table if the labels are in a BED file without a header, or in the sequence
-        files.
+        files, or if the examples are windows.
         """
-        table = add_columns(self.labels.table, self.columns) if self.labels.table else None
+        table = None
+        if self.labels.table is not None and self.windows is None:
+            table = add_columns(self.labels.table, self.columns)
         return table or format_table(self.examples, self.columns)
 
     def counts(self) -> list[list[str]]:
@@ -74,13 +84,15 @@ class SplitResult:
         return [["label", *SPLITS], *rows, ["(all)", *(str(len(part)) for part in parts)]]
 
 
-def make_split(
+def make_split(  # noqa: PLR0913 (the options of the command line)
     store: SequenceStore,
     labels: LabelSource,
     fractions: Mapping[str, float],
     *,
     method: str | None = None,
     clusters: Path | None = None,
+    identity: float | None = None,
+    windows: Windows | None = None,
     seed: int = 0,
     task: str = "auto",
 ) -> SplitResult:
@@ -88,32 +100,77 @@ def make_split(
 
     ``method`` is one of ``METHODS``. For ``column``, only the ratio of the ``fractions`` of train
     and validation counts, where the column does not name a validation part; ``homology``, the
-    default without a column, may use a file of ``clusters``.
+    default without a column, may use a file of ``clusters``, and without one takes an estimated
+    ``identity`` (see ``split_by_homology``). ``windows`` cuts the examples; homology is that of the
+    examples before.
 
     Raises:
         ConfigError: If the settings do not fit together.
         DataError: If the labels, the clusters or the parts break a rule.
     """
+    if identity is not None:
+        check_identity(identity)
     examples = labels.read(store.records(), task=task)
     labels.check_classes(examples)
     if method is None:
         method = "homology" if clusters is not None else default_method(examples)
-    assign_groups(store, examples, method, clusters)
+    assign_groups(examples, method, clusters, windows)
     with in_file(str(labels)):
-        if method == "column":
-            fraction = fractions["validation"] / (fractions["train"] + fractions["validation"])
-            split = split_examples(
-                examples, how=method, validation_fraction=fraction, seed=seed, task=task
+        if method == "homology" and clusters is None:
+            examples, split, identity = _split_by_homology(
+                store, examples, windows, fractions, identity=identity, seed=seed, task=task
             )
         else:
-            by_group = method != "stratified"
-            split = split_by_fractions(examples, fractions, by_group=by_group, seed=seed, task=task)
+            examples = examples if windows is None else windows.cut(examples)
+            split = _split_by_groups(examples, fractions, method, seed=seed, task=task)
     # The parts have the same objects, and their order.
     part_of = {id(example): name for name in SPLITS for example in getattr(split, name)}
     columns = new_columns(examples, [part_of[id(example)] for example in examples])
     scheme = LabelScheme.of(examples, task)
     warn_of_regression(str(labels), scheme.task, task)
-    return SplitResult(method, split, scheme, labels, examples, columns)
+    return SplitResult(
+        method, split, scheme, labels, examples, columns, identity or IDENTITY, windows
+    )
+
+
+def _split_by_homology(
+    store: SequenceStore,
+    examples: list[Example],
+    windows: Windows | None,
+    fractions: Mapping[str, float],
+    *,
+    identity: float | None,
+    seed: int,
+    task: str,
+) -> tuple[list[Example], Split, float]:
+    """Return the examples with their groups, or windows of them; their split; its identity."""
+    lowest = IDENTITY if identity is None else identity
+    homology = Homology.of(store, examples, lowest, by_record=windows is not None)
+    group_index: Sequence[int] = range(len(examples))
+    if windows is not None:
+        index_of = {example.interval.record: index for index, example in enumerate(examples)}
+        examples = windows.cut(examples)
+        group_index = [index_of[example.interval.record] for example in examples]
+    split, identity = split_by_homology(
+        examples,
+        homology,
+        fractions,
+        group_index=group_index,
+        identity=identity,
+        seed=seed,
+        task=task,
+    )
+    return examples, split, identity
+
+
+def _split_by_groups(
+    examples: list[Example], fractions: Mapping[str, float], method: str, *, seed: int, task: str
+) -> Split:
+    if method != "column":
+        by_group = method != "stratified"
+        return split_by_fractions(examples, fractions, by_group=by_group, seed=seed, task=task)
+    fraction = fractions["validation"] / (fractions["train"] + fractions["validation"])
+    return split_examples(examples, how=method, validation_fraction=fraction, seed=seed, task=task)
 
 
 def default_method(examples: Sequence[Example]) -> str:
@@ -124,12 +181,16 @@ def default_method(examples: Sequence[Example]) -> str:
 
 
 def assign_groups(
-    store: SequenceStore, examples: list[Example], method: str, clusters: Path | None = None
+    examples: list[Example],
+    method: str,
+    clusters: Path | None = None,
+    windows: Windows | None = None,
 ) -> None:
-    """Give the examples in a list groups by ``record`` or ``homology``; other methods give none.
+    """Give the examples in a list groups by record or by a file of clusters, for those methods.
 
     Raises:
-        ConfigError: If clusters are given for another method than ``homology``.
+        ConfigError: If clusters are given for another method than ``homology``, or windows of a
+            record would be divided.
         DataError: If the labels have groups or a split that would be replaced or divided, or the
             clusters file cannot be used.
     """
@@ -137,6 +198,11 @@ def assign_groups(
         raise ConfigError(
             f"{clusters}: clusters are given, but only a split by homology uses them, not by "
             f"{method}. Remove --clusters, or add --by homology."
+        )
+    if windows is not None and method == "stratified":
+        raise ConfigError(
+            "--by stratified divides the windows of a record, but they must stay in one part. Use "
+            "--by record, or leave out --window."
         )
     if method != "column" and any(example.split is not None for example in examples):
         raise DataError(
@@ -154,8 +220,6 @@ def assign_groups(
         groups = [example.interval.record for example in examples]
     elif clusters is not None:
         groups = clusters_from_file(clusters, examples)
-    elif method == "homology":
-        groups = homology_groups(store, examples)
     else:
         return
     for index, group in enumerate(groups):

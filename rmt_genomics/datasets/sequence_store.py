@@ -88,6 +88,9 @@ class SequenceStore(ABC):
     def _forward(self, interval: Interval) -> Codes:
         """Return the base codes of the forward strand."""
 
+    def release(self) -> None:  # noqa: B027 (there may be nothing to give back)
+        """Give back the memory of what has been read; it is read again where it is needed."""
+
     @abstractmethod
     def records(self) -> list[RecordInfo]:
         """Return name, length, file, description and columns of each record, in file order."""
@@ -201,6 +204,10 @@ class EncodedStore(SequenceStore):
             self._mapped = np.asarray(np.memmap(self._folder / "codes.bin", np.uint8, mode="r"))
         offset = self._offsets[interval.record]
         return self._mapped[offset + interval.start : offset + interval.end]
+
+    def release(self) -> None:
+        """Unmap the file: the pages that were read count as memory of the process."""
+        self._mapped = None
 
     def records(self) -> list[RecordInfo]:
         """Return name, length, file, description and columns of each record, in file order.

@@ -5,6 +5,7 @@ class is in the training part; the same seed gives the same parts. Labels that a
 binned, and the bins are treated as classes as far as groups allow it.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,9 +101,15 @@ def split_by_fractions(
     scheme = LabelScheme.of(examples, task)
     parts, remaining = {"train": tuple(examples)}, 1.0
     for part in [part for part in ("test", "validation") if fractions[part] > 0]:
-        fraction = fractions[part] / remaining
+        fraction, num_later = fractions[part] / remaining, int(part == "test")
         parts |= _hold_out_of_train(
-            parts["train"], scheme, fraction, seed, by_group=by_group, part=part
+            parts["train"],
+            scheme,
+            fraction,
+            seed,
+            by_group=by_group,
+            part=part,
+            num_later=num_later,
         )
         remaining -= fractions[part]
     _check_classes_of_parts(parts, scheme)
@@ -110,9 +117,19 @@ def split_by_fractions(
 
 
 def _hold_out_of_train(
-    train: _Examples, scheme: LabelScheme, fraction: float, seed: int, *, by_group: bool, part: str
+    train: _Examples,
+    scheme: LabelScheme,
+    fraction: float,
+    seed: int,
+    *,
+    by_group: bool,
+    part: str,
+    num_later: int = 0,
 ) -> dict[str, _Examples]:
-    """Move a fraction of every class, or of every bin of numbers, from train to another part."""
+    """Move a fraction of every class, or of every bin of numbers, from train to another part.
+
+    ``num_later`` more parts will be held out, and need a group of every class as well.
+    """
     groups = _group_numbers(train) if by_group else np.arange(len(train))
     if scheme.task == "regression":
         *finer, multi_hot = candidate_bins(scheme.numbers(train), fraction)
@@ -123,10 +140,10 @@ def _hold_out_of_train(
         multi_hot = np.column_stack([hot, ~hot.any(axis=1)]).astype(np.float32)
     for finer_bins in finer:
         with suppress(DataError):
-            is_held_out = _hold_out(finer_bins, groups, fraction, seed, part)
+            is_held_out = _hold_out(finer_bins, groups, fraction, seed, part, num_later)
             break
     else:
-        is_held_out = _hold_out(multi_hot, groups, fraction, seed, part)
+        is_held_out = _hold_out(multi_hot, groups, fraction, seed, part, num_later)
     return {
         "train": tuple(compress(train, ~is_held_out)),
         part: tuple(compress(train, is_held_out)),
@@ -139,6 +156,7 @@ def _hold_out(
     fraction: float,
     seed: int,
     part: str,
+    num_later: int,
 ) -> npt.NDArray[np.bool_]:
     """Choose groups at random so that about the same fraction of every class is chosen.
 
@@ -148,15 +166,20 @@ def _hold_out(
     """
     counts = np.zeros((groups.max() + 1, multi_hot.shape[1]))
     np.add.at(counts, groups, multi_hot)
-    total = counts.sum(axis=0)
-    wanted = np.where((counts > 0).sum(axis=0) > 1, np.maximum(fraction * total, 1), 0)
+    num_groups, total = (counts > 0).sum(axis=0), counts.sum(axis=0)
+    wanted = np.where(num_groups > 1, np.maximum(fraction * total, 1), 0)
+    kinds, kind_of = _unique_rows(counts)
+    del counts  # much memory
+    spare = np.where(num_groups > num_later + 1, num_groups - num_later - 1, num_groups)
     random = np.random.default_rng(seed)
-    num_orders = max(1, min(_MAX_ORDERS, _MAX_STEPS // len(counts)))
-    orders = [random.permutation(len(counts)) for _ in range(num_orders)]
-    choices = [order[_choose_greedily(counts[order], total, wanted)] for order in orders]
+    num_orders = max(1, min(_MAX_ORDERS, _MAX_STEPS // len(kind_of)))
+    orders = [random.permutation(len(kind_of)) for _ in range(num_orders)]
+    choices = [
+        order[_choose_greedily(kinds, kind_of[order], total, wanted, spare)] for order in orders
+    ]
 
     def distance(chosen: npt.NDArray[np.int64]) -> tuple[int, float]:
-        held_out = counts[chosen].sum(axis=0)
+        held_out = np.bincount(kind_of[chosen], minlength=len(kinds)) @ kinds
         missing_classes = int(((wanted > 0) & (held_out == 0)).sum())
         return missing_classes, float(np.abs(held_out - wanted).sum())
 
@@ -164,45 +187,73 @@ def _hold_out(
     if not len(chosen):
         raise DataError(
             f"a {part} part cannot be made from {counted(len(multi_hot), 'example')} in "
-            f"{counted(len(counts), 'group')}, but training needs one, and every class must stay "
+            f"{counted(len(kind_of), 'group')}, but training needs one, and every class must stay "
             "in train. Add examples or groups, or name the parts in a split column."
         )
     return np.isin(groups, chosen)
 
 
-def _choose_greedily(counts: Numbers, total: Numbers, wanted: Numbers) -> list[int]:
+def _choose_greedily(
+    kinds: Numbers,
+    kind_of: npt.NDArray[np.int64],
+    total: Numbers,
+    wanted: Numbers,
+    spare_groups: npt.NDArray[np.int64],
+) -> list[int]:
     """Take each group in turn that brings the held-out counts of the classes closer to ``wanted``.
 
     If none does (all are large), take the one that exceeds it least. Every class keeps an example
-    among those that are not held out.
+    among those that are not held out, and only ``spare_groups`` of its groups are held out.
+    ``kinds`` are the different counts of the classes in a group, ``kind_of`` the kind of each.
     """
 
-    def leaves_all_classes(held_out: Numbers) -> bool:
-        return bool(np.all((held_out < total) | (total == 0)) and held_out.sum() < total.sum())
+    def leaves_all_classes(held_out: Numbers, held_groups: npt.NDArray[np.int64]) -> bool:
+        return bool(
+            np.all((held_out < total) | (total == 0))
+            and np.all(held_groups <= spare_groups)
+            and held_out.sum() < total.sum()
+        )
 
-    held_out = np.zeros_like(total)
+    presence = np.where(kinds > 0, 1, 0)
+    held_out, held_groups = np.zeros_like(total), np.zeros_like(spare_groups)
     chosen: list[int] = []
-    kinds, kind_of = np.unique(counts, axis=0, return_inverse=True)
     refused = set()  # more groups of the same classes would be refused as well
     for index, kind in enumerate(kind_of.tolist()):
         if kind in refused:
             continue
-        group = kinds[kind]
+        group, has = kinds[kind], presence[kind]
         is_closer = np.abs(held_out + group - wanted).sum() < np.abs(held_out - wanted).sum()
-        if is_closer and leaves_all_classes(held_out + group):
+        if is_closer and leaves_all_classes(held_out + group, held_groups + has):
             held_out += group
+            held_groups += has
             chosen.append(index)
         else:
             refused.add(kind)
     if chosen:
         return chosen
-    by_excess = np.argsort(np.abs(counts - wanted).sum(axis=1), kind="stable").tolist()
-    return next(([index] for index in by_excess if leaves_all_classes(counts[index])), [])
+    excess = np.abs(kinds - wanted).sum(axis=1)
+    for index in np.argsort(excess[kind_of], kind="stable").tolist():
+        if leaves_all_classes(kinds[kind_of[index]], presence[kind_of[index]]):
+            return [index]
+    return []
+
+
+def _unique_rows(rows: Numbers) -> tuple[Numbers, npt.NDArray[np.int64]]:
+    """Return the different rows, and the index of each row among them: ``np.unique(axis=0)``.
+
+    Column by column, which takes less memory.
+    """
+    index_of = np.zeros(len(rows), np.int64)
+    for column in rows.T:
+        _, values = np.unique(column, return_inverse=True)
+        index_of = index_of * (values.max() + 1) + values
+        _, first, index_of = np.unique(index_of, return_index=True, return_inverse=True)
+    return rows[first], index_of
 
 
 def _group_numbers(examples: Sequence[Example]) -> npt.NDArray[np.int64]:
     numbers: dict[str, int] = {}
-    group_of = []
+    group_of = array("q")
     for example in examples:
         if example.group is None:
             raise DataError(
@@ -211,7 +262,7 @@ def _group_numbers(examples: Sequence[Example]) -> npt.NDArray[np.int64]:
                 "to 'stratified'."
             )
         group_of.append(numbers.setdefault(example.group, len(numbers)))
-    return np.array(group_of)
+    return np.frombuffer(group_of, np.int64)
 
 
 def bin_edges(values: Numbers, num_bins: int) -> Numbers:

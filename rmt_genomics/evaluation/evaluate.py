@@ -19,10 +19,12 @@ import numpy as np
 from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.fresh_examples import SimulatedStore
+from rmt_genomics.datasets.label_checks import in_file
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
-from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.datasets.windows import Windows
+from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
 from rmt_genomics.evaluation.control import load_control
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
@@ -61,8 +63,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a model on labelled DNA and write ``metrics.json`` and two tables into ``out``.
 
-    If the labels file marks rows as test, those are evaluated; else all rows are. Warns if the
-    model was trained on some of them.
+    If the labels file marks rows as test, those are evaluated; else all rows are. If the model was
+    trained on windows, the rows are cut into the same windows. Warns if the model was trained on
+    some of them.
 
     Args:
         model_dir: A folder or ``hf://owner/name``. The k-mer baseline and the calibration in it are
@@ -99,12 +102,17 @@ def _evaluate_into(
         fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
     )
     examples = labels.read(store.records(), task=model.config.task)
-    parts, where = _by_part(examples), str(labels)
+    where, windows = str(labels), Windows.of_run(folder)
+    if windows is not None:
+        with in_file(where):
+            examples = windows.cut(examples)
+    parts = _by_part(examples)
     part, evaluated = ("test", parts["test"]) if parts["test"] else ("all", examples)
     warn_if_trained_on(folder, evaluated, store.sha256)
     eval_set = EvaluationSet.from_model(model, store, evaluated, where=where)
     references = _load_or_fit_references(folder, eval_set, parts, where)
     metrics = metrics_report(eval_set, part, references)
+    _describe_windows(metrics, windows, eval_set)
     _write_results(out, eval_set, metrics)
     return metrics
 
@@ -170,10 +178,26 @@ def evaluate_run(
         metrics["notes"].append(_SIMULATED)
     if validation is not eval_set:
         metrics["validation"] = validation.metrics()
+    _describe_windows(metrics, Windows.of_run(run), eval_set)
     with locked(run, is_folder=True):
         _save_references(run, references)
         _write_results(run, eval_set, metrics)
     return metrics
+
+
+def _describe_windows(
+    metrics: dict[str, Any], windows: Windows | None, eval_set: EvaluationSet
+) -> None:
+    """Add to the metrics that the examples are windows, and what that means for the intervals."""
+    if windows is None:
+        return
+    metrics["windows"] = found = windows.to_json(eval_set.examples)
+    size = f"{counted(found['records'], 'record')} in {counted(found['groups'], 'group')}"
+    note = (
+        f"The examples are {windows}, of {size}. Windows of one record are not independent: "
+        "intervals come from draws of whole groups."
+    )
+    metrics["notes"].insert(0, note)
 
 
 def _by_part(examples: Sequence[Example]) -> _Parts:

@@ -95,10 +95,12 @@ def rule(schema: Mapping[str, Any]) -> str:
         return "a table of settings"
     if schema["type"] == "array":
         return f"a list, each element {rule(schema['items'])}"
+    most = schema.get("maximum")
     bounds = {
         "at least": schema.get("minimum"),
         "above": schema.get("exclusiveMinimum"),
         "below": schema.get("exclusiveMaximum"),
+        "at most": None if most == LARGEST else most,
     }
     words = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
     kind = {

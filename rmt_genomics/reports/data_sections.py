@@ -63,13 +63,15 @@ def leakage(results: RunResults) -> dict[str, Any] | None:
         ("examples that overlap an example of another part", audit.get("overlapping")),
         ("examples too short to compare", audit.get("not_compared")),
     ]
-    keys = ("first", "first_part", "second", "second_part", "similarity")
+    keys = ("first", "first_part", "second", "second_part", "identity", "similarity")
     pairs = [[pair.get(key) for key in keys] for pair in audit.get("near_duplicates", ())]
     probes = [(_PROBES.get(name, name), auroc) for name, auroc in audit.get("probes", {}).items()]
     return {
         "warnings": [str(text) for text in audit.get("warnings", ())],
         "checks": Table(["check", "result"], checks),
-        "near_duplicates": Table(["first", "part", "second", "part", "shared k-mers"], pairs),
+        "near_duplicates": Table(
+            ["first", "part", "second", "part", "identity", "shared k-mers"], pairs
+        ),
         "probes": Table(["features", "AUROC"], probes),
     }
 

@@ -17,6 +17,7 @@ from rmt_genomics.datasets.label_checks import are_continuous
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.leakage import audit
 from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.similarity import IDENTITY
 from rmt_genomics.datasets.splits import Split, split_examples
 from rmt_genomics.dna import Composition, composition_of
 from rmt_genomics.dna.alphabet import encode, reverse_complement_codes
@@ -183,11 +184,14 @@ def training_preview(
     Without settings the default split is used, and batches and segments are not described. If
     training would refuse the data, the only line says why.
     """
-    chosen = dict(SPLIT_DEFAULTS)
+    chosen, identity = dict(SPLIT_DEFAULTS), IDENTITY
     if config is not None:
+        identity = config.data.identity
         chosen = {name: getattr(config.data, name) for name in SPLIT_DEFAULTS}
     try:
         labels.check_classes(examples)
+        if config is not None and config.data.windows is not None:
+            examples = config.data.windows.cut(examples)
         split = split_examples(examples, how=chosen.pop("split"), seed=0, **chosen)
         scheme = LabelScheme.of(examples, chosen["task"])
     except DataError as error:
@@ -197,7 +201,7 @@ def training_preview(
     lines = [*_split_lines(scheme, split)]
     if config is not None:
         lines += _epoch_lines(split.train, config)
-    lines += audit(EncodedStore.open(fasta), split, scheme).summary().splitlines()
+    lines += audit(EncodedStore.open(fasta), split, scheme, identity).summary().splitlines()
     yield from (f"  {line}" for line in lines)
 
 

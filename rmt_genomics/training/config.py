@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from rmt_genomics.datasets.windows import Windows
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
@@ -200,9 +201,39 @@ class DataSettings(Settings):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of the examples held out if the labels file does not say which."""
 
+    window_bp: CountOrZero = 0
+    """Labelled records and intervals are cut into windows of this many bp, the last one flush with
+    their end; windows of one record stay in one part. 0 = they are not cut."""
+
+    step_bp: CountOrZero = 0
+    """From the start of one window to the start of the next; 0 = ``window_bp``."""
+
+    identity: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Estimated nucleotide identity from which on the leakage audit takes two examples of different
+    parts as near-duplicates; that of ``split --by homology``."""
+
     task: Literal["auto", "classification", "regression"] = "auto"
     """Labels are names of classes, or numbers to be predicted. auto = regression if all labels are
     numbers, some are not whole and at least 20 differ."""
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> "DataSettings":
+        if self.step_bp and not self.window_bp:
+            raise ConfigError(
+                f"data.step_bp is {self.step_bp}, but has no effect: data.window_bp is 0. Set it "
+                "too, or leave both out."
+            )
+        if self.windows is not None and self.split == "stratified":
+            raise ConfigError(
+                "data.split is 'stratified', which divides the windows of a record, but with "
+                "data.window_bp they must stay in one part. Set data.split to 'group' or 'auto'."
+            )
+        return self
+
+    @property
+    def windows(self) -> Windows | None:
+        """The windows that examples are cut into, if any."""
+        return Windows.of(self.window_bp, self.step_bp)
 
 
 class CurriculumSettings(Settings):
@@ -377,6 +408,13 @@ class ExperimentConfig(Settings):
         preset = PRESETS[self.model.preset]
         missing = {name: n for name, n in preset.items() if getattr(self.model, name) is None}
         return self.replace(model=self.model.replace(**missing)) if missing else self
+
+    def with_windows(self, window_bp: int | None, step_bp: int | None) -> "ExperimentConfig":
+        """Return the same settings with these windows; None keeps those of the settings."""
+        given = {"window_bp": window_bp, "step_bp": step_bp}
+        changes = {name: value for name, value in given.items() if value is not None}
+        data = self.data.model_dump(exclude_unset=True)
+        return self.replace(data=DataSettings(**{**data, **changes})) if changes else self
 
     def classifier(self, classes: Sequence[str], task: str, **of_data: Any) -> ClassifierConfig:
         """Return the config of a model for these labels.

@@ -79,8 +79,10 @@ def read_and_split(
     task = config.data.task
     examples = labels.read(store.records(), group_column=config.data.group, task=task)
     labels.check_classes(examples)
-    fraction = config.data.validation_fraction
+    fraction, windows = config.data.validation_fraction, config.data.windows
     with in_file(str(labels)):
+        if windows is not None:
+            examples = windows.cut(examples)
         split = split_examples(
             examples, how=config.data.split, validation_fraction=fraction, seed=seed, task=task
         )
@@ -113,7 +115,7 @@ def prepare_data(
             "have no classes to be weighted. Leave it out."
         )
     warn_of_regression(str(labels), scheme.task, config.data.task)
-    leakage = audit(store, split, scheme)
+    leakage = audit(store, split, scheme, config.data.identity)
     check_leakage(leakage, strict=strict)
     return PreparedData(store, split, scheme, leakage)
 

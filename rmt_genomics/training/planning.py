@@ -25,7 +25,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from rmt_genomics.datasets import Batch, EncodedStore, LabelSource, LengthBuckets
+from rmt_genomics.datasets import Batch, EncodedStore, Example, LabelSource, LengthBuckets
+from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length
@@ -355,7 +356,13 @@ def _lengths(
         train, validation, everything = ([len(each.interval) for each in part] for part in parts)
         return train, validation, everything
     store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
-    lengths = [record.length for record in store.records()]
+    records = [
+        Example(Interval(record.name, 0, record.length), whole=True, labels=())
+        for record in store.records()
+    ]
+    if config.data.windows is not None:
+        records = config.data.windows.cut(records)
+    lengths = [len(record.interval) for record in records]
     if len(lengths) < 2:
         raise DataError(
             f"{fasta}: has {counted(len(lengths), 'record')}, but a training part and a "

@@ -82,6 +82,8 @@ def train(  # noqa: PLR0913  # the options of the command line
     devices: int = 1,
     num_nodes: int = 1,
     control: str | None = None,
+    window_bp: int | None = None,
+    step_bp: int | None = None,
 ) -> TrainingResult:
     """Train a classifier; everything is read and checked before the first step.
 
@@ -105,6 +107,8 @@ def train(  # noqa: PLR0913  # the options of the command line
         num_nodes: Machines, which must share the folders of inputs and run.
         control: ``memory-reset`` also trains the same network without memory, in the folder
             ``out/control`` and in a process of its own (see ``training.control``).
+        window_bp: The same as the setting ``data.window_bp``, which it replaces.
+        step_bp: The same as ``data.step_bp``.
 
     Raises:
         ConfigError: If settings are wrong, or the loss is not a finite number.
@@ -116,7 +120,7 @@ def train(  # noqa: PLR0913  # the options of the command line
         fasta=Path(fasta),
         labels=None if labels is None else LabelSource.of(labels),
         out=Path(out),
-        config=config,
+        config=config.with_windows(window_bp, step_bp),
         device=device,
         seed=seed,
         resume=resume,

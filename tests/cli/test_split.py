@@ -1,5 +1,6 @@
 """``rmt-genomics split`` on the command line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,61 @@ def test_leakage_of_the_split_gives_a_warning(fasta: Path, tmp_path: Path) -> No
 
     assert read(out)[0] == ["record", "label", "split"]
     assert "are near-duplicates of examples in another part" in result.stderr
-    assert "Make a new split: rmt-genomics split --by homology." in result.stderr
+    assert "Make a new split: rmt-genomics split --by homology (if" in result.stderr
+
+
+def test_the_identity_of_the_split_is_that_of_the_audit(fasta: Path, tmp_path: Path) -> None:
+    labels, out = write_labels(tmp_path), tmp_path / "out.tsv"
+
+    strict = succeed("split", fasta, "--labels", labels, "--out", out, "--identity", 0.9)
+    loose = succeed(
+        *("split", fasta, "--labels", labels, "--out", out, "--identity", 1, "--overwrite")
+    )
+
+    assert "Groups at 90% identity: 20 groups of 60 examples, the largest of 3, 3," in strict.stderr
+    assert "0 pairs of at least 90% estimated identity" in strict.stderr
+    assert "Groups at 100% identity: 40 groups of 60 examples, the largest of 2, 2" in loose.stderr
+    assert "0 pairs of at least 100% estimated identity" in loose.stderr
+    assert re.search(r"the highest estimate is 9[89](\.\d)?%", loose.stderr)
+
+
+def test_windows_of_a_record_and_of_its_relatives_are_in_one_part(
+    fasta: Path, tmp_path: Path
+) -> None:
+    labels, out = write_labels(tmp_path), tmp_path / "out.tsv"
+    options = ["--labels", labels, "--out", out, "--window", 500, "--step", 400]
+
+    result = succeed("split", fasta, *options, "--by", "homology")
+
+    header, rows = read(out)
+    assert header == ["record", "start", "end", "strand", "label", "group", "split"]
+    assert rows[:3] == [
+        ["f0a", start, end, "+", "x", "f0a", rows[0][6]]
+        for start, end in (("0", "500"), ("400", "900"), ("700", "1200"))
+    ]
+    assert len(rows) == 180
+    assert len({(row[5], row[6]) for row in rows}) == FAMILIES
+    assert "Cut 60 examples of 60 records into 180 windows of 500 bp (step 400 bp" in result.stderr
+    assert result.stdout.endswith("(all)\t144\t18\t18\n")
+
+    succeed("split", fasta, *options, "--by", "record", "--overwrite")
+
+    assert len({(row[5], row[6]) for row in read(out)[1]}) == 60
+
+
+def test_windows_need_a_length_and_one_part(fasta: Path, tmp_path: Path) -> None:
+    arguments = ["split", fasta, "--labels", write_labels(tmp_path), "--out", tmp_path / "out.tsv"]
+
+    assert run(*arguments, "--step", 5).exit_code == 2
+    assert "--by stratified divides the windows of a record" in fail(
+        *arguments, "--window", 500, "--by", "stratified"
+    )
+    assert "the windows are 5 bp long with a step of 6 bp" in fail(
+        *arguments, "--window", 5, "--step", 6
+    )
+    assert "the identity is 95, but must be above 0 and at most 1" in fail(
+        *arguments, "--identity", 95
+    )
 
 
 def test_clusters_of_another_program_are_used(fasta: Path, tmp_path: Path) -> None:

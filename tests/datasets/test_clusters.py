@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from rmt_genomics.datasets import Example
 from rmt_genomics.datasets.clusters import (
+    Homology,
     clusters_from_file,
     connected_components,
-    homology_groups,
     overlapping_pairs,
     overlaps_across,
     read_clusters,
@@ -32,7 +32,8 @@ FAMILIES = {
 
 def groups_of(sequences: dict[str, str]) -> dict[str, str]:
     store = MemoryStore(sequences)
-    return dict(zip(sequences, homology_groups(store, whole(store)), strict=True))
+    groups = Homology.of(store, whole(store), 0.9).groups(0.9)
+    return dict(zip(sequences, groups, strict=True))
 
 
 @given(
@@ -104,9 +105,10 @@ def test_intervals_that_overlap_by_one_base_are_in_one_group() -> None:
     places = [(0, 1500), (1500, 3000), (2999, 4500)]
     examples = [Example(Interval("chr1", *index), whole=False, labels=("a",)) for index in places]
 
-    groups = homology_groups(store, examples)
+    groups = Homology.of(store, examples, 0.9).groups(0.9)
 
     assert groups == ["chr1:0-1500(+)", "chr1:1500-3000(+)", "chr1:1500-3000(+)"]
+    assert len(set(Homology.of(store, examples, 0.9, by_record=True).groups(1.0))) == 1
 
 
 MMSEQS = "r1\tr1\nr1\tr2\nr3\tr3\n"

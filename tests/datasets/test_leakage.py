@@ -60,6 +60,21 @@ def test_planted_near_duplicates_are_found(planted: str) -> None:
     assert result.touched == {"validation": 0.25, "test": 0.0}
 
 
+def test_the_identity_is_the_one_that_was_asked_for() -> None:
+    store = MemoryStore({**CLEAN, "r7": mutated(CLEAN["r1"], 0.05, seed=0)})
+    examples = whole(store)
+
+    loose, strict = (
+        audit(store, split_of(examples), LabelScheme.of(examples), identity)
+        for identity in (0.9, 0.98)
+    )
+
+    assert (loose.near_duplicate_pairs, strict.near_duplicate_pairs) == (1, 0)
+    assert loose.highest_identity == strict.highest_identity
+    assert strict.highest_identity == pytest.approx(0.95, abs=0.02)
+    assert "of at least 98% estimated identity, on either strand (0.0% of" in strict.summary()
+
+
 def test_duplicates_within_a_part_are_not_leakage() -> None:
     result = audited({**CLEAN, "r2": CLEAN["r1"], "r7": CLEAN["r8"]})
 
@@ -116,6 +131,7 @@ def test_the_json_form_is_complete() -> None:
             "second": "r7",
             "second_part": "validation",
             "similarity": 1.0,
+            "identity": 1.0,
         }
     ]
     assert result["examples"] == {"train": 6, "validation": 4, "test": 2}
@@ -127,9 +143,9 @@ def test_the_summary_has_sentences_with_numbers() -> None:
     summary = audited({**CLEAN, "r7": reverse_complement(CLEAN["r1"])}).summary()
 
     assert summary.startswith(
-        "Near-duplicates in different parts: 1 pair shares at least 50% of their 15-mers, on "
-        "either strand (25.0% of validation and 0.0% of test).\n"
-        "  r1 (train) and r7 (validation): 100.0% shared.\n"
+        "Near-duplicates in different parts: 1 pair of at least 95% estimated identity, on "
+        "either strand (25.0% of validation and 0.0% of test); the highest estimate is 100%.\n"
+        "  r1 (train) and r7 (validation): 100% identity, 100.0% of the 15-mers shared.\n"
         "Examples that overlap an example of another part: 0.\n"
         "AUROC on validation without the sequence, from length 0.500, GC content "
     )
@@ -143,9 +159,9 @@ def test_leakage_gives_a_warning_with_numbers_and_a_remedy() -> None:
         RMTGenomicsWarning,
         match=re.escape(
             "25.0% of validation and 0.0% of test are near-duplicates of examples in another part "
-            "(such as r1 in train and r7 in validation, which share 100% of their 15-mers), but "
-            "scores are only meaningful on new sequences. Make a new split: rmt-genomics split "
-            "--by homology."
+            "(such as r1 in train and r7 in validation, of 100% estimated identity), but scores "
+            "are only meaningful on new sequences. Make a new split: rmt-genomics split --by "
+            "homology (if that was made at a higher identity, set data.identity to it)."
         ),
     ):
         check_leakage(result, strict=False)

@@ -29,14 +29,13 @@ PARTED = whole(STORE, split="train")
 
 def groups(examples: list[Example], way: str, clusters: Path | None = None) -> list[str | None]:
     examples = list(examples)
-    assign_groups(STORE, examples, way, clusters)
+    assign_groups(examples, way, clusters)
     return [item.group for item in examples]
 
 
 def test_each_method_has_its_groups(tmp_path: Path) -> None:
     (tmp_path / "c.tsv").write_text("r0\tr0\nr0\tr2\nr1\tr1\n")
 
-    assert groups(PLAIN, "homology") == ["r0", "r0", "r2"]
     assert groups(PLAIN, "homology", tmp_path / "c.tsv") == ["r0", "r1", "r0"]
     assert groups(PLAIN, "record") == ["r0", "r1", "r2"]
     assert groups(PLAIN, "stratified") == [None] * 3
@@ -66,7 +65,7 @@ def test_the_default_method_uses_the_columns_of_the_labels() -> None:
 def test_an_existing_split_is_not_replaced(way: str) -> None:
     message = f"the labels have a split column, but a split by {way} would replace it. Remove the"
     with pytest.raises(DataError, match=message):
-        assign_groups(STORE, PARTED, way)
+        assign_groups(PARTED, way)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +75,14 @@ def test_an_existing_split_is_not_replaced(way: str) -> None:
 def test_existing_groups_are_not_lost(way: str, would: str) -> None:
     message = f"the labels have a group column, but a split by {way} would {would}. Remove the"
     with pytest.raises(DataError, match=re.escape(message)):
-        assign_groups(STORE, GROUPED, way)
+        assign_groups(GROUPED, way)
 
 
 @pytest.mark.parametrize("way", sorted(set(METHODS) - {"homology"}))
 def test_clusters_are_for_homology_only(way: str) -> None:
     message = f"c.tsv: clusters are given, but only a split by homology uses them, not by {way}."
     with pytest.raises(ConfigError, match=re.escape(message)):
-        assign_groups(STORE, PLAIN, way, Path("c.tsv"))
+        assign_groups(PLAIN, way, Path("c.tsv"))
 
 
 NEW = {"group": ["g1", "g2"], "split": ["train", "test"]}

@@ -1,5 +1,6 @@
 """Sketches: the right k-mers, on both strands; similar pairs: all of them, and no others."""
 
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,11 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import similarity as module
-from rmt_genomics.datasets.similarity import Sketches, similar_pairs, sketch
+from rmt_genomics.datasets.similarity import (
+    Sketches,
+    estimated_identity,
+    percent,
+    shared_fraction,
+    similar_pairs,
+    sketch,
+)
 from rmt_genomics.dna import reverse_complement
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import RMTGenomicsWarning
-from tests.datasets.toys import MemoryStore, dna
+from tests.datasets.toys import MemoryStore, dna, mutated
 from tests.dna.plain_kmers import canonical_numbers
 
 letters = st.text("ACGTN", min_size=1, max_size=80)
@@ -113,26 +121,68 @@ def sketches_of(sets: Sets) -> Sketches:
     return Sketches(21, 1, keys, sizes)
 
 
-def plain_pairs(sets: Sets, at_least: float) -> dict[tuple[int, int], float]:
+def plain_pairs(sets: Sets, identity: float) -> dict[tuple[int, int], float]:
     """The slow twin: every sequence with every other."""
     pairs = {}
     for second, other in enumerate(sets):
         for first, one in enumerate(sets[:second]):
             smaller, shared = min(len(one), len(other)), len(one & other)
-            if shared and shared >= max(at_least * smaller, min(3, smaller)):
+            if shared and shared >= max(identity**21 * smaller, min(3, smaller)):
                 pairs[first, second] = shared / smaller
     return pairs
 
 
-def found_pairs(sets: Sets, at_least: float) -> dict[tuple[int, int], float]:
-    pairs = similar_pairs(sketches_of(sets), at_least)
+def found_pairs(sets: Sets, identity: float) -> dict[tuple[int, int], float]:
+    pairs = similar_pairs(sketches_of(sets), identity)
     columns = (pairs.first.tolist(), pairs.second.tolist(), pairs.similarity.tolist())
     return {(first, second): share for first, second, share in zip(*columns, strict=True)}
 
 
-@given(sets, st.floats(0.05, 1))
-def test_pairs_equal_those_of_a_plain_implementation(sets: Sets, at_least: float) -> None:
-    assert found_pairs(sets, at_least) == plain_pairs(sets, at_least)
+@pytest.mark.parametrize(
+    "changes", [{"_MIN_COMMON": 0}, {"_MIN_COMMON": 3}, {"_MAX_DENSE": 0}], ids=str
+)
+@given(sets, st.floats(0.85, 1))
+def test_pairs_equal_those_of_a_plain_implementation(
+    changes: dict[str, int], sets: Sets, identity: float
+) -> None:
+    """Counted by a matrix product, by both ways, or only by pairs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in changes.items():
+            patch.setattr(module, name, value)
+        assert found_pairs(sets, identity) == plain_pairs(sets, identity)
+
+
+@given(sets, st.floats(0.85, 1), st.randoms(use_true_random=False))
+def test_only_pairs_of_different_parts_are_compared(
+    sets: Sets, identity: float, dice: random.Random
+) -> None:
+    part_of = np.array([dice.randrange(2) for _ in sets])
+
+    pairs = similar_pairs(sketches_of(sets), identity, part_of)
+
+    across = {
+        pair: shared
+        for pair, shared in plain_pairs(sets, 0.01).items()
+        if part_of[pair[0]] != part_of[pair[1]]
+    }
+    found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert found == {pair for pair, shared in across.items() if shared >= identity**21}
+    assert pairs.highest == max(across.values(), default=0.0)
+
+
+@pytest.mark.parametrize("identity", [0.9, 0.95, 0.99])
+def test_the_identity_of_mutated_sequences_is_estimated(identity: float) -> None:
+    original = dna(40_000, 0)
+    store = MemoryStore({"a": original, "b": mutated(original, 1 - identity, seed=1)})
+
+    pairs = similar_pairs(sketch(store, whole(store)), 0.8)
+
+    assert estimated_identity(pairs.similarity[0], pairs.k) == pytest.approx(identity, abs=0.01)
+
+
+def test_thresholds_and_estimates_are_inverse() -> None:
+    assert estimated_identity(shared_fraction(0.95, 21), 21) == pytest.approx(0.95)
+    assert [percent(value) for value in (0.95, 0.9999, 1.0)] == ["95%", "99.9%", "100%"]
 
 
 def test_a_fragment_is_similar_to_the_whole() -> None:
@@ -142,35 +192,37 @@ def test_a_fragment_is_similar_to_the_whole() -> None:
 
 
 def test_two_shared_kmers_do_not_count_unless_there_are_no_more() -> None:
-    assert found_pairs([{1, 2, 3, 4}, {1, 2, 5, 6}], 0.1) == {}
-    assert found_pairs([{1, 2, 3, 4}, {1, 2}], 0.1) == {(0, 1): 1.0}
+    assert found_pairs([{1, 2, 3, 4}, {1, 2, 5, 6}], 0.8) == {}
+    assert found_pairs([{1, 2, 3, 4}, {1, 2}], 0.8) == {(0, 1): 1.0}
 
 
 def test_sequences_without_kmers_are_similar_to_none() -> None:
-    assert found_pairs([set(), set(), {1, 2, 3}], 0.1) == {}
+    assert found_pairs([set(), set(), {1, 2, 3}], 0.8) == {}
 
 
 def test_too_many_pairs_are_limited_with_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "_MAX_DENSE", 0)
     monkeypatch.setattr(module, "_MAX_PAIRS", 200)
     families = [set(range(5)) | {family * 100 + at for at in range(10)} for family in range(30)]
     everyone = [*families, *families]
 
     with pytest.warns(RMTGenomicsWarning, match=r"5 k-mers are in more than 2 sequences each"):
-        result = found_pairs(everyone, 0.9)
+        result = found_pairs(everyone, 0.99)
 
     # What is really alike stands side by side, so it is found all the same.
     assert result == {(family, family + 30): 1.0 for family in range(30)}
 
 
 def test_limited_pairs_have_the_smaller_index_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_DENSE", 0)
     monkeypatch.setattr(module, "_MAX_PAIRS", 200)
     sizes = np.random.default_rng(0).permutation(36) % 12 + 10
     sets = [set(range(5)) | set(range(100, 100 + size)) for size in sizes.tolist()]
 
     with pytest.warns(RMTGenomicsWarning, match="similar sequences may be missed"):
-        result = found_pairs(sets, 0.5)
+        result = found_pairs(sets, 0.96)
 
     assert result
     assert all(first < second for first, second in result)

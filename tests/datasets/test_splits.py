@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rmt_genomics.datasets import Example
 from rmt_genomics.datasets.splits import (
     Split,
+    _unique_rows,
     bin_edges,
     bin_indices,
     candidate_bins,
@@ -400,3 +401,37 @@ def test_parts_of_numbers_are_disjoint_complete_and_reproducible(numbers: list[f
     split = split_examples(examples, **options)
     assert sorted([*split.train, *split.validation], key=id) == sorted(examples, key=id)
     assert split == split_examples(examples, **options)
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda width: st.lists(
+            st.lists(st.integers(0, 3), min_size=width, max_size=width), min_size=1, max_size=20
+        )
+    )
+)
+def test_different_rows_are_those_of_numpy(rows: list[list[int]]) -> None:
+    table = np.array(rows, dtype=np.float64)
+
+    different, index_of = _unique_rows(table)
+
+    assert sorted(map(tuple, different)) == list(map(tuple, np.unique(table, axis=0)))
+    assert np.array_equal(different[index_of], table)
+
+
+def test_a_class_in_few_groups_is_divided_over_all_parts() -> None:
+    """Test is made first, and would take all groups but one."""
+    sizes = {"rare": (1, 1, 1, 20), "common": (1,) * 60}
+    rows = [
+        (label, f"{label}{group}")
+        for label, groups in sizes.items()
+        for group, size in enumerate(groups)
+        for _ in range(size)
+    ]
+    examples = make(*zip(*rows, strict=True))
+    fractions = {"train": 0.4, "validation": 0.3, "test": 0.3}
+
+    parts = split_by_fractions(examples, fractions, by_group=True, seed=0)
+
+    for part in (parts.train, parts.validation, parts.test):
+        assert {label for item in part for label in item.labels} == {"rare", "common"}

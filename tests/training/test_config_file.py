@@ -141,6 +141,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("training.replay", "training.weight_decay", "training.warmup_fraction"),
         *("training.gradient_clip", "training.patience", "training.class_weights"),
         *("data.split", "data.group", "data.validation_fraction", "data.task"),
+        *("data.window_bp", "data.step_bp", "data.identity"),
         *("curriculum.segments", "curriculum.shorten", "curriculum.metric"),
         *("curriculum.advance_at", "curriculum.patience", "curriculum.mix"),
     }
