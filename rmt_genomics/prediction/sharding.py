@@ -171,6 +171,15 @@ def joined_lines(paths: Sequence[Path]) -> Iterator[str]:
                 )
 
 
+def lines_of_shard(path: Path) -> Iterator[str]:
+    """Yield the header and the rows of one shard file, without their indices."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        shard = _ShardFile(path, file)
+        yield shard.header
+        for _, line in shard.rows():
+            yield line
+
+
 def _check_complete_set(shards: Sequence[_ShardFile]) -> None:
     """Raise DataError unless these are all the shards of one run, each once."""
     first, by_number = shards[0], dict[int, _ShardFile]()

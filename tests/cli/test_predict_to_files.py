@@ -263,7 +263,7 @@ def test_rows_that_abstain_are_counted(model: Path, fasta: Path) -> None:
     rows = [line.split("\t") for line in result.stdout.splitlines()[1:]]
     count = sum(row[2] == "abstain" for row in rows)
     assert 40 < count < 60
-    assert result.stderr == f"{count} of 150 rows abstain.\n"
+    assert f"abstain {count}" in result.stderr
     for row, before in zip(rows, plain, strict=True):
         assert row[3:] == before[3:]
         assert row[2] in (before[2], "abstain")
