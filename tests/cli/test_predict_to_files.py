@@ -217,7 +217,7 @@ def test_processes_write_the_file_of_one(tmp_path: Path, model: Path, fasta: Pat
     result = succeed(*arguments, "--out", out, "--processes", 2)
 
     assert out.read_bytes() == whole.read_bytes()
-    assert result.stderr == told
+    assert result.stderr == told.replace(str(whole), str(out))
 
 
 def test_windows_make_a_track_that_does_not_overlap(tmp_path: Path, model: Path) -> None:
