@@ -51,7 +51,9 @@ def main(data: Path) -> None:
     print("genus\ttrain\theld out\tother genera\tmitochondria\tshuffled\trandom")
     for genus in GENERA:
         chosen = [codes for row, codes in plasmids if genus in ("", row["genus"])]
-        train = [c for row, c in plasmids if genus in ("", row["genus"]) and row["split"] == "train"]
+        train = [
+            c for row, c in plasmids if genus in ("", row["genus"]) and row["split"] == "train"
+        ]
         held_out = [c for row, c in plasmids if not genus and row["split"] != "train"]
         if genus:  # too few are held out: a random quarter is
             order = rng.permutation(len(chosen))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmt_genomics.cli.tables import metrics_table
 from rmt_genomics.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ def demo(out: Path, *, overwrite: bool) -> None:
     from rmt_genomics import reports
     from rmt_genomics.evaluation import evaluate_run
     from rmt_genomics.evaluation.evaluate import evaluate
+    from rmt_genomics.evaluation.tables import metrics_table
     from rmt_genomics.training import read_config, train
 
     click.echo("\n1. Train")

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import DEVICE, PATH, label_pattern_option
-from rmt_genomics.cli.tables import echo_metrics
+from rmt_genomics.cli.options import DEVICE, PATH, echo_metrics, label_pattern_option
 from rmt_genomics.errors import counted
 
 logger = logging.getLogger(__name__)

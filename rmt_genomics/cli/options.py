@@ -1,6 +1,9 @@
 """Option types and options that several commands share."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,3 +20,11 @@ label_pattern_option = click.option(
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
 )
+
+
+def echo_metrics(metrics: Mapping[str, Any]) -> None:
+    """Print a row per predictor on a terminal, and a tab-separated row per metric elsewhere."""
+    from rmt_genomics.evaluation.tables import metric_lines, metrics_table
+
+    aligned = sys.stdout.isatty()
+    click.echo(metrics_table(metrics) if aligned else "\n".join(metric_lines(metrics)))

@@ -158,7 +158,7 @@ def _printed(line: str) -> str:
 
 def _report(config: "PredictionConfig", lines: Iterable[str], out: Path | None = None) -> None:
     """Read all lines of the output, and report what it holds and where it is."""
-    from rmt_genomics.prediction.output_summary import OutputSummary
+    from rmt_genomics.prediction.output_formats import OutputSummary
 
     summary = OutputSummary(config.format)
     for line in lines:

@@ -11,10 +11,10 @@ from rmt_genomics.cli.options import (
     DEVICE,
     PATH,
     SEED,
+    echo_metrics,
     label_pattern_option,
     settings_option,
 )
-from rmt_genomics.cli.tables import echo_metrics
 
 if TYPE_CHECKING:
     from rmt_genomics.training import TrainingResult

@@ -83,15 +83,14 @@ def evaluate(
     with locked(out, is_folder=True):
         check_new_folder(out, overwrite=overwrite)
         check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
-        return _evaluate_into(
-            out, find_model_folder(model_dir), fasta, LabelSource.of(labels), device
-        )
+        return _evaluate_into(out, model_dir, fasta, LabelSource.of(labels), device)
 
 
 def _evaluate_into(
-    out: Path, folder: Path, fasta: Path, labels: LabelSource, device: str
+    out: Path, model_dir: str | Path, fasta: Path, labels: LabelSource, device: str
 ) -> dict[str, Any]:
     labels.check()
+    folder = find_model_folder(model_dir)
     model = RMTClassifier.from_pretrained(folder, device=choose_device(device))
     store = open_sequences(
         fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()

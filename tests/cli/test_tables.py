@@ -3,7 +3,7 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 
 from rmt_genomics.cli import main
-from rmt_genomics.cli.tables import metrics_table
+from rmt_genomics.evaluation.tables import metrics_table
 
 SCORES = {"accuracy": 0.98712, "balanced_accuracy": 0.5, "mcc": 0.0123, "macro_f1": None}
 METRICS = {

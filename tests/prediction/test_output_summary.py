@@ -1,6 +1,6 @@
 import pytest
 
-from rmt_genomics.prediction.output_summary import OutputSummary
+from rmt_genomics.prediction.output_formats import OutputSummary
 
 HEADER = "record\tlength\tlabel\tscore\tprob_a\tprob_b\tnote"
 

@@ -76,7 +76,7 @@ def test_a_generated_card_is_updated(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"mcc": 0.1234}))
 
-    assert "| MCC | 0.123 (0.691 to 0.887) |" in card_of(run)
+    assert "| model | 0.900 | 0.900 | 0.123 (0.691 to 0.887) |" in card_of(run)
     assert card_of(run) == card_of(run)
 
 
@@ -166,5 +166,5 @@ def test_metrics_without_intervals_are_shown_alone(run: Path) -> None:
 
     text = card_of(run)
 
-    assert "| MCC | 0.800 | 0.00 |" in text
+    assert "| model | 0.900 | 0.900 | 0.800 | 0.900 |" in text
     assert "In brackets" not in text
