@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
@@ -52,7 +53,7 @@ def demo(out: Path, *, overwrite: bool) -> None:
     from rmt_genomics import reports
     from rmt_genomics.evaluation import evaluate_run
     from rmt_genomics.evaluation.evaluate import evaluate
-    from rmt_genomics.evaluation.tables import metric_lines
+    from rmt_genomics.evaluation.tables import metrics_table
     from rmt_genomics.training import read_config, train
 
     click.echo("\n1. Train")
@@ -65,7 +66,7 @@ def demo(out: Path, *, overwrite: bool) -> None:
     metrics = evaluate(run, fasta, labels, evaluation, overwrite=overwrite)
     reports.write_plots(evaluation)
     reports.write_report(evaluation)
-    click.echo(_aligned([line.split("\t") for line in metric_lines(metrics)]))
+    click.echo(indent(metrics_table(metrics), "   "))
     click.echo("\n3. Predict a few test intervals from a FASTA file without labels")
     selected = [
         example
@@ -113,11 +114,15 @@ def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> st
     from rmt_genomics.atomic_io import write_text
     from rmt_genomics.model import RMTClassifier
     from rmt_genomics.prediction import InputReader, PredictionInput, predict_records
+    from rmt_genomics.prediction.notes import Notes
     from rmt_genomics.prediction.output_formats import PredictionTable, output_lines
+    from rmt_genomics.prediction.training_range import TrainingRange
 
     model = RMTClassifier.from_pretrained(run)
-    predictions = predict_records(model, InputReader(PredictionInput(fasta=(fasta,))))
+    notes = Notes(model.config, TrainingRange.load(run))
+    predictions = predict_records(model, InputReader(PredictionInput(fasta=(fasta,))), notes=notes)
     lines = list(output_lines(predictions, PredictionTable(model.classes_)))
+    notes.warn()
     write_text(out, "".join(f"{line}\n" for line in lines))
     truths = ["truth", *(example.labels[0] for example in examples)]
     rows = [line.split("\t")[:4] for line in lines]

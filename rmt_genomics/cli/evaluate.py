@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import DEVICE, PATH, label_pattern_option
+from rmt_genomics.cli.options import DEVICE, PATH, echo_metrics, label_pattern_option
 from rmt_genomics.errors import counted
 
 logger = logging.getLogger(__name__)
@@ -39,11 +39,11 @@ def evaluate(
     segments.
 
     Writes metrics.json, predictions.tsv, confusion.tsv, plots (SVG and PNG) and report.html, and
-    prints the main metrics as a tab-separated table.
+    prints the main metrics: aligned on a terminal, else as a tab-separated table.
     """
     from rmt_genomics.datasets import LabelSource
     from rmt_genomics.evaluation.evaluate import evaluate as evaluate_model
-    from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
+    from rmt_genomics.evaluation.tables import summary_sentences
     from rmt_genomics.locks import locked
     from rmt_genomics.reports import write_plots, write_report
 
@@ -52,8 +52,7 @@ def evaluate(
     metrics = evaluate_model(model_dir, fasta, source, out, **options)
     write_plots(out)
     write_report(out)
-    for line in metric_lines(metrics):
-        click.echo(line)
+    echo_metrics(metrics)
     rows = "the test rows" if metrics["split"] == "test" else "all rows (none is marked as test)"
     count = counted(metrics["n"], "example")
     logger.info("Evaluated %s of %s: %s. Results are in %s.", rows, source, count, out)

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -44,6 +45,17 @@ class LazyGroup(click.Group):
         levels = [_level_option("quiet", QUIET), _level_option("verbose", VERBOSE)]
         command.params = [*command.params, *levels]
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named first; suggest one if the name is wrong."""
+        name = args[0]
+        if name not in self.lazy and name[:1] != "-" and not ctx.resilient_parsing:
+            nearest = get_close_matches(name, self.lazy, n=1)
+            remedy = f"Did you mean {nearest[0]!r}?" if nearest else f"Try {', '.join(self.lazy)}."
+            ctx.fail(f"No such command {name!r}. {remedy}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands without importing any."""

@@ -1,6 +1,9 @@
 """Option types and options that several commands share."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,3 +39,11 @@ def window_settings(window_bp: int | None, step_bp: int | None) -> tuple[str, ..
     check_step(window_bp, step_bp)
     pairs = (("window_bp", window_bp), ("step_bp", step_bp))
     return tuple(f"data.{name}={value}" for name, value in pairs if value is not None)
+
+
+def echo_metrics(metrics: Mapping[str, Any]) -> None:
+    """Print a row per predictor on a terminal, and a tab-separated row per metric elsewhere."""
+    from rmt_genomics.evaluation.tables import metric_lines, metrics_table
+
+    aligned = sys.stdout.isatty()
+    click.echo(metrics_table(metrics) if aligned else "\n".join(metric_lines(metrics)))

@@ -12,7 +12,7 @@ from rmt_genomics.cli.options import BP, COUNT, DEVICE, PATH, SEQUENCES
 
 if TYPE_CHECKING:
     from rmt_genomics.prediction.inputs import PredictionInput
-    from rmt_genomics.prediction.predictor import DecisionRule
+    from rmt_genomics.prediction.run import PredictionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +75,9 @@ def predict(
     score (the probability of the label), one probability per class and a note. A multi-label model
     joins all classes of 0.5 and above by ; and the score is the smallest of theirs; label and score
     are empty if there is none. A regression model: record, length, prediction, note. The note is
-    empty, or says that a record is shorter or longer than any training example, or has no known
-    base: label, score and probabilities are then NA.
+    empty, or says what the training examples did not have: the length, the GC content or the 4-mer
+    composition of a record; or that it has no known base: label, score and probabilities are then
+    NA. At the end, stderr gets the number of rows by label.
 
     With --window, a row is a window, and start and end (0-based, half-open) follow record; the
     last window of a record ends with it, and a shorter record is one window. With --intervals, a
@@ -87,10 +88,9 @@ def predict(
     With --format bedgraph it is the probability of one class (by default the second of two);
     where windows overlap, each is drawn at the --step bases in its middle.
 
-    A label whose score is lower than --abstain-below is replaced by abstain; their number is
-    printed to stderr. --coverage 0.9 adds a column labels: a set that holds the true label of 9 in
-    10 records that are like the validation records of the training. It and --calibrated need the
-    model's calibration.json.
+    A label whose score is lower than --abstain-below is replaced by abstain. --coverage 0.9 adds a
+    column labels: a set that holds the true label of 9 in 10 records that are like the validation
+    records of the training. It and --calibrated need the model's calibration.json.
 
     --out appears when it is complete; until then rows go to OUT.part as they come, and stay there
     if the run is killed. --resume continues it, if its input has not changed: the file is the
@@ -102,6 +102,7 @@ def predict(
     from rmt_genomics.prediction.run import PredictionConfig, predicted_lines, write_predictions
     from rmt_genomics.prediction.sharding import (
         is_prediction_file,
+        lines_of_shard,
         predict_in_processes,
         write_shard,
     )
@@ -114,7 +115,7 @@ def predict(
         for name, value in (("resume", resume), ("processes", processes), ("shard", shard)):
             if value:
                 raise click.UsageError(f"--{name} needs --out, the file that is written.")
-        _report_abstained(rule, map(_printed, predicted_lines(config)))
+        _report(config, map(_printed, predicted_lines(config)))
         return
     if processes is not None and shard is not None:
         raise click.UsageError("--processes and --shard cannot be combined.")
@@ -128,13 +129,14 @@ def predict(
     check_partial(out, resume=resume, overwrite=overwrite)
     if shard is not None:
         write_shard(config, out, Shard(*shard), resume=resume)
+        _report(config, lines_of_shard(out), out)
         return
     if processes is not None:
         predict_in_processes(config, out, processes, resume=resume)
     else:
         write_predictions(config, out, resume=resume)
     with out.open(encoding="utf-8", newline="\n") as lines:
-        _report_abstained(rule, lines)
+        _report(config, lines, out)
 
 
 def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "PredictionInput":
@@ -154,11 +156,11 @@ def _printed(line: str) -> str:
     return line
 
 
-def _report_abstained(rule: "DecisionRule", lines: Iterable[str]) -> None:
-    """Read all lines of the output; with --abstain-below report how many rows have no label."""
-    num_abstained, num_lines = 0, 0
+def _report(config: "PredictionConfig", lines: Iterable[str], out: Path | None = None) -> None:
+    """Read all lines of the output, and report what it holds and where it is."""
+    from rmt_genomics.prediction.output_formats import OutputSummary
+
+    summary = OutputSummary(config.format)
     for line in lines:
-        num_abstained += "\tabstain\t" in line
-        num_lines += 1
-    if rule.abstain_below is not None:
-        logger.info("%s of %s rows abstain.", num_abstained, max(0, num_lines - 1))
+        summary.add(line)
+    logger.info("%s%s", summary.sentence(), f" Written to {out}." if out else "")

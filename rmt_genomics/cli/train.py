@@ -11,6 +11,7 @@ from rmt_genomics.cli.options import (
     DEVICE,
     PATH,
     SEED,
+    echo_metrics,
     label_pattern_option,
     settings_option,
     step_option,
@@ -106,7 +107,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     --list-settings prints a file to start from.
 
     Prints the main metrics of the best model and of its baselines on the test part, or on the
-    validation part if there is no test part, as a tab-separated table. The baselines are the most
+    validation part if there is no test part: aligned on a terminal, else as a tab-separated table.
+    The baselines are the most
     common label, k-mer counts (4-mers or 6-mers of both strands, 2-mers or 4-mers of the given
     strand, whichever is better on the validation part; with model.protein_k also k-mers of amino
     acids), and length with composition. Beside them is the same network applied to each segment
@@ -155,14 +157,13 @@ def train(  # noqa: PLR0913 (one argument an option)
 def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> None:
     """Evaluate a finished run, write its reports and print its metrics."""
     from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.evaluation.tables import metric_lines, summary_sentences
+    from rmt_genomics.evaluation.tables import summary_sentences
     from rmt_genomics.reports import write_model_card, write_report
 
     metrics = evaluate_run(out, fasta, device=device, trained=result)
     report = write_report(out)
     write_model_card(out)
-    for line in metric_lines(metrics):
-        click.echo(line)
+    echo_metrics(metrics)
     for sentence in summary_sentences(metrics):
         logger.info(sentence)
     part = metrics["split"]

@@ -6,17 +6,21 @@ and the examples it held out, and saves the k-mer baselines and the calibration 
 
 import copy
 import json
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from rmt_genomics.atomic_io import staged_files
+from rmt_genomics import __version__
+from rmt_genomics.atomic_io import sha256_of_file, staged_files
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
 from rmt_genomics.datasets.fresh_examples import SimulatedStore
 from rmt_genomics.datasets.label_checks import in_file
@@ -35,7 +39,7 @@ from rmt_genomics.locks import check_new_folder, check_replaceable, locked
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.kmer_regression import FILE_NAMES, KmerRegression
 from rmt_genomics.model.metrics import logits_of
-from rmt_genomics.model.pretrained import choose_device, find_model_folder
+from rmt_genomics.model.pretrained import WEIGHTS, choose_device, find_model_folder
 from rmt_genomics.prediction import calibration as calibration_file
 from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
@@ -78,8 +82,8 @@ def evaluate(
         overwrite: Replace the files of an earlier evaluation in ``out``.
 
     Returns:
-        The content of ``metrics.json``; ``split`` is the evaluated part (test or all), and
-        ``notes`` has what is missing or uncertain.
+        The content of ``metrics.json``; ``split`` is the evaluated part (test or all), ``notes``
+        has what is missing or uncertain, and ``provenance`` the model, the data and the date.
 
     Raises:
         RMTGenomicsError: If the input is wrong or ``out`` is in use; then nothing is written.
@@ -88,15 +92,14 @@ def evaluate(
     with locked(out, is_folder=True):
         check_new_folder(out, overwrite=overwrite)
         check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
-        return _evaluate_into(
-            out, find_model_folder(model_dir), fasta, LabelSource.of(labels), device
-        )
+        return _evaluate_into(out, model_dir, fasta, LabelSource.of(labels), device)
 
 
 def _evaluate_into(
-    out: Path, folder: Path, fasta: Path, labels: LabelSource, device: str
+    out: Path, model_dir: str | Path, fasta: Path, labels: LabelSource, device: str
 ) -> dict[str, Any]:
     labels.check()
+    folder = find_model_folder(model_dir)
     model = RMTClassifier.from_pretrained(folder, device=choose_device(device))
     store = open_sequences(
         fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
@@ -113,6 +116,7 @@ def _evaluate_into(
     references = _load_or_fit_references(folder, eval_set, parts, where)
     metrics = metrics_report(eval_set, part, references)
     _describe_windows(metrics, windows, eval_set)
+    metrics["provenance"] = _provenance(model_dir, eval_set, fasta, where)
     _write_results(out, eval_set, metrics)
     return metrics
 
@@ -198,6 +202,26 @@ def _describe_windows(
         "intervals come from draws of whole groups."
     )
     metrics["notes"].insert(0, note)
+
+
+def _provenance(
+    model_dir: str | Path, eval_set: EvaluationSet, fasta: Path, labels: str
+) -> dict[str, str]:
+    """Return what was evaluated, on which data, when, and by which version."""
+    folder = eval_set.model.folder
+    assert folder is not None, "the model was loaded from a folder"
+    return {
+        "command": shlex.join(sys.argv),
+        "date": datetime.now(UTC).isoformat(" ", "seconds"),
+        "model": str(model_dir),
+        "model_sha256": sha256_of_file(folder / WEIGHTS),
+        "fasta": str(fasta),
+        "fasta_sha256": eval_set.store.sha256,
+        "labels": labels,
+        "rmt-genomics": __version__,
+        "torch": version("torch"),
+        "device": str(eval_set.model.device),
+    }
 
 
 def _by_part(examples: Sequence[Example]) -> _Parts:

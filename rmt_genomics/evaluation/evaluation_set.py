@@ -47,7 +47,9 @@ class EvaluationSet:
             DataError: If an example has a label that the model does not have.
         """
         targets = targets_of(LabelScheme(model.classes_, model.config.task), examples, where)
-        log_stage("predictions of the model", examples)
+        parts = {example.split for example in examples}
+        on = f" on the {parts.pop()} part" if len(parts) == 1 and None not in parts else ""
+        log_stage(f"predictions of the model{on}", examples)
         return cls(model, store, examples, targets, predict_examples(model, store, examples))
 
     @property

@@ -84,6 +84,7 @@ class _Metrics(_Part):
     context: _Context | None = None
     calibration: Annotated[_Calibration, BeforeValidator(_check_scores)] | None = None
     notes: list[str] = []
+    provenance: dict[str, str] = {}
     summary: _Summary | None = None
 
     @model_validator(mode="after")

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rmt_genomics.errors import three_digits
 from rmt_genomics.evaluation.summary import CONTROL, summary_of
-from rmt_genomics.model.metrics import metric_keys
+from rmt_genomics.model.metrics import metric_keys, metric_name
 from rmt_genomics.prediction.output_formats import probability_columns, score_and_probabilities
 from rmt_genomics.prediction.predictor import Prediction
 
@@ -91,6 +92,27 @@ def metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield "\t".join(["metric", *columns])
     for key in metric_keys(metrics.get("task")):
         yield "\t".join([key, *(format_metric(column[key]) for column in columns.values())])
+
+
+def metrics_table(metrics: Mapping[str, Any]) -> str:
+    """Return aligned columns, as wide as the terminal at most: a row per predictor."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = {"model": metrics}
+    rows |= {baseline_name(key, row): row for key, row in shown_baselines(metrics).items()}
+    keys = metric_keys(metrics.get("task"))
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    table.add_column("", ratio=1)
+    for key in keys:
+        table.add_column(metric_name(key).replace(" ", "\n"), justify="right", vertical="bottom")
+    for name, row in rows.items():
+        values = (row.get(key) for key in keys)
+        table.add_row(name, *("-" if value is None else three_digits(value) for value in values))
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def format_metric(value: int | float | None) -> str:

@@ -33,6 +33,7 @@ from rmt_genomics.model.kmer_features import Composition, HashedKmerLinear, Prot
 from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.rmt.runtime import evaluating
 
+_MAX_NAMES = 5  # classes that ``repr`` names
 OnRead = Callable[[int], object]
 
 
@@ -70,6 +71,18 @@ class RMTClassifier(Pretrained):
         self.wide = HashedKmerLinear(config.wide_k, num_classes) if config.wide_k else None
         self.hidden = HiddenLayer(dim) if config.head_layers > 1 else None
         self.head = HEADS[config.strand_head](dim, num_classes, config.num_sequence_features)
+
+    def __repr__(self) -> str:
+        """Return the task and the sizes in one line; ``print(model.encoder)`` lists the modules."""
+        config, names = self.config, list(self.classes_)
+        if len(names) > _MAX_NAMES:
+            names = [*names[:_MAX_NAMES], f"and {len(names) - _MAX_NAMES} more"]
+        num_weights = sum(each.numel() for each in self.parameters())
+        return (
+            f"{type(self).__name__}({config.task}: {', '.join(names)}; dim {config.dim}, depth "
+            f"{config.depth}, segments of {config.segment_bp:,} bp, "
+            f"{config.num_memory_tokens} memory tokens, {num_weights:,} weights, on {self.device})"
+        )
 
     @property
     def classes_(self) -> tuple[str, ...]:

@@ -129,6 +129,11 @@ class ClassifierConfig(Settings):
         return self
 
     @property
+    def segment_bp(self) -> int:
+        """Bases that a segment covers: of all the tokens that the stem merges."""
+        return (self.segment_length * self.stem_pool - 1) * self.stride + self.k
+
+    @property
     def encoding_width(self) -> int:
         """Features of an embedding: ``[forward | reverse | features | linear logits]``."""
         linear_logits = len(self.classes) if self.wide_k else 0

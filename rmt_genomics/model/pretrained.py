@@ -58,8 +58,8 @@ _FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
 """What a ``config.json`` without these keys means: the defaults of the first version."""
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-BESIDE = (CARD, "calibration.json", "*_logistic.safetensors")
-"""Patterns of what else belongs to a model: its card, its calibration and its baselines."""
+BESIDE = (CARD, "calibration.json", "training_range.safetensors", "*_logistic.safetensors")
+"""Patterns of what else belongs to a model: card, calibration, training range and baselines."""
 
 _HUB_ID = re.compile(r"hf://?([A-Za-z0-9][\w.-]*/[\w.-]+)", re.ASCII)  # as a Path it has one slash
 _FLOATS = ("F16", "BF16", "F32", "F64")

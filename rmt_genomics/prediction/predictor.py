@@ -7,28 +7,21 @@ Dimensions: n records of a batch, c classes.
 """
 
 import math
-import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rmt_genomics.dna import EncodedRecord, Interval
-from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
-from rmt_genomics.model.tokenization import N
 from rmt_genomics.prediction.calibration import Calibration
+from rmt_genomics.prediction.notes import NO_BASE, Notes
 from rmt_genomics.prediction.progress import ProgressCallback
 
 ABSTAIN, NOT_AVAILABLE = "abstain", "NA"
-NOTES = NO_BASE, SHORTER, LONGER = (
-    "no known base",
-    "shorter than any training example",
-    "longer than any training example",
-)
 MAX_ROWS, MAX_BP = 64, LONG_BP  # of a batch
 WINDOW_RECORDS, WINDOW_BP = 16 * MAX_ROWS, 4 * LONG_BP  # read before the first is computed
 
@@ -66,7 +59,7 @@ class Prediction:
     """Index of the record, window or interval in the input."""
 
     note: str = ""
-    """Why it may mean nothing: see ``NOTES``."""
+    """Why it may mean nothing: see ``notes``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +128,6 @@ def label_and_score(model: RMTClassifier, row: np.ndarray) -> tuple[str, float |
     return label, float(above.min()) if len(above) else None
 
 
-def notes_on(record: EncodedRecord, config: ClassifierConfig) -> list[str]:
-    """Return those of ``NOTES`` that hold for a record."""
-    holds = (
-        record.codes.min() >= N,
-        record.length < config.min_train_bp,
-        record.length > config.max_train_bp > 0,
-    )
-    return [note for note, is_true in zip(NOTES, holds, strict=True) if is_true]
-
-
 def make_prediction(
     model: RMTClassifier, name: str, length: int, probabilities: np.ndarray
 ) -> Prediction:
@@ -179,6 +162,7 @@ def predict_records(
     decision_rule: DecisionRule = DecisionRule(),
     shard: Shard = Shard(),
     progress: ProgressCallback | None = None,
+    notes: Notes | None = None,
 ) -> Iterator[Prediction]:
     """Predict records as they come.
 
@@ -188,49 +172,30 @@ def predict_records(
         decision_rule: How probabilities are turned into labels.
         shard: Which of the records are predicted; by default all.
         progress: Receives the bp that were computed or skipped.
+        notes: Finds the notes on the records, and counts them for the caller; by default those on
+            lengths and on records without a known base.
 
     Yields:
         One prediction per record, in the order of the records.
 
     Warns:
-        RMTGenomicsWarning: Once, at the end, with the number of records that have a note.
+        RMTGenomicsWarning: Once, at the end, with the number of predicted records that have a
+            note, unless the caller counts them.
     """
-    counts: Counter[str] = Counter()
-    num_records = 0
-
-    def noted() -> Iterator[EncodedRecord]:
-        nonlocal num_records
-        for record in records:
-            num_records += 1
-            counts.update(notes_on(record, model.config))
-            yield record
-            del record  # frees the memory before the next is read
-
+    counted = notes or Notes(model.config)
     for row, record, probabilities in compute_rows(
-        noted(), model.predict_codes, shard=shard, progress=progress
+        records, model.predict_codes, shard=shard, progress=progress
     ):
-        notes = notes_on(record, model.config)
+        found = counted.of(record)
         label, score, values, labels = decision_rule.apply(model, probabilities)
-        if NO_BASE in notes:
+        if NO_BASE in found:
             label, score, values = NOT_AVAILABLE, math.nan, np.full_like(values, math.nan)
             labels = None if labels is None else (NOT_AVAILABLE,)
-        where, note = record.interval, "; ".join(notes)
+        where, note = record.interval, "; ".join(found)
         yield Prediction(record.name, record.length, label, score, values, where, labels, row, note)
         del record  # frees the memory before the next is read
-    _warn_of_notes(counts, num_records, model.config)
-
-
-def _warn_of_notes(counts: Counter[str], num_records: int, config: ClassifierConfig) -> None:
-    if not counts:
-        return
-    found = ", ".join(f"{note}: {counts[note]:,}" for note in NOTES if counts[note])
-    text = f"Notes on {num_records:,} sequences: {found}."
-    if config.max_train_bp:
-        text += (
-            f" The training examples have {config.min_train_bp:,} to {config.max_train_bp:,} bp: "
-            "scores of other lengths may mean nothing."
-        )
-    warnings.warn(text, RMTGenomicsWarning, stacklevel=3)
+    if notes is None:
+        counted.warn()
 
 
 def compute_rows(

@@ -1,11 +1,16 @@
-"""The progress of a prediction: a bar on a terminal, nothing anywhere else."""
+"""The progress of a computation: a bar on a terminal, one plain line a minute anywhere else."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
+
+logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 60  # between two lines
 
 
 class ProgressCallback:
@@ -18,58 +23,124 @@ class ProgressCallback:
         """Receive the bp that are not computed: done before, or of another shard."""
 
 
-class ProgressBar(ProgressCallback):
-    """A bar on stderr with bp, bp/s and, if the total is known, the time left."""
+class Speed(ProgressCallback):
+    """Counts bp and the time since the start."""
 
-    def __init__(self, bar: Progress, total_bp: int | None) -> None:
-        self.bar = bar
+    def __init__(self, total_bp: int | None) -> None:
         self.total_bp = total_bp
         self.done_bp = 0
         self.started = time.monotonic()
-        self.task = bar.add_task("", total=total_bp, speed="", done="0 bp")
 
     def update(self, bp: int) -> None:
-        """Advance the bar."""
+        """Count bp."""
         self.done_bp += bp
-        done = with_unit(self.done_bp)
-        self.bar.update(self.task, completed=self.done_bp, done=done, speed=self.speed())
 
     def skip(self, bp: int) -> None:
         """Reduce the total: what is not computed does not count for the speed."""
         if self.total_bp is not None:
             self.total_bp = max(self.done_bp, self.total_bp - bp)
-            self.bar.update(self.task, total=self.total_bp)
 
     def speed(self) -> str:
         """Return the speed since the start."""
         return f"{with_unit(self.done_bp / max(1e-9, time.monotonic() - self.started))}/s"
 
+    def left(self) -> str:
+        """Return the time left at this speed; empty if the total is not known."""
+        if not self.total_bp or not self.done_bp:
+            return ""
+        seconds = time.monotonic() - self.started
+        return f"{duration(seconds * (self.total_bp / self.done_bp - 1))} left"
+
     def summary(self) -> str:
-        """Return the line that is shown when the bar has gone."""
+        """Return what was done, in how much time."""
         seconds = time.monotonic() - self.started
         return f"{with_unit(self.done_bp)} in {seconds:.1f} s ({self.speed()})"
 
 
+class ProgressBar(Speed):
+    """A bar on stderr with bp, bp/s and, if the total is known, the time left."""
+
+    def __init__(self, bar: Progress, total_bp: int | None) -> None:
+        super().__init__(total_bp)
+        self.bar = bar
+        self.task = bar.add_task("", total=total_bp, speed="", done="0 bp", left="")
+
+    def update(self, bp: int) -> None:
+        """Advance the bar."""
+        super().update(bp)
+        self.bar.update(
+            self.task,
+            completed=self.done_bp,
+            done=with_unit(self.done_bp),
+            speed=self.speed(),
+            left=self.left(),
+        )
+
+    def skip(self, bp: int) -> None:
+        """Reduce the total."""
+        super().skip(bp)
+        self.bar.update(self.task, total=self.total_bp)
+
+
+class ProgressLog(Speed):
+    """Logs a line a minute: bp, bp/s and, if the total is known, the time left."""
+
+    def __init__(self, total_bp: int | None) -> None:
+        super().__init__(total_bp)
+        self.timer = Timer()
+
+    def update(self, bp: int) -> None:
+        """Log if a minute has passed."""
+        super().update(bp)
+        if self.timer.is_due():
+            of = "" if self.total_bp is None else f" of about {with_unit(self.total_bp)}"
+            left = f", {self.left()}" if self.left() else ""
+            logger.info("%s%s, %s%s", with_unit(self.done_bp), of, self.speed(), left)
+
+
+class Timer:
+    """Tells when the next line of a log is due."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether a minute has passed since the start, or since the last time it was due."""
+        now = time.monotonic()
+        if now - self.last < LOG_SECONDS:
+            return False
+        self.last = now
+        return True
+
+
 @contextmanager
 def progress_bar(total_bp: Callable[[], int | None]) -> Iterator[ProgressCallback]:
-    """Show a bar during a computation, and one line after it; both on a terminal only.
+    """Show a bar during a computation, and one line after it; off a terminal a line a minute.
 
-    Only there ``total_bp`` is called. It returns about how many bp there are, or None.
+    ``total_bp`` returns about how many bp there are, or None.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        yield ProgressCallback()
+        yield ProgressLog(total_bp())
         return
-    columns = (
-        BarColumn(),
-        TextColumn("{task.fields[done]}"),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
+    names = ("done", "speed", "left")
+    columns = [BarColumn(), *(TextColumn(f"{{task.fields[{name}]}}") for name in names)]
     with Progress(*columns, console=console, transient=True) as bar:
         progress = ProgressBar(bar, total_bp())
         yield progress
     console.print(progress.summary(), markup=False)
+
+
+def duration(seconds: float) -> str:
+    """Write a time as hours, minutes and seconds.
+
+    Examples:
+        >>> duration(75.2), duration(7262)
+        ('1:15', '2:01:02')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def with_unit(bp: int | float) -> str:

@@ -21,6 +21,7 @@ from rmt_genomics.model.pretrained import (
 )
 from rmt_genomics.prediction.calibration import FILE_NAME, find_calibration
 from rmt_genomics.prediction.inputs import InputReader, PredictionInput
+from rmt_genomics.prediction.notes import Notes
 from rmt_genomics.prediction.output_formats import (
     Bed,
     BedGraph,
@@ -36,6 +37,8 @@ from rmt_genomics.prediction.predictor import (
     predict_records,
 )
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
+from rmt_genomics.prediction.training_range import FILE_NAME as TRAINING_RANGE
+from rmt_genomics.prediction.training_range import TrainingRange
 
 FORMATS = ("tsv", "bed", "bedgraph")
 _NOTE_FORMAT = 3  # of the note beside partial output; before, there was no column note
@@ -76,11 +79,14 @@ class PredictionConfig:
     def key(self) -> dict[str, Any]:
         """Return what the lines of the output depend on, but for the sequences themselves."""
         names = [CONFIG, WEIGHTS, *([FILE_NAME] if self.decision_rule.needs_calibration else [])]
-        folder = self.model_folder or self.model_dir
+        folder = find_model_folder(self.model_folder or self.model_dir)
+        files = [find_model_file(folder, name) for name in names]
+        if (training_range := folder / TRAINING_RANGE).is_file():
+            files.append(training_range)
         intervals = [self.input.intervals] if self.input.intervals else []
         return {
             "format": _NOTE_FORMAT,
-            "model": [_checksum(find_model_file(folder, name)) for name in names],
+            "model": [_checksum(path) for path in files],
             "intervals": [_checksum(path) for path in intervals],
             "window": self.input.window,
             "step": self.input.step or self.input.window,
@@ -146,6 +152,8 @@ class PredictionRun:
         if self.decision_rule.needs_calibration:
             calibration = find_calibration(self.folder, model_config)
             self.decision_rule = replace(self.decision_rule, calibration=calibration)
+        self.notes = Notes(model_config, TrainingRange.load(self.folder))
+        """Counts the notes of this run; its ``warn`` is called at the end."""
 
     def key(self) -> dict[str, Any]:
         """Return what all partial output of this run must have in common."""
@@ -160,6 +168,7 @@ class PredictionRun:
             decision_rule=self.decision_rule,
             shard=shard,
             progress=progress,
+            notes=self.notes,
         )
 
     def rows(self, shard: Shard, progress: ProgressCallback) -> Iterator[Row]:
@@ -203,6 +212,7 @@ def predicted_lines(config: PredictionConfig) -> Iterator[str]:
     run = PredictionRun(config)
     with progress_bar(config.input.total_bp) as progress:
         yield from output_lines(run.predictions(Shard(), progress), run.output_format)
+    run.notes.warn()
 
 
 def write_predictions(config: PredictionConfig, out: Path, *, resume: bool) -> None:
@@ -228,3 +238,4 @@ def write_predictions(config: PredictionConfig, out: Path, *, resume: bool) -> N
     ):
         num_rows = sum(1 for _ in file.lines()) - len(header)
         write_rows(file, run.rows(Shard(first_row=num_rows), progress))
+    run.notes.warn()

@@ -15,7 +15,7 @@ import re
 import signal
 import threading
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge
@@ -30,6 +30,7 @@ from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.errors import DataError, RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.parsing import first_line, read_integer
+from rmt_genomics.prediction.notes import Notes
 from rmt_genomics.prediction.predictor import Shard
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, Row, write_rows
@@ -68,6 +69,7 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
             rows = run.rows(Shard(shard.number, shard.of, row + 1), progress)
             write_rows(file, rows, with_index=True)
         file.write(f"{_END} {run.reader.num_records} {run.reader.checksum()}")
+    run.notes.warn()
 
 
 class _ShardFile:
@@ -169,6 +171,15 @@ def joined_lines(paths: Sequence[Path]) -> Iterator[str]:
                 )
 
 
+def lines_of_shard(path: Path) -> Iterator[str]:
+    """Yield the header and the rows of one shard file, without their indices."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        shard = _ShardFile(path, file)
+        yield shard.header
+        for _, line in shard.rows():
+            yield line
+
+
 def _check_complete_set(shards: Sequence[_ShardFile]) -> None:
     """Raise DataError unless these are all the shards of one run, each once."""
     first, by_number = shards[0], dict[int, _ShardFile]()
@@ -221,7 +232,7 @@ def predict_in_processes(
             at_the_end.callback(process.join)
             at_the_end.callback(process.terminate)
             sender.close()  # then the end of the process is also the end of the pipe
-            streams.append(_received_rows(process, receiver, messages))
+            streams.append(_received_rows(process, receiver, messages, run.notes))
         try:
             write_rows(file, merge(*streams))
         except RMTGenomicsError as error:
@@ -232,15 +243,16 @@ def predict_in_processes(
             ) from error
     for message in dict.fromkeys(messages):  # all processes read the same input
         warnings.warn(message, RMTGenomicsWarning, stacklevel=2)
+    run.notes.warn()
 
 
 def _received_rows(
-    process: BaseProcess, receiver: Connection, messages: list[str]
+    process: BaseProcess, receiver: Connection, messages: list[str], notes: Notes
 ) -> Iterator[Row]:
-    """Yield the rows of a process, and add its warnings to ``messages``; or raise its error."""
+    """Yield the rows of a process, and add its warnings and notes to ours; or raise its error."""
     try:
         yield from iter(receiver.recv, None)
-        error, warned = receiver.recv()
+        error, warned, counted = receiver.recv()
     except EOFError as ended:  # killed, or ended by a bug
         process.join()
         raise RMTGenomicsError(
@@ -251,26 +263,29 @@ def _received_rows(
     if error is not None:
         raise RMTGenomicsError(error)
     messages += warned
+    notes.add(*counted)
 
 
 def _send_rows(config: PredictionConfig, shard: Shard, sender: Connection) -> None:
-    """Send the rows of a shard to the parent, then None, then the error or None, and warnings."""
+    """Send the rows of a shard to the parent, and None; then error or None, warnings and notes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of Ctrl-C; the parent stops this process
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // shard.of))
     if choose_device(config.device).type == "cuda":
         torch.cuda.set_device((shard.number - 1) % torch.cuda.device_count())
-    error = None
+    error, counted = None, (0, Counter[str]())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RMTGenomicsWarning)
         try:
-            for row in PredictionRun(config).rows(shard, ProgressCallback()):
+            run = PredictionRun(config)
+            for row in run.rows(shard, ProgressCallback()):
                 sender.send(row)
+            counted = run.notes.num_records, run.notes.counts
         except (RMTGenomicsError, OSError) as raised:
             error = str(raised)
     ours = [str(each.message) for each in caught if issubclass(each.category, RMTGenomicsWarning)]
     sender.send(None)
-    sender.send((error, ours))
+    sender.send((error, ours, counted))
 
 
 def _exit_with_parent() -> None:

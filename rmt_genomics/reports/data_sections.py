@@ -77,10 +77,11 @@ def leakage(results: RunResults) -> dict[str, Any] | None:
 
 
 def provenance(results: RunResults) -> dict[str, Any] | None:
-    """Show the command, the environment and the settings."""
-    if not (results.environment or results.config or results.epochs):
+    """Show the command, the model or the environment of its training, the data and the settings."""
+    evaluation: Mapping[str, str] = results.metrics.get("provenance") or {}
+    if not (results.environment or results.config or results.epochs or evaluation):
         return None
-    facts: list[tuple[str, Cell]] = list(results.environment.items())
+    facts: list[tuple[str, Cell]] = [*(evaluation or results.environment).items()]
     if results.epochs:
         seconds = sum(row.get("seconds") or 0.0 for row in results.epochs)
         facts.append(("epochs", number(len(results.epochs))))

@@ -26,11 +26,11 @@ def performance(results: RunResults) -> dict[str, Any] | None:
     if not any(key in metrics for key in METRICS):
         return None
     baselines = shown_baselines(metrics)
-    columns = results.metric_columns
+    predictors = results.metric_columns
     if metrics.get("validation"):
-        columns["model, on validation"] = metrics["validation"]
-    table = metrics_table(metrics, columns)
-    counts = ["examples", *(values.get("n") for values in columns.values())]
+        predictors["model, on validation"] = metrics["validation"]
+    table = metrics_table(metrics, predictors)
+    counts = [values.get("n") for values in predictors.values()]
     definitions = [
         f"{metric_name(key)}: {METRICS[key].meaning}" for key in METRICS if key in metrics
     ]
@@ -42,7 +42,10 @@ def performance(results: RunResults) -> dict[str, Any] | None:
     differences = metrics.get("differences") or {}
     return {
         "examples": results.examples,
-        "table": Table(table.header, [*table.rows, counts]),
+        "table": Table(
+            [*table.header, "examples"],
+            [[*row, count] for row, count in zip(table.rows, counts, strict=True)],
+        ),
         "has_baselines": bool(baselines),
         "differences": _differences(differences, baselines) if differences else None,
         "sentences": [row["sentence"] for row in differences.values()],
@@ -50,14 +53,14 @@ def performance(results: RunResults) -> dict[str, Any] | None:
     }
 
 
-def metrics_table(metrics: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return one row per metric of the model, with its value in each column."""
-    rows = [
-        [metric_name(key), *(estimate(values, key) for values in columns.values())]
-        for key in METRICS
-        if key in metrics
-    ]
-    return Table(["metric", *columns], rows)
+def metrics_table(metrics: Mapping[str, Any], predictors: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return one row per predictor, with its value of each metric of the model.
+
+    There may be ten predictors, but at most six metrics: so the table fits a window of 1,280 px.
+    """
+    keys = [key for key in METRICS if key in metrics]
+    rows = [[name, *(estimate(values, key) for key in keys)] for name, values in predictors.items()]
+    return Table(["predictor", *map(metric_name, keys)], rows)
 
 
 def _differences(differences: Mapping[str, Any], baselines: Mapping[str, Any]) -> Table:

@@ -39,6 +39,7 @@ _BLUE = (0.03, 0.32, 0.61)
 _MAX_COUNTED_CLASSES = 20  # in a matrix of more classes, numbers in cells are too small to read
 _MAX_VECTOR_DOTS = 2000  # more dots become a bitmap: as shapes they would take megabytes
 _MIN_BINS, _MAX_BINS = 6, 30
+_SMALLEST_RANGE = 0.2  # of an axis of scores: less looks like a difference where there is none
 
 
 def literal(name: str) -> str:
@@ -289,10 +290,26 @@ def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     if reset is not None:
         axes.axhline(reset, color=_COLOURS[1], linestyle="--", label="memory reset at prediction")
     axes.set(xlabel="visible bases (bp)", ylabel=metric_name(metric))
+    axes.set_ylim(*_limits([*scores, *([] if reset is None else [reset])]))
     axes.set_xticks(ticks, labels, fontsize=9)
     axes.minorticks_off()
     figure.legend(frameon=False, fontsize=9, loc="outside lower center")
     return figure
+
+
+def _limits(scores: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis for scores of at most 1, so that small differences look small.
+
+    Examples:
+        >>> [round(end, 3) for end in _limits([0.98, 1.0])]
+        [0.79, 1.01]
+    """
+    low, high = min(scores), max(scores)
+    missing = max(0.0, _SMALLEST_RANGE - (high - low))
+    low, high = low - missing / 2, high + missing / 2
+    above = max(0.0, high - 1)  # no score is there
+    margin = 0.05 * (high - low)
+    return low - above - margin, high - above + margin
 
 
 def _short_length(length_bp: int) -> str:

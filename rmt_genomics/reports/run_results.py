@@ -61,7 +61,7 @@ class RunResults:
 
     @property
     def metric_columns(self) -> dict[str, Mapping[str, Any]]:
-        """The metrics of the model and of each baseline, by the name of their column."""
+        """The metrics of the model and of each baseline, by the name that is shown."""
         columns = {"model": self.metrics}
         for key, metrics in shown_baselines(self.metrics).items():
             columns[baseline_name(key, metrics)] = metrics

@@ -14,11 +14,12 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from rmt_genomics.datasets import Batch
+from rmt_genomics.errors import counted, three_digits
 from rmt_genomics.model.metrics import validation_metric_keys
-from rmt_genomics.prediction.progress import with_unit
+from rmt_genomics.prediction.progress import Timer, duration, with_unit
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.distributed import all_gather, rank_and_world_size
 from rmt_genomics.training.run_folder import RunFolder
@@ -141,7 +142,7 @@ def as_csv(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
 
 
 class TrainingProgress(Callback):
-    """Log one line per epoch, and show a progress bar on a terminal.
+    """Log one line per epoch; on a terminal show a progress bar, elsewhere log a line a minute.
 
     ``metrics`` has the numbers, and must come before this in the list of callbacks.
     """
@@ -151,13 +152,25 @@ class TrainingProgress(Callback):
         self.max_epochs = max_epochs
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
+        self.timer = Timer()
         self.has_trained = False
+        self._first_batch = self._done = self._total = 0  # batches of this epoch
+        self._start = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log how much there is to do."""
+        del pl_module
+        epochs = counted(max(0, self.max_epochs - trainer.current_epoch), "epoch")
+        logger.info("training: at most %s, %d batches each", epochs, trainer.num_training_batches)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Show the bar at the first batch of an epoch, or of the rest of one, on a terminal."""
         del pl_module, batch
+        if batch_idx == 0 or not self.has_trained:
+            self._first_batch = self._done = batch_idx
+            self._total, self._start = int(trainer.num_training_batches), time.perf_counter()
         self.has_trained = True
         if self.console.is_terminal and self.bar is None:
             self.bar = Progress(
@@ -165,20 +178,27 @@ class TrainingProgress(Callback):
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]}"),
-                TimeRemainingColumn(),
                 console=self.console,
                 transient=True,
             )
             name = f"epoch {trainer.current_epoch + 1}/{self.max_epochs}"
-            total = int(trainer.num_training_batches)
-            self.bar.add_task(name, total=total, completed=batch_idx, speed="")
+            self.bar.add_task(name, total=self._total, completed=batch_idx, speed="")
             self.bar.start()
 
-    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Advance the bar."""
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Advance the bar, or log a line if the last was a minute ago."""
+        self._done += 1
+        speed = f"{format_speed(self.metrics.bp_per_second)}, {self._time_left()}"
         if self.bar is not None:
-            task = self.bar.task_ids[0]
-            self.bar.update(task, advance=1, speed=format_speed(self.metrics.bp_per_second))
+            self.bar.update(self.bar.task_ids[0], advance=1, speed=speed)
+        elif self.timer.is_due():
+            epoch = f"epoch {trainer.current_epoch + 1}/{self.max_epochs}"
+            logger.info("%s: %s of %s batches, %s", epoch, self._done, self._total, speed)
+
+    def _time_left(self) -> str:
+        """Return the time to the end of the epoch, at the speed since its start."""
+        seconds = (time.perf_counter() - self._start) / (self._done - self._first_batch)
+        return f"{duration(seconds * (self._total - self._done))} left in the epoch"
 
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Replace the bar by the line of the epoch."""
@@ -208,7 +228,7 @@ def format_epoch(row: Row, max_epochs: int) -> str:
         parts.append(f"stage {row['stage']}")
     for name, value in row.items():
         if name == "train_loss" or name.startswith("val_"):
-            parts.append(f"{name} {'n/a' if value is None else format(value, '.4f')}")
+            parts.append(f"{name} {'n/a' if value is None else three_digits(value)}")
     return "  ".join([*parts, format_speed(row["bp_per_second"] or 0), f"{row['seconds']:.1f} s"])
 
 

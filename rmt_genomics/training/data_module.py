@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def describe_environment(data: PreparedData, *, device: str, seed: int) -> str:
     """Return the content of ``environment.txt``: what is needed to repeat a run."""
     values = {
         "command": shlex.join(sys.argv),
+        "date": datetime.now(UTC).isoformat(" ", "seconds"),
         "seed": str(seed),
         "fasta_sha256": data.store.sha256,
         "python": platform.python_version(),

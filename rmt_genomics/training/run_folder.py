@@ -27,6 +27,7 @@ _FILES = (
     "predictions.tsv",
     "confusion.tsv",
     "calibration.json",
+    "training_range.safetensors",
     "report.html",
     "split.tsv",
     "leakage.json",

@@ -13,6 +13,7 @@ from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
@@ -173,7 +174,7 @@ def run_training(
             if beside is not None:
                 beside.begin(config)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
-            model = _save_best(folder, module) if distributed.is_rank_zero else None
+            model = _save_best(folder, module, data) if distributed.is_rank_zero else None
         error = None if beside is None else beside.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
@@ -284,11 +285,15 @@ def _make_trainer(
         ) from error
 
 
-def _save_best(folder: RunFolder, module: ClassifierModule) -> RMTClassifier:
+def _save_best(folder: RunFolder, module: ClassifierModule, data: PreparedData) -> RMTClassifier:
     """Write the model folder with the weights of the best epoch; return the model."""
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
     model.eval().requires_grad_()  # like a model that was loaded from the folder
     model.save_pretrained(folder.path)
+    examples = data.split.train[:: 1 + (len(data.split.train) - 1) // MAX_EXAMPLES]
+    training_range = TrainingRange.fit(data.store.codes(each.interval) for each in examples)
+    if training_range is not None:
+        training_range.save(folder.path)
     return model

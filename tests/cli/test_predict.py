@@ -88,7 +88,8 @@ def test_ordinary_input_just_works(tmp_path: Path, content: bytes) -> None:
     plain, other = (succeed("predict", model, tmp_path / f"{x}.fa") for x in ("plain", "other"))
 
     assert other.stdout == plain.stdout
-    assert other.stderr == ""
+    assert other.stderr == plain.stderr
+    assert other.stderr.startswith("2 rows: ")
 
 
 def test_a_long_record_on_one_line_is_that_of_its_string(tmp_path: Path) -> None:

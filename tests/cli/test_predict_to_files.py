@@ -217,7 +217,7 @@ def test_processes_write_the_file_of_one(tmp_path: Path, model: Path, fasta: Pat
     result = succeed(*arguments, "--out", out, "--processes", 2)
 
     assert out.read_bytes() == whole.read_bytes()
-    assert result.stderr == told
+    assert result.stderr == told.replace(str(whole), str(out))
 
 
 def test_windows_make_a_track_that_does_not_overlap(tmp_path: Path, model: Path) -> None:
@@ -263,7 +263,7 @@ def test_rows_that_abstain_are_counted(model: Path, fasta: Path) -> None:
     rows = [line.split("\t") for line in result.stdout.splitlines()[1:]]
     count = sum(row[2] == "abstain" for row in rows)
     assert 40 < count < 60
-    assert result.stderr == f"{count} of 150 rows abstain.\n"
+    assert f"abstain {count}" in result.stderr
     for row, before in zip(rows, plain, strict=True):
         assert row[3:] == before[3:]
         assert row[2] in (before[2], "abstain")

@@ -240,8 +240,8 @@ def test_records_unlike_those_of_the_training_have_a_note_and_are_counted_once()
         longer,
     ]
     assert [str(each.message) for each in caught] == [
-        f"Notes on 7 sequences: no known base: 2, {shorter}: 2, {longer}: 2. The training "
-        "examples have 4 to 8 bp: scores of other lengths may mean nothing."
+        f"Notes on 6 sequences: no known base: 2, {shorter}: 1, {longer}: 2. The training "
+        "examples have 4 to 8 bp: predictions for other sequences may mean nothing."
     ]
 
 

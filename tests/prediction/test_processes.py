@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from rmt_genomics.atomic_io import partial_path
-from rmt_genomics.errors import RMTGenomicsError
+from rmt_genomics.dna import encode
+from rmt_genomics.errors import RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.prediction.inputs import PredictionInput
 from rmt_genomics.prediction.run import PredictionConfig, write_predictions
 from rmt_genomics.prediction.sharding import predict_in_processes
+from rmt_genomics.prediction.training_range import OTHER_KMERS, TrainingRange
 from tests.prediction.toys import dna, saved_model, write_fasta
 
 pytestmark = pytest.mark.slow
@@ -94,6 +97,28 @@ def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     while any(Path("/proc", pid).exists() for pid in listed):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_notes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    config, one, two = config_of(tmp_path, records=100), tmp_path / "one.tsv", tmp_path / "two.tsv"
+    training_range = TrainingRange.fit(encode(dna(60, seed=i)) for i in range(60))
+    assert training_range is not None
+    training_range.save(tmp_path / "model")
+    with (tmp_path / "toy.fa").open("a") as fasta:
+        fasta.write("".join(f">repeat{i}\n{'ACGT' * 20}\n" for i in range(3)))
+
+    with pytest.warns(RMTGenomicsWarning) as of_one:
+        write_predictions(config, one, resume=False)
+    with pytest.warns(RMTGenomicsWarning) as of_two:
+        predict_in_processes(config, two, 2, resume=False)
+
+    lines = one.read_text().splitlines()
+    notes = Counter(note for line in lines for note in line.split("\t")[-1].split("; ") if note)
+    assert [line.split("\t")[-1] for line in lines[-3:]] == [OTHER_KMERS] * 3
+    assert two.read_bytes() == one.read_bytes()
+    assert [str(each.message) for each in of_two] == [str(each.message) for each in of_one]
+    assert "Notes on 103 sequences: " in str(of_one[0].message)
+    assert f"{OTHER_KMERS}: {notes[OTHER_KMERS]}." in str(of_one[0].message)
 
 
 def test_the_error_of_one_process_is_the_error_of_the_run(tmp_path: Path) -> None:

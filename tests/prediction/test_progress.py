@@ -1,7 +1,9 @@
-"""A progress bar on a terminal, nothing anywhere else."""
+"""A progress bar on a terminal, a plain line a minute anywhere else."""
 
 import gzip
 import io
+import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,35 @@ def shown(total: int | None) -> ProgressBar:
     return ProgressBar(Progress(console=Console(file=io.StringIO())), total)
 
 
-def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar(lambda: pytest.fail("must not be called")) as progress:
+def test_off_a_terminal_there_is_a_line_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    with (
+        caplog.at_level(logging.INFO, "rmt_genomics"),
+        progress_bar(lambda: 10_000_000) as progress,
+    ):
+        progress.skip(1_000_000)
+        for _ in range(4):
+            now += 40
+            progress.update(1_000_000)
+
+    assert [record.message for record in caplog.records] == [
+        "2.0 Mb of about 9.0 Mb, 25.0 kb/s, 4:40 left",
+        "4.0 Mb of about 9.0 Mb, 25.0 kb/s, 3:20 left",
+    ]
+
+
+def test_a_short_prediction_logs_nothing_off_a_terminal(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with progress_bar(lambda: None) as progress:
         progress.update(100)
         progress.skip(100)
 
-    assert capsys.readouterr() == ("", "")
+    assert (capsys.readouterr(), caplog.records) == (("", ""), [])
 
 
 def test_a_terminal_gets_a_bar_and_one_line_that_stays(
@@ -48,6 +73,7 @@ def test_the_bar_advances_by_bp_and_its_total_is_reduced_by_skipped_ones() -> No
     (task,) = progress.bar.tasks
     assert (task.completed, task.total) == (100, 600)
     assert progress.summary().startswith("100 bp in ")
+    assert task.fields["left"].endswith(" left")  # from the first step on
 
 
 def test_without_a_total_bp_and_speed_are_shown() -> None:

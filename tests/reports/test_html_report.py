@@ -147,8 +147,8 @@ def test_numbers_have_three_digits_and_missing_values_are_a_dash(text: str) -> N
 def test_metrics_are_shown_with_their_intervals(text: str) -> None:
     page = StrictParser(text)
 
-    assert "0.800 (0.691 to 0.887)" in page.cells
-    assert "0.900 (0.812 to 0.960)" in page.cells
+    assert "0.800(0.691 to 0.887)" in page.cells
+    assert "0.900(0.812 to 0.960)" in page.cells
     assert "the model has MCC 0.800 (0.691 to 0.887)." in page.shown
     assert "In brackets: 95% confidence intervals." in page.shown
 

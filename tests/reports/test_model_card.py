@@ -36,7 +36,8 @@ def test_the_default_card_of_a_saved_model_is_replaced(run: Path) -> None:
     assert "PytorchModelHubMixin" not in text
     assert text.count("The model is ahead of the baseline by 0.100 MCC") == 1
     assert text.count("The model is ahead of the baseline by 0.200 MCC") == 1
-    assert "| MCC | 0.800 (0.691 to 0.887) | 0.00 | 0.600 | 0.700 |" in text
+    assert "| predictor | accuracy | balanced accuracy | MCC | " in text
+    assert "| model | 0.900 | 0.900 | 0.800 (0.691 to 0.887) | 0.900 | " in text
     assert "86 labelled examples of" in text
     assert "11.1% of test are near-duplicates" in text
     assert 'preset = "tiny"' in text
@@ -75,7 +76,7 @@ def test_a_generated_card_is_updated(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"mcc": 0.1234}))
 
-    assert "| MCC | 0.123 (0.691 to 0.887) |" in card_of(run)
+    assert "| model | 0.900 | 0.900 | 0.123 (0.691 to 0.887) |" in card_of(run)
     assert card_of(run) == card_of(run)
 
 
@@ -165,5 +166,5 @@ def test_metrics_without_intervals_are_shown_alone(run: Path) -> None:
 
     text = card_of(run)
 
-    assert "| MCC | 0.800 | 0.00 |" in text
+    assert "| model | 0.900 | 0.900 | 0.800 | 0.900 |" in text
     assert "In brackets" not in text

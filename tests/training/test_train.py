@@ -12,6 +12,7 @@ import torch
 from rmt_genomics import RMTClassifier
 from rmt_genomics.datasets import EncodedStore, read_labels
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
+from rmt_genomics.prediction.training_range import TrainingRange
 from rmt_genomics.training import TrainingResult
 from rmt_genomics.training.callbacks import COLUMNS
 from rmt_genomics.training.checkpoints import read_checkpoint
@@ -65,6 +66,7 @@ def test_the_run_folder_contains_model_settings_and_metrics(data: Data, tmp_path
     assert {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()} == {
         *("config.json", "model.safetensors", "README.md", "config.toml", "split.tsv"),
         *("metrics.jsonl", "metrics.csv", "environment.txt", "leakage.json"),
+        "training_range.safetensors",
         *("checkpoints/best.ckpt", "checkpoints/last.ckpt"),
     }
     assert result.model_dir == out
@@ -72,6 +74,14 @@ def test_the_run_folder_contains_model_settings_and_metrics(data: Data, tmp_path
     assert (out / "metrics.csv").read_text().count("\n") == 3
     assert read_config(out / "config.toml") == settings().resolved()
     assert "seed: 0\n" in (out / "environment.txt").read_text()
+    training_range = TrainingRange.load(out)
+    assert training_range is not None
+    assert result.store is not None
+    assert result.split is not None
+    examples = [result.store.codes(example.interval) for example in result.split.train]
+    expected = TrainingRange.fit(examples)
+    assert expected is not None
+    assert (training_range.gc == expected.gc).all()
 
 
 def test_the_saved_model_has_the_best_weights(
