@@ -2,10 +2,17 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import DEVICE, PATH, label_pattern_option, settings_option
+from rmt_genomics.cli.options import (
+    DEVICE,
+    PATH,
+    label_options,
+    settings_option,
+    take_data_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -13,7 +20,7 @@ logger = logging.getLogger(__name__)
 @click.command()
 @click.argument("fasta", type=PATH)
 @click.option("--labels", type=PATH, help="As for train; without it, every record is an example.")
-@label_pattern_option
+@label_options
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
@@ -24,6 +31,7 @@ def plan(
     config: Path | None,
     settings: tuple[str, ...],
     device: str,
+    **options: Any,
 ) -> None:
     """Estimate memory and time of a training, and choose a batch.
 
@@ -41,6 +49,7 @@ def plan(
     from rmt_genomics.training import read_config
     from rmt_genomics.training.planning import plan as make_plan
 
+    settings = (*settings, *take_data_settings(options))
     source = None if labels is None else LabelSource(labels, label_pattern)
     result = make_plan(fasta, read_config(config, settings), labels=source, device=device)
     click.echo("key\tvalue\tunit")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from rmt_genomics.dna import Tokenizer
+from rmt_genomics.dna import NameOptions, Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.config import (
@@ -203,6 +203,25 @@ class DataSettings(Settings):
     task: Literal["auto", "classification", "regression"] = "auto"
     """Labels are names of classes, or numbers to be predicted. auto = regression if all labels are
     numbers, some are not whole and at least 20 differ."""
+
+    unlabelled: Literal["error", "skip"] = "error"
+    """Records without a label, and lines of the labels without a record: refuse them, or leave them
+    out."""
+
+    min_class_size: Count = 1
+    """Examples of classes that have fewer examples than this are left out."""
+
+    duplicate_names: Literal["error", "number"] = "error"
+    """Names that are twice in one file: refuse them, or number the repeats (a_2, a_3) and leave out
+    identical copies."""
+
+    full_names: bool = False
+    """The name of a record is its whole header, not only the part before the first blank."""
+
+    @property
+    def names(self) -> NameOptions:
+        """How records are named."""
+        return NameOptions(self.duplicate_names, self.full_names)
 
 
 class CurriculumSettings(Settings):

@@ -348,7 +348,7 @@ def _lengths(
         parts = (split.train, split.validation, examples)
         train, validation, everything = ([len(each.interval) for each in part] for part in parts)
         return train, validation, everything
-    store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
+    store = EncodedStore.open(fasta, progress=sys.stderr.isatty(), names=config.data.names)
     lengths = [record.length for record in store.records()]
     if len(lengths) < 2:
         raise DataError(

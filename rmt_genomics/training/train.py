@@ -13,6 +13,7 @@ from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.parsing import as_path
 from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
@@ -70,7 +71,7 @@ class TrainingResult:
 @runtime.log_to_stderr_by_default()
 def train(  # noqa: PLR0913  # the options of the command line
     fasta: str | Path,
-    labels: str | Path | LabelSource,
+    labels: str | Path | LabelSource | None,
     out: str | Path,
     config: ExperimentConfig,
     *,
@@ -90,7 +91,7 @@ def train(  # noqa: PLR0913  # the options of the command line
     Args:
         fasta: A file of sequences, or a folder of such files (see ``dna.read_records``).
         labels: Labels of records or intervals: a table (see ``datasets.read_labels``), or another
-            source of labels.
+            source of labels. None = the column ``label`` of the sequence files.
         out: Run folder, created if needed. Must be empty unless ``resume`` or ``overwrite``.
         config: Settings.
         device: auto, cpu, cuda or mps.
@@ -112,9 +113,9 @@ def train(  # noqa: PLR0913  # the options of the command line
         CheckpointError: If there is nothing to resume, or it is another run.
     """
     job = TrainingJob(
-        fasta=Path(fasta),
-        labels=LabelSource.of(labels),
-        out=Path(out),
+        fasta=as_path(fasta),
+        labels=LabelSource.of(labels, fasta),
+        out=as_path(out, "a run folder"),
         config=config,
         device=device,
         seed=seed,
@@ -164,6 +165,8 @@ def run_training(
             if checkpoint is not None:
                 checkpoints.check_same_run(checkpoint, record)
                 checkpoints.load_weights(module, checkpoint)
+                if distributed.is_rank_zero and checkpoints.is_extended(folder, config):
+                    folder.write({"config.toml": to_toml(config)})
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, device=device, seed=seed)
             if beside is not None:

@@ -34,9 +34,9 @@ BAD_FASTA = [  # name of the case, content (None = no file), words: place, found
     (
         "cut gzip",
         gzip.compress(GOOD)[:-9],
-        ["gzip file is truncated or damaged", "Download it again"],
+        ["compressed file is truncated or damaged", "Download it again"],
     ),
-    ("cut bgzip", BGZIP_START, ["gzip file is truncated or damaged", "must be complete"]),
+    ("cut bgzip", BGZIP_START, ["compressed file is truncated or damaged", "must be complete"]),
     ("Latin-1", b">r1 caf\xe9\nACGT\n", [":1:", "not UTF-8", "iconv"]),
 ]
 

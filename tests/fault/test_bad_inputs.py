@@ -105,11 +105,11 @@ SEQUENCES = [  # each for inspect, predict, evaluate and train
     ),
     (
         "cut.fq.gz",
-        "cut.fq.gz: the gzip file is truncated or damaged (Compressed file ended before the e",
+        "cut.fq.gz: the compressed file is truncated or damaged (Compressed file ended before the e",
     ),
     (
         "cut.fa.gz",
-        "cut.fa.gz: the gzip file is truncated or damaged (Compressed file ended before the e",
+        "cut.fa.gz: the compressed file is truncated or damaged (Compressed file ended before the e",
     ),
     ("twice.fa", "twice.fa:5: record 'chr1' was already at line 1, but record names must be uniqu"),
     (
@@ -173,7 +173,7 @@ LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and 
     (
         "good.fa",
         "cut.tsv.gz",
-        "cut.tsv.gz: the gzip file is truncated or damaged (Compressed file ended",
+        "cut.tsv.gz: the compressed file is truncated or damaged (Compressed file ended",
     ),
     ("good.fa", "good.fa", "This looks like FASTA: was it given as the labels?"),
     ("good.fa", "column", "--labels column: no label for 2 of 2 records ('chr1', 'chr2.3')"),

@@ -102,25 +102,25 @@ MALFORMED = {
     ),
     "gzip cut in the middle": (
         gzip.compress(GOOD * 50)[:-30],
-        "toy.fa: the gzip file is truncated or damaged (Compressed file ended before the "
+        "toy.fa: the compressed file is truncated or damaged (Compressed file ended before the "
         "end-of-stream marker was reached), but must be complete. Download it again and compare "
         "its size or checksum.",
     ),
     "gzip cut in its header": (
         gzip.compress(GOOD)[:5],
-        "toy.fa: the gzip file is truncated or damaged (",
+        "toy.fa: the compressed file is truncated or damaged (",
     ),
     "gzip with a wrong byte": (
         gzip.compress(GOOD)[:12] + b"\xff\xff" + gzip.compress(GOOD)[14:],
-        "toy.fa: the gzip file is truncated or damaged (",
+        "toy.fa: the compressed file is truncated or damaged (",
     ),
     "gzip with a wrong checksum": (
         gzip.compress(GOOD)[:-8] + b"\0" * 8,
-        "toy.fa: the gzip file is truncated or damaged (CRC check failed",
+        "toy.fa: the compressed file is truncated or damaged (CRC check failed",
     ),
     "text after a gzip": (
         gzip.compress(GOOD) + b"more",
-        "toy.fa: the gzip file is truncated or damaged (",
+        "toy.fa: the compressed file is truncated or damaged (",
     ),
 }
 
@@ -152,7 +152,7 @@ def test_a_bgzip_file_without_its_last_block_is_refused(tmp_path: Path) -> None:
     path.write_bytes(bgzip(tmp_path, GOOD)[:-28])
 
     with pytest.raises(
-        DataError, match=r"toy\.fa\.gz: the gzip file is truncated .*the empty block"
+        DataError, match=r"toy\.fa\.gz: the compressed file is truncated .*the empty block"
     ):
         list(read_records(path))
 
