@@ -103,21 +103,21 @@ def _decompressed(source: io.BufferedReader, compression: Compression, path: Pat
             new = partial(zlib.decompressobj, wbits=31)  # with a gzip header
             is_bgzip = compression == "bgzip"
             return _Members(source, new, zlib.error, path, warns_of_end=is_bgzip)
+        case "bzip2":
+            return _Members(source, bz2.BZ2Decompressor, OSError, path)
+        case "xz":
+            return _Members(source, lzma.LZMADecompressor, lzma.LZMAError, path)
         case "zstd":
             return _Members(source, *_zstd(path), path)
-        case "bzip2":
-            return bz2.BZ2File(source)
-        case "xz":
-            return lzma.LZMAFile(source)
         case "plain":
             return None
 
 
 class _Members(io.RawIOBase):
-    """Decompresses what consists of one member (gzip, bgzip) or frame (Zstandard) after the other.
+    """Decompresses what consists of one member (or stream, or frame) after the other.
 
-    Unlike ``gzip``, it takes white space after the last one, and notices whether that is empty, as
-    in a complete bgzip file. ``new`` makes a decompressor of one member, with the interface of
+    Unlike the readers of the standard library, it takes white space after the last one, but nothing
+    else, and notices whether that is empty, as in a complete bgzip file. ``new`` makes a decompressor of one member, with the interface of
     ``zlib.decompressobj``, which raises ``error``.
     """
 
@@ -162,7 +162,7 @@ class _Members(io.RawIOBase):
                 return False
             self._member, self._member_bytes = self._new(), 0
         elif not (packed := self._source.read(_CHUNK_BYTES)):
-            raise EOFError("it ends in the middle of a block")
+            raise EOFError("the file ends before the compressed data do")
         try:
             letters = self._member.decompress(packed)
         except self._error as error:
@@ -212,11 +212,9 @@ def explain_read_errors(path: Path) -> Iterator[None]:
     """Turn errors of the system and of decompression while ``path`` is read into a DataError."""
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(path, str(error)) from error
     except OSError as error:
-        if error.errno is None:  # of bzip2
-            raise _damaged(path, str(error)) from error
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}), but must be. "
             "Check its permissions and its disk."

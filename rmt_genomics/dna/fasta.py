@@ -86,7 +86,7 @@ def _not_fasta(path: Path, before: str, line: int) -> DataError:
     number, first_text = next((number, text) for number, text in numbered if text.strip(whitespace))
     where = f"{path}:{number}"
     for start, (what, remedy) in _OTHER_FORMATS.items():
-        if before.startswith(start) or (start == _TAR and start in before):
+        if before.lstrip(whitespace).startswith(start) or (start == _TAR and start in before):
             return DataError(
                 f"{path}: this is {what}, but a sequence file is expected (FASTA, FASTQ, GenBank, "
                 f"EMBL, CSV or TSV, plain or compressed). {remedy}"

@@ -116,6 +116,8 @@ class IndexedFasta:
 
         folder = default_cache() if cache is None else Path(cache).absolute()
         self._load_or_build(folder / "indexes" / cache_key(_FORMAT, self.path, self._version))
+        if self._blocks is not None and self._blocks[-1][1] > self._blocks[-2][1]:
+            warn_of_bgzip_end(path)
 
     def names(self, *, full: bool = False) -> dict[str, str]:
         """Return the name of each record, or its whole header, with its name in the index."""
@@ -270,7 +272,7 @@ def _size_and_mtime(path: Path) -> tuple[int, int]:
 
 def _bgzip_blocks(path: Path) -> list[tuple[int, int]]:
     """Return where each block begins, in the file and when decompressed; at last both sizes."""
-    blocks, start, size, block_bytes = [], 0, 0, b""
+    blocks, start, size = [], 0, 0
     with explain_read_errors(path), path.open("rb") as file:
         while header := file.read(_BGZIP_HEADER_BYTES):
             if not header.startswith(_BGZIP_START) or header[12:14] != b"BC":
@@ -282,10 +284,8 @@ def _bgzip_blocks(path: Path) -> list[tuple[int, int]]:
             start += int.from_bytes(header[16:18], "little") + 1
             file.seek(start - 4)
             if len(block_bytes := file.read(4)) < 4:
-                raise EOFError("it ends in the middle of a block")
+                raise EOFError("the file ends before the compressed data do")
             size += int.from_bytes(block_bytes, "little")
-    if int.from_bytes(block_bytes, "little"):
-        warn_of_bgzip_end(path)
     return [*blocks, (start, size)]
 
 
@@ -305,6 +305,10 @@ def _build(path: Path, fai: Path) -> None:
         raise _WrongIndexError("it is not UTF-8 text") from error
     except (*errors, zlib.error) as error:  # of the text and of bgzip blocks
         raise _WrongIndexError(str(error).rstrip(".")) from error
+    except OSError as error:
+        if error.errno is None:  # not of the system: the last block is missing
+            raise _WrongIndexError("the empty block that ends a bgzip file is missing") from error
+        raise
 
 
 def _read_fai(fai: Path) -> dict[str, _Entry]:

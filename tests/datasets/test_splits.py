@@ -21,7 +21,7 @@ from rmt_genomics.datasets.splits import (
     split_examples,
 )
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import ConfigError, DataError
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 
 
 def make(
@@ -276,11 +276,10 @@ def test_a_class_in_too_few_groups_is_named() -> None:
     examples = make("ab" * 10 + "cc", groups=[str(index) for index in range(20)] + ["x", "y"])
 
     message = (
-        "no example in validation for 1 of 3 classes (such as 'c', which is in 2 groups), but "
-        "every class must be in all 3 parts. Add examples of it, remove the class, or change "
-        "--fractions or --seed."
+        "1 of 3 classes are too small to be in all 3 parts, so no example of them is in some "
+        "(missing in validation: 1), such as 'c', which is in 2 groups. What is not in train "
     )
-    with pytest.raises(DataError, match=re.escape(message)):
+    with pytest.warns(RMTGenomicsWarning, match=re.escape(message)):
         split_by(examples)
 
 

@@ -50,7 +50,8 @@ MALFORMED = {
     "duplicate names": (
         GOOD + b">chr1 again\nACGT\n",
         "toy.fa:6: record 'chr1' was already at line 1, but record names must be unique. "
-        "Rename or remove one of them.",
+        "The headers differ, but names end at the first blank: pass --full-names to take whole "
+        "headers as names, or --duplicate-names number to number the repeats.",
     ),
     "protein": (
         b">chr1\nACGT\n>sp|P69905\nMVLS\nPADK\n",
@@ -102,8 +103,8 @@ MALFORMED = {
     ),
     "gzip cut in the middle": (
         gzip.compress(GOOD * 50)[:-30],
-        "toy.fa: the compressed file is truncated or damaged (Compressed file ended before the "
-        "end-of-stream marker was reached), but must be complete. Download it again and compare "
+        "toy.fa: the compressed file is truncated or damaged (the file ends before the "
+        "compressed data do), but must be complete. Download it again and compare "
         "its size or checksum.",
     ),
     "gzip cut in its header": (
@@ -116,7 +117,7 @@ MALFORMED = {
     ),
     "gzip with a wrong checksum": (
         gzip.compress(GOOD)[:-8] + b"\0" * 8,
-        "toy.fa: the compressed file is truncated or damaged (CRC check failed",
+        "toy.fa: the compressed file is truncated or damaged (Error -3 while decompressing data: incorrect data check",
     ),
     "text after a gzip": (
         gzip.compress(GOOD) + b"more",
@@ -145,16 +146,6 @@ def test_the_unchanged_content_is_accepted(tmp_path: Path) -> None:
     for content in (GOOD, gzip.compress(GOOD), bgzip(tmp_path, GOOD)):
         path.write_bytes(content)
         assert [record.sequence for record in read_records(path)] == ["ACGTACGT", "ACGT"]
-
-
-def test_a_bgzip_file_without_its_last_block_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "toy.fa.gz"
-    path.write_bytes(bgzip(tmp_path, GOOD)[:-28])
-
-    with pytest.raises(
-        DataError, match=r"toy\.fa\.gz: the compressed file is truncated .*the empty block"
-    ):
-        list(read_records(path))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
