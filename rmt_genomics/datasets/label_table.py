@@ -1,10 +1,10 @@
 """Read label tables and BED files, plain or compressed, into rows of cells.
 
 Cells are separated by tabs, commas or semicolons, whichever the first row has (or a line such as
-``sep=;`` names); by spaces in a BED file without tabs. Blank lines and comments are skipped: what
-begins with ``#``, and ``track`` and ``browser`` lines of BED files. A cell may be quoted, as
-spreadsheets and pandas do; a quoted cell that spans several lines is read as one line. Columns
-without a name are left out; they must be empty.
+``sep=;`` names); by spaces in a BED file without tabs. Blank lines and comments at the top are
+skipped, in BED files anywhere: what begins with ``#``, and ``track`` and ``browser`` lines. A cell
+may be quoted, as spreadsheets and pandas do; a quoted cell that spans several lines is read as one
+line. Columns without a name are left out; they must be empty.
 """
 
 import csv
@@ -77,6 +77,8 @@ class Rows:
         elif "\t" not in top:
             found = (mark for mark in ",;" if mark in top)
             self.separator = " " if _BED_LINE.match(top) else next(found, "\t")
+        # Below our own header, # is part of a name.
+        self._has_comments = "record" not in re.split(r"[\s,;\"]+", top.lower())
         may_be_multiline = self if b'"' in self._content else ()
         if multiline := [row.line_number for row in may_be_multiline if row.num_lines > 1]:
             warnings.warn(
@@ -115,7 +117,7 @@ class Rows:
             if cells is None:
                 return
             # The mark of a header that is a comment has been removed.
-            if number > self._top and self._is_comment(cells):
+            if self._has_comments and number > self._top and self._is_comment(cells):
                 continue
             if "".join(cells).strip() or (delimiter in ",;" and len(cells) > 1):
                 num_lines = self._top + reader.line_num - number
@@ -137,16 +139,21 @@ class Table:
     header: Row
     """With the column names of ``HEADER_FORMS``; the first row if the file has no header."""
 
-    columns: list[str]
-    """As ``header.cells``, but with those that have no name."""
-
     rows: Rows
     has_header: bool
+    all_columns: tuple[str, ...] = ()
+    """As ``header.cells``, but with those that have no name; empty if all have one."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns, in the order of the cells of a row; may be empty."""
+        return list(self.all_columns) or self.header.cells
 
     def __iter__(self) -> Iterator[tuple[Row, dict[str, str]]]:
         columns, separator = self.header.cells, _SEPARATOR_NAMES[self.rows.separator]
+        all_columns = self.columns
         for row in islice(self.rows, int(self.has_header), None):
-            row = row._replace(cells=without_unnamed(row.cells, self.columns, row.where))
+            row = row._replace(cells=without_unnamed(row.cells, all_columns, row.where))
             if len(row.cells) != len(columns):
                 cells = counted(len(row.cells), f"{separator}-separated cell")
                 raise DataError(
@@ -198,7 +205,7 @@ def read_table(path: Path, what: str) -> Table:
             f"{first.where}: the header is {shown(columns[0])}, but must be {HEADER_FORMS}, "
             f"with tabs between the columns. {remedy}"
         )
-    return Table(first._replace(cells=named), columns, rows, has_header)
+    return Table(first._replace(cells=named), rows, has_header, tuple(columns))
 
 
 def quote_cell(text: str, separator: str = "\t") -> str:

@@ -190,8 +190,7 @@ def parse_interval(
             is_whole = value is not None and value >= 0 and value.is_integer()
             remedy = f" Write it as {value:.0f}." if is_whole else ""
             raise DataError(
-                f"{where}: {column} {shown(text)} must be a whole number, 0 or more, in digits "
-                f"only.{remedy}"
+                f"{where}: {column} {shown(text)} must be a whole number, 0 or more.{remedy}"
             )
         ends[column] = number
     try:

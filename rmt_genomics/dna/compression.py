@@ -117,8 +117,9 @@ class _Members(io.RawIOBase):
     """Decompresses what consists of one member (or stream, or frame) after the other.
 
     Unlike the readers of the standard library, it takes white space after the last one, but nothing
-    else, and notices whether that is empty, as in a complete bgzip file. ``new`` makes a decompressor of one member, with the interface of
-    ``zlib.decompressobj``, which raises ``error``.
+    else, and notices whether that is empty, as in a complete bgzip file. ``new`` makes a
+    decompressor of one member, with the interface of ``zlib.decompressobj``, which raises
+    ``error``.
     """
 
     def __init__(

@@ -148,7 +148,8 @@ class FileNames:
 
 def stem_of(path: Path) -> str:
     """Return a file's name without compression and format: ``train`` for ``gue/train.csv.gz``."""
-    return _as_text(Path(without_suffix(path.name)).stem)
+    stem = Path(without_suffix(path.name)).stem
+    return os.fsencode(stem).decode(errors="backslashreplace")  # a name may not be UTF-8
 
 
 def file_prefixes(files: Sequence[Path]) -> dict[Path, str]:
@@ -164,7 +165,7 @@ def file_prefixes(files: Sequence[Path]) -> dict[Path, str]:
     root = os.path.commonpath([file.parent for file in absolute]) if files else ""
     inside = [file.relative_to(root) for file in absolute]
     ways = (
-        [stem_of(file) for file in files],
+        [_as_text(stem_of(file)) for file in files],
         [_as_text((file.parent / stem_of(file)).as_posix()) for file in inside],
         [_as_text(file.as_posix()) for file in inside],
     )

@@ -41,7 +41,7 @@ def has_sequence_column(text: str) -> bool:
 def columns_of(text: str) -> list[str]:
     """Return the columns in the header at the start of a text, as if it were one."""
     first, _, rest = text.partition("\n")
-    return _columns(rest.partition("\n")[0] if separator_line(first) else first)
+    return _columns(rest.lstrip().partition("\n")[0] if separator_line(first) else first)
 
 
 def separator_line(line: str) -> str | None:

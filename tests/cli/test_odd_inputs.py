@@ -1,4 +1,4 @@
-"""Right inputs that were refused once, through the commands: each needs at most the named option."""
+"""Right inputs that were refused once, through the commands: one named option is enough."""
 
 import csv
 import io

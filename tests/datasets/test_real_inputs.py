@@ -153,9 +153,9 @@ def test_comments_and_tracks_may_be_anywhere_in_a_bed_file(tmp_path: Path, text:
 
 
 def test_a_record_may_be_called_track(tmp_path: Path) -> None:
-    path = write(tmp_path / "l.tsv", "record\tlabel\n# x\ntrack\tx\n")
+    path = write(tmp_path / "l.tsv", "chrom\tstart\tend\tname\n# x\ntrack\t0\t4\tx\n")
 
-    assert labels_of(path, {"track": 4}) == {"track": "x"}
+    assert labels_of(path, {"track": 4}) == {"track:0-4(+)": "x"}
 
 
 @pytest.mark.parametrize("before", ["", "a\t0\t4\n"])

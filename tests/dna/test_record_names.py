@@ -126,7 +126,7 @@ def test_full_names_are_whole_headers(tmp_path: Path) -> None:
 def test_full_names_may_be_twice_as_well(tmp_path: Path) -> None:
     (file,) = write(tmp_path, {"x.fa": ">a b\nA\n>a b\nC\n"})
 
-    with pytest.raises(DataError, match="record 'a b' was already at line 1.*Pass --duplicate-n"):
+    with pytest.raises(DataError, match=r"record 'a b' was already at line 1.*Pass --duplicate-n"):
         names_of([file], FULL)
 
 

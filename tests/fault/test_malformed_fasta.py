@@ -69,11 +69,11 @@ MALFORMED = {
     "letters outside ASCII": (">a\nACé\n".encode(), "record 'a': position 2 holds 'é', but a DNA"),
     "binary": (
         BAM_LIKE,
-        "toy.fa:1: this looks like a binary file, but FASTA text is expected "
-        "(plain, gzip or bgzip). Convert it to FASTA first.",
+        "toy.fa: this is a BAM file, but a sequence file is expected (FASTA, FASTQ, GenBank, EMBL, "
+        "CSV or TSV, plain or compressed). Convert it: samtools fasta.",
     ),
-    "compressed binary": (gzip.compress(BAM_LIKE), "toy.fa:1: this looks like a binary file, but"),
-    "zip": (b"PK\x03\x04\x14\x00\x00", "toy.fa:1: this looks like a binary file, but"),
+    "compressed binary": (gzip.compress(BAM_LIKE), "toy.fa: this is a BAM file, but"),
+    "zip": (b"PK\x03\x04\x14\x00\x00", "toy.fa: this is a zip archive, but"),
     "binary after a '>'": (
         b">\x00\x01\x02\n",
         r"toy.fa:1: the name of the record is '\x00\x01\x02', but must not have control characters "
@@ -117,7 +117,8 @@ MALFORMED = {
     ),
     "gzip with a wrong checksum": (
         gzip.compress(GOOD)[:-8] + b"\0" * 8,
-        "toy.fa: the compressed file is truncated or damaged (Error -3 while decompressing data: incorrect data check",
+        "toy.fa: the compressed file is truncated or damaged (Error -3 while decompressing data: "
+        "incorrect data check",
     ),
     "text after a gzip": (
         gzip.compress(GOOD) + b"more",
