@@ -46,7 +46,8 @@ def as_path(value: Any, what: str = "the path of a file") -> Path:
 def as_paths(values: Any) -> list[Path]:
     """Return one path or several as a list; raise DataError as ``as_path`` does."""
     is_many = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
-    if not is_many or hasattr(values, "columns"):  # a data frame
+    is_other = hasattr(values, "columns") or type(values).__module__.startswith("Bio.")
+    if not is_many or is_other:  # a data frame, or a Seq, whose letters are no paths
         return [as_path(values)]
     return [as_path(value) for value in values]
 

@@ -69,16 +69,18 @@ def compression_of(path: Path) -> Compression:
 
 
 def _recognise(start: bytes) -> Compression:
-    known = (name for magic, name in _MAGIC.items() if start.startswith(magic))
-    compression = next(known, "plain")
-    is_bgzip = compression == "gzip" and start[_BGZIP_FIELD] == b"BC"
-    return "bgzip" if is_bgzip else compression
+    for magic, compression in _MAGIC.items():
+        if start.startswith(magic):
+            return (
+                "bgzip" if compression == "gzip" and start[_BGZIP_FIELD] == b"BC" else compression
+            )
+    return "plain"
 
 
 @contextmanager
 def open_decompressed(
     path: Path, raw: BinaryIO | io.RawIOBase | None = None, *, what: str = "a sequence file"
-) -> Iterator[io.BufferedReader]:
+) -> Iterator["io.BufferedReader[Any]"]:
     """Open a file, compressed or not, to read its decompressed bytes, front to back.
 
     It may be a pipe such as /dev/stdin. ``raw`` is the open file, if the caller follows how it is
@@ -90,13 +92,13 @@ def open_decompressed(
     """
     check_is_file(path, what)
     with explain_read_errors(path), raw or path.open("rb", buffering=0) as source:
-        buffered = io.BufferedReader(cast(io.RawIOBase, source), _BUFFER_BYTES)
+        buffered: Any = io.BufferedReader(cast(io.RawIOBase, source), _BUFFER_BYTES)
         compression = _recognise(buffered.peek(16))
         decompressed = _decompressed(buffered, compression, path)
         yield io.BufferedReader(decompressed, _BUFFER_BYTES) if decompressed else buffered
 
 
-def _decompressed(source: io.BufferedReader, compression: Compression, path: Path) -> Any:
+def _decompressed(source: Any, compression: Compression, path: Path) -> Any:
     """Return what reads the decompressed bytes, or None if they are not compressed."""
     match compression:
         case "gzip" | "bgzip":
@@ -124,7 +126,7 @@ class _Members(io.RawIOBase):
 
     def __init__(
         self,
-        source: io.BufferedReader,
+        source: Any,
         new: Callable[[], Any],
         error: type[Exception],
         path: Path,

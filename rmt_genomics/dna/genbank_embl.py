@@ -79,8 +79,11 @@ def read_flat_file(
             break
         try:
             sequence = str(entry.seq)
-        except UndefinedSequenceError:  # it names its parts, and has no letters of its own
-            sequence = ""
+        except UndefinedSequenceError as error:  # it names its parts
+            raise DataError(
+                f"{where}: record {entry.id!r} has no sequence, but must have at least one letter. "
+                "Download it with its sequence (GenBank full), or as FASTA."
+            ) from error
         name = _name_of(entry, path, unnamed)
         yield Entry(number, name, entry.description or "", [sequence], {})
     if number == 1 and lines.first:

@@ -53,7 +53,7 @@ def each_letters(values: Any, caller: str) -> list[str | bytes]:
         problem, remedy = f"got {kind}, but needs a list of them", "Wrap it: [sequence]."
     elif not isinstance(values, Iterable):
         kind = shown_type(values)
-        problem, remedy = f"got {kind}, but needs a list of sequences", "Pass ['ACGT', ...]."
+        problem, remedy = f"got {kind}, but needs a list of them", "Pass ['ACGT', ...]."
     if problem is not None:
         raise DataError(f"{caller}: {problem}. {remedy}")
     return [as_letters(value, f"sequence {index}") for index, value in enumerate(values)]

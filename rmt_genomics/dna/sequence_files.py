@@ -123,11 +123,12 @@ class RecordNames:
 
     def __init__(
         self,
-        files: Sequence[Path],
+        files: Sequence[str | Path],
         options: NameOptions = NameOptions(),
         names: Sequence[Iterable[str]] | None = None,
     ) -> None:
         self.options = options
+        files = as_paths(files)
         self._is_alone = len(set(files)) < 2
         self._prefixes = {} if self._is_alone else file_prefixes(files)
         self._shared: set[str] = set()
@@ -157,17 +158,18 @@ class RecordNames:
             if self._file_of.setdefault(name, file) != file:
                 self._shared.add(name)
 
-    def prefixed(self, name: str, file: Path, *, is_numbered: bool = False) -> str:
+    def prefixed(self, name: str, file: str | Path, *, is_numbered: bool = False) -> str:
         """Return the name of a record in a file, with its prefix if it needs one."""
         needs_prefix = name in self._shared or (is_numbered and not self._is_alone)
-        return f"{self._prefixes[file]}:{name}" if needs_prefix else name
+        return f"{self._prefixes[Path(file)]}:{name}" if needs_prefix else name
 
-    def in_file(self, file: Path, unit: str) -> FileNames:
+    def in_file(self, file: str | Path, unit: str) -> FileNames:
         """Return the names in one file, to be read now."""
-        return FileNames(file, unit, self.options, is_alone=self._is_alone)
+        return FileNames(Path(file), unit, self.options, is_alone=self._is_alone)
 
-    def check_pipe(self, name: str, file: Path) -> None:
+    def check_pipe(self, name: str, file: str | Path) -> None:
         """Raise DataError if a record of a pipe has the name of one in another file."""
+        file = Path(file)
         if not self._file_of or file.is_file():
             return
         if (first := self._file_of.setdefault(name, file)) != file:

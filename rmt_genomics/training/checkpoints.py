@@ -269,6 +269,12 @@ def is_extended(folder: RunFolder, config: ExperimentConfig) -> bool:
     return config.training.max_epochs > read_config(folder.config).training.max_epochs
 
 
+def save_epochs(folder: RunFolder, config: ExperimentConfig, *, writes: bool) -> None:
+    """Write the settings of a run that has more epochs now, for the next time it is resumed."""
+    if writes and is_extended(folder, config):
+        folder.write({"config.toml": to_toml(config)})
+
+
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:
     """Raise CheckpointError if a checkpoint is from another run than that of ``record``."""
     content = read_checkpoint(checkpoint)

@@ -165,8 +165,7 @@ def run_training(
             if checkpoint is not None:
                 checkpoints.check_same_run(checkpoint, record)
                 checkpoints.load_weights(module, checkpoint)
-                if distributed.is_rank_zero and checkpoints.is_extended(folder, config):
-                    folder.write({"config.toml": to_toml(config)})
+                checkpoints.save_epochs(folder, config, writes=distributed.is_rank_zero)
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, device=device, seed=seed)
             if beside is not None:

@@ -44,8 +44,6 @@ FILES = {  # all of them are written; a case names those it uses
     "mixed/a.fa": FASTA,
     "mixed/b.fq": FASTQ,
     "nothing/README.md": b"# About\n",
-    "same/at.fa": FASTA,
-    "same/gc.fa": FASTA,
     "wrong_genome.bed": b"1\t0\t4\tat\nMT\t0\t4\tgc\n",
     "past_end.bed": b"chr1\t0\t4\tat\nchr1\t8\t15\tgc\n",
     "longer.bed": b"chr1\t0\t1000\tat\nchr2.3\t0\t1000\tgc\n",
@@ -176,7 +174,6 @@ LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and 
     ("good.fa", "good.fa", "This looks like FASTA: was it given as the labels?"),
     ("good.fa", "column", "--labels column: no label for 2 of 2 records ('chr1', 'chr2.3')"),
     ("good.fa", "header", "--labels header: no label for 2 of 2 records"),
-    ("same", "file", "record 'chr1' is also in"),
 ]
 SPLITS = [  # command, message: valid labels that cannot be trained on or split
     (

@@ -69,7 +69,6 @@ REFUSED = {
     "one string": ("ACGT", r"got one string, but needs a list of strings\. Wrap it: \[sequence\]"),
     "one Seq": (Seq("ACGT"), "got a Seq, but needs a list of them"),
     "one SeqRecord": (SeqRecord(Seq("ACGT")), "got a SeqRecord, but needs a list of them"),
-    "a number": (7, "got an int, but needs a list of sequences"),
     "numbers": (["ACGT", 7], "sequence 1: is an int, but must be text"),
     "missing values": (["ACGT", None], "sequence 1: is a NoneType, but must be text"),
     "an array of rows": (np.array([LETTERS]), "sequence 0: is a ndarray, but must be text"),
