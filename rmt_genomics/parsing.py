@@ -7,9 +7,11 @@ functions, once for the whole package.
 
 import json
 import math
+import os
 import re
 import tomllib
 import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +22,45 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MOST_SHOWN = 100
 _LONGEST_LINE = 1_000_000  # bytes
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
+
+
+def as_path(value: Any, what: str = "the path of a file") -> Path:
+    """Return a path; raise DataError if a value is none, and say how it becomes one.
+
+    Examples:
+        >>> as_path("a.fa").name
+        'a.fa'
+    """
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    remedy = "Pass its name as text."
+    if hasattr(value, "to_csv"):  # pandas
+        remedy = "Write it to a file: .to_csv('data.csv', index=False)."
+    elif not isinstance(value, bytes | int | float | None):
+        remedy = "Write the sequences to a FASTA file, or the labels to a table, and pass its name."
+    raise DataError(
+        f"{shown_type(value)} was given, but {what} is needed (str or pathlib.Path). {remedy}"
+    )
+
+
+def as_paths(values: Any) -> list[Path]:
+    """Return one path or several as a list; raise DataError as ``as_path`` does."""
+    is_many = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    is_other = hasattr(values, "columns") or type(values).__module__.startswith("Bio.")
+    if not is_many or is_other:  # a data frame, or a Seq, whose letters are no paths
+        return [as_path(values)]
+    return [as_path(value) for value in values]
+
+
+def shown_type(value: object) -> str:
+    """Return what a value is, for a message.
+
+    Examples:
+        >>> shown_type({}), shown_type(1)
+        ('a dict', 'an int')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def read_integer(text: str) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES
+from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES, name_options
 from rmt_genomics.cli.predict import prediction_input
 
 
@@ -15,6 +15,7 @@ from rmt_genomics.cli.predict import prediction_input
 @click.option("--window", type=BP, metavar="BP", help="Embed windows of this length.")
 @click.option("--step", type=BP, metavar="BP", help="From window to window; default: --window.")
 @click.option("--intervals", type=PATH, help="Embed these intervals (BED), on their strands.")
+@name_options
 @click.option("--out", type=PATH, help="Write here: .tsv, .npy or .npz. Default: stdout, as .tsv.")
 @click.option("--device", type=DEVICE, default="auto", help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")

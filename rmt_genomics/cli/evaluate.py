@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import DEVICE, PATH, echo_metrics, label_pattern_option
+from rmt_genomics.cli.options import (
+    DEVICE,
+    PATH,
+    echo_metrics,
+    label_options,
+    label_source,
+    take_labels,
+    take_names,
+)
 from rmt_genomics.errors import counted
 
 logger = logging.getLogger(__name__)
@@ -15,15 +23,15 @@ logger = logging.getLogger(__name__)
 @click.command()
 @click.argument("model_dir")
 @click.argument("fasta", type=PATH)
-@click.option("--labels", type=PATH, required=True, help="True labels (see train).")
-@label_pattern_option
+@click.option("--labels", type=PATH, help="True labels (see train).")
+@label_options
 @click.option("--out", type=PATH, required=True, help="Folder for the results.")
 @click.option("--device", type=DEVICE, default="auto", help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Use --out even if it is not empty.")
 def evaluate(
     model_dir: str,
     fasta: Path,
-    labels: Path,
+    labels: Path | None,
     label_pattern: str | None,
     out: Path,
     **options: Any,
@@ -41,15 +49,15 @@ def evaluate(
     Writes metrics.json, predictions.tsv, confusion.tsv, plots (SVG and PNG) and report.html, and
     prints the main metrics: aligned on a terminal, else as a tab-separated table.
     """
-    from rmt_genomics.datasets import LabelSource
     from rmt_genomics.evaluation.evaluate import evaluate as evaluate_model
     from rmt_genomics.evaluation.tables import summary_sentences
     from rmt_genomics.locks import locked
     from rmt_genomics.reports import write_plots, write_report
 
     click.get_current_context().with_resource(locked(out, is_folder=True))
-    source = LabelSource(labels, label_pattern)
-    metrics = evaluate_model(model_dir, fasta, source, out, **options)
+    source = label_source(labels, label_pattern, fasta)
+    names, reading = take_names(options), take_labels(options)
+    metrics = evaluate_model(model_dir, fasta, source, out, names=names, **reading, **options)
     write_plots(out)
     write_report(out)
     echo_metrics(metrics)

@@ -3,14 +3,22 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmt_genomics.cli.options import PATH, SEQUENCES, label_pattern_option, settings_option
-from rmt_genomics.dna import read_records, sequence_files
+from rmt_genomics.cli.options import (
+    PATH,
+    SEQUENCES,
+    label_options,
+    settings_option,
+    take_data_settings,
+    take_labels,
+    take_names,
+)
+from rmt_genomics.dna import NameOptions, RecordNames, read_records, sequence_files
 from rmt_genomics.dna.record_types import RecordInfo
-from rmt_genomics.dna.sequence_files import RecordNames
+from rmt_genomics.dna.sequence_files import top_folder
 
 if TYPE_CHECKING:
     from rmt_genomics.datasets import Example, LabelSource
@@ -24,7 +32,7 @@ _STDIN = Path("-")
 @click.command()
 @click.argument("fasta", nargs=-1, required=True, type=SEQUENCES)
 @click.option("--labels", type=PATH, help="Check and count these labels too (see train).")
-@label_pattern_option
+@label_options
 @click.option("--config", type=PATH, help="Settings of the planned training (see train).")
 @settings_option
 @click.option("--plot", type=PATH, help="Plot lengths, GC and unknown bases (.svg or .png).")
@@ -38,11 +46,13 @@ def inspect(
     plot: Path | None,
     *,
     overwrite: bool,
+    **options: Any,
 ) -> None:
     """Summarise and check sequence files and labels before training.
 
     FASTA is one or several files or folders of files: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV
-    with a sequence column, plain or compressed by gzip or bgzip; - reads stdin.
+    with a sequence column, plain or compressed by gzip, bgzip, bzip2, xz or Zstandard; - reads
+    stdin.
 
     Prints a tab-separated table, one row per record: record, length (bp), gc (fraction of G and C
     in the known bases), n (fraction of N), ambiguous (number of other IUPAC codes that stand for
@@ -65,18 +75,24 @@ def inspect(
     if plot is not None:
         inputs = [*fasta, labels] if labels else fasta
         check_new_file(plot, inputs=inputs, overwrite=overwrite)
-    if labels is None:
-        summary, _ = _summarise_records(fasta)
-        examples: Sequence[Example] = ()
-    else:
-        experiment = None
-        if config is not None or settings:
-            from rmt_genomics.training import read_config  # loads torch
+    examples: Sequence[Example] = ()
+    experiment = None
+    if config is not None or settings:
+        from rmt_genomics.training import read_config  # loads torch
 
-            experiment = read_config(config, settings)
-            experiment.check_labels(are_given=True)
+        experiment = read_config(config, (*settings, *take_data_settings(options)))
+        experiment.check_no_labels()
+        names, data = experiment.data.names, experiment.data
+        reading = {"unlabelled": data.unlabelled, "min_class_size": data.min_class_size}
+    else:
+        names, reading = take_names(options), take_labels(options)
+    if labels is None:
+        if reading:
+            raise click.UsageError("--unlabelled and --min-class-size need --labels.")
+        summary, _ = _summarise_records(fasta, names)
+    else:
         source = LabelSource(labels, label_pattern)
-        summary, examples = _summarise_with_labels(fasta, source, experiment)
+        summary, examples = _summarise_with_labels(fasta, source, experiment, names, reading)
     if plot is not None:
         from rmt_genomics.reports.plot_files import write_composition_plot
 
@@ -84,40 +100,46 @@ def inspect(
         logger.info("Plot written to %s.", plot)
 
 
-def _summarise_records(fasta: Sequence[Path]) -> "tuple[DataSummary, list[RecordInfo]]":
+def _summarise_records(
+    fasta: Sequence[Path], options: NameOptions
+) -> "tuple[DataSummary, list[RecordInfo]]":
     """Print one row per record, then log the summary; return it and what labels may refer to."""
     from rmt_genomics.reports.data_summary import COLUMNS, DataSummary
 
-    summary, names = DataSummary(), RecordNames()
+    files = sequence_files(fasta)
+    summary, names = DataSummary(), RecordNames(files, options)
     infos: list[RecordInfo] = []
-    for file in sequence_files(fasta):
-        for record in read_records(file):
-            names.add(record.name, file)
+    for file in files:
+        folder = top_folder(file, fasta)
+        for record in read_records(file, names):
             if not infos:
                 click.echo("\t".join(COLUMNS))
             click.echo(summary.add(record.name, record.sequence).row())
-            infos.append(
-                RecordInfo(record.name, record.length, file, record.description, record.columns)
-            )
+            name, length, description = record.name, record.length, record.description
+            infos.append(RecordInfo(name, length, file, description, record.columns, folder))
     for line in summary.lines():
         logger.info(line)
     return summary, infos
 
 
 def _summarise_with_labels(
-    fasta: Sequence[Path], source: "LabelSource", experiment: "ExperimentConfig | None"
+    fasta: Sequence[Path],
+    source: "LabelSource",
+    experiment: "ExperimentConfig | None",
+    names: NameOptions,
+    reading: dict[str, Any],
 ) -> "tuple[DataSummary, Sequence[Example]]":
     """Summarise the labels too, and log what training would do with the data."""
     from rmt_genomics.reports.data_summary import training_preview
 
     source.check()
-    summary, infos = _summarise_records(fasta)
+    summary, infos = _summarise_records(fasta, names)
     group, task = (experiment.data.group, experiment.data.task) if experiment else ("group", "auto")
-    examples = source.read(infos, group_column=group, task=task)
+    examples = source.read(infos, group_column=group, task=task, **reading)
     for line in summary.label_lines(examples, task):
         logger.info(line)
     if len(fasta) == 1 and fasta[0] != _STDIN:
-        for line in training_preview(fasta[0], source, examples, experiment):
+        for line in training_preview(fasta[0], source, examples, experiment, names):
             logger.info(line)
     else:
         logger.info("What training would do is shown for a single file or folder only.")

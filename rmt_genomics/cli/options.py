@@ -1,11 +1,17 @@
 """Option types and options that several commands share."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rmt_genomics.datasets import LabelSource
+    from rmt_genomics.dna import NameOptions
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 SEQUENCES = click.Path(path_type=Path, allow_dash=True)
@@ -47,3 +53,78 @@ def echo_metrics(metrics: Mapping[str, Any]) -> None:
 
     aligned = sys.stdout.isatty()
     click.echo(metrics_table(metrics) if aligned else "\n".join(metric_lines(metrics)))
+
+
+_DUPLICATE_NAMES = click.option(
+    "--duplicate-names",
+    type=click.Choice(["error", "number"]),
+    help="A name twice in one file: refuse it, or number it (a_2) and leave out copies.",
+)
+_FULL_NAMES = click.option(
+    "--full-names",
+    is_flag=True,
+    default=None,
+    help="Names are whole headers, not only the part before the first blank.",
+)
+_UNLABELLED = click.option(
+    "--unlabelled",
+    type=click.Choice(["error", "skip"]),
+    help="Records without a label, rows without a record: refuse them, or leave them out.",
+)
+_MIN_CLASS_SIZE = click.option(
+    "--min-class-size", type=COUNT, metavar="N", help="Leave out classes of fewer examples."
+)
+
+
+def name_options(command: _Command) -> _Command:
+    """Add the options on names of records."""
+    return _DUPLICATE_NAMES(_FULL_NAMES(command))
+
+
+def label_options(command: _Command) -> _Command:
+    """Add the options on labels, and on the names of the records that have them."""
+    return label_pattern_option(_UNLABELLED(_MIN_CLASS_SIZE(name_options(command))))
+
+
+def take_names(options: dict[str, Any]) -> "NameOptions":
+    """Take the options on names of records."""
+    from rmt_genomics.dna import NameOptions
+
+    duplicates, full = options.pop("duplicate_names"), options.pop("full_names")
+    return NameOptions(duplicates or "error", bool(full))
+
+
+def take_labels(options: dict[str, Any]) -> dict[str, Any]:
+    """Take those options on labels that are given, by argument of ``LabelSource.read``."""
+    given = {name: options.pop(name) for name in ("unlabelled", "min_class_size")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def take_data_settings(options: dict[str, Any]) -> tuple[str, ...]:
+    """Take the options on labels and names of records, as settings of a training."""
+    names = ("unlabelled", "min_class_size", "duplicate_names", "full_names")
+    values = {name: options.pop(name) for name in names}
+    return tuple(
+        f"data.{name}={str(value).lower()}" for name, value in values.items() if value is not None
+    )
+
+
+def label_source(labels: Path | None, pattern: str | None, fasta: Path) -> "LabelSource":
+    """Return where labels come from; without ``--labels``, the column of a table of sequences.
+
+    Raises:
+        click.UsageError: If there is no such column.
+    """
+    from rmt_genomics.datasets import LabelSource
+    from rmt_genomics.dna.sequence_files import label_column
+
+    if labels is not None:
+        return LabelSource(labels, pattern)
+    if pattern is not None:
+        raise click.UsageError("--label-pattern needs --labels header.")
+    if not label_column(fasta):
+        raise click.UsageError(
+            f"Missing option '--labels': {fasta} has no column 'label', so a table is needed, or "
+            "one of column, header, file, folder."
+        )
+    return LabelSource.of(None, fasta)

@@ -2,15 +2,17 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
 from rmt_genomics.cli.options import (
     DEVICE,
     PATH,
-    label_pattern_option,
+    label_options,
     settings_option,
     step_option,
+    take_data_settings,
     window_option,
     window_settings,
 )
@@ -21,7 +23,7 @@ logger = logging.getLogger(__name__)
 @click.command()
 @click.argument("fasta", type=PATH)
 @click.option("--labels", type=PATH, help="As for train; else every record is an example.")
-@label_pattern_option
+@label_options
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
 @window_option
@@ -36,6 +38,7 @@ def plan(  # noqa: PLR0913 (one argument an option)
     window_bp: int | None,
     step_bp: int | None,
     device: str,
+    **options: Any,
 ) -> None:
     """Estimate memory and time of a training, and choose a batch.
 
@@ -53,7 +56,7 @@ def plan(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.training import read_config
     from rmt_genomics.training.planning import plan as make_plan
 
-    settings = (*settings, *window_settings(window_bp, step_bp))
+    settings = (*settings, *window_settings(window_bp, step_bp), *take_data_settings(options))
     source = None if labels is None else LabelSource(labels, label_pattern)
     result = make_plan(fasta, read_config(config, settings), labels=source, device=device)
     click.echo("key\tvalue\tunit")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmt_genomics.cli.options import BP, COUNT, DEVICE, PATH, SEQUENCES
+from rmt_genomics.cli.options import (
+    BP,
+    COUNT,
+    DEVICE,
+    PATH,
+    SEQUENCES,
+    name_options,
+    take_names,
+)
 
 if TYPE_CHECKING:
     from rmt_genomics.prediction.inputs import PredictionInput
@@ -44,6 +52,7 @@ def _shard(
     help="A table, or a track for a genome browser.",
 )
 @click.option("--class", "class_name", metavar="NAME", help="For bedgraph: whose probability.")
+@name_options
 @click.option("--calibrated", is_flag=True, help="Probabilities scaled by the model's temperature.")
 @click.option("--abstain-below", type=_FRACTION, metavar="P", help="No label of a lower score.")
 @click.option("--coverage", type=_FRACTION, metavar="C", help="Also the labels that may be true.")
@@ -68,15 +77,17 @@ def predict(
 
     MODEL_DIR is the folder of a trained model, or hf://owner/name on the Hugging Face hub. FASTA is
     one file or several, or a folder of them: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV with a
-    sequence column, plain or compressed by gzip or bgzip; - reads stdin. A record may be of any
-    length, and there may be any number of them.
+    sequence column, plain or compressed by gzip, bgzip, bzip2, xz or Zstandard; - reads stdin. A
+    record may be of any length, and there may be any number of them. A name that is in several
+    files gets the name of the file in front, as in plasmids:contig_1.
 
     Prints a tab-separated table, one row per record in input order: record, length (bp), label,
     score (the probability of the label), one probability per class and a note. A multi-label model
     joins all classes of 0.5 and above by ; and the score is the smallest of theirs; label and score
     are empty if there is none. A regression model: record, length, prediction, note. The note is
     empty, or says what the training examples did not have: the length, the GC content or the 4-mer
-    composition of a record; or that it has no known base: label, score and probabilities are then
+    composition of a record; or that it has no known base (or no
+    sequence at all): label, score and probabilities are then
     NA. At the end, stderr gets the number of rows by label.
 
     With --window, a row is a window, and start and end (0-based, half-open) follow record; the
@@ -148,7 +159,8 @@ def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "Predi
         raise click.UsageError("--window and --intervals cannot be combined.")
     if window is None and step is not None:
         raise click.UsageError("--step needs --window, the length of a window in bp.")
-    return PredictionInput(fasta=fasta, window=window, step=step, intervals=intervals)
+    names = take_names(options)
+    return PredictionInput(fasta=fasta, window=window, step=step, intervals=intervals, names=names)
 
 
 def _printed(line: str) -> str:

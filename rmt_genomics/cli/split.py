@@ -10,8 +10,11 @@ from rmt_genomics.cli.options import (
     PATH,
     SEED,
     check_step,
-    label_pattern_option,
+    label_options,
+    label_source,
     step_option,
+    take_labels,
+    take_names,
     window_option,
 )
 from rmt_genomics.datasets.examples import SPLITS
@@ -39,10 +42,8 @@ def _parse_fractions(
 
 @click.command()
 @click.argument("fasta", type=PATH)
-@click.option(
-    "--labels", type=PATH, required=True, help="Table, column, header, file or folder (see train)."
-)
-@label_pattern_option
+@click.option("--labels", type=PATH, help="Table, column, header, file or folder (see train).")
+@label_options
 @click.option("--out", type=PATH, required=True, help="The table to write.")
 @click.option("--by", "method", type=_METHODS, help="What stays together (see above).")
 @click.option("--clusters", type=PATH, help="Clusters from MMseqs2 or CD-HIT, for --by homology.")
@@ -64,7 +65,7 @@ def _parse_fractions(
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 def split(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
-    labels: Path,
+    labels: Path | None,
     label_pattern: str | None,
     out: Path,
     clusters: Path | None,
@@ -98,14 +99,16 @@ def split(  # noqa: PLR0913 (one argument an option)
     each ends with it. Windows of one record stay in one set; similar are whole records.
 
     Writes the table of labels with the columns group and split added and all else unchanged (a new
-    table of windows, of a BED file, or if there is none), and prints the number of examples of each
-    class in each set as a tab-separated table. Leakage between the sets is reported on stderr.
+    table of windows, of a BED file, if there is none, or if rows were left out), and prints the
+    number of examples of each class in each set as a tab-separated table. A class that is too small
+    for all sets stays in train as far as it goes, with a warning; or leave it out with
+    --min-class-size. Leakage between the sets is reported on stderr.
 
     Labels that are numbers are binned, and the bins are treated as classes. Labels are taken as
     numbers if all are numbers, some are not whole and at least 20 differ, or by --task.
     """
     from rmt_genomics.atomic_io import write_text
-    from rmt_genomics.datasets import EncodedStore, LabelSource
+    from rmt_genomics.datasets import open_sequences
     from rmt_genomics.datasets.leakage import audit, check_leakage
     from rmt_genomics.datasets.make_split import is_split_table, make_split
     from rmt_genomics.datasets.windows import Windows
@@ -113,12 +116,13 @@ def split(  # noqa: PLR0913 (one argument an option)
 
     check_step(window_bp, step_bp)
     windows = Windows.of(window_bp, step_bp)
-    source = LabelSource(labels, label_pattern)
+    source, names = label_source(labels, label_pattern, fasta), take_names(options)
     inputs = [path for path in (fasta, source.table, clusters) if path is not None]
     new = new_file(out, inputs=inputs, overwrite=overwrite, is_ours=is_split_table)
     click.get_current_context().with_resource(new)
     source.check()
-    store = EncodedStore.open(fasta)
+    store = open_sequences(fasta, intervals_only=False, names=names)
+    options |= take_labels(options)
     result = make_split(store, source, fractions, clusters=clusters, windows=windows, **options)
     write_text(out, result.table)
     for row in result.counts():

@@ -12,9 +12,11 @@ from rmt_genomics.cli.options import (
     PATH,
     SEED,
     echo_metrics,
-    label_pattern_option,
+    label_options,
+    label_source,
     settings_option,
     step_option,
+    take_data_settings,
     window_option,
     window_settings,
 )
@@ -36,7 +38,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.command()
 @click.argument("fasta", type=PATH)
 @click.option("--labels", type=PATH, help="Table of labels, or a word (see above).")
-@label_pattern_option
+@label_options
 @click.option("--out", type=PATH, required=True, help="Run folder; afterwards a model folder.")
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
@@ -45,7 +47,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @click.option("--batch-size", metavar="N|auto", help="The same as --set training.batch_size=N.")
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
 @click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
-@click.option("--resume", is_flag=True, help="Resume the interrupted run in --out.")
+@click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
 @click.option("--devices", type=COUNT, default=1, help="Processes per machine; one per GPU.")
 @click.option("--num-nodes", type=COUNT, default=1, help="Machines.")
@@ -81,7 +83,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     """Train a classifier on FASTA and labels.
 
     FASTA is a file, or a folder of files of one kind: FASTA, FASTQ, GenBank, EMBL, or CSV or TSV
-    with a sequence column, plain or compressed by gzip or bgzip.
+    with a sequence column, plain or compressed by gzip, bgzip, bzip2, xz or Zstandard.
 
     The labels are a table (tabs or commas) with a header: record, label and optionally group and
     split; or record, start, end, strand, label, group, split for intervals (0-based, half-open);
@@ -93,7 +95,12 @@ def train(  # noqa: PLR0913 (one argument an option)
     Instead of a table, --labels may be a word for labels in the sequence files: column (the column
     label of a CSV or TSV; group and split are read too), header (label=... in each header, or the
     match of --label-pattern), file (one file per class, named after it) or folder (one folder per
-    class). With column and header, files named train, dev and test are the parts of the split.
+    class; the first folder below FASTA). With column and header, files named train, dev and test
+    are the parts of the split. Without --labels it is column, if all files have that column.
+
+    A name that is in several files gets the name of the file in front, as in plasmids:contig_1.
+    --unlabelled, --min-class-size, --duplicate-names and --full-names are the settings data.
+    unlabelled and so on, so that --resume repeats them.
 
     Without --labels, examples are simulated: the settings of [simulation] say how they are made of
     the sequences in FASTA, anew in each epoch (see simulate for the tasks).
@@ -104,7 +111,8 @@ def train(  # noqa: PLR0913 (one argument an option)
 
     Settings are those of the TOML file, changed by --set, such as --set model.preset=tiny or
     --set training.max_epochs=5. With --resume and no --config, those of the run are used.
-    --list-settings prints a file to start from.
+    --list-settings prints a file to start from. --resume with a larger training.max_epochs
+    continues a finished run.
 
     Prints the main metrics of the best model and of its baselines on the test part, or on the
     validation part if there is no test part: aligned on a terminal, else as a tab-separated table.
@@ -122,7 +130,6 @@ def train(  # noqa: PLR0913 (one argument an option)
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
     are for both.
     """
-    from rmt_genomics.datasets import LabelSource
     from rmt_genomics.errors import RMTGenomicsError
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
@@ -134,10 +141,10 @@ def train(  # noqa: PLR0913 (one argument an option)
         settings = (*settings, f"training.batch_size={batch_size}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
-    if labels is None and label_pattern is not None:
-        raise click.UsageError("--label-pattern needs --labels header.")
-    source = None if labels is None else LabelSource(labels, label_pattern)
+    settings = (*settings, *take_data_settings(options))
     experiment = read_config(config, settings)
+    is_simulated = labels is None and label_pattern is None and experiment.simulation.is_on
+    source = None if is_simulated else label_source(labels, label_pattern, fasta)
     processes = DistributedSetup(options["devices"], options["num_nodes"])
     with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
         result = train_model(

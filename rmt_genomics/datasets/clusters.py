@@ -108,6 +108,7 @@ def clusters_from_file(path: Path, examples: Sequence[Example]) -> list[str]:
     """
     cluster_of = read_clusters(path)
     records = dict.fromkeys(example.interval.record for example in examples)
+    cluster_of |= _shortened_names(path, cluster_of, list(records))
     if missing := [name for name in records if name not in cluster_of]:
         remedy = "Cluster the same FASTA file."
         if prefixes := [name for name in cluster_of if missing[0].startswith(name)]:
@@ -117,6 +118,30 @@ def clusters_from_file(path: Path, examples: Sequence[Example]) -> list[str]:
             f"({quoted(missing)}), but each must be in one. {remedy}"
         )
     return [cluster_of[example.interval.record] for example in examples]
+
+
+def _shortened_names(
+    path: Path, cluster_of: Mapping[str, str], records: Sequence[str]
+) -> dict[str, str]:
+    """Return the clusters of records that MMseqs2 has named by one part of ``tr|A0|X``.
+
+    Raises:
+        DataError: If several records have that part.
+    """
+    found: dict[str, str] = {}
+    record_of: dict[str, str] = {}
+    for name in records:
+        if name in cluster_of or "|" not in name:
+            continue
+        for part in filter(cluster_of.__contains__, dict.fromkeys(name.split("|"))):
+            if (other := record_of.setdefault(part, name)) != name:
+                raise DataError(
+                    f"{path}: {shown(part)} may be {shown(other)} or {shown(name)}, but must be "
+                    "one record. MMseqs2 shortens names with '|': rename the records, and cluster "
+                    "them again."
+                )
+            found.setdefault(name, cluster_of[part])
+    return found
 
 
 def read_clusters(path: Path) -> dict[str, str]:

@@ -1,14 +1,16 @@
 """Examples (an interval with its labels), the classes they have, and targets for training."""
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from rmt_genomics.datasets.label_checks import are_continuous, did_you_mean
+from rmt_genomics.datasets.label_checks import are_continuous, did_you_mean, first_few
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import DataError, counted
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning, counted
 from rmt_genomics.parsing import read_number, shown, unprintable
 
 TASK_CHOICES = ("auto", "classification", "regression")  # what a user may say that labels are
@@ -66,6 +68,49 @@ class Example:
     def name(self) -> str:
         """Name in results: the record, or the interval as text."""
         return self.interval.record if self.whole else str(self.interval)
+
+
+def without_small_classes(
+    where: str, examples: list[Example], min_class_size: int, task: str = "auto"
+) -> list[Example]:
+    """Leave out the examples of classes that have fewer than a number of them, with a warning.
+
+    An example with several labels is left out if one of them is such a class. ``where`` names the
+    labels, and ``task`` is as for ``LabelScheme.of``.
+
+    Raises:
+        ConfigError: If the labels are numbers, which have no classes.
+        DataError: If no example would be left.
+    """
+    if min_class_size <= 1:
+        return examples
+    if task == "regression" or (
+        task == "auto" and are_continuous([example.labels for example in examples])
+    ):
+        raise ConfigError(
+            f"--min-class-size is {min_class_size}, but the labels of {where} are numbers "
+            "(regression), which have no classes. Leave it out."
+        )
+    counts = Counter(label for example in examples for label in example.labels)
+    small = {label: count for label, count in counts.items() if count < min_class_size}
+    left = [example for example in examples if small.keys().isdisjoint(example.labels)]
+    if not left:
+        label, count = counts.most_common(1)[0] if counts else ("", 0)
+        raise DataError(
+            f"{where}: --min-class-size {min_class_size} leaves no example: the largest class is "
+            f"{shown(label)} with {count:,}. Lower it."
+        )
+    if small:
+        named = [f"{shown(label)} ({count:,})" for label, count in sorted(small.items())]
+        classes = "1 class" if len(small) == 1 else f"{len(small):,} classes"
+        warnings.warn(
+            f"{where}: {classes} of fewer than {counted(min_class_size, 'example')} left out "
+            f"(--min-class-size), with {counted(len(examples) - len(left), 'example')}: "
+            f"{first_few(named)}.",
+            RMTGenomicsWarning,
+            stacklevel=3,
+        )
+    return left
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,14 @@ from pathlib import Path
 from unicodedata import category, normalize
 
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning, counted
 from rmt_genomics.parsing import read_number, shown
 
 MIN_CONTINUOUS_VALUES = 20
 """Numbers are taken as measured values only if there are this many different ones."""
+
+UNLABELLED = ("error", "skip")
+SKIP_UNLABELLED = "--unlabelled skip"
 
 _MIN_EXAMPLES_PER_CLASS = 5
 _LONGEST_COMPARED, _MOST_COMPARED = 200, 20_000
@@ -29,7 +32,9 @@ _MISSING = frozenset(
 )
 _VERSION = re.compile(r"\.[0-9]+$")
 _CHR = re.compile(r"^chr", re.IGNORECASE)
-_FILE = re.compile(r"\.(?:fasta|fa|fna|fas|ffn|fastq|fq|gbk|gb|embl)(?:\.gz)?$", re.IGNORECASE)
+_FILE = re.compile(
+    r"\.(?:fasta|fa|fna|fas|ffn|fastq|fq|gbk|gb|embl)(?:\.(?:gz|bgz|bz2|xz|zst))?$", re.IGNORECASE
+)
 
 _NORMALISATIONS: dict[str, Callable[[str], str]] = {
     "upper and lower case": str.casefold,
@@ -38,6 +43,7 @@ _NORMALISATIONS: dict[str, Callable[[str], str]] = {
     "the '>' of a header": lambda name: name.removeprefix(">"),
     "the description after the first space": lambda name: name.removeprefix(">").split(" ")[0],
     "the file name suffix": lambda name: _FILE.sub("", name),
+    "the name of the file, since it is in several": lambda name: name.rpartition(":")[2],
 }
 """Ways in which names of the same record often differ."""
 
@@ -64,6 +70,8 @@ def check_records_exist(
                 f"{shown(normalised[normalise(first)])} in the FASTA file."
             )
             break
+    if len(missing) < len(first_lines):
+        remedy += f" To leave these lines out: {SKIP_UNLABELLED}."
     raise DataError(
         f"{path}: the FASTA file lacks {len(missing)} of {len(first_lines)} records named here "
         f"({named}), but must have all. {remedy}"
@@ -77,7 +85,37 @@ def check_records_labelled(path: Path, labelled: Collection[str], records: Colle
         raise DataError(
             f"{path}: no label for {len(missing)} of {len(records)} records of the FASTA file "
             f"({quoted(missing)}), but every record must have one. "
-            "Add their lines, or remove the records from the FASTA file."
+            f"Add their lines, or leave the records out: {SKIP_UNLABELLED}."
+        )
+
+
+def check_unlabelled(unlabelled: str) -> str:
+    """Return what is to be done about records without a label: ``error`` or ``skip``."""
+    if unlabelled not in UNLABELLED:
+        raise ConfigError(
+            f"unlabelled is {shown(unlabelled)}, but must be one of {', '.join(UNLABELLED)}."
+        )
+    return unlabelled
+
+
+def warn_of_skipped(where: str, skipped: Mapping[str, Sequence[str]], num_left: int) -> None:
+    """Warn of what has been left out because it has no label, with counts; refuse if nothing is.
+
+    ``skipped`` has the names of records by kind; ``num_left`` is the number of examples.
+    """
+    found = [
+        f"{kind}: {len(names):,} ({quoted(names)})" for kind, names in skipped.items() if names
+    ]
+    if not num_left:
+        raise DataError(
+            f"{where}: no record has a label ({'; '.join(found)}), but some must have one. "
+            "Check that the names and the labels belong to these sequences."
+        )
+    if found:
+        warnings.warn(
+            f"{where}: left out with {SKIP_UNLABELLED}: {'; '.join(found)}.",
+            RMTGenomicsWarning,
+            stacklevel=4,
         )
 
 

@@ -6,35 +6,47 @@ name needs its full path):
     column   the column ``label`` of a CSV or TSV file of sequences
     header   label=... in the header of each record, or what a pattern finds there
     file     one file per class; the file's name without its suffixes is the label
-    folder   one folder per class; the name of the folder that a file is in is the label
+    folder   one folder per class; the first folder on the way to a file is the label
 
 With ``column`` and ``header``, files called train, dev and test are the parts of the split.
 """
 
+import logging
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
-from rmt_genomics.datasets.examples import Example
-from rmt_genomics.datasets.label_checks import check_label_kinds, quoted, warn_of_unused_columns
+from rmt_genomics.datasets.examples import Example, without_small_classes
+from rmt_genomics.datasets.label_checks import (
+    SKIP_UNLABELLED,
+    check_label_kinds,
+    check_unlabelled,
+    quoted,
+    warn_of_skipped,
+    warn_of_unused_columns,
+)
 from rmt_genomics.datasets.label_table import read_table
 from rmt_genomics.datasets.labels import COLUMNS, SPLIT_NAMES, parse_example, read_labels
 from rmt_genomics.dna.compression import check_is_file
+from rmt_genomics.dna.record_names import stem_of
 from rmt_genomics.dna.record_types import RecordInfo
-from rmt_genomics.dna.sequence_tables import stem_of
+from rmt_genomics.dna.sequence_files import label_column
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning, counted
-from rmt_genomics.parsing import shown
+from rmt_genomics.parsing import as_path, shown
+
+logger = logging.getLogger(__name__)
 
 HEADER_PATTERN = r"\blabel=([^\s\]|,]+)"
 """Finds ``label=lytic``, with or without brackets around it."""
 
 _REMEDIES = {
-    "column": "Fill in the column 'label' of the sequence table.",
-    "header": "Write label=... into each header, or give --label-pattern.",
-    "file": "Check the names of the files.",
-    "folder": "Check the names of the folders.",
+    "column": "Fill in the column 'label' of the sequence table",
+    "header": "Write label=... into each header, or give --label-pattern",
+    "file": "Check the names of the files",
+    "folder": "Check the names of the folders",
 }
 """By name of a source: what to do if it gives no label."""
 
@@ -57,7 +69,7 @@ class LabelSource:
     pattern: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", as_path(self.path, "a labels table"))
         if self.pattern is None:
             return
         if str(self.path) != "header":
@@ -79,9 +91,25 @@ class LabelSource:
             )
 
     @classmethod
-    def of(cls, labels: "str | Path | LabelSource") -> "LabelSource":
-        """Return a path as the source that it names; a source as it is."""
-        return labels if isinstance(labels, LabelSource) else cls(labels)
+    def of(
+        cls, labels: "str | Path | LabelSource | None", fasta: str | Path | None = None
+    ) -> "LabelSource":
+        """Return a path as the source that it names; a source as it is.
+
+        If there is none, it is the column ``label`` of the sequence files, which must have it.
+        """
+        if labels is None and fasta is not None:
+            if not label_column(fasta):
+                raise DataError(
+                    f"{fasta}: no labels were given and there is no column 'label', but labels are "
+                    f"needed. Pass --labels: a table, or one of {', '.join(_REMEDIES)}; or set "
+                    "simulation.task to train on simulated examples."
+                )
+            logger.info("Labels: the column 'label' of %s.", fasta)
+            return cls("column")
+        if isinstance(labels, LabelSource):
+            return labels
+        return cls(as_path(labels, "a labels table"))
 
     @property
     def table(self) -> Path | None:
@@ -108,19 +136,37 @@ class LabelSource:
             return "start" in read_table(self.table, "a labels file").header.cells
 
     def read(
-        self, records: Sequence[RecordInfo], *, group_column: str = "group", task: str = "auto"
+        self,
+        records: Sequence[RecordInfo],
+        *,
+        group_column: str = "group",
+        task: str = "auto",
+        unlabelled: str = "error",
+        min_class_size: int = 1,
     ) -> list[Example]:
         """Label the records, which are all of the sequence files, or intervals of them.
 
-        ``group_column`` and ``task`` are those of ``read_labels``.
+        ``group_column``, ``task`` and ``unlabelled`` are those of ``read_labels``. Examples of a
+        class with fewer than ``min_class_size`` are left out, with a warning.
 
         Raises:
             DataError: If a record has no label, or a label breaks a rule.
             ConfigError: If there is no such column.
         """
-        lengths = {record.name: record.length for record in records}
         if self.table is not None:
-            return read_labels(self.table, lengths, group_column=group_column, task=task)
+            lengths = {record.name: record.length for record in records}
+            examples = read_labels(
+                self.table, lengths, group_column=group_column, task=task, unlabelled=unlabelled
+            )
+        else:
+            examples = self._read_records(records, group_column, task, unlabelled)
+        return without_small_classes(str(self), examples, min_class_size, task)
+
+    def _read_records(
+        self, records: Sequence[RecordInfo], group_column: str, task: str, unlabelled: str
+    ) -> list[Example]:
+        """Label the records by what is in the sequence files."""
+        lengths = {record.name: record.length for record in records}
         rows = [{"record": record.name, **self._cells(record)} for record in records]
         kind = str(self.path)
         if kind in ("file", "folder"):
@@ -131,11 +177,18 @@ class LabelSource:
                         f"several labels. Rename the {kind}."
                     )
         may_lack_label = task == "multilabel" or any(";" in row.get("label", "") for row in rows)
+        if check_unlabelled(unlabelled) == "skip":
+            is_labelled = [_is_labelled(row, may_lack_label=may_lack_label) for row in rows]
+            names = [
+                row["record"] for row, is_kept in zip(rows, is_labelled, strict=True) if not is_kept
+            ]
+            rows, records = list(compress(rows, is_labelled)), list(compress(records, is_labelled))
+            warn_of_skipped(str(self), {"records without a label": names}, len(rows))
         self._check_rows(rows, group_column, may_lack_label=may_lack_label)
-        used = [*COLUMNS, group_column] if str(self.path) == "column" else [group_column]
+        used = [*COLUMNS, group_column] if kind == "column" else [group_column]
         columns = dict.fromkeys(column for record in records for column in record.columns)
         warn_of_unused_columns(str(self), columns, set(used) - set(_LOCATION_COLUMNS))
-        if str(self.path) in ("column", "header"):
+        if kind in ("column", "header"):
             self._add_splits(records, rows)
         examples = [
             parse_example(
@@ -172,28 +225,29 @@ class LabelSource:
                 columns = record.columns.items()
                 return {name: cell for name, cell in columns if name not in _LOCATION_COLUMNS}
             case "header":
-                header = f"{record.name} {record.description}"
+                header = f"{record.name} {record.description}".rstrip()
                 match = re.search(self.pattern or HEADER_PATTERN, header)
                 return {"label": match[1] or ""} if match else {}
             case "file":
                 return {"label": stem_of(record.file)}
             case _:
-                return {"label": record.file.absolute().parent.name}
+                return {"label": record.folder}
 
     def _check_rows(
         self, rows: Sequence[dict[str, str]], group_column: str, *, may_lack_label: bool
     ) -> None:
         """Check that all records have a label, and a group if its column is named."""
         unlabelled = [
-            row["record"]
-            for row in rows
-            if "label" not in row or not (row["label"] or may_lack_label)
+            row["record"] for row in rows if not _is_labelled(row, may_lack_label=may_lack_label)
         ]
         if unlabelled:
+            others = (
+                "" if len(unlabelled) == len(rows) else f", or leave them out: {SKIP_UNLABELLED}"
+            )
             raise DataError(
                 f"{self}: no label for {len(unlabelled)} of {len(rows)} records "
                 f"({quoted(unlabelled)}), but every record must have one. "
-                f"{_REMEDIES[str(self.path)]}"
+                f"{_REMEDIES[str(self.path)]}{others}."
             )
         if group_column != "group" and (lacking := sum(group_column not in row for row in rows)):
             raise ConfigError(
@@ -216,3 +270,7 @@ class LabelSource:
             RMTGenomicsWarning,
             stacklevel=3,
         )
+
+
+def _is_labelled(row: Mapping[str, str], *, may_lack_label: bool) -> bool:
+    return "label" in row and bool(row["label"] or may_lack_label)

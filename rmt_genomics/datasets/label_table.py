@@ -1,8 +1,10 @@
 """Read label tables and BED files, plain or compressed, into rows of cells.
 
-Cells are separated by tabs or commas, whichever the first row has; by spaces in a BED file without
-tabs. Blank lines, and comments at the top, are skipped. A cell may be quoted, as spreadsheets and
-pandas do; a quoted cell that spans several lines is read as one line.
+Cells are separated by tabs, commas or semicolons, whichever the first row has (or a line such as
+``sep=;`` names); by spaces in a BED file without tabs. Blank lines and comments at the top are
+skipped, in BED files anywhere: what begins with ``#``, and ``track`` and ``browser`` lines. A cell
+may be quoted, as spreadsheets and pandas do; a quoted cell that spans several lines is read as one
+line. Columns without a name are left out; they must be empty.
 """
 
 import csv
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rmt_genomics.dna.compression import open_decompressed
+from rmt_genomics.dna.sequence_tables import separator_line, without_unnamed
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.parsing import shown
 
@@ -31,11 +34,11 @@ _BED_NAMES = {
     "name": "label",
 }
 _GFF_COLUMNS = 9
-_NUMBER = re.compile(r"-?[0-9][0-9.,_]*")
-_BED_LINE = re.compile(r"\S+ +[0-9]+ +[0-9]+(?: |$)")
+_NUMBER = re.compile(r"[+-]?[0-9][0-9.,_]*(?:[eE][+-]?[0-9]+)?")
+_BED_LINE = re.compile(rf"\S+ +{_NUMBER.pattern} +{_NUMBER.pattern}(?: |$)")
 _BED_HEADER = re.compile(r"#\s*(?:chrom|chr|record)[\t ,]", re.IGNORECASE)
 _BED_COMMENT = re.compile(r"(?:track|browser)(?: |$)")
-_SEPARATOR_NAMES = {"\t": "tab", ",": "comma", " ": "space"}
+_SEPARATOR_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", " ": "space"}
 _ZIP = b"PK\x03\x04"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 csv.field_size_limit(sys.maxsize)
@@ -61,15 +64,21 @@ class Rows:
     """
 
     separator = "\t"
-    """A tab, a comma or a space."""
+    """A tab, a comma, a semicolon or a space."""
 
     def __init__(self, path: Path, what: str) -> None:
         self.path = path
         self._content = _read_utf8(path, what)
         numbered = enumerate(self.lines(), 1)
         self._top, top = next((pair for pair in numbered if _is_content(pair[1])), (0, ""))
-        if "\t" not in top:
-            self.separator = " " if _BED_LINE.match(top) else "," if "," in top else "\t"
+        if separator := separator_line(top):
+            self.separator = separator
+            self._top, top = next((pair for pair in numbered if _is_content(pair[1])), (0, ""))
+        elif "\t" not in top:
+            found = (mark for mark in ",;" if mark in top)
+            self.separator = " " if _BED_LINE.match(top) else next(found, "\t")
+        # Below our own header, # is part of a name.
+        self._has_comments = "record" not in re.split(r"[\s,;\"]+", top.lower())
         may_be_multiline = self if b'"' in self._content else ()
         if multiline := [row.line_number for row in may_be_multiline if row.num_lines > 1]:
             warnings.warn(
@@ -107,10 +116,20 @@ class Rows:
                 ) from error
             if cells is None:
                 return
-            if "".join(cells).strip() or (delimiter == "," and len(cells) > 1):
+            # The mark of a header that is a comment has been removed.
+            if self._has_comments and number > self._top and self._is_comment(cells):
+                continue
+            if "".join(cells).strip() or (delimiter in ",;" and len(cells) > 1):
                 num_lines = self._top + reader.line_num - number
                 cells = [" ".join(c.split()) if "\n" in c else c.strip() for c in cells]
                 yield Row(f"{self.path}:{number}", number, num_lines, cells)
+
+    def _is_comment(self, cells: list[str]) -> bool:
+        first = cells[0] if cells else ""
+        is_track = _BED_COMMENT.match(first) is not None
+        # A record may be called track.
+        may_be_record = len(cells) > 1 and " " not in first and self.separator != " "
+        return first.startswith("#") or (is_track and not may_be_record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +141,19 @@ class Table:
 
     rows: Rows
     has_header: bool
+    all_columns: tuple[str, ...] = ()
+    """As ``header.cells``, but with those that have no name; empty if all have one."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns, in the order of the cells of a row; may be empty."""
+        return list(self.all_columns) or self.header.cells
 
     def __iter__(self) -> Iterator[tuple[Row, dict[str, str]]]:
         columns, separator = self.header.cells, _SEPARATOR_NAMES[self.rows.separator]
+        all_columns = self.columns
         for row in islice(self.rows, int(self.has_header), None):
+            row = row._replace(cells=without_unnamed(row.cells, all_columns, row.where))
             if len(row.cells) != len(columns):
                 cells = counted(len(row.cells), f"{separator}-separated cell")
                 raise DataError(
@@ -167,7 +195,9 @@ def read_table(path: Path, what: str) -> Table:
                 f"{len(BED_COLUMNS)}: {', '.join(BED_COLUMNS)}. Remove the others: cut -f 1-6."
             )
         columns, has_header = list(BED_COLUMNS[: len(cells)]), False
-    if len(columns) == 1:
+    named = [column for column in columns if column]
+    if len(named) <= 1:
+        columns = named or columns
         remedy = "Save the file as tab-separated text."
         if columns[0].startswith(">"):
             remedy = "This looks like FASTA: was it given as the labels?"
@@ -175,7 +205,7 @@ def read_table(path: Path, what: str) -> Table:
             f"{first.where}: the header is {shown(columns[0])}, but must be {HEADER_FORMS}, "
             f"with tabs between the columns. {remedy}"
         )
-    return Table(first._replace(cells=columns), rows, has_header)
+    return Table(first._replace(cells=named), rows, has_header, tuple(columns))
 
 
 def quote_cell(text: str, separator: str = "\t") -> str:

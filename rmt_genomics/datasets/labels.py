@@ -30,14 +30,16 @@ from rmt_genomics.datasets.label_checks import (
     check_label_kinds,
     check_records_exist,
     check_records_labelled,
+    check_unlabelled,
     did_you_mean,
     warn_if_one_based,
+    warn_of_skipped,
     warn_of_unused_columns,
 )
 from rmt_genomics.datasets.label_table import HEADER_FORMS, Row, Table, read_table
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
-from rmt_genomics.parsing import read_integer, shown
+from rmt_genomics.parsing import as_path, read_integer, read_number, shown
 
 COLUMNS = ("record", "start", "end", "strand", "label", "group", "split")
 _UNUSED_BED_COLUMN = "score"
@@ -53,6 +55,7 @@ def read_labels(
     *,
     group_column: str = "group",
     task: str = "auto",
+    unlabelled: str = "error",
 ) -> list[Example]:
     """Read and check every line, so that a bad file fails now; return the examples in file order.
 
@@ -66,32 +69,45 @@ def read_labels(
         task: ``classification``, ``regression``, or ``auto`` to decide by the labels (see
             ``label_checks``); or the task of the model to be evaluated. If that is multilabel, a
             label may be empty although no line has several.
+        unlabelled: ``skip`` leaves out lines with an empty label, or of a record that the FASTA
+            file does not have, and records without a line, with a warning; ``error`` refuses them.
 
     Raises:
         DataError: At the first bad line, naming file, line, value, rule and remedy; or if the
             records named here and those of the FASTA file do not match, with a count and
             examples. A FASTA record may be without label only if the file has intervals.
     """
-    path = Path(path)
+    path, skips = as_path(path), check_unlabelled(unlabelled) == "skip"
     table = read_table(path, "a labels file")
     _check_header(table.header, group_column)
-    first_lines, has_several = _check_records(table, record_lengths)
+    first_lines, has_several = _check_records(table, record_lengths, skips=skips)
     line_numbers = array("q")
     examples = []
+    may_lack_label = has_several or task == "multilabel"
     parse = partial(
         parse_example,
         record_lengths=record_lengths,
         group_column=group_column,
-        may_lack_label=has_several or task == "multilabel",
+        may_lack_label=may_lack_label,
     )
+    skipped: dict[str, list[str]] = defaultdict(list)
     for row, cells in table:
-        line_numbers.append(row.line_number)
-        examples.append(parse(row.where, cells))
+        if skips and cells["record"] not in record_lengths:
+            skipped["rows of records that are not in the sequence files"].append(cells["record"])
+        elif skips and not (cells["label"] or may_lack_label):
+            skipped["rows without a label"].append(cells["record"])
+        else:
+            line_numbers.append(row.line_number)
+            examples.append(parse(row.where, cells))
     _check_no_repeats(path, line_numbers, examples)
     if "start" in table.header.cells:
         warn_if_one_based(str(path), [example.interval for example in examples], record_lengths)
+    elif skips:
+        unnamed = [name for name in record_lengths if name not in first_lines]
+        skipped["records without a row"] += unnamed
     else:
         check_records_labelled(path, first_lines, record_lengths)
+    warn_of_skipped(str(path), skipped, len(examples))
     labels = [example.labels for example in examples]
     check_label_kinds(str(path), labels, lambda index: f"line {line_numbers[index]}", task)
     return examples
@@ -103,7 +119,7 @@ def read_intervals(path: str | Path, record_lengths: Mapping[str, int]) -> list[
     A label is ignored, and the strand is ``+`` if there is no such column. Arguments and errors are
     those of ``read_labels``.
     """
-    path = Path(path)
+    path = as_path(path)
     table = read_table(path, "a file of intervals")
     header = table.header
     if missing := [name for name in ("record", "start", "end") if name not in header.cells]:
@@ -170,7 +186,12 @@ def parse_interval(
         text = _required(where, cells, column)
         number = read_integer(text)
         if number is None or number < 0:
-            raise DataError(f"{where}: {column} {shown(text)} must be a whole number, 0 or more.")
+            value = read_number(text)
+            is_whole = value is not None and value >= 0 and value.is_integer()
+            remedy = f" Write it as {value:.0f}." if is_whole else ""
+            raise DataError(
+                f"{where}: {column} {shown(text)} must be a whole number, 0 or more.{remedy}"
+            )
         ends[column] = number
     try:
         interval = Interval(record, ends["start"], ends["end"], strand)
@@ -233,8 +254,10 @@ def _check_header(header: Row, group_column: str) -> None:
     warn_of_unused_columns(header.where, columns, known)
 
 
-def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dict[str, int], bool]:
-    """Check that the FASTA file has all records named in a table.
+def _check_records(
+    table: Table, record_lengths: Mapping[str, int], *, skips: bool = False
+) -> tuple[dict[str, int], bool]:
+    """Check that the FASTA file has all records named in a table; with ``skips``, any of them.
 
     Return the first line of every record, and whether a line has several labels.
     """
@@ -248,7 +271,8 @@ def _check_records(table: Table, record_lengths: Mapping[str, int]) -> tuple[dic
         raise DataError(
             f"{path}: there is no line below the header, but at least one is needed. Add lines."
         )
-    check_records_exist(path, first_lines, record_lengths)
+    if not (skips and any(name in record_lengths for name in first_lines)):
+        check_records_exist(path, first_lines, record_lengths)
     return first_lines, has_several
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import chain, islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,6 +96,7 @@ def make_split(  # noqa: PLR0913 (the options of the command line)
     windows: Windows | None = None,
     seed: int = 0,
     task: str = "auto",
+    **options: Any,
 ) -> SplitResult:
     """Read labels and split their examples, by default as the labels have a column for it.
 
@@ -102,7 +104,7 @@ def make_split(  # noqa: PLR0913 (the options of the command line)
     and validation counts, where the column does not name a validation part; ``homology``, the
     default without a column, may use a file of ``clusters``, and without one takes an estimated
     ``identity`` (see ``split_by_homology``). ``windows`` cuts the examples; homology is that of the
-    examples before.
+    examples before. ``options`` are ``unlabelled`` and ``min_class_size`` of ``LabelSource.read``.
 
     Raises:
         ConfigError: If the settings do not fit together.
@@ -110,7 +112,7 @@ def make_split(  # noqa: PLR0913 (the options of the command line)
     """
     if identity is not None:
         check_identity(identity)
-    examples = labels.read(store.records(), task=task)
+    examples = labels.read(store.records(), task=task, **options)
     labels.check_classes(examples)
     if method is None:
         method = "homology" if clusters is not None else default_method(examples)
@@ -244,9 +246,11 @@ def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
     table has no header with our column names (as BED files).
     """
     table = read_table(path, "a labels file")
-    names, separator = table.header.cells, table.rows.separator
+    names, separator = table.columns, table.rows.separator
     rows = iter(table.rows)
     if not table.has_header or next(rows).cells != names:
+        return None
+    if sum(1 for _ in rows) != len(next(iter(columns.values()))):
         return None
     lines = table.rows.lines(as_they_are=True)
     new_cells = chain([columns], zip(*columns.values(), strict=True))  # the header first
@@ -257,10 +261,10 @@ def add_columns(path: Path, columns: Mapping[str, Sequence[str]]) -> str | None:
         line = "".join(islice(lines, row.num_lines))
         cells = [line.rstrip("\r\n")]
         end = line[len(cells[0]) :]
-        if not columns.keys().isdisjoint(names):
+        if not columns.keys().isdisjoint(names) or len(row.cells) != len(names):
             # The cells as they are written, quotes included.
             pattern = rf"(?:^|(?<={separator}))({_QUOTED}|[^{separator}]*)(?={separator}|\Z)"
-            cells = re.findall(pattern, cells[0])
+            cells = re.findall(pattern, cells[0])[: len(names)]  # more are empty
         for name, value in zip(columns, values, strict=True):
             cell = quote_cell(value, separator)
             if name in names:

@@ -17,7 +17,7 @@ import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from rmt_genomics.datasets.label_checks import did_you_mean
 from rmt_genomics.dna.alphabet import Codes, encode_pieces, reverse_complement_codes
 from rmt_genomics.dna.compression import explain_read_errors, open_decompressed
 from rmt_genomics.dna.random_access import IndexedFasta, NotIndexableError
+from rmt_genomics.dna.record_names import NameOptions, file_prefixes
 from rmt_genomics.dna.record_types import Interval, RecordInfo
 from rmt_genomics.dna.sequence_files import (
     FASTA,
@@ -43,16 +44,21 @@ from rmt_genomics.dna.sequence_files import (
     format_of,
     read_encoded,
     sequence_files,
+    top_folder,
 )
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.parsing import as_paths
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class SequenceStore(ABC):
     """The sequences of some files, by interval. Can be pickled, and used in forked processes."""
+
+    paths: tuple[Path, ...]
+    """The files and folders that were given."""
 
     files: tuple[Path, ...]
     """The sequence files, those in folders included."""
@@ -102,31 +108,37 @@ def open_sequences(
     *,
     intervals_only: bool,
     progress: bool = False,
+    names: NameOptions = NameOptions(),
 ) -> SequenceStore:
     """Open sequence files in the way that is ready first.
 
     Args:
         paths: A file of any kind that ``read_records`` reads, a folder of such files, or
-            several of both. Record names must be unique.
+            several of both.
         cache: The cache folder; by default that of ``atomic_io.default_cache``.
         intervals_only: Whether parts of records are read. FASTA files (plain or bgzip) are then
             read by their index, unless they have been encoded before; if that is not possible,
             this is logged. Else all files are encoded.
         progress: Whether to show a progress bar on stderr while encoding.
+        names: How records are named; a name that is in several files gets a prefix.
 
     Raises:
         DataError: If a file breaks a rule (see ``read_records``) or the cache cannot be written.
     """
-    files = sequence_files([paths] if isinstance(paths, str | Path) else paths)
+    files = sequence_files(paths)
     cache = None if cache is None else Path(cache)
     sha256 = _sha256_of(files)
-    folder = _cache_entry(files, sha256, cache)
+    folder = _cache_entry(files, sha256, cache, names)
+    store: SequenceStore | None = None
     if intervals_only and not folder.is_dir() and all(map(_is_fasta, files)):
         try:
-            return IndexedStore(files, sha256, cache)
+            store = IndexedStore(files, sha256, cache, names)
         except NotIndexableError as error:
             logger.info("%s Now all sequences are read and encoded first.", error)
-    return EncodedStore.open(files, cache, progress=progress, sha256=sha256)
+    if store is None:
+        store = EncodedStore.open(files, cache, progress=progress, sha256=sha256, names=names)
+    store.paths = tuple(as_paths(paths))
+    return store
 
 
 @dataclass
@@ -148,6 +160,9 @@ class _Index:
     checksums: list[int] = field(default_factory=list)
     """CRC-32 of name, file, description, columns and codes of each record."""
 
+    warnings: list[str] = field(default_factory=list)
+    """Given while the files were read, such as of names in several files."""
+
     def checksum(self, record: int, codes: Codes) -> int:
         """Return the checksum of a record, given by its index."""
         name = self.names[record]
@@ -159,7 +174,7 @@ class EncodedStore(SequenceStore):
     """Base codes of all records of some sequence files. Made by ``open``; can be pickled."""
 
     def __init__(self, folder: Path, files: Sequence[Path], index: _Index) -> None:
-        self.files = tuple(files)
+        self.paths = self.files = tuple(files)
         self.sha256 = index.sha256
         self.lengths = dict(zip(index.names, index.lengths, strict=True))
         self._offsets = dict(zip(index.names, index.offsets, strict=True))
@@ -174,29 +189,34 @@ class EncodedStore(SequenceStore):
         *,
         progress: bool = False,
         sha256: str | None = None,
+        names: NameOptions = NameOptions(),
     ) -> "EncodedStore":
         """Return the encoded sequences from the cache; encode them if they are not there.
 
         The cache takes one byte per base. Arguments and errors are those of ``open_sequences``;
         ``sha256`` is the checksum of the files, if it is known.
         """
-        files = sequence_files([fasta] if isinstance(fasta, str | Path) else fasta)
+        files = sequence_files(fasta)
         sha256 = sha256 or _sha256_of(files)
-        folder = _cache_entry(files, sha256, cache)
+        folder = _cache_entry(files, sha256, cache, names)
+        index = None
         if folder.is_dir():
             index = _read_index(folder, files, sha256)
-            if index is not None and _has_checksums(folder, index):
-                return cls(folder, files, index)
-            warnings.warn(
-                f"{folder}: the encoded sequences are damaged and are encoded again.",
-                RMTGenomicsWarning,
-                stacklevel=2,
-            )
-            remove_cache_folder(folder)
-        with cache_folder(folder) as temporary:
-            _encode(files, sha256, temporary, progress=progress)
-        index = _read_index(folder, files, sha256)
-        assert index is not None, "the index has just been written"
+            if index is None or not _has_checksums(folder, index):
+                warnings.warn(
+                    f"{folder}: the encoded sequences are damaged and are encoded again.",
+                    RMTGenomicsWarning,
+                    stacklevel=2,
+                )
+                remove_cache_folder(folder)
+                index = None
+        if index is None:
+            with cache_folder(folder) as temporary:
+                _encode(files, sha256, temporary, names, progress=progress)
+            index = _read_index(folder, files, sha256)
+            assert index is not None, "the index has just been written"
+        for text in index.warnings:  # each time, not only when they are encoded
+            warnings.warn(text, RMTGenomicsWarning, stacklevel=2)
         return cls(folder, files, index)
 
     def _forward(self, interval: Interval) -> Codes:
@@ -221,8 +241,16 @@ class EncodedStore(SequenceStore):
                 f"{self._folder}: the encoded sequences have been removed, but must stay while "
                 "they are used. Start again."
             )
+        folders = [top_folder(file, self.paths) for file in self.files]
         return [
-            RecordInfo(name, length, self.files[file], description, index.columns.get(name, {}))
+            RecordInfo(
+                name,
+                length,
+                self.files[file],
+                description,
+                index.columns.get(name, {}),
+                folders[file],
+            )
             for name, length, file, description in zip(
                 index.names, index.lengths, index.files, index.descriptions, strict=True
             )
@@ -245,26 +273,37 @@ class IndexedStore(SequenceStore):
         DataError: If a record name is in two files, or the cache cannot be written.
     """
 
-    def __init__(self, files: Sequence[Path], sha256: str, cache: Path | None = None) -> None:
-        self.files = tuple(files)
+    def __init__(
+        self,
+        files: Sequence[Path],
+        sha256: str,
+        cache: Path | None = None,
+        names: NameOptions = NameOptions(),
+    ) -> None:
+        self.paths = self.files = tuple(files)
         self.sha256 = sha256
-        self._fasta_of: dict[str, IndexedFasta] = {}
-        names = RecordNames()
-        for file in files:
-            fasta = IndexedFasta(file, cache)
-            for name in fasta.lengths:
-                names.add(name, file)
-                self._fasta_of[name] = fasta
-        self.lengths = {name: fasta.lengths[name] for name, fasta in self._fasta_of.items()}
+        indexes = [IndexedFasta(file, cache) for file in files]
+        names_in_files = [fasta.names(full=names.full) for fasta in indexes]
+        record_names = RecordNames(files, names, names_in_files)
+        self._source_of: dict[str, tuple[IndexedFasta, str]] = {}
+        """By record, the file it is in and its name in the index."""
+
+        for file, fasta, in_file in zip(files, indexes, names_in_files, strict=True):
+            for name, in_index in in_file.items():
+                self._source_of[record_names.prefixed(name, file)] = fasta, in_index
+        if len(self._source_of) < sum(map(len, names_in_files)):
+            raise NotIndexableError(f"{files[0]}: the name of a record is that of another.")
+        self.lengths = {name: fasta.lengths[at] for name, (fasta, at) in self._source_of.items()}
         if empty := [name for name, length in self.lengths.items() if not length]:
             raise NotIndexableError(
-                f"{self._fasta_of[empty[0]].path}: record {empty[0]!r} has no sequence, but must "
-                "have at least one letter."
+                f"{self._source_of[empty[0]][0].path}: record {empty[0]!r} has no sequence, but "
+                "must have at least one letter."
             )
 
     def _forward(self, interval: Interval) -> Codes:
-        fasta = self._fasta_of[interval.record]
-        pieces = list(fasta.pieces(interval))  # an error in them names its place itself
+        fasta, in_index = self._source_of[interval.record]
+        # A list, since an error in the pieces names its place itself.
+        pieces = list(fasta.pieces(replace(interval, record=in_index)))
         try:
             return encode_pieces(pieces)
         except DataError as error:
@@ -273,9 +312,20 @@ class IndexedStore(SequenceStore):
     def records(self) -> list[RecordInfo]:
         """Return name, length, file and description of each record; FASTA has no columns."""
         return [
-            RecordInfo(name, fasta.lengths[name], fasta.path, fasta.descriptions[name], {})
-            for name, fasta in self._fasta_of.items()
+            RecordInfo(
+                name,
+                fasta.lengths[in_index],
+                fasta.path,
+                fasta.descriptions[in_index],
+                {},
+                top_folder(fasta.path, self._absolute_paths),
+            )
+            for name, (fasta, in_index) in self._source_of.items()
         ]
+
+    @property
+    def _absolute_paths(self) -> list[Path]:
+        return [path.absolute() for path in self.paths]
 
 
 def _has_checksums(folder: Path, index: _Index) -> bool:
@@ -296,11 +346,14 @@ def _is_fasta(file: Path) -> bool:
         return format_of(decompressed.peek(PEEK_BYTES), file) is FASTA
 
 
-def _cache_entry(files: Sequence[Path], sha256: str, cache: str | Path | None) -> Path:
+def _cache_entry(
+    files: Sequence[Path], sha256: str, cache: str | Path | None, names: NameOptions
+) -> Path:
     """Return the folder of the encoded sequences, which need not exist."""
     root = default_cache() if cache is None else Path(cache).absolute()
-    # File names are part of the key: the names of a table's records come from them.
-    key = cache_key(FORMAT_VERSION, sha256, *(file.name for file in files))
+    # File names are part of the key: the names of records may come from them.
+    in_key = [*(file.name for file in files), *file_prefixes(files).values()]
+    key = cache_key(FORMAT_VERSION, sha256, names.duplicates, names.full, *in_key)
     return root / "encoded" / key
 
 
@@ -319,14 +372,21 @@ def _sha256_of(files: Sequence[Path]) -> str:
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
-def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool) -> None:
+def _encode(
+    files: Sequence[Path], sha256: str, folder: Path, options: NameOptions, *, progress: bool
+) -> None:
     """Write codes and index into ``folder``, one record in memory at a time."""
     from rich.console import Console
     from rich.progress import open as open_with_progress
 
     index = _Index(FORMAT_VERSION, sha256)
-    names = RecordNames()
-    with (folder / "codes.bin").open("wb") as codes_file:
+    unique: set[str] = set()
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        (folder / "codes.bin").open("wb") as codes_file,
+    ):
+        warnings.simplefilter("always", RMTGenomicsWarning)
+        names = RecordNames(files, options)
         for file_index, file in enumerate(files):
             with open_with_progress(
                 file,
@@ -337,8 +397,8 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
                 transient=True,
                 disable=not progress,
             ) as raw:
-                for record in read_encoded(file, raw):
-                    names.add(record.name, file)
+                for record in read_encoded(file, raw, names):
+                    _check_unique(record.name, unique, file)
                     index.names.append(record.name)
                     index.offsets.append(codes_file.tell())
                     index.lengths.append(len(record.codes))
@@ -348,7 +408,18 @@ def _encode(files: Sequence[Path], sha256: str, folder: Path, *, progress: bool)
                         index.columns[record.name] = record.columns
                     index.checksums.append(index.checksum(-1, record.codes))
                     codes_file.write(record.codes.data)
+    index.warnings = [str(each.message) for each in caught if each.category is RMTGenomicsWarning]
     (folder / "index.json").write_text(json.dumps(vars(index)), encoding="utf-8")
+
+
+def _check_unique(name: str, names: set[str], file: Path) -> None:
+    """Add a name; raise DataError if a name that got a prefix is that of another record."""
+    if name in names:
+        raise DataError(
+            f"{file}: record {name!r} has the name that another record was given, but record names "
+            "must be unique. Rename one of them."
+        )
+    names.add(name)
 
 
 def _read_index(folder: Path, files: Sequence[Path], sha256: str) -> _Index | None:

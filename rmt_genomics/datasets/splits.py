@@ -5,6 +5,7 @@ class is in the training part; the same seed gives the same parts. Labels that a
 binned, and the bins are treated as classes as far as groups allow it.
 """
 
+import warnings
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, Numbers
-from rmt_genomics.errors import ConfigError, DataError, counted
+from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning, counted
 from rmt_genomics.parsing import shown
 
 METHODS = ("auto", "column", "group", "stratified")  # values of ``data.split``
@@ -96,7 +97,10 @@ def split_by_fractions(
     keeps groups whole.
 
     Raises:
-        DataError: If there is one class only, or a class would be missing from a part.
+        DataError: If there is one class only, or a part would be empty.
+
+    Warns:
+        RMTGenomicsWarning: If a class is too small, or in too few groups, to be in each part.
     """
     scheme = LabelScheme.of(examples, task)
     parts, remaining = {"train": tuple(examples)}, 1.0
@@ -112,7 +116,8 @@ def split_by_fractions(
             num_later=num_later,
         )
         remaining -= fractions[part]
-    _check_classes_of_parts(parts, scheme)
+    _check_training_classes(parts["train"], scheme)
+    _warn_of_missing_classes(parts, scheme)
     return Split(parts["train"], parts["validation"], parts.get("test", ()))
 
 
@@ -314,21 +319,28 @@ def _check_training_classes(train: _Examples, scheme: LabelScheme) -> None:
         )
 
 
-def _check_classes_of_parts(parts: dict[str, _Examples], scheme: LabelScheme) -> None:
-    for name, part in parts.items():
-        if missing := _missing_classes(part, scheme):
-            groups = {
-                example.group or example.name
-                for examples in parts.values()
-                for example in examples
-                if missing[0] in example.labels
-            }
-            raise DataError(
-                f"no example in {name} for {len(missing)} of {len(scheme.classes)} classes (such "
-                f"as {shown(missing[0])}, which is in {counted(len(groups), 'group')}), but every "
-                f"class must be in all {len(parts)} parts. Add examples of it, remove the class, "
-                "or change --fractions or --seed."
-            )
+def _warn_of_missing_classes(parts: dict[str, _Examples], scheme: LabelScheme) -> None:
+    """Warn of classes that are not in all parts: they stay in train, as far as they go."""
+    missing = {name: _missing_classes(part, scheme) for name, part in parts.items()}
+    classes = sorted({label for labels in missing.values() for label in labels})
+    if not classes:
+        return
+    groups = {
+        example.group or example.name
+        for examples in parts.values()
+        for example in examples
+        if classes[0] in example.labels
+    }
+    by_part = [f"{name}: {len(labels):,}" for name, labels in missing.items() if labels]
+    warnings.warn(
+        f"{len(classes)} of {len(scheme.classes)} classes are too small to be in all {len(parts)} "
+        f"parts, so no example of them is in some (missing in {', '.join(by_part)}), such as "
+        f"{shown(classes[0])}, which is in {counted(len(groups), 'group')}. What is not in train "
+        "cannot be learned, and what is not in the others cannot be evaluated: add examples, or "
+        "leave small classes out with --min-class-size.",
+        RMTGenomicsWarning,
+        stacklevel=4,
+    )
 
 
 def _missing_classes(part: _Examples, scheme: LabelScheme) -> list[str]:

@@ -10,8 +10,9 @@ from rmt_genomics.dna.alphabet import (
     reverse_complement_codes,
 )
 from rmt_genomics.dna.random_access import IndexedFasta
+from rmt_genomics.dna.record_names import NameOptions
 from rmt_genomics.dna.record_types import EncodedRecord, Interval, Record, windows
-from rmt_genomics.dna.sequence_files import read_encoded, read_records, sequence_files
+from rmt_genomics.dna.sequence_files import RecordNames, read_encoded, read_records, sequence_files
 from rmt_genomics.dna.tokenizers import Tokenizer
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "EncodedRecord",
     "IndexedFasta",
     "Interval",
+    "NameOptions",
     "Record",
+    "RecordNames",
     "Tokenizer",
     "composition_of",
     "decode",

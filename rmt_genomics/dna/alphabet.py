@@ -11,10 +11,12 @@ Reverse complement and encoding commute:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rmt_genomics.dna.python_inputs import as_letters
 from rmt_genomics.errors import DataError
 
 LETTERS = "ACGTN"
@@ -42,8 +44,10 @@ _CODES = bytes(_code_of(byte) for byte in range(256))
 _COMPLEMENT_CODES = bytes([3, 2, 1, 0, 4]) + bytes([_INVALID]) * 251
 
 
-def encode(sequence: str | bytes) -> Codes:
+def encode(sequence: Any) -> Codes:
     """Turn DNA letters, 5' to 3', into base codes, in about 1 ns per letter.
+
+    The sequence is text or bytes, or Biopython's Seq or SeqRecord.
 
     The sequence may be of either case, or empty; IUPAC codes are read as N. The array is new, and
     may be written to.
@@ -57,7 +61,7 @@ def encode(sequence: str | bytes) -> Codes:
         >>> encode("acguR").tolist()
         [0, 1, 2, 3, 4]
     """
-    return encode_pieces([sequence])
+    return encode_pieces([as_letters(sequence, "encode")])
 
 
 def encode_pieces(pieces: Iterable[str | bytes]) -> Codes:
@@ -128,12 +132,12 @@ def check_letters(sequence: str) -> str:
     return sequence
 
 
-def reverse_complement(sequence: str) -> str:
+def reverse_complement(sequence: Any) -> str:
     """Return the reverse complement of a sequence: the opposite strand, 5' to 3'.
 
     Args:
-        sequence: DNA letters, 5' to 3'. Case and IUPAC codes are kept (R, a purine, becomes Y,
-            a pyrimidine). May be empty.
+        sequence: DNA letters, 5' to 3', as text or Biopython's Seq or SeqRecord. Case and IUPAC
+            codes are kept (R, a purine, becomes Y, a pyrimidine). May be empty.
 
     Returns:
         Letters, of the same number.
@@ -149,7 +153,9 @@ def reverse_complement(sequence: str) -> str:
         >>> reverse_complement("acR")
         'Ygt'
     """
-    return check_letters(sequence).translate(_COMPLEMENT)[::-1]
+    letters = as_letters(sequence, "reverse_complement")
+    text = letters.decode("latin-1") if isinstance(letters, bytes) else letters
+    return check_letters(text).translate(_COMPLEMENT)[::-1]
 
 
 def reverse_complement_codes(codes: Codes) -> Codes:

@@ -17,6 +17,20 @@ from rmt_genomics.errors import DataError
 from rmt_genomics.parsing import shown, unprintable
 
 _PIECE_LETTERS = 1 << 20
+_TAR = "ustar"  # within the first 512 bytes
+_OTHER_FORMATS = {
+    "PK\x03\x04": ("a zip archive", "Unpack it first: unzip."),
+    "7z\udcbc\udcaf": ("a 7z archive", "Unpack it first: 7z x."),
+    "Rar!\x1a": ("a rar archive", "Unpack it first: unrar x."),
+    "\x1f\udc9d": ("a file of compress", "Decompress it first: uncompress."),
+    "BAM\x01": ("a BAM file", "Convert it: samtools fasta."),
+    "CRAM": ("a CRAM file", "Convert it: samtools fasta."),
+    "C'A\x1a": ("a 2bit file", "Convert it: twoBitToFa."),
+    "\x1aA'C": ("a 2bit file", "Convert it: twoBitToFa."),
+    _TAR: ("a tar archive", "Unpack it first: tar -xf."),
+}
+"""By their first bytes, read as UTF-8 with surrogates: what they are, and what to do."""
+
 _WHITE_SPACE = re.compile(f"[{whitespace}]+")  # other blanks are letters that are not DNA
 
 
@@ -71,10 +85,16 @@ def _not_fasta(path: Path, before: str, line: int) -> DataError:
     numbered = enumerate(before.split("\n"), start=line)
     number, first_text = next((number, text) for number, text in numbered if text.strip(whitespace))
     where = f"{path}:{number}"
+    for start, (what, remedy) in _OTHER_FORMATS.items():
+        if before.lstrip(whitespace).startswith(start) or (start == _TAR and start in before):
+            return DataError(
+                f"{path}: this is {what}, but a sequence file is expected (FASTA, FASTQ, GenBank, "
+                f"EMBL, CSV or TSV, plain or compressed). {remedy}"
+            )
     if not first_text.replace("\t", " ").isprintable():  # surrogates and control characters
         return DataError(
             f"{where}: this looks like a binary file, but FASTA text is expected "
-            "(plain, gzip or bgzip). Convert it to FASTA first."
+            "(plain or compressed). Convert it to FASTA first."
         )
     return DataError(
         f"{where}: the first record is preceded by {_shortened(first_text)!r}, but a FASTA file "

@@ -4,6 +4,7 @@ Biopython only warns of a file that is truncated within its sequence, or of a se
 length than its first line says. Here both are errors: a part would be taken for the whole sequence.
 """
 
+import re
 import warnings
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -11,12 +12,15 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rmt_genomics.dna.record_names import stem_of
 from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.parsing import shown
 
 if TYPE_CHECKING:
     from Bio.SeqRecord import SeqRecord
 
+_RUN_TOGETHER = re.compile(r"^LOCUS\s+\S{16,}\s+(?:bp|aa)\b")
 _TRUNCATED = ("Premature end", "sequence length")  # in Biopython's warnings
 
 
@@ -26,6 +30,7 @@ class _Lines:
     def __init__(self, text: TextIOWrapper) -> None:
         self._text = text
         self.first = ""
+        self.locus = ""  # the first line of the present record
         self.num_ends = 0
 
     def readline(self) -> str:
@@ -33,6 +38,8 @@ class _Lines:
         line = self._text.readline()
         self.first = self.first or line.strip()
         self.num_ends += line.rstrip() == "//"
+        if line.startswith(("LOCUS", "ID ")):
+            self.locus = line.strip()
         return line
 
 
@@ -50,6 +57,7 @@ def read_flat_file(
     scanners: Any = {"GenBank": Scanner.GenBankScanner, "EMBL": Scanner.EmblScanner}
     scanner = scanners[format_name]()
     lines = _Lines(text)
+    unnamed = count(1)
     for number in count(1):
         where = f"{path}: record {number}"
         try:
@@ -59,7 +67,7 @@ def read_flat_file(
         except UnicodeError as error:
             raise _broken(where, format_name, "its sequence is not ASCII text") from error
         except (ValueError, AssertionError, IndexError) as error:  # all of them from broken text
-            raise _broken(where, format_name, str(error) or "broken text") from error
+            raise _broken(where, format_name, str(error) or "broken text", lines.locus) from error
         for warning in biopython_warnings:
             if any(words in str(warning.message) for words in _TRUNCATED):
                 raise _broken(where, format_name, str(warning.message))
@@ -71,9 +79,13 @@ def read_flat_file(
             break
         try:
             sequence = str(entry.seq)
-        except UndefinedSequenceError:  # it names its parts, and has no letters of its own
-            sequence = ""
-        yield Entry(number, entry.id or "", entry.description or "", [sequence], {})
+        except UndefinedSequenceError as error:  # it names its parts
+            raise DataError(
+                f"{where}: record {entry.id!r} has no sequence, but must have at least one letter. "
+                "Download it with its sequence (GenBank full), or as FASTA."
+            ) from error
+        name = _name_of(entry, path, unnamed)
+        yield Entry(number, name, entry.description or "", [sequence], {})
     if number == 1 and lines.first:
         raise DataError(
             f"{path}: the file begins with {lines.first[:40]!r} and has no line that "
@@ -82,9 +94,25 @@ def read_flat_file(
         )
 
 
-def _broken(where: str, format_name: str, reason: str) -> DataError:
+def _name_of(entry: "SeqRecord", path: Path, unnamed: Iterator[int]) -> str:
+    """Return the accession with its version; without one the file's name, numbered from 2 on."""
+    if entry.id not in (None, "", "."):
+        return str(entry.id)
+    number = next(unnamed)
+    return stem_of(path) + (f"_{number}" if number > 1 else "")
+
+
+def _broken(where: str, format_name: str, reason: str, locus: str = "") -> DataError:
     reason = " ".join(reason.split()).rstrip(".")
+    remedy = "Download the file again."
+    if _RUN_TOGETHER.search(locus):
+        remedy = (
+            "The name and the length in its LOCUS line run together, because the name is too long: "
+            "shorten the name, or give the sequences as FASTA."
+        )
+    elif "LOCUS" in reason or "ID line" in reason:
+        remedy = f"Correct the line, or give the sequences as FASTA: {shown(locus)}."
     return DataError(
         f"{where} breaks the {format_name} format ({reason}), but must be complete, with its "
-        "sequence, and end with '//'. Download the file again."
+        f"sequence, and end with '//'. {remedy}"
     )

@@ -25,14 +25,15 @@ from typing import BinaryIO, NamedTuple
 from rmt_genomics.atomic_io import cache_folder, cache_key, default_cache, remove_cache_folder
 from rmt_genomics.dna.alphabet import check_letters, reverse_complement
 from rmt_genomics.dna.compression import (
-    check_bgzip_end,
     check_is_file,
     compression_of,
     explain_read_errors,
+    warn_of_bgzip_end,
 )
 from rmt_genomics.dna.fasta import split_header
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError
+from rmt_genomics.parsing import as_path
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ _PIECE_BP = 1 << 20
 _LARGE_BYTES = 1 << 20  # smaller files are indexed at once
 _MOST_HEADER_BYTES = 1 << 20
 _HEADER = re.compile(rb"[\r\n]*>([^\r\n]*)\r?\n")
+_DECOMPRESS = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz", "zstd": "unzstd"}
 _BGZIP_HEADER_BYTES = 18
 _BGZIP_START = b"\x1f\x8b\x08\x04"
 
@@ -98,7 +100,7 @@ class IndexedFasta:
     """
 
     def __init__(self, path: str | Path, cache: str | Path | None = None) -> None:
-        path = Path(path)
+        path = as_path(path)
         check_is_file(path, "a FASTA file")
         is_bgzip = _check_compression(path) == "bgzip"
         self.path = path.absolute()
@@ -114,6 +116,14 @@ class IndexedFasta:
 
         folder = default_cache() if cache is None else Path(cache).absolute()
         self._load_or_build(folder / "indexes" / cache_key(_FORMAT, self.path, self._version))
+        if self._blocks is not None and self._blocks[-1][1] > self._blocks[-2][1]:
+            warn_of_bgzip_end(path)
+
+    def names(self, *, full: bool = False) -> dict[str, str]:
+        """Return the name of each record, or its whole header, with its name in the index."""
+        if not full:
+            return {name: name for name in self.lengths}
+        return {f"{name} {self.descriptions[name]}".rstrip(): name for name in self.lengths}
 
     def sequence(self, interval: Interval) -> str:
         """Return the letters of an interval, as in the file; reverse-complemented for strand -.
@@ -242,13 +252,11 @@ class IndexedFasta:
 
 def _check_compression(path: Path) -> str:
     compression = compression_of(path)
-    if compression == "gzip":
+    if compression not in ("plain", "bgzip"):
         raise NotIndexableError(
-            f"{path}: is compressed with gzip, but random access needs bgzip. "
-            f"Compress it again: gunzip {path.name} and then bgzip the result."
+            f"{path}: is compressed with {compression}, but random access needs bgzip. "
+            f"Compress it again: {_DECOMPRESS[compression]} {path.name} and then bgzip the result."
         )
-    if compression == "bgzip":
-        check_bgzip_end(path)
     if (compression == "bgzip") != path.name.lower().endswith((".gz", ".bgz")):
         raise NotIndexableError(
             f"{path}: the content is {compression}, but a name that ends in .gz or .bgz must mean "
@@ -268,11 +276,16 @@ def _bgzip_blocks(path: Path) -> list[tuple[int, int]]:
     with explain_read_errors(path), path.open("rb") as file:
         while header := file.read(_BGZIP_HEADER_BYTES):
             if not header.startswith(_BGZIP_START) or header[12:14] != b"BC":
-                raise gzip.BadGzipFile(f"no bgzip block begins at byte {start}")
+                raise NotIndexableError(
+                    f"{path}: no bgzip block begins at byte {start}, but random access needs bgzip "
+                    f"to the end. Compress it again: gunzip {path.name} and then bgzip the result."
+                )
             blocks.append((start, size))
             start += int.from_bytes(header[16:18], "little") + 1
             file.seek(start - 4)
-            size += int.from_bytes(file.read(4), "little")
+            if len(block_bytes := file.read(4)) < 4:
+                raise EOFError("the file ends before the compressed data do")
+            size += int.from_bytes(block_bytes, "little")
     return [*blocks, (start, size)]
 
 
@@ -292,6 +305,10 @@ def _build(path: Path, fai: Path) -> None:
         raise _WrongIndexError("it is not UTF-8 text") from error
     except (*errors, zlib.error) as error:  # of the text and of bgzip blocks
         raise _WrongIndexError(str(error).rstrip(".")) from error
+    except OSError as error:
+        if error.errno is None:  # not of the system: the last block is missing
+            raise _WrongIndexError("the empty block that ends a bgzip file is missing") from error
+        raise
 
 
 def _read_fai(fai: Path) -> dict[str, _Entry]:

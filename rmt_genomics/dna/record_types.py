@@ -128,11 +128,12 @@ class EncodedRecord:
     codes: Codes
     columns: dict[str, str] = field(default_factory=dict)  # as in ``Record``
     interval: Interval | None = None  # where the codes are from; None if they are the whole record
+    is_empty: bool = False  # it has no sequence; its codes are then one N, which a model can read
 
     @property
     def length(self) -> int:
         """Length in bp."""
-        return len(self.codes)
+        return 0 if self.is_empty else len(self.codes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,13 +145,14 @@ class RecordInfo:
     file: Path  # the file it was read from
     description: str
     columns: dict[str, str]  # as in ``Record``
+    folder: str = ""  # the first folder on the way to the file, from the path that was given
 
 
 def windows(record: str, length_bp: int, window: int, step: int) -> list[Interval]:
     """Cut a record into windows, the first at its start and the last at its end.
 
     All windows have the same length, so the last one may overlap the one before by more than the
-    others do. A record shorter than a window is one shorter window.
+    others do. A record shorter than a window is one shorter window; an empty one has none.
 
     ``window`` is the length of a window and ``step`` that from one start to the next, both in bp.
 
@@ -162,6 +164,8 @@ def windows(record: str, length_bp: int, window: int, step: int) -> list[Interva
         ['chr1:0-4(+)', 'chr1:4-8(+)', 'chr1:6-10(+)']
     """
     check_windows(window, step)
+    if not length_bp:
+        return []
     if length_bp <= window:
         return [Interval(record, 0, length_bp)]
     last = length_bp - window
@@ -181,14 +185,22 @@ def cut_windows(
     records: Iterable[EncodedRecord], window: int, step: int
 ) -> Iterator[EncodedRecord]:
     """Cut records into windows as they come; warn at the end of records shorter than a window."""
-    num_records = num_shorter = 0
+    num_records = num_shorter = num_empty = 0
     for record in records:
         num_records += 1
-        num_shorter += len(record.codes) < window
-        for interval in windows(record.name, len(record.codes), window, step):
+        num_empty += record.is_empty
+        num_shorter += 0 < record.length < window
+        for interval in windows(record.name, record.length, window, step):
             codes = record.codes[interval.start : interval.end]
             yield EncodedRecord(record.name, record.description, codes, record.columns, interval)
-        del record, codes  # so that they are freed before the next record is read
+            del codes
+        del record  # so that they are freed before the next record is read
+    if num_empty:
+        warnings.warn(
+            f"{num_empty} of {num_records} records have no sequence, so they have no window.",
+            RMTGenomicsWarning,
+            stacklevel=2,
+        )
     if num_shorter:
         warnings.warn(
             f"{num_shorter} of {num_records} records are shorter than a window of {window} bp; "

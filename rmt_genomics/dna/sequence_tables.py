@@ -1,4 +1,4 @@
-"""Tables of sequences to records: comma- or tab-separated, with a header line.
+"""Tables of sequences to records: separated by commas, tabs or semicolons, with a header line.
 
 This is the form of the GUE and DNABERT data sets (``sequence,label``). A column ``sequence`` is
 required; a column ``name`` (or ``record``) may name the records, which are otherwise called
@@ -6,11 +6,13 @@ required; a column ``name`` (or ``record``) may name the records, which are othe
 0 below the header. All other columns are kept with the record, for ``--labels column``.
 
 A sequence written as overlapping k-mers (``ACG CGT GTT``, as for the first DNABERT) is joined
-(``ACGTT``).
+(``ACGTT``). A first line ``sep=;``, as Excel reads it, names the separator. Columns without a name
+may be there if they are empty.
 """
 
 import csv
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,18 +21,54 @@ from itertools import pairwise
 from pathlib import Path
 
 from rmt_genomics.dna.fasta import check_utf8
+from rmt_genomics.dna.record_names import stem_of
 from rmt_genomics.dna.record_types import Entry
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
+from rmt_genomics.parsing import shown
 
 SEQUENCE = "sequence"
 NAMES = ("name", "record")
 
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?', re.IGNORECASE)
 _UTF16 = ("\udcff\udcfe", "\udcfe\udcff")  # its byte order mark, as bytes that are not UTF-8
 
 
-def has_sequence_column(first_line: str) -> bool:
-    """Tell whether a line is the header of a table of sequences."""
-    return SEQUENCE in _columns(first_line)
+def has_sequence_column(text: str) -> bool:
+    """Tell whether a text begins with the header of a table of sequences."""
+    return SEQUENCE in columns_of(text)
+
+
+def columns_of(text: str) -> list[str]:
+    """Return the columns in the header at the start of a text, as if it were one."""
+    first, _, rest = text.partition("\n")
+    return _columns(rest.lstrip().partition("\n")[0] if separator_line(first) else first)
+
+
+def separator_line(line: str) -> str | None:
+    """Return the separator that a line such as ``sep=;`` names, else None."""
+    match = _SEPARATOR_LINE.fullmatch(line.strip(" \r\n"))
+    return match[1] if match else None
+
+
+def without_unnamed(row: list[str], columns: list[str], where: str) -> list[str]:
+    """Return the cells of a row without those of columns that have no name, which must be empty.
+
+    Cells beyond the last column must be empty, too; they are left out.
+
+    Raises:
+        DataError: If one of them is not empty.
+    """
+    for number, cell in enumerate(row, start=1):
+        if cell.strip() and (number <= len(columns) and not columns[number - 1]):
+            raise DataError(
+                f"{where}: column {number} has the value {shown(cell)}, but no name in the "
+                "header. Name the column, or empty it."
+            )
+    while len(row) > len(columns) and not row[-1].strip():
+        row = row[:-1]
+    if len(row) != len(columns):
+        return row
+    return [cell for cell, column in zip(row, columns, strict=True) if column]
 
 
 def read_table(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
@@ -39,10 +77,13 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
     Raises:
         DataError: If there is no sequence column, or a row has another number of cells.
     """
-    first_line = next((line for line in text if line.strip()), "")
+    num_before, first_line = 1, next((line for line in text if line.strip()), "")
+    if separator_line(first_line):
+        num_before, first_line = 2, next((line for line in text if line.strip()), "")
     if not first_line:
         return
-    columns = _columns(first_line)
+    all_columns = _columns(first_line)
+    columns = [column for column in all_columns if column]
     _check_columns(columns, path)
     name_column = next((column for column in NAMES if column in columns), None)
     rows = csv.reader(text, delimiter=_delimiter(first_line))
@@ -50,7 +91,8 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
     for row in rows:
         if not any(row):
             continue
-        line = rows.line_num + 1  # the header was read before
+        line = rows.line_num + num_before  # the header was read before
+        row = without_unnamed(row, all_columns, f"{path}:{line}")
         if len(row) != len(columns):
             raise DataError(
                 f"{path}:{line}: the number of cells is {len(row)}, but must be {len(columns)} as "
@@ -79,14 +121,10 @@ def read_table(text: TextIOWrapper, path: Path) -> Iterator[Entry]:
         )
 
 
-def stem_of(path: Path) -> str:
-    """Return a file's name without compression and format: ``train`` for ``gue/train.csv.gz``."""
-    stem = Path(path.name.removesuffix(".gz").removesuffix(".bgz")).stem
-    return os.fsencode(stem).decode(errors="backslashreplace")  # a name may not be UTF-8
-
-
 def _delimiter(first_line: str) -> str:
-    return "\t" if "\t" in first_line else ","
+    if "\t" in first_line:
+        return "\t"
+    return ";" if ";" in first_line and "," not in first_line else ","
 
 
 def _columns(first_line: str) -> list[str]:
@@ -97,10 +135,8 @@ def _columns(first_line: str) -> list[str]:
 
 def _check_columns(columns: list[str], path: Path) -> None:
     if SEQUENCE not in columns:
-        if columns[0].startswith(_UTF16):
+        if columns and columns[0].startswith(_UTF16):
             remedy = "The file is UTF-16 text: save it as UTF-8, or: iconv -f utf-16 -t utf-8."
-        elif SEQUENCE in columns[0].split(";"):
-            remedy = "Put commas or tabs between the columns, not semicolons."
         else:
             remedy = "Rename the column in the first line."
         names = os.fsencode(", ".join(columns)).decode(errors="backslashreplace")

@@ -28,6 +28,7 @@ from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
 from rmt_genomics.datasets.windows import Windows
+from rmt_genomics.dna import NameOptions
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
 from rmt_genomics.evaluation.control import load_control
@@ -40,6 +41,7 @@ from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.kmer_regression import FILE_NAMES, KmerRegression
 from rmt_genomics.model.metrics import logits_of
 from rmt_genomics.model.pretrained import WEIGHTS, choose_device, find_model_folder
+from rmt_genomics.parsing import as_path
 from rmt_genomics.prediction import calibration as calibration_file
 from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
@@ -59,11 +61,13 @@ _OUTPUTS = (
 def evaluate(
     model_dir: str | Path,
     fasta: str | Path,
-    labels: str | Path | LabelSource,
+    labels: str | Path | LabelSource | None,
     out: str | Path,
     *,
     device: str = "auto",
     overwrite: bool = False,
+    names: NameOptions = NameOptions(),
+    **options: Any,
 ) -> dict[str, Any]:
     """Evaluate a model on labelled DNA and write ``metrics.json`` and two tables into ``out``.
 
@@ -76,10 +80,13 @@ def evaluate(
             evaluated too; if there are none, they are fitted on the rows that the labels file
             marks as train and as validation. So is the trained control, if there is one.
         fasta: The sequences: a file, or a folder of files.
-        labels: True labels, of classes of the model: a table, or another source.
+        labels: True labels, of classes of the model: a table, or another source. None = the column
+            ``label`` of the sequences.
         out: Folder for ``metrics.json``, ``predictions.tsv`` and ``confusion.tsv``.
         device: auto, cpu, cuda or mps.
         overwrite: Replace the files of an earlier evaluation in ``out``.
+        names: How records are named.
+        **options: ``unlabelled`` and ``min_class_size`` of ``LabelSource.read``.
 
     Returns:
         The content of ``metrics.json``; ``split`` is the evaluated part (test or all), ``notes``
@@ -88,23 +95,33 @@ def evaluate(
     Raises:
         RMTGenomicsError: If the input is wrong or ``out`` is in use; then nothing is written.
     """
-    fasta, out = Path(fasta), Path(out)
+    fasta, out = as_path(fasta), as_path(out, "a folder")
     with locked(out, is_folder=True):
         check_new_folder(out, overwrite=overwrite)
         check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
-        return _evaluate_into(out, model_dir, fasta, LabelSource.of(labels), device)
+        source = LabelSource.of(labels, fasta)
+        return _evaluate_into(out, model_dir, fasta, source, device, names, options)
 
 
 def _evaluate_into(
-    out: Path, model_dir: str | Path, fasta: Path, labels: LabelSource, device: str
+    out: Path,
+    model_dir: str | Path,
+    fasta: Path,
+    labels: LabelSource,
+    device: str,
+    names: NameOptions,
+    options: Mapping[str, Any],
 ) -> dict[str, Any]:
     labels.check()
     folder = find_model_folder(model_dir)
     model = RMTClassifier.from_pretrained(folder, device=choose_device(device))
     store = open_sequences(
-        fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
+        fasta,
+        intervals_only=labels.has_intervals(),
+        progress=sys.stderr.isatty(),
+        names=names,
     )
-    examples = labels.read(store.records(), task=model.config.task)
+    examples = labels.read(store.records(), task=model.config.task, **options)
     where, windows = str(labels), Windows.of_run(folder)
     if windows is not None:
         with in_file(where):
@@ -122,7 +139,12 @@ def _evaluate_into(
 
 
 def evaluate_run(
-    run: str | Path, fasta: str | Path, *, device: str = "auto", trained: Any = None
+    run: str | Path,
+    fasta: str | Path,
+    *,
+    device: str = "auto",
+    trained: Any = None,
+    names: NameOptions = NameOptions(),
 ) -> dict[str, Any]:
     """Evaluate a finished run on its test part, or on its validation part if it has no test part.
 
@@ -136,12 +158,13 @@ def evaluate_run(
         device: auto, cpu, cuda or mps.
         trained: The ``training.TrainingResult`` of this run: those of its model, store and split
             that are not None are not read again. The results are the same.
+        names: How records were named in the training.
 
     Returns:
         The content of ``metrics.json``. If test was evaluated, ``validation`` has the metrics of
         the validation part.
     """
-    run, fasta = Path(run), Path(fasta)
+    run, fasta = as_path(run, "a run folder"), as_path(fasta)
     where = str(run / "split.tsv")
     audit = run / "leakage.json"
     if trained is None and audit.is_file() and read_leakage(audit).get("of_sources"):
@@ -157,7 +180,7 @@ def evaluate_run(
         # A copy is not compiled, and leaves device and mode of the caller's model alone.
         model = copy.deepcopy(model).to(choose_device(device)).eval()
     if store is None:
-        store = open_sequences(fasta, intervals_only=True)
+        store = open_sequences(fasta, intervals_only=True, names=names)
     if split is None:
         examples = read_labels(run / "split.tsv", store.lengths, task=model.config.task)
     else:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rmt_genomics.dna import encode
 from rmt_genomics.dna.alphabet import pad_codes
+from rmt_genomics.dna.python_inputs import each_letters
 from rmt_genomics.errors import DataError
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
 from rmt_genomics.model.tokenization import N, to_device
@@ -53,25 +54,18 @@ def batches_of_similar_length(
     return batches
 
 
-def encode_sequences(sequences: Sequence[str], *, caller: str) -> list[np.ndarray]:
+def encode_sequences(sequences: Any, *, caller: str) -> list[np.ndarray]:
     """Return the base codes of each sequence.
 
     Raises:
         DataError: Naming ``caller`` or the index of the sequence, if one is not DNA.
     """
-    if isinstance(sequences, str):
-        raise DataError(
-            f"{caller}: got one string, but needs a list of strings. Wrap it: [sequence]."
-        )
     codes = []
-    for index, sequence in enumerate(sequences):
-        if not isinstance(sequence, str | bytes):
-            kind = type(sequence).__name__
-            raise DataError(f"sequence {index}: is a {kind}, but must be text, such as 'ACGT'.")
-        if not sequence:
+    for index, letters in enumerate(each_letters(sequences, caller)):
+        if not letters:
             raise DataError(f"sequence {index}: is empty, but must have at least 1 bp")
         try:
-            codes.append(encode(sequence))
+            codes.append(encode(letters))
         except DataError as error:
             raise DataError(f"sequence {index}: {error}") from error
     return codes

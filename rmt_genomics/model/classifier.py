@@ -15,8 +15,8 @@ How a model is saved and loaded is in ``pretrained``.
 Dimensions: b batch, n base pairs, c classes, d model width, f features of the whole sequence.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -171,7 +171,7 @@ class RMTClassifier(Pretrained):
             return logits * self.config.target_std + self.config.target_mean
         return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(dim=-1)
 
-    def predict(self, sequences: Sequence[str]) -> list[str] | list[float]:
+    def predict(self, sequences: Iterable[Any]) -> list[str] | list[float]:
         """Return the label name of each sequence; several joined by ``;`` when multi-label.
 
         A regression returns the value of each sequence, in the label's unit.
@@ -181,11 +181,12 @@ class RMTClassifier(Pretrained):
             return [float(value) for value in outputs[:, 0]]
         return [self.label_of(row) for row in outputs]
 
-    def predict_proba(self, sequences: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, sequences: Iterable[Any]) -> np.ndarray:
         """Return the probability of each class, one row per sequence, in the order given.
 
         Args:
-            sequences: DNA letters, 5' to 3', of any length from 1 bp.
+            sequences: DNA letters, 5' to 3', of any length from 1 bp: strings, ``Bio.Seq`` or
+                ``SeqRecord``, in a list, a pandas Series, a NumPy array or an iterator.
 
         Returns:
             ``(n, classes)`` float64.
@@ -201,7 +202,7 @@ class RMTClassifier(Pretrained):
             )
         return self._in_batches("predict_proba", sequences, self.predict_codes, len(self.classes_))
 
-    def embed(self, sequences: Sequence[str]) -> np.ndarray:
+    def embed(self, sequences: Iterable[Any]) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
 
         After them come the composition features, ``dim`` of each kind that the model reads, and
@@ -216,7 +217,7 @@ class RMTClassifier(Pretrained):
     def _in_batches(
         self,
         caller: str,
-        sequences: Sequence[str],
+        sequences: Iterable[Any],
         compute: Callable[[list[np.ndarray]], np.ndarray],
         width: int,
         dtype: type[np.floating] = np.float64,

@@ -25,7 +25,7 @@ from rmt_genomics.atomic_io import staged_files, utf8_path
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.settings import as_toml, nearest
-from rmt_genomics.parsing import read_json, read_text
+from rmt_genomics.parsing import as_path, read_json, read_text
 
 Weights = dict[str, Tensor]
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -71,6 +71,7 @@ def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
     Raises:
         CheckpointError: If there is no such model.
     """
+    source = as_path(source, "a model folder") if not isinstance(source, str) else source
     if hub_id := _HUB_ID.fullmatch(str(source)):
         return _download(hub_id[1], **hub_options)
     if os.path.isdir(source):  # noqa: PTH112 (a name may be too long for Path)

@@ -5,6 +5,7 @@ held in memory.
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from rmt_genomics.atomic_io import atomic_file, write_lines
 from rmt_genomics.dna import EncodedRecord, Interval
-from rmt_genomics.errors import ConfigError
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, counted
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.parsing import first_line
 from rmt_genomics.prediction.predictor import compute_rows
@@ -32,7 +33,8 @@ class Embedding:
     record: str
     length: int  # in bp
     vector: np.ndarray
-    """``(width,)`` float32, as of ``RMTClassifier.embed``: forward strand, reverse strand, ..."""
+    """``(width,)`` float32, as of ``RMTClassifier.embed``: forward strand, reverse strand, ...; NaN
+    if the record has no sequence."""
 
     interval: Interval | None = None  # the part of the record that was read, if not all of it
 
@@ -52,10 +54,20 @@ def embed_records(
 
     Yields:
         One embedding per record, in the order of the records.
+
+    Warns:
+        RMTGenomicsWarning: Once, at the end, with the number of records without a sequence.
     """
+    num_empty = 0
     for _, record, vector in compute_rows(records, model.embed_codes, progress=progress):
+        if record.is_empty:
+            num_empty += 1
+            vector = np.full_like(vector, np.nan)
         yield Embedding(record.name, record.length, vector, record.interval)
         del record  # frees the memory before the next is read
+    if num_empty:
+        text = f"{counted(num_empty, 'record')} without a sequence: the features are nan."
+        warnings.warn(text, RMTGenomicsWarning, stacklevel=2)
 
 
 def check_embedding_file(path: Path) -> None:

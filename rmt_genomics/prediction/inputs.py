@@ -13,10 +13,17 @@ from typing import Any
 
 from rmt_genomics.atomic_io import HashingReader
 from rmt_genomics.datasets import open_sequences, read_intervals
-from rmt_genomics.dna import EncodedRecord, read_encoded, sequence_files
+from rmt_genomics.dna import (
+    EncodedRecord,
+    NameOptions,
+    RecordNames,
+    read_encoded,
+    sequence_files,
+)
 from rmt_genomics.dna.compression import compression_of, explain_read_errors
 from rmt_genomics.dna.record_types import check_windows, cut_windows
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.parsing import as_path, as_paths
 
 _BLOCK_BYTES = 1 << 20
 
@@ -34,14 +41,16 @@ class PredictionInput:
     step: int | None = None
     """From the start of one window to the start of the next, in bp; None = ``window``."""
 
+    names: NameOptions = NameOptions()
+    """How records are named."""
+
     intervals: Path | None = None
     """BED, or a table that has record, start and end; each interval is read on its strand."""
 
     def __post_init__(self) -> None:
-        fasta = [self.fasta] if isinstance(self.fasta, str | Path) else self.fasta
-        object.__setattr__(self, "fasta", tuple(map(Path, fasta)))  # str may have been given
+        object.__setattr__(self, "fasta", tuple(as_paths(self.fasta)))  # str may have been given
         if self.intervals is not None:
-            object.__setattr__(self, "intervals", Path(self.intervals))
+            object.__setattr__(self, "intervals", as_path(self.intervals))
         if self.window is not None:
             check_windows(self.window, self.step or self.window)
 
@@ -100,7 +109,7 @@ class InputReader:
         self._current: HashingReader | None = None
         self._earlier_sha256 = hashlib.sha256()  # over the checksums of the files before it
         if settings.intervals is not None:
-            store = open_sequences(self.files, intervals_only=True)
+            store = open_sequences(self.files, intervals_only=True, names=settings.names)
             self.store_sha256 = store.sha256
             intervals = read_intervals(settings.intervals, store.lengths)
             self._records: Iterator[EncodedRecord] = (
@@ -109,9 +118,10 @@ class InputReader:
             )
         elif settings.window is not None:
             step = settings.step or settings.window
-            self._records = cut_windows(self._read_files(), settings.window, step)
+            records = self._read_files(RecordNames(self.files, settings.names))
+            self._records = cut_windows(records, settings.window, step)
         else:
-            self._records = self._read_files()
+            self._records = self._read_files(RecordNames(self.files, settings.names))
 
     def __iter__(self) -> Iterator[EncodedRecord]:
         for record in self._records:
@@ -119,14 +129,14 @@ class InputReader:
             yield record
             del record  # frees the memory before the next is read
 
-    def _read_files(self) -> Iterator[EncodedRecord]:
+    def _read_files(self, names: RecordNames) -> Iterator[EncodedRecord]:
         for index, file in enumerate(self.files):
             self._index = index
             if self._current is not None:
                 self._earlier_sha256.update(self._current.hexdigest().encode())
             with explain_read_errors(file):
                 self._current = HashingReader(file.open("rb", buffering=0))
-            yield from read_encoded(file, self._current)
+            yield from read_encoded(file, self._current, names, may_be_empty=True)
 
     @property
     def position(self) -> tuple[int, int]:

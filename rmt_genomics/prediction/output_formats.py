@@ -88,6 +88,8 @@ class Bed:
 
     def line(self, prediction: Prediction) -> str:
         """Return the line of a window, an interval or a whole record."""
+        if not prediction.length:  # no interval has this length
+            return "\t".join((prediction.record, "0", "0", prediction.label, "0", "."))
         interval = _interval_of(prediction)
         score = prediction.score or 0.0
         thousandths = 0 if math.isnan(score) else round(1000 * score)
@@ -116,6 +118,8 @@ class BedGraph:
 
     def line(self, prediction: Prediction) -> str:
         """Return the line of a window or a whole record."""
+        if not prediction.length:  # no interval has this length
+            return "\t".join((prediction.record, "0", "0", "nan"))
         interval = _interval_of(prediction)
         start, end = interval.start, interval.end
         if self.window is not None and self.step is not None:

@@ -90,6 +90,7 @@ class PredictionConfig:
             "intervals": [_checksum(path) for path in intervals],
             "window": self.input.window,
             "step": self.input.step or self.input.window,
+            "names": [self.input.names.duplicates, self.input.names.full],
             "output": self.format,
             "class": self.class_name,
             "calibrated": self.decision_rule.calibrated,

@@ -5,6 +5,7 @@ another record with the same sequence, on either strand, is recognised.
 """
 
 import hashlib
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from rmt_genomics.datasets.leakage import audit
 from rmt_genomics.datasets.sequence_store import EncodedStore
 from rmt_genomics.datasets.similarity import IDENTITY
 from rmt_genomics.datasets.splits import Split, split_examples
-from rmt_genomics.dna import Composition, composition_of
+from rmt_genomics.dna import Composition, NameOptions, composition_of
 from rmt_genomics.dna.alphabet import encode, reverse_complement_codes
 from rmt_genomics.errors import DataError, counted
 
@@ -178,6 +179,7 @@ def training_preview(
     labels: LabelSource,
     examples: Sequence[Example],
     config: "ExperimentConfig | None" = None,
+    names: NameOptions = NameOptions(),
 ) -> Iterator[str]:
     """Split the data as ``train`` does with seed 0, and describe what it would train on.
 
@@ -201,8 +203,13 @@ def training_preview(
     lines = [*_split_lines(scheme, split)]
     if config is not None:
         lines += _epoch_lines(split.train, config)
-    lines += audit(EncodedStore.open(fasta), split, scheme, identity).summary().splitlines()
+    lines += audit(_store(fasta, names), split, scheme, identity).summary().splitlines()
     yield from (f"  {line}" for line in lines)
+
+
+def _store(fasta: Path, names: NameOptions) -> EncodedStore:
+    with warnings.catch_warnings(action="ignore"):  # given when the records were summarised
+        return EncodedStore.open(fasta, names=names)
 
 
 def _split_lines(scheme: LabelScheme, split: Split) -> Iterator[str]:

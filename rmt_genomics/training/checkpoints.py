@@ -9,6 +9,7 @@ its present stage.
 
 import hashlib
 import io
+import logging
 import math
 import os
 import struct
@@ -32,6 +33,8 @@ from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import PreparedData
 from rmt_genomics.training.distributed import broadcast
 from rmt_genomics.training.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 _UNREADABLE = (
     *(UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError),
@@ -229,26 +232,47 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     """Return the settings of a resumed run: what it started with.
 
     Settings that are left at their defaults are not compared, since a newer version may have other
-    defaults; nor is a batch size of "auto".
+    defaults; nor is a batch size of "auto". ``training.max_epochs`` may be larger: a finished run
+    goes on. From there on its learning rate is that of a run of so many epochs, which is logged.
 
     Raises:
-        ConfigError: At the first setting given now that differs from what the run started with.
+        ConfigError: At the first other setting given now that differs from what the run started
+            with.
     """
     stored = read_config(folder.config).resolved()
     given = config.given()
     if config.training.batch_size == "auto":
         given.pop("training.batch_size", None)
+    free = [name for name in ("checkpoint_minutes",) if f"training.{name}" in given]
+    if "training.max_epochs" in given and is_extended(folder, config):
+        free.append("max_epochs")
+        logger.info(
+            "training.max_epochs was %s and is now %s: from here on the learning rate is that of a "
+            "run of %s epochs, so the result is not that of such a run from the start.",
+            stored.training.max_epochs,
+            *[config.training.max_epochs] * 2,
+        )
     for key, value in given.items():
-        if value not in (None, old := stored.flat()[key]) and key != "training.checkpoint_minutes":
+        is_free = key.removeprefix("training.") in free
+        if value not in (None, old := stored.flat()[key]) and not is_free:
             raise ConfigError(
                 f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
                 f"{as_toml(value)}, but a resumed run must not change. "
                 f"Pass --set {key}={as_toml(old)}, or start a new run."
             )
-    if "training.checkpoint_minutes" not in given:
-        return stored
-    minutes = config.training.checkpoint_minutes
-    return stored.replace(training=stored.training.replace(checkpoint_minutes=minutes))
+    changes = {name: getattr(config.training, name) for name in free}
+    return stored.replace(training=stored.training.replace(**changes))
+
+
+def is_extended(folder: RunFolder, config: ExperimentConfig) -> bool:
+    """Tell whether a resumed run has more epochs than its folder says."""
+    return config.training.max_epochs > read_config(folder.config).training.max_epochs
+
+
+def save_epochs(folder: RunFolder, config: ExperimentConfig, *, writes: bool) -> None:
+    """Write the settings of a run that has more epochs now, for the next time it is resumed."""
+    if writes and is_extended(folder, config):
+        folder.write({"config.toml": to_toml(config)})
 
 
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:

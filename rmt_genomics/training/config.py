@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from rmt_genomics.datasets.windows import Windows
-from rmt_genomics.dna import Tokenizer
+from rmt_genomics.dna import NameOptions, Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.config import (
@@ -216,6 +216,20 @@ class DataSettings(Settings):
     """Labels are names of classes, or numbers to be predicted. auto = regression if all labels are
     numbers, some are not whole and at least 20 differ."""
 
+    unlabelled: Literal["error", "skip"] = "error"
+    """Records without a label, and lines of the labels without a record: refuse them, or leave them
+    out."""
+
+    min_class_size: Count = 1
+    """Examples of classes that have fewer examples than this are left out."""
+
+    duplicate_names: Literal["error", "number"] = "error"
+    """Names that are twice in one file: refuse them, or number the repeats (a_2, a_3) and leave out
+    identical copies."""
+
+    full_names: bool = False
+    """The name of a record is its whole header, not only the part before the first blank."""
+
     @model_validator(mode="after")
     def _check_windows(self) -> "DataSettings":
         if self.step_bp and not self.window_bp:
@@ -234,6 +248,11 @@ class DataSettings(Settings):
     def windows(self) -> Windows | None:
         """The windows that examples are cut into, if any."""
         return Windows.of(self.window_bp, self.step_bp)
+
+    @property
+    def names(self) -> NameOptions:
+        """How records are named."""
+        return NameOptions(self.duplicate_names, self.full_names)
 
 
 class CurriculumSettings(Settings):
@@ -390,17 +409,12 @@ class ExperimentConfig(Settings):
                 f"effect on the examples of simulation.task: {reason}. Leave it out."
             )
 
-    def check_labels(self, *, are_given: bool) -> None:
-        """Raise ConfigError unless there are either labels or simulated examples."""
-        if are_given and self.simulation.is_on:
+    def check_no_labels(self) -> None:
+        """Raise ConfigError if labels that are given would be ignored."""
+        if self.simulation.is_on:
             raise ConfigError(
                 f"--labels is given, but simulation.task is {self.simulation.task!r}, which makes "
                 "labelled examples of the genomes. Leave out one of them."
-            )
-        if not (are_given or self.simulation.is_on):
-            raise ConfigError(
-                "--labels is missing, but examples must have labels. Give it, or set "
-                "simulation.task to train on simulated examples."
             )
 
     def resolved(self) -> "ExperimentConfig":

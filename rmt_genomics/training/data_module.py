@@ -74,11 +74,20 @@ def read_and_split(
 ) -> tuple[SequenceStore, list[Example], Split]:
     """Return the sequences, all examples, and their split."""
     labels.check()  # before a long FASTA file is read
+    settings, task = config.data, config.data.task
     store = open_sequences(
-        fasta, intervals_only=labels.has_intervals(), progress=sys.stderr.isatty()
+        fasta,
+        intervals_only=labels.has_intervals(),
+        progress=sys.stderr.isatty(),
+        names=settings.names,
     )
-    task = config.data.task
-    examples = labels.read(store.records(), group_column=config.data.group, task=task)
+    examples = labels.read(
+        store.records(),
+        group_column=settings.group,
+        task=task,
+        unlabelled=settings.unlabelled,
+        min_class_size=settings.min_class_size,
+    )
     labels.check_classes(examples)
     fraction, windows = config.data.validation_fraction, config.data.windows
     with in_file(str(labels)):

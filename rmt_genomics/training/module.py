@@ -211,6 +211,15 @@ class ClassifierModule(LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def on_train_start(self) -> None:
+        """Take the learning rate of the present schedule: a resumed run may have more epochs."""
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            groups = scheduler.optimizer.param_groups
+            schedule = zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            for group, highest, fraction in schedule:
+                group["lr"] = highest * fraction(scheduler.last_epoch)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the run record, the micro-batch size and the epoch's loss."""
         checkpoint["run"] = self.run_record

@@ -346,7 +346,8 @@ def _lengths(
 ) -> tuple[list[int], list[int], list[int]]:
     """Return the lengths in bp of the training, the validation and all examples."""
     if config.simulation.is_on:
-        config.check_labels(are_given=labels is not None)
+        if labels is not None:
+            config.check_no_labels()
         fresh = open_simulated(fasta, config, seed=0).fresh
         train, validation = (fresh.lengths(part, 0).tolist() for part in ("train", "validation"))
         return train, validation, train + validation
@@ -355,7 +356,7 @@ def _lengths(
         parts = (split.train, split.validation, examples)
         train, validation, everything = ([len(each.interval) for each in part] for part in parts)
         return train, validation, everything
-    store = EncodedStore.open(fasta, progress=sys.stderr.isatty())
+    store = EncodedStore.open(fasta, progress=sys.stderr.isatty(), names=config.data.names)
     records = [
         Example(Interval(record.name, 0, record.length), whole=True, labels=())
         for record in store.records()

@@ -13,6 +13,7 @@ from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.parsing import as_path
 from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
@@ -93,7 +94,8 @@ def train(  # noqa: PLR0913  # the options of the command line
     Args:
         fasta: A file of sequences, or a folder of such files (see ``dna.read_records``).
         labels: Labels of records or intervals: a table (see ``datasets.read_labels``), or another
-            source of labels; None if the settings ``simulation`` make examples of the sequences.
+            source of labels. None = the settings ``simulation`` make examples of the sequences or,
+            without them, the column ``label`` of the sequence files.
         out: Run folder, created if needed. Must be empty unless ``resume`` or ``overwrite``.
         config: Settings.
         device: auto, cpu, cuda or mps.
@@ -116,11 +118,12 @@ def train(  # noqa: PLR0913  # the options of the command line
         DataError: If the data or the folder cannot be used, or the disk is full.
         CheckpointError: If there is nothing to resume, or it is another run.
     """
-    config.check_labels(are_given=labels is not None)
+    if labels is not None:
+        config.check_no_labels()
     job = TrainingJob(
-        fasta=Path(fasta),
-        labels=None if labels is None else LabelSource.of(labels),
-        out=Path(out),
+        fasta=as_path(fasta),
+        labels=None if config.simulation.is_on else LabelSource.of(labels, fasta),
+        out=as_path(out, "a run folder"),
         config=config.with_windows(window_bp, step_bp),
         device=device,
         seed=seed,
@@ -169,6 +172,7 @@ def run_training(
             if checkpoint is not None:
                 checkpoints.check_same_run(checkpoint, record)
                 checkpoints.load_weights(module, checkpoint)
+                checkpoints.save_epochs(folder, config, writes=distributed.is_rank_zero)
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, device=device, seed=seed)
             if beside is not None:

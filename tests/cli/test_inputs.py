@@ -152,13 +152,14 @@ def test_inspect_finds_labels_by_a_pattern(tmp_path: Path) -> None:
     assert run("inspect", fasta, "--label-pattern", "(x)").exit_code == 2
 
 
-def test_inspect_refuses_a_name_in_two_files(tmp_path: Path) -> None:
+def test_inspect_puts_the_file_before_a_name_in_two_files(tmp_path: Path) -> None:
     files = [write_fasta(tmp_path / name, {"r": "ACGT"}) for name in ("a.fa", "b.fa")]
 
     result = run("inspect", *files)
 
-    assert result.exit_code == 1
-    assert f"b.fa: record 'r' is also in {files[0]}, but record names must" in result.stderr
+    assert result.exit_code == 0
+    assert [row["record"] for row in rows(result.stdout)] == ["a:r", "b:r"]
+    assert result.stderr.count("1 record name is in several files") == 1
 
 
 def test_evaluate_reads_a_table_of_sequences_with_labels(tmp_path: Path) -> None:

@@ -375,14 +375,6 @@ def test_the_sha256_of_several_files_depends_on(folder: Path, change: str) -> No
     assert EncodedStore.open(files).sha256 != before
 
 
-def test_one_name_in_two_files_is_refused_naming_both(folder: Path) -> None:
-    (folder / "c.fa").write_text(">r2\nACGT\n")
-    message = f"{folder}/c.fa: record 'r2' is also in {folder}/a.fa, but record names must"
-
-    with pytest.raises(DataError, match=re.escape(message)):
-        EncodedStore.open([folder / "a.fa", folder / "c.fa"])
-
-
 def test_a_pipe_is_refused_since_it_cannot_be_read_twice() -> None:
     with pytest.raises(DataError, match=r"is not a regular file, but is read twice\. Save it"):
         EncodedStore.open(Path("/dev/null"))
@@ -564,8 +556,10 @@ def test_several_files_are_read_by_their_indexes(tmp_path: Path, cache: Path) ->
     ]
     assert store.sha256 == EncodedStore.open(files, cache).sha256
     files[1].write_text(">r1\nACGT\n")
-    with pytest.raises(DataError, match=r"a\.fa: record 'r1' is also in .*b\.fa, but record names"):
-        open_sequences(files, cache, intervals_only=True)
+    with pytest.warns(RMTGenomicsWarning, match="1 record name is in several files"):
+        store = open_sequences(files, cache, intervals_only=True)
+    assert isinstance(store, IndexedStore)
+    assert [record.name for record in store.records()] == ["b:r1", "a:r1"]
 
 
 def test_files_of_other_formats_are_encoded_without_a_message(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rmt_genomics.dna.sequence_files import STDIN, RecordNames, sequence_files
+from rmt_genomics.dna.sequence_files import STDIN, sequence_files
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from tests.sequence_files import FASTA, GENBANK
 
@@ -72,12 +72,3 @@ def test_a_folder_without_sequences_is_refused(tmp_path: Path) -> None:
 def test_an_empty_sequence_file_in_a_folder_is_not_ignored(tmp_path: Path) -> None:
     """Reading it then raises the error that it is empty."""
     assert sequence_files([write(tmp_path / "a.fa", b"").parent]) == [tmp_path / "a.fa"]
-
-
-def test_a_name_in_two_files_is_refused_naming_both() -> None:
-    names, one, other = RecordNames(), Path("a.fa"), Path("b.fa")
-    names.add("chr1", one)
-    names.add("chr1", one)  # within a file read_records refuses it
-
-    with pytest.raises(DataError, match=r"b\.fa: record 'chr1' is also in a\.fa, but record names"):
-        names.add("chr1", other)

@@ -34,7 +34,6 @@ FILES = {  # all of them are written; a case names those it uses
     "variants.vcf": b"##fileformat=VCFv4.2\n#CHROM\tPOS\n",
     "workbook.csv": b"PK\x03\x04\x14\x00\x06\x00\xff\xfe",
     "no_sequence.csv": b"seq,label\nACGT,1\n",
-    "semicolons.csv": b"sequence;label\nACGT;1\n",
     "utf16.csv": "sequence,label\nACGT,1\n".encode("utf-16"),
     "ragged.csv": b"sequence,label\nACGT,1\nACGT\n",
     "protein.csv": b"sequence,label\nACGT,1\nMKLV,0\n",
@@ -45,8 +44,6 @@ FILES = {  # all of them are written; a case names those it uses
     "mixed/a.fa": FASTA,
     "mixed/b.fq": FASTQ,
     "nothing/README.md": b"# About\n",
-    "same/at.fa": FASTA,
-    "same/gc.fa": FASTA,
     "wrong_genome.bed": b"1\t0\t4\tat\nMT\t0\t4\tgc\n",
     "past_end.bed": b"chr1\t0\t4\tat\nchr1\t8\t15\tgc\n",
     "longer.bed": b"chr1\t0\t1000\tat\nchr2.3\t0\t1000\tgc\n",
@@ -105,11 +102,11 @@ SEQUENCES = [  # each for inspect, predict, evaluate and train
     ),
     (
         "cut.fq.gz",
-        "cut.fq.gz: the gzip file is truncated or damaged (Compressed file ended before the e",
+        "cut.fq.gz: the compressed file is truncated or damaged (the file ends before the c",
     ),
     (
         "cut.fa.gz",
-        "cut.fa.gz: the gzip file is truncated or damaged (Compressed file ended before the e",
+        "cut.fa.gz: the compressed file is truncated or damaged (the file ends before the c",
     ),
     ("twice.fa", "twice.fa:5: record 'chr1' was already at line 1, but record names must be uniqu"),
     (
@@ -122,7 +119,6 @@ SEQUENCES = [  # each for inspect, predict, evaluate and train
         "no_sequence.csv",
         "no_sequence.csv:1: the columns are seq, label, but one must be 'sequence'",
     ),
-    ("semicolons.csv", "Put commas or tabs between the columns, not semicolons."),
     ("utf16.csv", "The file is UTF-16 text: save it as UTF-8, or: iconv -f utf-16 -t utf-8."),
     ("ragged.csv", "ragged.csv:3: the number of cells is 1, but must be 2 as in the header: seque"),
     ("protein.csv", "protein.csv: record 'protein:1': position 2 holds 'L', but a DNA letter is o"),
@@ -173,12 +169,11 @@ LABELS = [  # sequences, labels, message; each for inspect, evaluate, train and 
     (
         "good.fa",
         "cut.tsv.gz",
-        "cut.tsv.gz: the gzip file is truncated or damaged (Compressed file ended",
+        "cut.tsv.gz: the compressed file is truncated or damaged (the file ends before",
     ),
     ("good.fa", "good.fa", "This looks like FASTA: was it given as the labels?"),
     ("good.fa", "column", "--labels column: no label for 2 of 2 records ('chr1', 'chr2.3')"),
     ("good.fa", "header", "--labels header: no label for 2 of 2 records"),
-    ("same", "file", "record 'chr1' is also in"),
 ]
 SPLITS = [  # command, message: valid labels that cannot be trained on or split
     (

@@ -98,7 +98,7 @@ MALFORMED = {
     "a record without label": (
         "record\tlabel\nchr2\tyes\n",
         "labels.tsv: no label for 1 of 2 records of the FASTA file ('chr1'), but every record "
-        "must have one. Add their lines, or remove the records from the FASTA file.",
+        "must have one. Add their lines, or leave the records out: --unlabelled skip.",
     ),
     "a label without record": (
         "record\tlabel\nchr1\tyes\nplasmid\tno\n",

@@ -61,7 +61,11 @@ MALFORMED = {  # name of the case: name of the file, content, message
     ),
     "FASTQ protein": ("toy.fastq", b"@r1\nAFL\n+\nIII\n", "record 'r1': position 1 holds 'F'"),
     "empty FASTQ": ("toy.fq", b"", "toy.fq: the file is empty, but must have at least one FASTQ r"),
-    "cut gzip of FASTQ": ("toy.fq", gzip.compress(FASTQ)[:-9], "toy.fq: the gzip file is trunc"),
+    "cut gzip of FASTQ": (
+        "toy.fq",
+        gzip.compress(FASTQ)[:-9],
+        "toy.fq: the compressed file is trunc",
+    ),
     "GenBank cut in its sequence": (
         "toy.gb",
         GENBANK[:-20],

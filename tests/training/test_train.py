@@ -426,9 +426,9 @@ def test_resuming_with_other_settings_seed_or_sequences_is_refused(
     run(data, out, training__max_epochs=1)
 
     with pytest.raises(
-        ConfigError, match=r"config\.toml: training\.max_epochs was 1 when .* now 2"
+        ConfigError, match=r"config\.toml: training\.batch_size was 4 when .* now 2"
     ):
-        run(data, out, training__max_epochs=2, resume=True)
+        run(data, out, training__max_epochs=1, training__batch_size=2, resume=True)
     with pytest.raises(CheckpointError, match=r"made with seed 0, .* now 7\. Pass --seed 0"):
         run(data, out, training__max_epochs=1, resume=True, seed=7)
     data[0].write_text(data[0].read_text() + "A")
@@ -436,6 +436,32 @@ def test_resuming_with_other_settings_seed_or_sequences_is_refused(
         CheckpointError, match="the FASTA file differs from the one the run started"
     ):
         run(data, out, training__max_epochs=1, resume=True)
+
+
+@pytest.mark.slow
+def test_a_finished_run_goes_on_with_more_epochs(
+    data: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    run(data, out, training__max_epochs=2)
+    before = rows_of(out)
+
+    caplog.set_level("INFO")
+    run(data, out, training__max_epochs=4, resume=True)
+
+    rows = rows_of(out)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[:2] == before
+    assert "training.max_epochs was 2 and is now 4" in caplog.text
+    assert "max_epochs = 4" in (out / "config.toml").read_text()
+    # From there on the learning rate is that of a run of four epochs.
+    whole = tmp_path / "whole"
+    run(data, whole, training__max_epochs=4)
+    rates = [[row["learning_rate"] for row in rows_of(folder)] for folder in (out, whole)]
+    assert rates[0][2:] == rates[1][2:]
+    assert rates[0][1] < rates[1][1]
+    with pytest.raises(ConfigError, match=r"training\.max_epochs was 4 when .* now 3"):
+        run(data, out, training__max_epochs=3, resume=True)
 
 
 def test_resuming_with_other_labels_is_refused(data: Data, tmp_path: Path) -> None:
