@@ -74,6 +74,7 @@ def inspect(
             from rmt_genomics.training import read_config  # loads torch
 
             experiment = read_config(config, settings)
+            experiment.check_labels(are_given=True)
         source = LabelSource(labels, label_pattern)
         summary, examples = _summarise_with_labels(fasta, source, experiment)
     if plot is not None:

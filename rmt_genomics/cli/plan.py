@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 @click.command()
 @click.argument("fasta", type=PATH)
-@click.option("--labels", type=PATH, help="As for train; without it, every record is an example.")
+@click.option("--labels", type=PATH, help="As for train; else every record is an example.")
 @label_pattern_option
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
@@ -27,8 +27,8 @@ def plan(
 ) -> None:
     """Estimate memory and time of a training, and choose a batch.
 
-    FASTA, labels and settings are those of train. A few short steps on random sequences are
-    measured on this machine; run it when no other program is busy.
+    FASTA, labels and settings are those of train, simulated examples included. A few short steps on
+    random sequences are measured on this machine; run it when no other program is busy.
 
     Prints a tab-separated table of key, value and unit: lengths with a histogram, segments per
     example, peak memory and speed of training and of prediction, time per epoch, and at the end the

@@ -31,7 +31,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 
 @click.command()
 @click.argument("fasta", type=PATH)
-@click.option("--labels", type=PATH, required=True, help="Table of labels, or a word (see above).")
+@click.option("--labels", type=PATH, help="Table of labels, or a word (see above).")
 @label_pattern_option
 @click.option("--out", type=PATH, required=True, help="Run folder; afterwards a model folder.")
 @click.option("--config", type=PATH, help="TOML file of settings.")
@@ -59,7 +59,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 )
 def train(  # noqa: PLR0913 (one argument an option)
     fasta: Path,
-    labels: Path,
+    labels: Path | None,
     label_pattern: str | None,
     out: Path,
     config: Path | None,
@@ -86,6 +86,9 @@ def train(  # noqa: PLR0913 (one argument an option)
     label of a CSV or TSV; group and split are read too), header (label=... in each header, or the
     match of --label-pattern), file (one file per class, named after it) or folder (one folder per
     class). With column and header, files named train, dev and test are the parts of the split.
+
+    Without --labels, examples are simulated: the settings of [simulation] say how they are made of
+    the sequences in FASTA, anew in each epoch (see simulate for the tasks).
 
     Settings are those of the TOML file, changed by --set, such as --set model.preset=tiny or
     --set training.max_epochs=5. With --resume and no --config, those of the run are used.
@@ -117,7 +120,10 @@ def train(  # noqa: PLR0913 (one argument an option)
         settings = (*settings, f"training.batch_size={batch_size}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
-    source, experiment = LabelSource(labels, label_pattern), read_config(config, settings)
+    if labels is None and label_pattern is not None:
+        raise click.UsageError("--label-pattern needs --labels header.")
+    source = None if labels is None else LabelSource(labels, label_pattern)
+    experiment = read_config(config, settings)
     processes = DistributedSetup(options["devices"], options["num_nodes"])
     with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
         result = train_model(

@@ -70,6 +70,9 @@ class Audit:
     probes: dict[str, float | None]
     """AUROC on validation of each probe: of length, GC and N content, alone and all three."""
 
+    of_sources: bool = False
+    """Whether the parts are of source records; the probes then are of the simulated examples."""
+
     def to_json(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, numbers and strings."""
         return asdict(self) | {"warnings": list(self.warnings())}
@@ -108,12 +111,14 @@ class Audit:
         """Yield what makes the scores too good, and what to do about it."""
         if any(fraction > MAX_TOUCHED for fraction in self.touched.values()):
             pair = self.near_duplicates[0]
+            what, remedy = "examples", "Make a new split: rmt-genomics split --by homology."
+            if self.of_sources:
+                what, remedy = "source records", "Put them into one group of simulation.groups."
             yield (
-                f"{self._touched_text()} are near-duplicates of examples in another part (such as "
+                f"{self._touched_text()} are near-duplicates of {what} in another part (such as "
                 f"{pair.first} in {pair.first_part} and {pair.second} in {pair.second_part}, which "
                 f"share {pair.similarity:.0%} of their {self.k}-mers), but scores are only "
-                "meaningful on new sequences. "
-                "Make a new split: rmt-genomics split --by homology."
+                f"meaningful on new sequences. {remedy}"
             )
         if self.overlapping:
             one, other = self.overlaps[0]
@@ -138,8 +143,18 @@ class Audit:
         return " and ".join(f"{fraction:.1%} of {part}" for part, fraction in self.touched.items())
 
 
-def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
-    """Compare the parts of a split with each other; train the probes."""
+def audit(
+    store: SequenceStore,
+    split: Split,
+    scheme: LabelScheme,
+    *,
+    simulated: tuple[SequenceStore, Split] | None = None,
+) -> Audit:
+    """Compare the parts of a split with each other; train the probes.
+
+    If examples are ``simulated``, ``store`` and ``split`` are those of their source records, and
+    the probes are trained on them.
+    """
     parts: dict[str, tuple[Example, ...]] = {name: getattr(split, name) for name in SPLITS}
     examples = [example for part in parts.values() for example in part]
     sketches = sketch(store, [example.interval for example in examples])
@@ -173,7 +188,8 @@ def audit(store: SequenceStore, split: Split, scheme: LabelScheme) -> Audit:
         },
         overlapping=len(overlaps),
         overlaps=tuple((one.name, other.name) for one, other in overlaps[:_SHOWN]),
-        probes=probe_labels(store, split, scheme),
+        probes=probe_labels(*(simulated or (store, split)), scheme),
+        of_sources=simulated is not None,
     )
 
 

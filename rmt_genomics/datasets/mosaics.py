@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rmt_genomics.datasets.examples import SPLITS
+from rmt_genomics.datasets.examples import SPLITS, Numbers
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.datasets.simulation import MAX_DRAWS, MAX_UNKNOWN_FRACTION, fasta_text
 from rmt_genomics.datasets.source_records import FRACTIONS, SourceRecords
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
@@ -39,6 +40,7 @@ LABELS = ("intact", "insertion", "join")
 SHORTEST_BP = 8  # so that an eighth is a base
 _MAX_GROUP_WEIGHT = 20
 _PAIRS_DRAWN_TOGETHER = 64
+_CHUNK_BP = 1 << 20
 _OPPOSITE = {"+": "-", "-": "+"}
 _INITIALS = {"t": "train", "v": "validation", "x": "test"}
 _ROUNDS = tuple(_INITIALS[each] for each in "ttvttxtttvttxtttvtxt")
@@ -74,15 +76,40 @@ class MosaicSource:
         sizes = np.bincount(self._group)
         weights = (np.minimum(sizes, _MAX_GROUP_WEIGHT) / sizes)[self._group]
         self._cumulative = np.cumsum(weights / weights.sum())
+        self._gc: Numbers | None = None
 
-    def draw(self, label: str, length_bp: int, random: np.random.Generator) -> Mosaic:
-        """Draw a sequence of a label.
+    def check_gc_difference(self, least: float) -> None:
+        """Raise DataError unless two records of different groups differ by ``least`` in GC."""
+        gc, num_groups = self._gc_of_records(), int(self._group.max()) + 1
+        highest, lowest = np.full(num_groups, -np.inf), np.full(num_groups, np.inf)
+        np.maximum.at(highest, self._group, gc)
+        np.minimum.at(lowest, self._group, gc)
+        first, last = int(highest.argmax()), int(lowest.argmin())
+        greatest = max(
+            float(highest[first] - np.delete(lowest, first).min()),
+            float(np.delete(highest, last).max() - lowest[last]),
+        )
+        if greatest < least:
+            raise self._gc_error(
+                least, f"the two that differ most in GC fraction differ by {greatest:.3f}"
+            )
+
+    def draw(
+        self,
+        label: str,
+        length_bp: int,
+        random: np.random.Generator,
+        *,
+        gc_difference: float = 0.0,
+    ) -> Mosaic:
+        """Draw a sequence of a label, whose sources differ by ``gc_difference`` in GC or more.
 
         Raises:
-            DataError: If nearly all windows have too many unknown bases.
+            DataError: If nearly all windows have too many unknown bases, or hardly any two records
+                differ so much.
         """
         for _ in range(MAX_DRAWS):
-            host, guest = self._draw_pair(random)
+            host, guest = self._draw_pair(random, gc_difference)
             foreign_bp = 0
             if label != "intact":
                 foreign_bp = int(random.integers(-(-length_bp // 4), length_bp // 2 + 1))
@@ -109,15 +136,32 @@ class MosaicSource:
             "(N), but must have fewer. Use genomes with fewer, or set a smaller length."
         )
 
-    def _draw_pair(self, random: np.random.Generator) -> tuple[int, int]:
+    def _draw_pair(self, random: np.random.Generator, gc_difference: float) -> tuple[int, int]:
         """Return the numbers of two records, of different groups."""
-        while True:
+        for _ in range(MAX_DRAWS):
             drawn = random.random((2, _PAIRS_DRAWN_TOGETHER))
             pairs = np.searchsorted(self._cumulative[:-1], drawn, side="right")
-            accepted = np.flatnonzero(self._group[pairs[0]] != self._group[pairs[1]])
-            if len(accepted):
-                host, guest = pairs[:, accepted[0]].tolist()
+            is_accepted = self._group[pairs[0]] != self._group[pairs[1]]
+            if gc_difference:
+                gc = self._gc_of_records()
+                is_accepted &= np.abs(gc[pairs[0]] - gc[pairs[1]]) >= gc_difference
+            if is_accepted.any():
+                host, guest = pairs[:, is_accepted.argmax()].tolist()
                 return host, guest
+        found = f"fewer than 1 in {MAX_DRAWS * _PAIRS_DRAWN_TOGETHER:,} pairs of them do"
+        raise self._gc_error(gc_difference, found)
+
+    def _gc_of_records(self) -> Numbers:
+        """Return the GC fraction of each record."""
+        if self._gc is None:
+            self._gc = np.array([gc_fraction(self.store, record) for record in self.records])
+        return self._gc
+
+    def _gc_error(self, least: float, found: str) -> DataError:
+        return DataError(
+            f"{self.store.files[0]}: a GC difference of {least:g} is asked for between records of "
+            f"two groups of the {self.part} part, but {found}. Lower simulation.gc_difference."
+        )
 
     def _draw_window(
         self, number: int, length_bp: int, random: np.random.Generator
@@ -177,6 +221,16 @@ class MosaicSimulation:
             "groups_of_part": groups,
         }
         return json.dumps(settings, indent=2) + "\n"
+
+
+def gc_fraction(store: SequenceStore, record: str) -> float:
+    """Return the fraction of G and C among the known bases of a record; 0 if there is none."""
+    counts = np.zeros(UNKNOWN + 1, dtype=np.int64)
+    length_bp = store.lengths[record]
+    for start in range(0, length_bp, _CHUNK_BP):
+        interval = Interval(record, start, min(start + _CHUNK_BP, length_bp))
+        counts += np.bincount(store.codes(interval), minlength=len(counts))
+    return float(counts[[1, 2]].sum() / max(1, counts[:UNKNOWN].sum()))
 
 
 def check_mosaic_length(length_bp: int) -> None:

@@ -14,8 +14,9 @@ the background is changed. Every record depends only on the seed and its number.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from io import TextIOBase
 from itertools import product
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rmt_genomics.datasets.sequence_store import EncodedStore
+from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes, decode, reverse_complement_codes
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError, DataError, counted
@@ -120,32 +121,37 @@ class Simulation:
         """Return the four motifs by name."""
         return dict(zip(_MOTIF_NAMES, choose_motifs(self.motif_length_bp), strict=True))
 
-    def check_background(self, background: EncodedStore | None) -> None:
+    def check_background(self, background: SequenceStore | None) -> None:
         """Raise DataError unless a record of the background is long enough."""
-        _Background(background, self.length_bp)
+        Background(background, self.length_bp)
 
-    def examples(self, number: int, background: EncodedStore | None = None) -> Iterator[Simulated]:
+    def examples(self, number: int, background: SequenceStore | None = None) -> Iterator[Simulated]:
         """Yield sequences, one in memory at a time; every label once per round, in random order.
 
         A larger number of them begins with the same ones. Backgrounds are cut at random from the
         sequences of ``background``, or are random bases.
         """
-        motifs = self.motifs()
-        source = _Background(background, self.length_bp)
+        source = Background(background, self.length_bp)
         for index in range(number):
             turn, within = divmod(index, len(self.labels))
             order = np.random.default_rng((self.seed, 0, turn)).permutation(len(self.labels))
             random = np.random.default_rng((self.seed, 1, index))
-            label, codes = self.labels[order[within]], source.draw(random)
-            names = list(TASKS[self.task][label])
-            if self.task == "two_facts":
-                random.shuffle(names)
-            starts = self._starts(len(names), random)
-            for start, name in zip(starts, names, strict=True):
-                codes[start : start + self.motif_length_bp] = motifs[name]
-            remove_motifs(codes, list(motifs.values()), random, planted=starts)
-            sites = tuple(zip(starts, names, strict=True))
+            label = self.labels[order[within]]
+            codes, sites = self.plant(label, source.draw(random), random)
             yield Simulated(f"{self.task}_{index + 1}", label, codes, sites)
+
+    def plant(
+        self, label: str, codes: Codes, random: np.random.Generator
+    ) -> tuple[Codes, tuple[tuple[int, str], ...]]:
+        """Plant the motifs of a label, in place; return the codes and the sites of the motifs."""
+        motifs, names = self.motifs(), list(TASKS[self.task][label])
+        if self.task == "two_facts":
+            random.shuffle(names)
+        starts = self._starts(len(names), random)
+        for start, name in zip(starts, names, strict=True):
+            codes[start : start + self.motif_length_bp] = motifs[name]
+        remove_motifs(codes, list(motifs.values()), random, planted=starts)
+        return codes, tuple(zip(starts, names, strict=True))
 
     @property
     def _free_bp(self) -> int:
@@ -169,7 +175,7 @@ def write_simulation(
     *,
     fasta: TextIOBase,
     labels: TextIOBase,
-    background: EncodedStore | None = None,
+    background: SequenceStore | None = None,
 ) -> dict[str, int]:
     """Write sequences and a table of labels, one record in memory at a time.
 
@@ -201,12 +207,22 @@ def description(simulation: Simulation, number: int, background: Path | None) ->
     return json.dumps(settings, indent=2) + "\n"
 
 
-class _Background:
-    """Draws backgrounds of one length: intervals of the sequences of a store, or random bases."""
+class Background:
+    """Draws backgrounds of one length: intervals of the sequences of a store, or random bases.
 
-    def __init__(self, store: EncodedStore | None, length_bp: int) -> None:
+    With ``records``, only those of the store are used.
+    """
+
+    def __init__(
+        self,
+        store: SequenceStore | None,
+        length_bp: int,
+        records: Collection[str] | None = None,
+    ) -> None:
         self.store, self.length_bp = store, length_bp
         lengths = store.lengths if store else {}
+        if records is not None:
+            lengths = {name: lengths[name] for name in records}
         self.names = [name for name, length in lengths.items() if length >= length_bp]
         if store and not self.names:
             raise DataError(
@@ -234,7 +250,8 @@ class _Background:
         )
 
 
-def choose_motifs(length_bp: int) -> list[Codes]:
+@lru_cache
+def choose_motifs(length_bp: int) -> tuple[Codes, ...]:
     """Return four motifs, 6 to 64 bp long, that differ from each other on both strands.
 
     They depend on their length alone, so that data of another length or seed have the same
@@ -250,7 +267,7 @@ def choose_motifs(length_bp: int) -> list[Codes]:
         has_all_bases = len(set(motif.tolist())) == 4
         if has_all_bases and longest_run <= _LONGEST_RUN and _is_distinct(motif, motifs):
             motifs.append(motif)
-    return motifs
+    return tuple(motifs)
 
 
 def occurrences(codes: Codes, motifs: Sequence[Codes]) -> Iterator[int]:

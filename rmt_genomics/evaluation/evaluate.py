@@ -18,6 +18,7 @@ import numpy as np
 
 from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme
+from rmt_genomics.datasets.fresh_examples import SimulatedStore
 from rmt_genomics.datasets.label_sources import LabelSource
 from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
@@ -26,6 +27,7 @@ from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines,
 from rmt_genomics.evaluation.control import load_control
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
+from rmt_genomics.evaluation.result_files import read_leakage
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
 from rmt_genomics.locks import check_new_folder, check_replaceable, locked
 from rmt_genomics.model import RMTClassifier
@@ -36,6 +38,10 @@ from rmt_genomics.prediction import calibration as calibration_file
 from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
 
+_SIMULATED = (
+    "Examples were simulated. The baselines were fitted on as many as there are in an epoch: those "
+    "of the first epoch, at full difficulty."
+)
 _Parts = dict[str, list[Example]]
 _PLOTS = ("confusion", "context", "errors", "precision_recall", "reliability", "roc")
 _OUTPUTS = (
@@ -125,6 +131,13 @@ def evaluate_run(
     """
     run, fasta = Path(run), Path(fasta)
     where = str(run / "split.tsv")
+    audit = run / "leakage.json"
+    if trained is None and audit.is_file() and read_leakage(audit).get("of_sources"):
+        raise DataError(
+            f"{where}: has the source records of simulated examples, but not the examples, which "
+            "are evaluated right after training. Make others with rmt-genomics simulate, and "
+            "evaluate the model on them."
+        )
     model, store, split = (getattr(trained, name, None) for name in ("model", "store", "split"))
     if model is None:
         model = RMTClassifier.from_pretrained(run, device=choose_device(device))
@@ -153,6 +166,8 @@ def evaluate_run(
         is_fitted_on_evaluated=validation is eval_set,
     )
     metrics = metrics_report(eval_set, part, references)
+    if isinstance(store, SimulatedStore):
+        metrics["notes"].append(_SIMULATED)
     if validation is not eval_set:
         metrics["validation"] = validation.metrics()
     with locked(run, is_folder=True):

@@ -111,6 +111,7 @@ class _Leakage(_Part):
     overlapping: int | None = None
     not_compared: int | None = None
     near_duplicates: list[dict[str, str | Number | None]] = []
+    of_sources: bool = False
     probes: dict[str, Number | None] = {}
 
 

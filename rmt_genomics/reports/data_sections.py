@@ -25,6 +25,8 @@ def data(results: RunResults) -> dict[str, Any] | None:
             if name in present
         }
         labels, source = "label", "all examples of the run"
+        if results.is_simulated:
+            source = "the source records, of which examples were made anew in each epoch"
     elif results.predictions:
         name = str(results.metrics.get("split", "all"))
         parts, labels, source = {name: results.predictions}, "truth", "the evaluated examples"
@@ -37,6 +39,7 @@ def data(results: RunResults) -> dict[str, Any] | None:
     caption = f"Lengths of {source}, by {grouping}."
     return {
         "source": source,
+        "rows": _rows_of(results),
         "counts": counts(parts, labels),
         "lengths": Table(
             ["part", "shortest", "median", "longest", "sum"],
@@ -81,8 +84,14 @@ def provenance(results: RunResults) -> dict[str, Any] | None:
         facts.append(("epochs", number(len(results.epochs))))
         facts.append(("training time (s)", number(seconds)))
     parts = Counter(row.get("split", "") for row in results.split)
-    facts += [(f"examples in {name}", number(parts[name])) for name in SPLITS if parts[name]]
+    rows = _rows_of(results)
+    facts += [(f"{rows} in {name}", number(parts[name])) for name in SPLITS if parts[name]]
     return {"facts": Table(["item", "value"], facts), "config": results.config}
+
+
+def _rows_of(results: RunResults) -> str:
+    """Return what the rows of ``split.tsv`` are."""
+    return "source records" if results.is_simulated else "examples"
 
 
 def _classes_by_part(parts: Mapping[str, Sequence[Row]], column: str) -> Table:
@@ -93,7 +102,9 @@ def _classes_by_part(parts: Mapping[str, Sequence[Row]], column: str) -> Table:
     }
     classes = sorted({label for counter in counts.values() for label in counter})
     rows: list[list[Cell]] = [[name, *(counts[part][name] for part in parts)] for name in classes]
-    return Table(["class", *parts], [*rows, ["examples", *map(len, parts.values())]])
+    return Table(
+        ["class", *parts], [*rows, ["examples" if classes else "all", *map(len, parts.values())]]
+    )
 
 
 def _values_by_part(parts: Mapping[str, Sequence[Row]], label: str) -> Table:

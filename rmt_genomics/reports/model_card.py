@@ -84,6 +84,9 @@ def _checksum(card: str) -> str:
 def _card(results: RunResults, config: ClassifierConfig) -> str:
     metrics, lengths = results.metrics, [length_bp(row) for row in results.split]
     columns = results.metric_columns
+    length_range = min(lengths, default=None), max(lengths, default=None)
+    if results.is_simulated:
+        length_range = config.min_train_bp, config.max_train_bp
     keys = ("seed", "rmt-genomics", "torch", "device", "gpu", "processor")
     versions = [f"{key} {results.environment[key]}" for key in keys if results.environment.get(key)]
     card = markdown_environment().get_template("model_card.md")
@@ -95,8 +98,9 @@ def _card(results: RunResults, config: ClassifierConfig) -> str:
         metrics=metrics_table(metrics, columns),
         has_intervals=has_intervals(columns.values()),
         examples=len(lengths),
-        shortest=min(lengths, default=None),
-        longest=max(lengths, default=None),
+        is_simulated=results.is_simulated,
+        shortest=length_range[0],
+        longest=length_range[1],
         parts=Counter(row.get("split", "") for row in results.split),
         sha256=results.environment.get("fasta_sha256"),
         warnings=[str(text) for text in results.leakage.get("warnings", ())],

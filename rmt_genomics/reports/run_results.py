@@ -50,6 +50,11 @@ class RunResults:
         return [str(name) for name in self.metrics.get("classes", ())]
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether examples were simulated; then ``split`` has their source records."""
+        return bool(self.leakage.get("of_sources"))
+
+    @property
     def examples(self) -> str:
         """Which examples were evaluated, such as "34 examples of the test part"."""
         return evaluated_examples(self.metrics)

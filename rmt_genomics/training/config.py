@@ -215,7 +215,7 @@ class CurriculumSettings(Settings):
 
     shorten: Literal["", "prefix", "random_window", "around"] = ""
     """The part that remains: the first bases, a random window, or the middle. Required if there are
-    stages: labels must hold for that part."""
+    stages: labels must hold for that part. Simulated examples are made in the length of a stage."""
 
     metric: Literal["accuracy", "mcc", "auroc", "pearson", "r2"] = "accuracy"
     """Metric for ``advance_at``, on the validation part, shortened as in the stage."""
@@ -236,18 +236,74 @@ class CurriculumSettings(Settings):
                 f"curriculum.segments is {list(self.segments)}, but must increase from stage to "
                 "stage. For example: [1, 2, 4, 8]."
             )
-        if self.segments and not self.shorten:
-            raise ConfigError(
-                "curriculum.shorten is not set, but must say which part of a long example remains "
-                "in the stages of curriculum.segments: 'prefix', 'random_window' or 'around'. "
-                "The label must hold for that part."
-            )
         for name, value in self:
             if not self.segments and value != type(self).model_fields[name].default:
                 raise ConfigError(
                     f"curriculum.{name} is {as_toml(value)}, but has no effect: "
                     "curriculum.segments is empty. Set it too, or leave both out."
                 )
+        return self
+
+
+class SimulationSettings(Settings):
+    """Fresh simulated examples in each epoch, made of the given genomes; without labels."""
+
+    section: ClassVar[str] = "simulation"
+
+    task: Literal["", "mosaic", "memorise", "detect", "two_facts", "order"] = ""
+    """What the label says, as in ``rmt-genomics simulate``; empty = labelled examples."""
+
+    length_bp: Count | tuple[Count, ...] = 8192
+    """Length of an example in bp, or [shortest, longest]: drawn from four lengths per doubling,
+    each as likely. Shorter source records are not used."""
+
+    examples_per_epoch: Count = 3000
+    """Examples of the training part in an epoch; those of the next epoch are others."""
+
+    validation_examples: Count = 600
+    """Examples of the validation part, and as many of the test part; always the same."""
+
+    groups: str = ""
+    """Table with the header record, group, such as species: a group is in one part of the split,
+    and the sources of a mosaic are of two groups; empty = each record is its own group."""
+
+    gc_difference: Fraction = 0.0
+    """Least difference in GC fraction between the two sources of a mosaic when training begins; it
+    falls to 0 at half of ``training.max_epochs``."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether examples are simulated."""
+        return bool(self.task)
+
+    @property
+    def length_range_bp(self) -> tuple[int, int]:
+        """The shortest and the longest length of an example in bp."""
+        if isinstance(self.length_bp, int):
+            return self.length_bp, self.length_bp
+        shortest, longest = self.length_bp
+        return shortest, longest
+
+    @model_validator(mode="after")
+    def _check_simulation(self) -> "SimulationSettings":
+        for name, value in self:
+            if not self.is_on and value != type(self).model_fields[name].default:
+                raise ConfigError(
+                    f"simulation.{name} is {as_toml(value)}, but has no effect: simulation.task is "
+                    "empty. Set it too, or leave both out."
+                )
+        if not isinstance(self.length_bp, int) and not (
+            len(self.length_bp) == 2 and self.length_bp[0] < self.length_bp[1]
+        ):
+            raise ConfigError(
+                f"simulation.length_bp is {as_toml(self.length_bp)}, but must be a whole number or "
+                "[shortest, longest]. For example: [8192, 32768]."
+            )
+        if self.gc_difference and self.task != "mosaic":
+            raise ConfigError(
+                f"simulation.gc_difference is {as_toml(self.gc_difference)}, but has no effect: "
+                f"the task {self.task} does not join two sources. Leave it out."
+            )
         return self
 
 
@@ -269,13 +325,52 @@ class ExperimentConfig(Settings):
     curriculum: CurriculumSettings = CurriculumSettings()
     """Short sequences first."""
 
+    simulation: SimulationSettings = SimulationSettings()
+    """Fresh simulated examples in each epoch."""
+
     @model_validator(mode="after")
     def _check_combinations(self) -> "ExperimentConfig":
         try:
             self.classifier(("any", "other"), "binary")
         except ConfigError as error:
             raise ConfigError(f"model.{error}") from error
+        if self.simulation.is_on:
+            self._check_simulation()
+        elif self.curriculum.segments and not self.curriculum.shorten:
+            raise ConfigError(
+                "curriculum.shorten is not set, but must say which part of a long example remains "
+                "in the stages of curriculum.segments: 'prefix', 'random_window' or 'around'. "
+                "The label must hold for that part."
+            )
         return self
+
+    def _check_simulation(self) -> None:
+        """Raise ConfigError at a setting that has no effect on simulated examples."""
+        changed = [name for name, value in self.data if value != getattr(DataSettings(), name)]
+        without_effect = [("data", name) for name in changed]
+        if self.curriculum.shorten:
+            without_effect.append(("curriculum", "shorten"))
+        for section, name in without_effect:
+            reason = "they are made in the length of each stage"
+            if section == "data":
+                reason = "their labels, and the parts of their source records, are known"
+            raise ConfigError(
+                f"{section}.{name} is {as_toml(getattr(getattr(self, section), name))}, but has no "
+                f"effect on the examples of simulation.task: {reason}. Leave it out."
+            )
+
+    def check_labels(self, *, are_given: bool) -> None:
+        """Raise ConfigError unless there are either labels or simulated examples."""
+        if are_given and self.simulation.is_on:
+            raise ConfigError(
+                f"--labels is given, but simulation.task is {self.simulation.task!r}, which makes "
+                "labelled examples of the genomes. Leave out one of them."
+            )
+        if not (are_given or self.simulation.is_on):
+            raise ConfigError(
+                "--labels is missing, but examples must have labels. Give it, or set "
+                "simulation.task to train on simulated examples."
+            )
 
     def resolved(self) -> "ExperimentConfig":
         """Return the same settings with every number of the preset filled in."""

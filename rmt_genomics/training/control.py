@@ -53,7 +53,7 @@ class TrainingJob:
     """One training: the arguments of ``training.train`` of the same names."""
 
     fasta: Path
-    labels: LabelSource
+    labels: LabelSource | None
     out: Path
     config: ExperimentConfig
     device: str
@@ -61,6 +61,13 @@ class TrainingJob:
     resume: bool
     overwrite: bool
     strict: bool
+
+    @property
+    def inputs(self) -> list[Path | None]:
+        """The files that must not be overwritten."""
+        groups = self.config.simulation.groups
+        table = None if self.labels is None else self.labels.table
+        return [self.fasta, table, Path(groups) if groups else None]
 
 
 class ModelProgress:

@@ -145,10 +145,16 @@ class StagedDataset(IntervalDataset):
         if not self.curriculum.is_on:
             return
         epoch = epoch if self.is_training else 0
-        lengths = np.minimum(self.whole_bp, np.array(self.curriculum.stage_bp)[self._stages(epoch)])
+        lengths = self.stage_lengths(epoch)
         starts = self._starts(epoch, lengths)
         parts = zip(self.examples, starts.tolist(), lengths.tolist(), strict=True)
         self.intervals = [part_of(example.interval, *part) for example, *part in parts]
+
+    def stage_lengths(self, epoch: int) -> Numbers:
+        """Return the length of each example in bp, in an epoch of the present stage."""
+        if not self.curriculum.is_on:
+            return self.whole_bp
+        return np.minimum(self.whole_bp, np.array(self.curriculum.stage_bp)[self._stages(epoch)])
 
     def _stages(self, epoch: int) -> Numbers:
         """Return the stage of each example: the present one, or in training some earlier one."""

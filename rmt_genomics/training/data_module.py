@@ -24,6 +24,7 @@ from rmt_genomics.datasets import (
     split_examples,
 )
 from rmt_genomics.datasets.examples import SPLITS
+from rmt_genomics.datasets.fresh_examples import SimulatedStore
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.leakage import Audit, audit, check_leakage
 from rmt_genomics.datasets.make_split import format_table, new_columns
@@ -31,6 +32,7 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
 from rmt_genomics.training.distributed import broadcast, rank_and_world_size
+from rmt_genomics.training.fresh_data import FreshDataset, open_simulated, source_examples
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
 
@@ -44,12 +46,23 @@ class PreparedData:
     scheme: LabelScheme
     audit: Audit
 
+    @property
+    def train_range_bp(self) -> tuple[int, int]:
+        """The lengths of the shortest and the longest training example in bp."""
+        if isinstance(self.store, SimulatedStore):
+            return self.store.fresh.length_range_bp
+        lengths_bp = [len(example.interval) for example in self.split.train]
+        return min(lengths_bp), max(lengths_bp)
+
     def split_table(self) -> str:
         """Return all examples with their part, as a labels file that ``read_labels`` reads.
 
-        Coordinates are 0-based and half-open. There is a group column if there are groups.
+        Coordinates are 0-based and half-open. There is a group column if there are groups. If
+        examples are simulated, the rows are their source records, without a label.
         """
         parts = {name: getattr(self.split, name) for name in SPLITS}
+        if isinstance(self.store, SimulatedStore):
+            parts = source_examples(self.store)
         examples = [example for part in parts.values() for example in part]
         columns = new_columns(examples, [name for name, part in parts.items() for _ in part])
         return format_table(examples, columns, intervals=True)
@@ -75,13 +88,22 @@ def read_and_split(
 
 
 def prepare_data(
-    fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed: int, strict: bool = False
+    fasta: Path,
+    labels: LabelSource | None,
+    config: ExperimentConfig,
+    *,
+    seed: int,
+    strict: bool = False,
 ) -> PreparedData:
     """Read and split the data, and warn of leakage between the parts.
+
+    Without labels, examples are simulated.
 
     Raises:
         DataError: At the first thing that breaks a rule; if ``strict``, leakage does.
     """
+    if labels is None:
+        return _prepare_simulated(fasta, config, seed=seed, strict=strict)
     store, examples, split = read_and_split(fasta, labels, config, seed=seed)
     with in_file(str(labels)):
         scheme = LabelScheme.of(examples, config.data.task)
@@ -92,6 +114,18 @@ def prepare_data(
         )
     warn_of_regression(str(labels), scheme.task, config.data.task)
     leakage = audit(store, split, scheme)
+    check_leakage(leakage, strict=strict)
+    return PreparedData(store, split, scheme, leakage)
+
+
+def _prepare_simulated(
+    genomes: Path, config: ExperimentConfig, *, seed: int, strict: bool
+) -> PreparedData:
+    store = open_simulated(genomes, config, seed=seed)
+    split = store.split()
+    scheme = LabelScheme.of([*split.train, *split.validation], "classification")
+    sources, source_split = store.fresh.sources.store, Split(**source_examples(store))
+    leakage = audit(sources, source_split, scheme, simulated=(store, split))
     check_leakage(leakage, strict=strict)
     return PreparedData(store, split, scheme, leakage)
 
@@ -147,7 +181,8 @@ class SplitDataModule(LightningDataModule):
 
     def _loader(self, examples: Sequence[Example], *, is_training: bool) -> DataLoader[object]:
         rank, num_ranks = rank_and_world_size()
-        dataset = StagedDataset(
+        make = FreshDataset if isinstance(self.data.store, SimulatedStore) else StagedDataset
+        dataset = make(
             self.data.store,
             examples,
             self.data.scheme.targets(examples),

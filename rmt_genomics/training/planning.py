@@ -36,6 +36,7 @@ from rmt_genomics.rmt.runtime import evaluating, free_bytes, measure_saved_bytes
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
+from rmt_genomics.training.fresh_data import open_simulated
 from rmt_genomics.training.loss import WeightedLoss
 from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.module import ClassifierModule
@@ -343,6 +344,11 @@ def _lengths(
     fasta: Path, config: ExperimentConfig, labels: Path | LabelSource | None
 ) -> tuple[list[int], list[int], list[int]]:
     """Return the lengths in bp of the training, the validation and all examples."""
+    if config.simulation.is_on:
+        config.check_labels(are_given=labels is not None)
+        fresh = open_simulated(fasta, config, seed=0).fresh
+        train, validation = (fresh.lengths(part, 0).tolist() for part in ("train", "validation"))
+        return train, validation, train + validation
     if labels is not None:
         _, examples, split = read_and_split(fasta, LabelSource.of(labels), config, seed=0)
         parts = (split.train, split.validation, examples)

@@ -70,7 +70,7 @@ class TrainingResult:
 @runtime.log_to_stderr_by_default()
 def train(  # noqa: PLR0913  # the options of the command line
     fasta: str | Path,
-    labels: str | Path | LabelSource,
+    labels: str | Path | LabelSource | None,
     out: str | Path,
     config: ExperimentConfig,
     *,
@@ -90,7 +90,7 @@ def train(  # noqa: PLR0913  # the options of the command line
     Args:
         fasta: A file of sequences, or a folder of such files (see ``dna.read_records``).
         labels: Labels of records or intervals: a table (see ``datasets.read_labels``), or another
-            source of labels.
+            source of labels; None if the settings ``simulation`` make examples of the sequences.
         out: Run folder, created if needed. Must be empty unless ``resume`` or ``overwrite``.
         config: Settings.
         device: auto, cpu, cuda or mps.
@@ -111,9 +111,10 @@ def train(  # noqa: PLR0913  # the options of the command line
         DataError: If the data or the folder cannot be used, or the disk is full.
         CheckpointError: If there is nothing to resume, or it is another run.
     """
+    config.check_labels(are_given=labels is not None)
     job = TrainingJob(
         fasta=Path(fasta),
-        labels=LabelSource.of(labels),
+        labels=None if labels is None else LabelSource.of(labels),
         out=Path(out),
         config=config,
         device=device,
@@ -141,15 +142,14 @@ def run_training(
     runtime.check_compiler(wanted=job.config.training.compile, device=device)
     with folder.writing(locks=distributed.is_rank_zero):
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
-            inputs = [job.fasta, job.labels.table]
-            folder.check_usable(inputs=inputs, resume=job.resume, overwrite=job.overwrite)
+            folder.check_usable(inputs=job.inputs, resume=job.resume, overwrite=job.overwrite)
         config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
         config = config.resolved()
         beside = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
             data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
             lengths_bp = [len(example.interval) for example in data.split.train]
-            curriculum = Curriculum.of(config, data.scheme.task, max(lengths_bp))
+            curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
         config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
         record = checkpoints.run_record(data, config, seed=seed)
         checkpoint = folder.last if job.resume and folder.last.exists() else None
@@ -209,8 +209,7 @@ def _make_module(
     scheme = data.scheme
     targets = scheme.targets(data.split.train)
     scale = target_scale(targets) if scheme.task == "regression" else {}
-    lengths_bp = [len(example.interval) for example in data.split.train]
-    lengths = {"min_train_bp": min(lengths_bp), "max_train_bp": max(lengths_bp)}
+    lengths = dict(zip(("min_train_bp", "max_train_bp"), data.train_range_bp, strict=True))
     model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale, **lengths))
     if config.training.compile:
         runtime.compile_layers(model)
