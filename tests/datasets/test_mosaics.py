@@ -19,6 +19,7 @@ from rmt_genomics.datasets.mosaics import (
     Mosaic,
     MosaicSimulation,
     MosaicSource,
+    gc_fraction,
     write_mosaics,
 )
 from rmt_genomics.datasets.source_records import SourceRecords
@@ -266,3 +267,41 @@ def test_one_sequence_is_in_memory_at_a_time(tmp_path: Path) -> None:
         return (tracemalloc.get_traced_memory()[1], tracemalloc.stop())[0]
 
     assert peak(24) < 1.3 * peak(6)
+
+
+def with_gc(gc: float, seed: int) -> str:
+    letters = np.random.default_rng(seed).choice(list("GA"), 300, p=[gc, 1 - gc])
+    return "".join(letters)
+
+
+def test_the_gc_fraction_is_that_of_known_bases() -> None:
+    store = MemoryStore({"a": "GGCATTNNNN", "n": "NNN"})
+
+    assert gc_fraction(store, "a") == 0.5
+    assert gc_fraction(store, "n") == 0
+
+
+def test_the_sources_differ_in_gc_as_asked_for() -> None:
+    genomes = {f"r{n}": with_gc(n / 10, n) for n in range(1, 10)}
+    source = MosaicSource(sources_of(genomes), "train", 100)
+
+    for label in LABELS:
+        for seed in range(60):
+            random = np.random.default_rng(seed)
+            mosaic = source.draw(label, 100, random, gc_difference=0.45)
+            gc = [gc_fraction(source.store, piece.record) for piece in mosaic.pieces]
+            assert label == "intact" or max(gc) - min(gc) >= 0.45
+
+
+def test_a_gc_difference_that_no_two_groups_have_is_refused(tmp_path: Path) -> None:
+    groups = {"a": "x", "b": "x", "c": "y", "d": "y"}
+    genomes = {name: with_gc(gc, 1) for name, gc in zip("abcd", (0.1, 0.9, 0.4, 0.5), strict=True)}
+    store = EncodedStore.open(write_fasta(tmp_path / "g.fa", genomes), tmp_path / "cache")
+    source = MosaicSource(SourceRecords(store, groups, {"x": "train", "y": "train"}), "train", 100)
+    greatest = gc_fraction(store, "b") - gc_fraction(store, "c")
+
+    source.check_gc_difference(greatest)  # not that of a and b, which are of one group
+    with pytest.raises(DataError, match=f"differ most in GC fraction differ by {greatest:.3f}"):
+        source.check_gc_difference(greatest + 0.001)
+    with pytest.raises(DataError, match="but fewer than 1 in 64,000 pairs of them do"):
+        source.draw("join", 100, np.random.default_rng(0), gc_difference=greatest + 0.001)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 
 from rmt_genomics.datasets import EncodedStore, Example
 from rmt_genomics.dna import encode, reverse_complement_codes
@@ -15,7 +16,7 @@ class MemoryStore(EncodedStore):
     def __init__(self, sequences: Mapping[str, str]) -> None:
         self._sequences = {name: encode(letters) for name, letters in sequences.items()}
         self.lengths = {name: len(letters) for name, letters in sequences.items()}
-        self.sha256 = ""
+        self.sha256, self.files = "", (Path("toy.fa"),)
 
     def codes(self, interval: Interval) -> Codes:
         forward = self._sequences[interval.record][interval.start : interval.end]

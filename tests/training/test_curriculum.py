@@ -29,7 +29,7 @@ from rmt_genomics.training.curriculum import (
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.optimizer import lr_fraction
 from tests.datasets.toys import MemoryStore, dna
-from tests.training.toys import run, write_data
+from tests.training.toys import run, settings, write_data
 
 LENGTHS = (10, 25, 40, 90)
 STRANDS = "+-+-"
@@ -190,7 +190,6 @@ def test_the_learning_rate_falls_in_the_last_stage_only() -> None:
     [
         ({"segments": (2, 2)}, r"segments is \[2, 2\], but must increase from stage to stage"),
         ({"segments": (0,)}, r"segments is \[0\], but must be a list, each element a whole num"),
-        ({"segments": (1, 2), "shorten": ""}, "shorten is not set, but must say which part"),
         ({"segments": (), "mix": 0.2}, "shorten is 'prefix', but has no effect"),
         ({"segments": (), "shorten": "", "mix": 0.5}, "mix is 0.5, but has no effect"),
     ],
@@ -198,6 +197,11 @@ def test_the_learning_rate_falls_in_the_last_stage_only() -> None:
 def test_contradicting_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_curriculum(**settings)
+
+
+def test_what_remains_of_a_labelled_example_must_be_said() -> None:
+    with pytest.raises(ConfigError, match="shorten is not set, but must say which part"):
+        settings(curriculum__segments="[1, 2]")
 
 
 def test_a_metric_of_another_task_is_refused() -> None:
