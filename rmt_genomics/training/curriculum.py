@@ -154,7 +154,9 @@ class StagedDataset(IntervalDataset):
         """Return the length of each example in bp, in an epoch of the present stage."""
         if not self.curriculum.is_on:
             return self.whole_bp
-        return np.minimum(self.whole_bp, np.array(self.curriculum.stage_bp)[self._stages(epoch)])
+        stage_bp = np.array(self.curriculum.stage_bp)[self._stages(epoch)]
+        lengths: Numbers = np.minimum(self.whole_bp, stage_bp)
+        return lengths
 
     def _stages(self, epoch: int) -> Numbers:
         """Return the stage of each example: the present one, or in training some earlier one."""
