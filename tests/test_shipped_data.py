@@ -4,7 +4,7 @@ import csv
 import gzip
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,8 +12,12 @@ import pytest
 from Bio import bgzf
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
+from rmt_genomics.cli import demo
+from rmt_genomics.datasets.examples import SPLITS
+from rmt_genomics.datasets.source_records import divide_groups
+
 DATA = Path(__file__).parents[1] / "data"
-GENOMES, RRNA = DATA / "genomes", DATA / "rrna16s"
+GENOMES, MOSAICS, RRNA = (DATA / name for name in ("genomes", "mosaics", "rrna16s"))
 ROW = re.compile(
     r"^\| `(?P<file>[^`]+)` \| (?P<size>[\d,]+) \| `(?P<sha256>[0-9a-f]{64})` \|$", re.M
 )
@@ -28,8 +32,8 @@ def shipped() -> list[Path]:
     return sorted(path for path in files if path.suffix not in INDEX_FILES)
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "labels.tsv").open(newline="") as table:
+def rows(folder: Path, name: str = "labels.tsv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as table:
         return list(csv.DictReader(table, delimiter="\t"))
 
 
@@ -76,7 +80,7 @@ def test_the_data_is_at_most_6_megabytes_and_has_no_code() -> None:
     assert {path.suffix for path in shipped()} <= {".md", ".tsv", ".gz", ".toml", ""}
 
 
-@pytest.mark.parametrize("folder", [GENOMES, RRNA], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [GENOMES, MOSAICS, RRNA], ids=lambda folder: folder.name)
 def test_the_sequences_are_bgzip_with_random_access(folder: Path) -> None:
     with next(folder.glob("*.fasta.gz")).open("rb") as handle:
         blocks = list(bgzf.BgzfBlocks(handle))
@@ -149,3 +153,19 @@ def test_the_16s_genes_have_dna_letters_only() -> None:
         letters = set().union(*(sequence for _, sequence in SimpleFastaParser(handle)))
 
     assert set("ACGT") <= letters <= set("ACGTNRYSWKMBDHV")
+
+
+def test_each_of_17_species_has_five_pieces_of_64_kb() -> None:
+    groups = {row["record"]: row["group"] for row in rows(MOSAICS, "groups.tsv")}
+
+    assert lengths(MOSAICS) == dict.fromkeys(groups, 64_000)
+    assert list(Counter(groups.values()).values()) == [5] * 17
+
+
+def test_with_the_seed_of_the_demo_no_test_species_has_a_relative_in_training() -> None:
+    parts = divide_groups((row["group"] for row in rows(MOSAICS, "groups.tsv")), seed=demo.SEED)
+    genera = {part: {g.split("_")[0] for g in parts if parts[g] == part} for part in SPLITS}
+
+    assert list(Counter(parts.values()).values()) == [3, 3, 11]
+    assert genera["test"] == {"Chlamydia", "Pseudoxanthomonas", "Vibrio"}
+    assert not genera["test"] & genera["train"]

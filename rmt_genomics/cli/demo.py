@@ -1,19 +1,27 @@
-"""``rmt-genomics demo``: train, evaluate and predict on the DNA that comes with this package."""
+"""``rmt-genomics demo``: what memory is for, on the DNA that comes with this package."""
 
 import shlex
 from pathlib import Path
-from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
 
-from rmt_genomics.errors import DataError
+from rmt_genomics.errors import DataError, RMTGenomicsError
 
 if TYPE_CHECKING:
-    from rmt_genomics.datasets import EncodedStore, Example
+    import numpy as np
+
+    from rmt_genomics.datasets import Example
+    from rmt_genomics.datasets.source_records import SourceRecords
+    from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 
 PACKAGE = Path(__file__).parents[1]
-_PREDICTED_PER_CLASS = 3
+SEED = 2  # no species of the test part then has a relative among those of the training part
+_OF_EACH_LABEL = 2  # sequences that are predicted
+_QUESTIONS = {
+    "insertion or join": (("join",), ("insertion",)),
+    "one species or two": (("insertion", "join"), ("intact",)),
+}
 
 
 @click.command()
@@ -27,55 +35,36 @@ _PREDICTED_PER_CLASS = 3
 def demo(out: Path, *, overwrite: bool) -> None:
     """Train, evaluate and predict on the real DNA that comes with this package.
 
-    The task: from which of two bacteria are 16 to 66 kb of DNA? Trains a model on intervals of
-    two genomes, evaluates it on held-out intervals (those of E. coli are from a strain that is
-    not in the training data) beside a k-mer baseline, and predicts a few of them. Takes a few
-    minutes on a CPU.
+    The task: is a sequence all of one species (intact), or is DNA of another species inside it
+    (insertion) or at one end (join)? Trains a model on sequences made of pieces of real genomes,
+    and beside it the same network without memory; evaluates both and a k-mer baseline on species
+    that were never seen; and predicts a few sequences. Takes a few minutes on a CPU.
     """
     from rmt_genomics.atomic_io import write_text
-    from rmt_genomics.datasets import EncodedStore, read_labels
+    from rmt_genomics.datasets import EncodedStore
     from rmt_genomics.datasets.simulation import fasta_text
+    from rmt_genomics.datasets.source_records import SourceRecords
     from rmt_genomics.locks import check_new_folder, check_replaceable
 
-    names = ("stretches.fasta", "predictions.tsv")
+    run, names = out / "run", ("contigs.fasta", "predictions.tsv")
     check_new_folder(out, overwrite=overwrite)
     check_replaceable(out, names, marker="run/environment.txt", text="rmt-genomics: ")
-    genomes = data_folder() / "genomes"
-    fasta, labels = genomes / "genomes.fasta.gz", genomes / "labels.tsv"
-    store = EncodedStore.open(fasta)
-    examples = read_labels(labels, store.lengths)
-    test = [example for example in examples if example.split == "test"]
-    click.echo(_introduction(store, examples, num_test=len(test), folder=genomes))
+    genomes = data_folder() / "mosaics"
+    store = EncodedStore.open(genomes / "genomes.fasta.gz")
+    sources = SourceRecords.of(store, genomes / "groups.tsv", seed=SEED)
+    click.echo(_introduction(sources, genomes))  # before torch is loaded
     out.mkdir(parents=True, exist_ok=True)
-    run, evaluation, selected_fasta = out / "run", out / "evaluation", out / names[0]
-
-    # Here, because they load torch: the task is shown at once.
-    from rmt_genomics import reports
-    from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.evaluation.evaluate import evaluate
-    from rmt_genomics.evaluation.tables import metrics_table
-    from rmt_genomics.training import read_config, train
-
-    click.echo("\n1. Train")
-    train(fasta, labels, run, read_config(genomes / "config.toml"), overwrite=overwrite)
-    evaluate_run(run, fasta)
-    reports.write_training_plot(run)
-    reports.write_report(run)
-    reports.write_model_card(run)
-    click.echo(f"\n2. Evaluate on the {len(test)} test intervals")
-    metrics = evaluate(run, fasta, labels, evaluation, overwrite=overwrite)
-    reports.write_plots(evaluation)
-    reports.write_report(evaluation)
-    click.echo(indent(metrics_table(metrics), "   "))
-    click.echo("\n3. Predict a few test intervals from a FASTA file without labels")
+    test = _train_and_evaluate(run, genomes, overwrite=overwrite)
+    click.echo(_aligned(_comparison(run, test)))
+    click.echo("   (0.5: no better than a guess)\n\n3. Predict a few of them from a FASTA file")
     selected = [
         example
-        for label in sorted({example.labels for example in test})
-        for example in [each for each in test if each.labels == label][:_PREDICTED_PER_CLASS]
+        for label in test.model.classes_
+        for example in [each for each in test.examples if each.labels == (label,)][:_OF_EACH_LABEL]
     ]
-    records = (fasta_text(each.name, store.codes(each.interval)) for each in selected)
-    write_text(selected_fasta, "".join(records))
-    click.echo(_predict(run, selected_fasta, out / names[1], selected))
+    contigs = (fasta_text(each.name, test.store.codes(each.interval)) for each in selected)
+    write_text(out / names[0], "".join(contigs))
+    click.echo(_predict(run, out / names[0], out / names[1], selected))
     click.echo(_conclusion(out))
 
 
@@ -87,7 +76,7 @@ def data_folder() -> Path:
     """
     folders = (PACKAGE / "_data", PACKAGE.parent / "data")
     for folder in folders:
-        if (folder / "genomes" / "labels.tsv").is_file():
+        if (folder / "mosaics" / "groups.tsv").is_file():
             return folder
     raise DataError(
         f"{folders[0]}: the data of the demo is neither here nor in {folders[1]}, but comes with "
@@ -95,18 +84,96 @@ def data_folder() -> Path:
     )
 
 
-def _introduction(
-    store: "EncodedStore", examples: list["Example"], *, num_test: int, folder: Path
-) -> str:
-    lengths = [len(example.interval) / 1000 for example in examples]
-    classes = sorted({example.labels[0] for example in examples})
-    return (
-        f"Task: from which species are {min(lengths):.0f} to {max(lengths):.0f} kb of DNA, "
-        f"{' or '.join(classes)}?\n"
-        f"Data: {len(store.lengths)} genomes, {sum(store.lengths.values()) / 1e6:.1f} Mb; "
-        f"{len(examples)} labelled intervals, {num_test} of them held out for testing.\n"
-        f"The data are in {folder}; their sources are in {folder.parent / 'README.md'}."
+def _introduction(sources: "SourceRecords", folder: Path) -> str:
+    species = {
+        part: sorted({group.replace("_", " ") for group in sources.part(part, 1).values()})
+        for part in ("train", "validation", "test")
+    }
+    num_species = {part: len(names) for part, names in species.items()}
+    total_bp = sum(sources.store.lengths.values())
+    return f"""\
+Task: is a sequence of one species or of two? It is made of real genomes:
+   intact     all of it is of one species
+   insertion  DNA of another species is inside
+   join       DNA of another species is at one end
+Insertion and join hold the same DNA; only its order along the sequence differs.
+Data: {sum(num_species.values())} species, {total_bp / 1e6:.1f} Mb; {num_species["train"]} species \
+for training, {num_species["validation"]} for validation, {num_species["test"]} for testing:
+   {", ".join(species["test"])}
+Genomes: {folder}
+Sources: {folder.parent / "README.md"}"""
+
+
+def _train_and_evaluate(run: Path, genomes: Path, *, overwrite: bool) -> "EvaluationSet":
+    """Train, write the reports into the run folder, and return the test part with predictions."""
+    from rmt_genomics import reports
+    from rmt_genomics.evaluation import evaluate_run
+    from rmt_genomics.evaluation.evaluation_set import EvaluationSet
+    from rmt_genomics.training import read_config, train
+
+    fasta, groups = genomes / "genomes.fasta.gz", genomes / "groups.tsv"
+    config = read_config(genomes / "config.toml")
+    config = config.replace(simulation=config.simulation.replace(groups=str(groups)))
+    click.echo("\n1. Train the model, and beside it the same network without memory")
+    trained = train(
+        fasta, None, run, config, seed=SEED, control="memory-reset", overwrite=overwrite
     )
+    if trained.control_error is not None:
+        raise RMTGenomicsError(f"{run}: the control has failed: {trained.control_error}")
+    assert trained.model is not None
+    assert trained.store is not None
+    assert trained.split is not None
+    test = trained.split.test
+    click.echo(f"\n2. Evaluate on {len(test):,} sequences of species never seen: AUROC")
+    evaluate_run(run, fasta, trained=trained)
+    for write in (reports.write_training_plot, reports.write_plots, reports.write_report):
+        write(run)
+    reports.write_model_card(run)
+    return EvaluationSet.from_model(trained.model, trained.store, test, where=str(fasta))
+
+
+def _comparison(run: Path, test: "EvaluationSet") -> list[list[str]]:
+    """Return a table of the AUROC of the model, its control and the k-mer baseline."""
+    import numpy as np
+
+    from rmt_genomics.evaluation.evaluation_set import predict_examples
+    from rmt_genomics.model import RMTClassifier
+    from rmt_genomics.model.kmer_regression import FILE_NAME, KmerRegression
+
+    store, examples = test.store, test.examples
+    control = RMTClassifier.from_pretrained(run / "control")
+    regression = KmerRegression.load(run / FILE_NAME)
+    features = regression.kmers.features(test.codes(range(len(examples))))
+    predictions = {
+        "model": test.probabilities,
+        "trained without memory": predict_examples(control, store, examples),
+        f"counts of {regression.kmers.k}-mers": regression.predict_proba(features),
+    }
+    labels = np.array([example.labels[0] for example in examples])
+    rows = [["", *_QUESTIONS]]
+    for name, probabilities in predictions.items():
+        of_label = dict(zip(test.model.classes_, probabilities.T, strict=True))
+        scores = [_auroc(of_label, labels, *question) for question in _QUESTIONS.values()]
+        rows.append([name, *(f"{score:.3f}" for score in scores)])
+    return rows
+
+
+def _auroc(
+    of_label: dict[str, "np.ndarray"],
+    labels: "np.ndarray",
+    positive: tuple[str, ...],
+    negative: tuple[str, ...],
+) -> float:
+    """Return the AUROC of some labels against others, among the examples that have one of them."""
+    import numpy as np
+    from sklearn.metrics import roc_auc_score
+
+    for_positive, for_negative = (
+        np.sum([of_label[label] for label in side], axis=0) for side in (positive, negative)
+    )
+    score = for_positive / np.maximum(for_positive + for_negative, 1e-300)
+    is_asked = np.isin(labels, positive + negative)
+    return float(roc_auc_score(np.isin(labels, positive)[is_asked], score[is_asked]))
 
 
 def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> str:
@@ -114,15 +181,11 @@ def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> st
     from rmt_genomics.atomic_io import write_text
     from rmt_genomics.model import RMTClassifier
     from rmt_genomics.prediction import InputReader, PredictionInput, predict_records
-    from rmt_genomics.prediction.notes import Notes
     from rmt_genomics.prediction.output_formats import PredictionTable, output_lines
-    from rmt_genomics.prediction.training_range import TrainingRange
 
     model = RMTClassifier.from_pretrained(run)
-    notes = Notes(model.config, TrainingRange.load(run))
-    predictions = predict_records(model, InputReader(PredictionInput(fasta=(fasta,))), notes=notes)
+    predictions = predict_records(model, InputReader(PredictionInput(fasta=(fasta,))))
     lines = list(output_lines(predictions, PredictionTable(model.classes_)))
-    notes.warn()
     write_text(out, "".join(f"{line}\n" for line in lines))
     truths = ["truth", *(example.labels[0] for example in examples)]
     rows = [line.split("\t")[:4] for line in lines]
@@ -145,13 +208,11 @@ def _conclusion(out: Path) -> str:
 
     return f"""
 Files
-   {out / "run"}: the model and its training (report.html, training.png, metrics.json)
-   {out / "evaluation"}: report.html, metrics.json, tables and plots (confusion.png, ...)
-   {out / "stretches.fasta"}, {out / "predictions.tsv"}: the predicted intervals
+   {out / "run"}: the model and its training (report.html, training.png, ...)
+   {out / "run" / "control"}: the same network trained without memory
+   {out / "contigs.fasta"}, {out / "predictions.tsv"}: the predicted sequences
 
 Next
-   rmt-genomics predict {quoted("run")} {quoted("stretches.fasta")}
-   rmt-genomics inspect {quoted("stretches.fasta")}
-   rmt-genomics train YOUR.fasta --labels YOUR.tsv --out YOUR_RUN
-The task is easy, so that the demo is quick: k-mer counts are as accurate. See
-"What it cannot show" in the README of the data."""
+   rmt-genomics predict {quoted("run")} {quoted("contigs.fasta")}
+   rmt-genomics simulate --task mosaic --genomes YOUR.fasta --out YOUR_MOSAICS
+   rmt-genomics train YOUR.fasta --labels YOUR.tsv --out YOUR_RUN"""
