@@ -86,9 +86,8 @@ def predict(
     joins all classes of 0.5 and above by ; and the score is the smallest of theirs; label and score
     are empty if there is none. A regression model: record, length, prediction, note. The note is
     empty, or says what the training examples did not have: the length, the GC content or the 4-mer
-    composition of a record; or that it has no known base (or no
-    sequence at all): label, score and probabilities are then
-    NA. At the end, stderr gets the number of rows by label.
+    composition of a record; or that it has no known base (or no sequence at all): label, score and
+    probabilities are then NA. At the end, stderr gets the number of rows by label.
 
     With --window, a row is a window, and start and end (0-based, half-open) follow record; the
     last window of a record ends with it, and a shorter record is one window. With --intervals, a
@@ -108,15 +107,8 @@ def predict(
     same, byte for byte, as that of an uninterrupted run. The same is true with --processes, and
     with --shard 1/4, 2/4, ... on several machines: join merges their files.
     """
-    from rmt_genomics.atomic_io import check_new_file, check_partial
-    from rmt_genomics.prediction.predictor import DecisionRule, Shard
-    from rmt_genomics.prediction.run import PredictionConfig, predicted_lines, write_predictions
-    from rmt_genomics.prediction.sharding import (
-        is_prediction_file,
-        lines_of_shard,
-        predict_in_processes,
-        write_shard,
-    )
+    from rmt_genomics.prediction.predictor import DecisionRule
+    from rmt_genomics.prediction.run import PredictionConfig, predicted_lines
 
     settings = prediction_input(fasta, options)
     names = ("calibrated", "abstain_below", "coverage")
@@ -130,6 +122,29 @@ def predict(
         return
     if processes is not None and shard is not None:
         raise click.UsageError("--processes and --shard cannot be combined.")
+    _write(config, out, processes, shard, resume=resume, overwrite=overwrite)
+
+
+def _write(
+    config: "PredictionConfig",
+    out: Path,
+    processes: int | None,
+    shard: tuple[int, int] | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Write the output file, and report what it holds."""
+    from rmt_genomics.atomic_io import check_new_file, check_partial
+    from rmt_genomics.prediction.predictor import Shard
+    from rmt_genomics.prediction.run import write_predictions
+    from rmt_genomics.prediction.sharding import (
+        is_prediction_file,
+        lines_of_shard,
+        predict_in_processes,
+        write_shard,
+    )
+
     check_new_file(
         out,
         inputs=config.input.paths,

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 
 from rmt_genomics import __version__
 from rmt_genomics.atomic_io import sha256_of_file, staged_files
@@ -173,20 +174,7 @@ def evaluate_run(
             "are evaluated right after training. Make others with rmt-genomics simulate, and "
             "evaluate the model on them."
         )
-    model, store, split = (getattr(trained, name, None) for name in ("model", "store", "split"))
-    if model is None:
-        model = RMTClassifier.from_pretrained(run, device=choose_device(device))
-    else:
-        # A copy is not compiled, and leaves device and mode of the caller's model alone.
-        model = copy.deepcopy(model).to(choose_device(device)).eval()
-    if store is None:
-        store = open_sequences(fasta, intervals_only=True, names=names)
-    if split is None:
-        examples = read_labels(run / "split.tsv", store.lengths, task=model.config.task)
-    else:
-        examples = [
-            replace(example, split=part) for part in SPLITS for example in getattr(split, part)
-        ]
+    model, store, examples = _read_run(run, fasta, choose_device(device), trained, names)
     parts = _by_part([_named_if_whole(example, store) for example in examples])
     part = "test" if parts["test"] else "validation"
     eval_set = EvaluationSet.from_model(model, store, parts[part], where=where)
@@ -210,6 +198,27 @@ def evaluate_run(
         _save_references(run, references)
         _write_results(run, eval_set, metrics)
     return metrics
+
+
+def _read_run(
+    run: Path, fasta: Path, device: torch.device, trained: Any, names: NameOptions
+) -> tuple[RMTClassifier, SequenceStore, list[Example]]:
+    """Return the model, the sequences and the examples of a run; those of ``trained`` as they are."""
+    model, store, split = (getattr(trained, name, None) for name in ("model", "store", "split"))
+    if model is None:
+        model = RMTClassifier.from_pretrained(run, device=device)
+    else:
+        # A copy is not compiled, and leaves device and mode of the caller's model alone.
+        model = copy.deepcopy(model).to(device).eval()
+    if store is None:
+        store = open_sequences(fasta, intervals_only=True, names=names)
+    if split is None:
+        examples = read_labels(run / "split.tsv", store.lengths, task=model.config.task)
+    else:
+        examples = [
+            replace(example, split=part) for part in SPLITS for example in getattr(split, part)
+        ]
+    return model, store, examples
 
 
 def _describe_windows(
