@@ -203,7 +203,7 @@ def evaluate_run(
 def _read_run(
     run: Path, fasta: Path, device: torch.device, trained: Any, names: NameOptions
 ) -> tuple[RMTClassifier, SequenceStore, list[Example]]:
-    """Return the model, the sequences and the examples of a run; those of ``trained`` as they are."""
+    """Return the model, sequences and examples of a run; those of ``trained`` as they are."""
     model, store, split = (getattr(trained, name, None) for name in ("model", "store", "split"))
     if model is None:
         model = RMTClassifier.from_pretrained(run, device=device)

@@ -64,10 +64,13 @@ def test_several_files_of_any_packing_are_read_in_turn(tmp_path: Path) -> None:
         writer.write(CONTENT)
 
     files = [tmp_path / name for name in ("a.fa", "b.fa.gz", "c.fa.bgz")]
-    lines = succeed("predict", model, *files).stdout.splitlines()
+    with pytest.warns(RMTGenomicsWarning, match="2 record names are in several files"):
+        lines = succeed("predict", model, *files).stdout.splitlines()
 
-    assert [line.split("\t")[0] for line in lines] == ["record", *["r1", "r2"] * 3]
-    assert lines[1:3] == lines[3:5] == lines[5:7]
+    names = [line.split("\t")[0] for line in lines[1:]]
+    assert names == ["a:r1", "a:r2", "b:r1", "b:r2", "c:r1", "c:r2"]
+    rows = [line.split("\t")[1:] for line in lines[1:]]
+    assert rows[:2] == rows[2:4] == rows[4:]
 
 
 @pytest.mark.parametrize(
