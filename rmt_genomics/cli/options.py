@@ -90,8 +90,7 @@ def take_names(options: dict[str, Any]) -> "NameOptions":
     """Take the options on names of records."""
     from rmt_genomics.dna import NameOptions
 
-    duplicates, full = options.pop("duplicate_names"), options.pop("full_names")
-    return NameOptions(duplicates or "error", bool(full))
+    return NameOptions.of(options.pop("duplicate_names"), options.pop("full_names"))
 
 
 def take_labels(options: dict[str, Any]) -> dict[str, Any]:

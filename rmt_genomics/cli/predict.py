@@ -15,7 +15,6 @@ from rmt_genomics.cli.options import (
     PATH,
     SEQUENCES,
     name_options,
-    take_names,
 )
 
 if TYPE_CHECKING:
@@ -167,6 +166,7 @@ def _write(
 
 def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "PredictionInput":
     """Take the options that say what is read; shared with embed."""
+    from rmt_genomics.dna import NameOptions
     from rmt_genomics.prediction.inputs import PredictionInput
 
     window, step, intervals = (options.pop(name) for name in ("window", "step", "intervals"))
@@ -174,7 +174,7 @@ def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "Predi
         raise click.UsageError("--window and --intervals cannot be combined.")
     if window is None and step is not None:
         raise click.UsageError("--step needs --window, the length of a window in bp.")
-    names = take_names(options)
+    names = NameOptions.of(options.pop("duplicate_names"), options.pop("full_names"))
     return PredictionInput(fasta=fasta, window=window, step=step, intervals=intervals, names=names)
 
 

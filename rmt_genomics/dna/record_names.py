@@ -46,6 +46,11 @@ class NameOptions:
                 f"{', '.join(DUPLICATES)}."
             )
 
+    @classmethod
+    def of(cls, duplicates: str | None, full: bool | None) -> "NameOptions":  # noqa: FBT001
+        """Return the options of a command, of which None is not given."""
+        return cls(duplicates or "error", bool(full))
+
     def name_of(self, entry: Entry) -> str:
         """Return the name of an entry, as it is in the file."""
         return f"{entry.name} {entry.description}".rstrip() if self.full else entry.name

@@ -205,11 +205,6 @@ def test_wrong_fractions_are_a_usage_error(fasta: Path, tmp_path: Path, text: st
 
 
 BAD = {
-    "a class in one group": (
-        {"row": ("f0a\tx", "f0a\trare")},
-        ["--by", "record"],
-        "no example in test for 1 of 3 classes (such as 'rare', which is in 1 group)",
-    ),
     "missing groups": ({}, ["--by", "group"], "f0a has no group, but a split by group needs one"),
     "no split column": ({}, ["--by", "column"], "no split for 60 of 60 examples (such as f0a)"),
     "no clusters file": ({}, ["--clusters", "none.tsv"], "none.tsv: there is no such file, but it"),

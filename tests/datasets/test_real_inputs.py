@@ -111,6 +111,7 @@ def test_small_classes_are_left_out_with_counts() -> None:
         "'y' (2), 'z' (2)."
     )
     assert without_small_classes("l.tsv", examples, 1) == examples
+    assert without_small_classes("l.tsv", examples, 2) == examples  # y and z have as many
 
 
 def test_a_smallest_size_that_cannot_be_used_is_refused() -> None:
