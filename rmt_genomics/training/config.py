@@ -396,8 +396,12 @@ class ExperimentConfig(Settings):
 
     def _check_simulation(self) -> None:
         """Raise ConfigError at a setting that has no effect on simulated examples."""
-        changed = [name for name, value in self.data if value != getattr(DataSettings(), name)]
-        without_effect = [("data", name) for name in changed]
+        of_genomes = ("identity", "duplicate_names", "full_names")
+        without_effect = [
+            ("data", name)
+            for name, value in self.data
+            if name not in of_genomes and value != getattr(DataSettings(), name)
+        ]
         if self.curriculum.shorten:
             without_effect.append(("curriculum", "shorten"))
         for section, name in without_effect:

@@ -137,7 +137,7 @@ def _prepare_simulated(
     split = store.split()
     scheme = LabelScheme.of([*split.train, *split.validation], "classification")
     sources, source_split = store.fresh.sources.store, Split(**source_examples(store))
-    leakage = audit(sources, source_split, scheme, simulated=(store, split))
+    leakage = audit(sources, source_split, scheme, config.data.identity, simulated=(store, split))
     check_leakage(leakage, strict=strict)
     return PreparedData(store, split, scheme, leakage)
 

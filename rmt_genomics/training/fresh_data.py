@@ -24,7 +24,7 @@ def open_simulated(genomes: Path, config: ExperimentConfig, *, seed: int) -> Sim
     """
     settings = config.simulation
     groups = Path(settings.groups) if settings.groups else None
-    store = EncodedStore.open(genomes, progress=sys.stderr.isatty())
+    store = EncodedStore.open(genomes, progress=sys.stderr.isatty(), names=config.data.names)
     model = config.classifier(("any", "other"), "binary")
     tokens = model.rmt().tokens_per_segment
     return SimulatedStore(

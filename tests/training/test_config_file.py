@@ -144,6 +144,8 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("data.window_bp", "data.step_bp", "data.identity"),
         *("curriculum.segments", "curriculum.shorten", "curriculum.metric"),
         *("curriculum.advance_at", "curriculum.patience", "curriculum.mix"),
+        *("simulation.task", "simulation.length_bp", "simulation.examples_per_epoch"),
+        *("simulation.validation_examples", "simulation.groups", "simulation.gc_difference"),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rmt_genomics.cli.train import _evaluate
-from rmt_genomics.datasets import EncodedStore, LengthBuckets
+from rmt_genomics.datasets import LengthBuckets
 from rmt_genomics.datasets.labels import read_split
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsWarning
 from rmt_genomics.evaluation import evaluate_run
@@ -260,7 +260,7 @@ def test_labels_and_simulated_examples_exclude_each_other(genomes: Path, tmp_pat
             ConfigError, match=r"--labels is given, but simulation\.task is 'mosaic'"
         ):
             function()
-    with pytest.raises(ConfigError, match="--labels is missing, but examples must have labels"):
+    with pytest.raises(DataError, match=r"or set simulation\.task to train on simulated examples"):
         train(genomes, None, tmp_path / "x", settings(), device="cpu")
     assert not (tmp_path / "x").exists()
 
@@ -280,12 +280,19 @@ def test_genomes_that_cannot_be_used_leave_no_run(genomes: Path, tmp_path: Path)
         assert not (tmp_path / "run").exists()
 
 
-def test_the_store_is_encoded_once(genomes: Path, tmp_path: Path) -> None:
-    run(genomes, tmp_path / "run", training__max_epochs=1)
+def test_settings_of_names_and_of_the_audit_are_for_the_genomes(genomes: Path) -> None:
+    text = genomes.read_text()
+    genomes.write_text(text + text.replace(">r1\n", ">r1\nA").replace(">", ">r"))
+    with genomes.open("a") as file:
+        file.write(">r1 again\n" + "ACGT" * 50 + "\n")
+    changes = {**CHANGES, "data__duplicate_names": "number", "data__identity": 1.0}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmt_genomics.datasets.sequence_store._encode", None)
-        assert EncodedStore.open(genomes).lengths["r0"] == 200
+    with pytest.warns(RMTGenomicsWarning):
+        store = open_simulated(genomes, settings(**changes), seed=0)
+    with pytest.raises(DataError, match="r1"):
+        open_simulated(genomes, settings(**CHANGES), seed=0)
+
+    assert "r1_2" in store.fresh.sources.group_of
 
 
 @pytest.mark.parametrize(
