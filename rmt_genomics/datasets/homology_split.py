@@ -45,7 +45,7 @@ class _Attempt:
     identity: float
     groups: Sequence[str]  # of each example
     problem: str  # empty if the parts have about the sizes that were asked for
-    error: DataError | None  # if there is no split
+    is_possible: bool  # whether each part can have examples, and of each class that is not small
 
     @property
     def percent(self) -> str:
@@ -97,19 +97,21 @@ def split_by_homology(
     for candidate in (first, *(higher for higher in IDENTITIES if higher > first)):
         of_sequences = homology.groups(candidate)
         groups = [of_sequences[index] for index in group_index]
-        try:
-            split = split_at(groups)
-        except DataError as error:
-            problem = "not every part can have every class"
-            attempts.append(_Attempt(candidate, groups, problem, error))
-        else:
-            problem = _unevenness(split, fractions, scheme)
-            attempts.append(_Attempt(candidate, groups, problem, None))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", RMTGenomicsWarning)
+            try:
+                split = split_at(groups)
+                problem, is_possible = _unevenness(split, fractions, scheme)
+            except DataError:
+                problem, is_possible = "not every part can have examples", False
+        attempts.append(_Attempt(candidate, groups, problem, is_possible))
         if not problem:
             break
     chosen = _choose(attempts, is_fixed=identity is not None)
     if chosen is not attempts[-1]:
-        split = split_at(chosen.groups)
+        split, caught = split_at(chosen.groups), []
+    for warning in caught:
+        warnings.warn(warning.message, stacklevel=3)
     for message in _warnings(attempts, chosen):
         warnings.warn(message, RMTGenomicsWarning, stacklevel=3)
     logger.info("Groups at %s identity: %s.", chosen.percent, describe_groups(chosen.groups))
@@ -118,38 +120,46 @@ def split_by_homology(
 
 def _choose(attempts: Sequence[_Attempt], *, is_fixed: bool) -> _Attempt:
     """Return the first if the identity ``is_fixed``, else the first without a problem, if any."""
-    possible = [attempt for attempt in attempts if attempt.error is None]
+    possible = [attempt for attempt in attempts if attempt.is_possible]
     first, last = attempts[0], attempts[-1]
     if not possible:
         raise DataError(
-            f"no split by homology exists at {first.percent} identity or above: {last.error}"
+            f"no split by homology exists at {first.percent} identity or above: even at "
+            f"{last.percent} {last.problem}, since {last.description}. Add examples that are less "
+            "similar, leave a class out, or change --fractions or --by."
         )
     best = possible[0] if last.problem else last
     if not is_fixed:
         return best
-    if first.error is not None:
+    if not first.is_possible:
         raise DataError(
-            f"no split by homology exists at {first.percent} identity: no group may be divided, "
-            f"and {first.description}. At {best.percent} there is one: --identity "
-            f"{best.identity:g}."
+            f"no split by homology exists at {first.percent} identity: {first.problem}, since no "
+            f"group may be divided, and {first.description}. At {best.percent} there is one: "
+            f"--identity {best.identity:g}."
         )
     return first
 
 
-def _unevenness(split: Split, fractions: Mapping[str, float], scheme: LabelScheme) -> str:
-    """Say which part is most too large or too small, of all examples or of a class, if any is."""
+def _unevenness(
+    split: Split, fractions: Mapping[str, float], scheme: LabelScheme
+) -> tuple[str, bool]:
+    """Say which part is most too large or too small, of all examples or of a class, if any is.
+
+    Also return whether all parts have examples of the classes that are not small.
+    """
     counts = {part: _counts(getattr(split, part), scheme) for part in SPLITS}
     totals = np.sum(list(counts.values()), axis=0)
     names = ["examples", *(f"examples of {shown(label)}" for label in scheme.classes)]
-    worst, problem = float(_MAX_FACTOR), ""
+    worst, problem, is_possible = float(_MAX_FACTOR), "", True
     for part, fraction in fractions.items():
         for name, total, count in zip(names, totals, counts[part], strict=False):
             wanted = fraction * total
             factor = max(count / wanted, wanted / max(count, 0.5)) if wanted >= _MIN_COUNTED else 0
+            is_possible &= count > 0 or wanted < _MIN_COUNTED
             if factor > worst:
                 worst = factor
                 problem = f"{part} has {count:,} of {total:,} {name}, not about {wanted:,.0f}"
-    return problem
+    return problem, bool(is_possible)
 
 
 def _counts(part: Sequence[Example], scheme: LabelScheme) -> npt.NDArray[np.int64]:

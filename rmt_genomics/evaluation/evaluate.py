@@ -133,9 +133,8 @@ def _evaluate_into(
     eval_set = EvaluationSet.from_model(model, store, evaluated, where=where)
     references = _load_or_fit_references(folder, eval_set, parts, where)
     metrics = metrics_report(eval_set, part, references)
-    _describe_windows(metrics, windows, eval_set)
     metrics["provenance"] = _provenance(model_dir, eval_set, fasta, where)
-    _write_results(out, eval_set, metrics)
+    _write_results(out, eval_set, metrics, windows)
     return metrics
 
 
@@ -193,10 +192,9 @@ def evaluate_run(
         metrics["notes"].append(_SIMULATED)
     if validation is not eval_set:
         metrics["validation"] = validation.metrics()
-    _describe_windows(metrics, Windows.of_run(run), eval_set)
     with locked(run, is_folder=True):
         _save_references(run, references)
-        _write_results(run, eval_set, metrics)
+        _write_results(run, eval_set, metrics, Windows.of_run(run))
     return metrics
 
 
@@ -386,8 +384,14 @@ def _save_references(run: Path, references: FittedReferences) -> None:
         (run / calibration_file.FILE_NAME).unlink(missing_ok=True)
 
 
-def _write_results(folder: Path, eval_set: EvaluationSet, metrics: dict[str, Any]) -> None:
-    """Write metrics.json, predictions.tsv and, of a classifier, confusion.tsv; all or none."""
+def _write_results(
+    folder: Path, eval_set: EvaluationSet, metrics: dict[str, Any], windows: Windows | None
+) -> None:
+    """Write metrics.json, predictions.tsv and, of a classifier, confusion.tsv; all or none.
+
+    First add to ``metrics`` what is to be said of windows.
+    """
+    _describe_windows(metrics, windows, eval_set)
     predictions = [
         make_prediction(eval_set.model, example.name, len(example.interval), row)
         for example, row in zip(eval_set.examples, eval_set.probabilities, strict=True)
