@@ -36,8 +36,16 @@ def test_a_notebook_runs_from_top_to_bottom(
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
-def test_there_are_notebooks_and_they_are_stored_without_output() -> None:
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_with_the_output_of_one_run(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert all(cell.outputs for cell in cells)
+    assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)
+    text = path.read_text(encoding="utf-8")
+    assert not [place for place in ("site-packages", "/tmp/", "/home/", "/work/") if place in text]
+
+
+def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
-    for path in NOTEBOOKS:
-        cells = nbformat.read(path, as_version=4).cells
-        assert not any(cell.get("outputs") for cell in cells)
