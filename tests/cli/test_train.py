@@ -159,6 +159,7 @@ def test_the_options_are_the_documented_ones() -> None:
     assert {name for option in command.params for name in option.opts} == {
         *("fasta", "--labels", "--label-pattern", "--out", "--config", "--set"),
         *("--unlabelled", "--min-class-size", "--duplicate-names", "--full-names"),
+        *("--window", "--step"),
         *("--device", "--seed", "--resume", "--overwrite", "--strict"),
         *("--devices", "--num-nodes", "--batch-size", "--list-settings", "--control"),
     }

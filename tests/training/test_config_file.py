@@ -142,6 +142,9 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("training.gradient_clip", "training.patience", "training.class_weights"),
         *("data.split", "data.group", "data.validation_fraction", "data.task"),
         *("data.window_bp", "data.step_bp", "data.identity"),
+        *("data.unlabelled", "data.min_class_size", "data.duplicate_names", "data.full_names"),
+        *("simulation.task", "simulation.length_bp", "simulation.examples_per_epoch"),
+        *("simulation.validation_examples", "simulation.gc_difference", "simulation.groups"),
         *("curriculum.segments", "curriculum.shorten", "curriculum.metric"),
         *("curriculum.advance_at", "curriculum.patience", "curriculum.mix"),
     }
