@@ -153,7 +153,9 @@ class Table:
         columns, separator = self.header.cells, _SEPARATOR_NAMES[self.rows.separator]
         all_columns = self.columns
         for row in islice(self.rows, int(self.has_header), None):
-            row = row._replace(cells=without_unnamed(row.cells, all_columns, row.where))
+            named = without_unnamed(row.cells, all_columns, row.where)
+            if named is not row.cells:
+                row = row._replace(cells=named)
             if len(row.cells) != len(columns):
                 cells = counted(len(row.cells), f"{separator}-separated cell")
                 raise DataError(

@@ -58,6 +58,8 @@ def without_unnamed(row: list[str], columns: list[str], where: str) -> list[str]
     Raises:
         DataError: If one of them is not empty.
     """
+    if len(row) == len(columns) and "" not in columns:
+        return row
     for number, cell in enumerate(row, start=1):
         if cell.strip() and (number <= len(columns) and not columns[number - 1]):
             raise DataError(

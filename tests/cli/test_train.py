@@ -160,6 +160,8 @@ def test_a_folder_in_use_is_refused_without_overwrite(data: Data, tmp_path: Path
 def test_the_options_are_the_documented_ones() -> None:
     assert {name for option in command.params for name in option.opts} == {
         *("fasta", "--labels", "--label-pattern", "--out", "--config", "--set"),
+        *("--unlabelled", "--min-class-size", "--duplicate-names", "--full-names"),
+        *("--window", "--step"),
         *("--device", "--seed", "--resume", "--overwrite", "--strict"),
         *("--devices", "--num-nodes", "--batch-size", "--list-settings", "--control"),
     }
