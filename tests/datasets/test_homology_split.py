@@ -46,8 +46,8 @@ def split(
 def test_without_an_identity_the_lowest_one_that_can_be_split_is_taken() -> None:
     words = (
         r"the split was made at 9[78]% identity \(sequences of different parts may be nearly that "
-        r"similar\): at 95% (validation|test) has 0 of 30 examples of 'a', not about 6, since there "
-        r"are 31 groups of 60 examples, the largest of 30, 1, 1, 1 and 1\."
+        r"similar\): at 95% (validation|test) has 0 of 30 examples of 'a', not about 6, since "
+        r"there are 31 groups of 60 examples, the largest of 30, 1, 1, 1 and 1\."
     )
     with pytest.warns(RMTGenomicsWarning, match=words):
         store, examples, parts, identity = split(FAMILY, STRANGERS, None)
