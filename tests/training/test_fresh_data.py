@@ -195,7 +195,7 @@ def test_a_resumed_run_has_the_same_weights(
 ) -> None:
     options = {"simulation__task": task, "simulation__length_bp": "[40, 80]"}
     options["curriculum__segments"] = "[2, 4]"
-    options["curriculum__patience"] = "1"
+    options["curriculum__advance_at"] = 0.0  # the second epoch begins the second stage
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     run(genomes, whole, training__max_epochs=4, **options)
     step = ClassifierModule.training_step
