@@ -264,7 +264,8 @@ def test_a_run_goes_through_its_stages(
 
     rows = rows_of(tmp_path / "run")
     assert [row["stage"] for row in rows] == [1, 2, 3, 3]
-    assert caplog.messages[1].startswith("epoch 2/4  stage 2  train_loss ")
+    epochs = [text for text in caplog.messages if text.startswith("epoch ")]
+    assert epochs[1].startswith("epoch 2/4  stage 2  train_loss ")
     for name in ("training_step", "validation_step"):
         longest = [
             max(bp for e, n, bp in lengths_read if (e, n) == (epoch, name)) for epoch in range(4)
