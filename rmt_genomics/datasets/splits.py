@@ -148,7 +148,9 @@ def _hold_out_of_train(
             is_held_out = _hold_out(finer_bins, groups, fraction, seed, part, num_later)
             break
     else:
-        is_held_out = _hold_out(multi_hot, groups, fraction, seed, part, num_later)
+        is_held_out = _hold_out(
+            multi_hot, groups, fraction, seed, part, num_later, has_bins=scheme.task == "regression"
+        )
     return {
         "train": tuple(compress(train, ~is_held_out)),
         part: tuple(compress(train, is_held_out)),
@@ -162,6 +164,8 @@ def _hold_out(
     seed: int,
     part: str,
     num_later: int,
+    *,
+    has_bins: bool = True,
 ) -> npt.NDArray[np.bool_]:
     """Choose groups at random so that about the same fraction of every class is chosen.
 
@@ -180,7 +184,8 @@ def _hold_out(
     num_orders = max(1, min(_MAX_ORDERS, _MAX_STEPS // len(kind_of)))
     orders = [random.permutation(len(kind_of)) for _ in range(num_orders)]
     choices = [
-        order[_choose_greedily(kinds, kind_of[order], total, wanted, spare)] for order in orders
+        order[_choose_greedily(kinds, kind_of[order], total, wanted, spare, has_bins=has_bins)]
+        for order in orders
     ]
 
     def distance(chosen: npt.NDArray[np.int64]) -> tuple[int, float]:
@@ -204,11 +209,14 @@ def _choose_greedily(
     total: Numbers,
     wanted: Numbers,
     spare_groups: npt.NDArray[np.int64],
+    *,
+    has_bins: bool,
 ) -> list[int]:
     """Take each group in turn that brings the held-out counts of the classes closer to ``wanted``.
 
-    If none does (all are large), take the one that exceeds it least. Every class keeps an example
-    among those that are not held out, and only ``spare_groups`` of its groups are held out.
+    Then, for each class that is still missing (its groups are large), the group that exceeds
+    ``wanted`` least; bins of numbers may be missing if any group is held out. Every class keeps an
+    example among those that are not held out, and only ``spare_groups`` of its groups are held out.
     ``kinds`` are the different counts of the classes in a group, ``kind_of`` the kind of each.
     """
 
@@ -234,13 +242,22 @@ def _choose_greedily(
             chosen.append(index)
         else:
             refused.add(kind)
-    if chosen:
-        return chosen
     excess = np.abs(kinds - wanted).sum(axis=1)
-    for index in np.argsort(excess[kind_of], kind="stable").tolist():
-        if leaves_all_classes(kinds[kind_of[index]], presence[kind_of[index]]):
-            return [index]
-    return []
+    while not chosen or (not has_bins and ((held_out == 0) & (wanted > 0)).any()):
+        is_missing = (held_out == 0) & (wanted > 0)
+        of_missing = presence[:, is_missing].any(axis=1) | ~is_missing.any()
+        for index in np.argsort(excess[kind_of], kind="stable").tolist():
+            kind = kind_of[index]
+            if of_missing[kind] and leaves_all_classes(
+                held_out + kinds[kind], held_groups + presence[kind]
+            ):
+                held_out += kinds[kind]
+                held_groups += presence[kind]
+                chosen.append(index)
+                break
+        else:
+            break
+    return chosen
 
 
 def _unique_rows(rows: Numbers) -> tuple[Numbers, npt.NDArray[np.int64]]:

@@ -438,3 +438,15 @@ def test_a_class_in_few_groups_is_divided_over_all_parts() -> None:
 
     for part in (parts.train, parts.validation, parts.test):
         assert {label for item in part for label in item.labels} == {"rare", "common"}
+
+
+def test_a_class_of_few_large_groups_is_in_all_parts() -> None:
+    """Each group is more than twice what validation should have."""
+    labels = [label for label in "abc" for _ in range(5 * 83)]
+    groups = [f"{label}{index // 83}" for label in "abc" for index in range(5 * 83)]
+    fractions = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+    parts = split_by_fractions(make(labels, groups), fractions, by_group=True, seed=0)
+
+    for part, size in ((parts.test, 83), (parts.validation, 83), (parts.train, 3 * 83)):
+        assert Counter(item.labels[0] for item in part) == dict.fromkeys("abc", size)
