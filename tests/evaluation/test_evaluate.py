@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rmt_genomics import __version__
 from rmt_genomics.datasets import EncodedStore, Example, Split, read_labels
 from rmt_genomics.dna import Interval, read_records
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError, RMTGenomicsWarning
@@ -24,6 +26,7 @@ from rmt_genomics.model.kmer_regression import (
     KmerSpec,
 )
 from rmt_genomics.prediction.calibration import Calibration
+from rmt_genomics.reports import write_report
 from tests.evaluation.toys import read_table, write_run
 from tests.prediction.toys import dna, saved_model, two_kinds, write_fasta, write_table
 
@@ -97,6 +100,19 @@ def test_the_files_contain_what_is_returned(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
     assert [[int(row["at"]), int(row["gc"])] for row in confusion] == metrics["confusion"]
     assert [row["truth"] for row in confusion] == ["at", "gc"]
+
+
+def test_the_results_name_model_data_version_and_date(tmp_path: Path) -> None:
+    provenance = evaluate_toys(tmp_path)["provenance"]
+
+    assert provenance["model"] == str(tmp_path / "model")
+    assert len(provenance["model_sha256"]) == len(provenance["fasta_sha256"]) == 64
+    assert provenance["fasta"] == str(tmp_path / "toy.fa")
+    assert provenance["rmt-genomics"] == __version__
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(provenance["date"])).days == 0
+    cells = write_report(tmp_path / "out").read_text()
+    assert provenance["model_sha256"] in cells
+    assert provenance["date"] in cells
 
 
 def test_the_baseline_is_fitted_on_train_rows_if_the_model_has_none(tmp_path: Path) -> None:
