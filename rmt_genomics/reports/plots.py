@@ -290,7 +290,8 @@ def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     if reset is not None:
         axes.axhline(reset, color=_COLOURS[1], linestyle="--", label="memory reset at prediction")
     axes.set(xlabel="visible bases (bp)", ylabel=metric_name(metric))
-    axes.set_ylim(*_limits([*scores, *([] if reset is None else [reset])]))
+    if drawn := [*scores, *([] if reset is None else [reset])]:
+        axes.set_ylim(*_limits(drawn))
     axes.set_xticks(ticks, labels, fontsize=9)
     axes.minorticks_off()
     figure.legend(frameon=False, fontsize=9, loc="outside lower center")

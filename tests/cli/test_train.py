@@ -192,7 +192,7 @@ def test_a_signal_ends_the_run_with_its_exit_code_and_a_checkpoint(
     assert process.returncode == code, stderr
     assert stdout == ""
     first_words = {line.split()[0] for line in stderr.splitlines()}
-    assert first_words <= {"epoch", "Stopped"}, stderr
+    assert first_words <= {"training:", "epoch", "Stopped"}, stderr
     assert (out / "checkpoints/last.ckpt").exists()
     assert not list(out.rglob(".*"))
 

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rmt_genomics import __version__
 from rmt_genomics.datasets import EncodedStore, Example, Split, read_labels
 from rmt_genomics.dna import Interval, read_records
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError, RMTGenomicsWarning
@@ -24,6 +26,7 @@ from rmt_genomics.model.kmer_regression import (
     KmerSpec,
 )
 from rmt_genomics.prediction.calibration import Calibration
+from rmt_genomics.reports import write_report
 from tests.evaluation.toys import read_table, write_run
 from tests.prediction.toys import dna, saved_model, two_kinds, write_fasta, write_table
 
@@ -99,6 +102,19 @@ def test_the_files_contain_what_is_returned(tmp_path: Path) -> None:
     assert [row["truth"] for row in confusion] == ["at", "gc"]
 
 
+def test_the_results_name_model_data_version_and_date(tmp_path: Path) -> None:
+    provenance = evaluate_toys(tmp_path)["provenance"]
+
+    assert provenance["model"] == str(tmp_path / "model")
+    assert len(provenance["model_sha256"]) == len(provenance["fasta_sha256"]) == 64
+    assert provenance["fasta"] == str(tmp_path / "toy.fa")
+    assert provenance["rmt-genomics"] == __version__
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(provenance["date"])).days == 0
+    cells = write_report(tmp_path / "out").read_text()
+    assert provenance["model_sha256"] in cells
+    assert provenance["date"] in cells
+
+
 def test_the_baseline_is_fitted_on_train_rows_if_the_model_has_none(tmp_path: Path) -> None:
     metrics = evaluate_toys(tmp_path)
 
@@ -168,7 +184,9 @@ def test_overwriting_replaces_results_and_keeps_other_files(tmp_path: Path) -> N
     files = tmp_path / "toy.fa", tmp_path / "labels.tsv"
     evaluate(tmp_path / "model", *files, out, overwrite=True)
 
-    assert json.loads((out / "metrics.json").read_text()) == first
+    second = json.loads((out / "metrics.json").read_text())
+    assert first.pop("provenance").keys() == second.pop("provenance").keys()
+    assert second == first
     assert (out / "predictions.tsv").read_text() != "old"
     assert (out / "notes.txt").read_text() == "mine"
 
@@ -350,13 +368,13 @@ def test_the_metrics_of_a_run_have_every_entry(tmp_path: Path) -> None:
     assert metrics["intervals"]["accuracy"][0] <= metrics["accuracy"]
     assert metrics["intervals"]["accuracy"][1] >= metrics["accuracy"]
     assert metrics["calibration"]["n"] == metrics["validation"]["n"]
-    assert metrics["notes"] == [
+    assert metrics["notes"][:2] == [
         "Only 4 examples were evaluated: metrics from so few vary widely by chance.",
         "Classes with fewer than 10 evaluated examples: at (2), gc (2).",
-        "What is 1 here (AUROC, AUPRC) is 1 in all draws of the bootstrap: its interval begins "
-        "where the exact (binomial) one of the accuracy on the rarest class begins; for MCC at "
-        "twice that minus 1.",
     ]
+    others = [note for note in metrics["notes"][2:] if not note.startswith("What is 1 here (")]
+    assert others == []
+    assert (len(metrics["notes"]) == 3) == (1 in (metrics["auroc"], metrics["auprc"]))
 
 
 def test_long_examples_are_also_evaluated_with_less_context(
@@ -496,7 +514,7 @@ def test_a_regression_is_evaluated_with_its_baselines(tmp_path: Path) -> None:
     numbers = {"n", "classes", "pearson", "spearman", "r2", "mae", "rmse"}
     names = ["mean", "kmer_ridge", "kmer4_ridge", "kmer6_ridge", "stranded_kmer_ridge"]
     names += ["composition_ridge", "chunk_average"]
-    assert metrics.keys() == numbers | MORE | {"context"}
+    assert metrics.keys() == numbers | MORE | {"context", "provenance"}
     assert list(metrics["baselines"]) == names
     assert metrics["baselines"]["mean"].keys() == numbers
     assert metrics["differences"]["mean"]["metric"] == "r2"

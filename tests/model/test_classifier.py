@@ -526,3 +526,16 @@ def test_a_model_without_memory_is_saved_as_one(tmp_path: Path) -> None:
     )
     plain = toy(pooling="mean").eval()
     assert not np.allclose(loaded.predict_proba([sequence]), plain.predict_proba([sequence]))
+
+
+def test_a_model_is_shown_in_one_line() -> None:
+    model = toy(stem_pool=4)
+
+    assert repr(model) == (
+        "RMTClassifier(multiclass: a, b, c; dim 8, depth 2, segments of 24 bp, 2 memory tokens, "
+        f"{sum(each.numel() for each in model.parameters()):,} weights, on cpu)"
+    )
+    many = toy(classes=tuple(f"c{number}" for number in range(30)))
+    assert "c3, c4, and 25 more; " in repr(many)
+    kmers = toy(tokenizer_kind="kmer", k=4, stride=2)
+    assert kmers.config.segment_bp == 5 * 2 + 4

@@ -3,6 +3,7 @@
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
@@ -168,3 +169,25 @@ def test_metrics_without_intervals_are_shown_alone(run: Path) -> None:
 
     assert "| model | 0.900 | 0.900 | 0.800 | 0.900 |" in text
     assert "In brackets" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stem_pool": 1}, "segments of 6 bp (6 tokens of 1 base), "),
+        (
+            {"stem_pool": 4},
+            "segments of 24 bp (24 tokens of 1 base, of which the stem merges 4 at a time), ",
+        ),
+        (
+            {"tokenizer_kind": "kmer", "k": 4, "stride": 2},
+            "segments of 14 bp (6 tokens of 4 bases, one every 2 bases), ",
+        ),
+    ],
+)
+def test_the_card_says_how_much_dna_a_segment_covers(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    saved_model(tmp_path / "model", **changes)
+
+    assert words in card_of(tmp_path / "model")
