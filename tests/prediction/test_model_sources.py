@@ -57,8 +57,11 @@ def test_evaluate_asks_the_hub_once_and_uses_the_calibration(
 ) -> None:
     files = two_kinds(tmp_path, splits="train test")
 
-    metrics = [evaluate(source, *files, tmp_path / source[:2]) for source in (str(model), HUB)]
+    outputs = {"folder": str(model), "hub": HUB}
+    metrics = [evaluate(source, *files, tmp_path / name) for name, source in outputs.items()]
+    sources = [each.pop("provenance")["model"] for each in metrics]
 
+    assert sources == [str(model), HUB]
     assert asked == ["owner/phages"]
     assert metrics[0]["calibration"]["temperature"] == 3.0
     assert metrics[0] == metrics[1]
