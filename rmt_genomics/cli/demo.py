@@ -179,13 +179,11 @@ def _auroc(
 def _predict(run: Path, fasta: Path, out: Path, examples: list["Example"]) -> str:
     """Predict as ``rmt-genomics predict`` does; return a table with the true labels added."""
     from rmt_genomics.atomic_io import write_text
-    from rmt_genomics.model import RMTClassifier
-    from rmt_genomics.prediction import InputReader, PredictionInput, predict_records
-    from rmt_genomics.prediction.output_formats import PredictionTable, output_lines
+    from rmt_genomics.prediction import PredictionInput
+    from rmt_genomics.prediction.run import PredictionConfig, predicted_lines
 
-    model = RMTClassifier.from_pretrained(run)
-    predictions = predict_records(model, InputReader(PredictionInput(fasta=(fasta,))))
-    lines = list(output_lines(predictions, PredictionTable(model.classes_)))
+    config = PredictionConfig(model_dir=str(run), input=PredictionInput(fasta=(fasta,)))
+    lines = list(predicted_lines(config))
     write_text(out, "".join(f"{line}\n" for line in lines))
     truths = ["truth", *(example.labels[0] for example in examples)]
     rows = [line.split("\t")[:4] for line in lines]
