@@ -65,7 +65,7 @@ def test_the_demo_compares_model_control_and_k_mers_and_suggests_what_works(
     assert {"config.json", "model.safetensors", "report.html", "training.png", FILE_NAME} <= names
     assert (metrics["split"], metrics["n"]) == ("test", 12)
     assert "memory_reset_trained" in metrics["baselines"]
-    assert "6 species, 0.0 Mb; 2 species for training, 2 for validation, 2 for testing:" in stdout
+    assert "6 species, 0.0 Mb; 2 for training, 2 for validation, 2 for testing:" in stdout
     table = [line.split() for line in stdout.splitlines() if re.search(r"\d\.\d{3}  ", line)]
     assert [row[0] for row in table] == ["model", "trained", "counts"]
     assert f"rmt-genomics predict '{out}/run' '{out}/contigs.fasta'" in stdout
