@@ -98,7 +98,8 @@ Task: is a sequence of one species or of two? It is made of real genomes:
    join       DNA of another species is at one end
 Insertion and join hold the same DNA; only its order differs.
 Data: {sum(num_species.values())} species, {total_bp / 1e6:.1f} Mb; \
-{num_species["train"]} for training, {num_species["validation"]} for validation, {num_species["test"]} for testing:
+{num_species["train"]} for training, {num_species["validation"]} for validation, \
+{num_species["test"]} for testing:
    {", ".join(species["test"])}
 Genomes: {folder}
 Sources: {folder.parent / "README.md"}"""
