@@ -51,7 +51,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that is named first; suggest one if the name is wrong."""
         name = args[0]
-        if name not in self.lazy and name[:1] != "-" and not ctx.resilient_parsing:
+        is_option = name[:1] == "-"
+        if not is_option and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
             nearest = get_close_matches(name, self.lazy, n=1)
             remedy = f"Did you mean {nearest[0]!r}?" if nearest else f"Try {', '.join(self.lazy)}."
             ctx.fail(f"No such command {name!r}. {remedy}")

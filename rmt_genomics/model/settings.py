@@ -82,7 +82,14 @@ def nearest(key: str, known: Sequence[str]) -> str:
     name, by_name = key.rpartition(".")[2], {each.rpartition(".")[2]: each for each in known}
     matches = [by_name[name]] if name in by_name else get_close_matches(key, known, n=1)
     matches = matches or [by_name[match] for match in get_close_matches(name, by_name, n=1)]
-    return f"Did you mean {matches[0]!r}?" if matches else f"Known keys: {', '.join(known)}."
+    if matches:
+        return f"Did you mean {matches[0]!r}?"
+    tables = dict.fromkeys(key.rpartition(".")[0] for key in known)
+    return (
+        f"Known keys are those of the tables {', '.join(tables)}."
+        if len(tables) > 1
+        else f"Known keys: {', '.join(known)}."
+    )
 
 
 def rule(schema: Mapping[str, Any]) -> str:

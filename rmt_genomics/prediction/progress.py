@@ -135,7 +135,7 @@ def duration(seconds: float) -> str:
     """Write a time as hours, minutes and seconds.
 
     Examples:
-        >>> duration(75.2), duration(7262)
+        >>> duration(75.2), duration(7262.0)
         ('1:15', '2:01:02')
     """
     minutes, rest = divmod(round(seconds), 60)

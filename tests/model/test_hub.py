@@ -161,6 +161,6 @@ def test_all_of_the_model_is_downloaded_from_the_hub(
     )
 
     patterns = ["config.json", "model.safetensors", "README.md", "calibration.json"]
-    patterns.append("*_logistic.safetensors")
+    patterns += ["training_range.safetensors", "*_logistic.safetensors"]
     assert asked == {"hub_id": "owner/phages", "revision": "v1", "allow_patterns": patterns}
     assert files_in(tmp_path / "x") == MODEL_FILES | BESIDE

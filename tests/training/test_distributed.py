@@ -158,6 +158,7 @@ def test_two_processes_resume_where_they_were_interrupted(tmp_path: Path) -> Non
 def test_the_rank_follows_from_the_environment_variables(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], setup: DistributedSetup, rank: int
 ) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)  # no more processes than cores are started
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 

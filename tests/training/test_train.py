@@ -132,7 +132,7 @@ def test_the_result_has_store_split_scheme_and_the_model_as_saved(
 
 @pytest.mark.slow
 def test_training_learns(data: Data, tmp_path: Path) -> None:
-    result = run(data, tmp_path / "run", training__max_epochs=8, training__learning_rate=0.02)
+    result = run(data, tmp_path / "run", training__max_epochs=16, training__learning_rate=0.02)
 
     assert result.metrics["val_accuracy"] == 1
     random = np.random.default_rng(9)
@@ -535,7 +535,9 @@ def test_without_log_handlers_epochs_go_to_stderr_and_nothing_to_stdout(
 
     printed = capfd.readouterr()
     assert printed.out == ""
-    assert [line.split("  ")[0] for line in printed.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    first, *epochs = printed.err.splitlines()
+    assert first == "training: at most 2 epochs, 3 batches each"
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert (logger.handlers, logger.level) == ([], logging.NOTSET)
 
 
@@ -548,7 +550,9 @@ def test_a_program_that_configures_logging_gets_the_epochs_only_there(
     with caplog.at_level(logging.INFO, "rmt_genomics"):
         run(data, tmp_path / "run")
 
-    assert [line.split("  ")[0] for line in caplog.messages] == ["epoch 1/2", "epoch 2/2"]
+    first, *epochs = caplog.messages
+    assert first == "training: at most 2 epochs, 3 batches each"
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert capfd.readouterr().err == ""
 
 
