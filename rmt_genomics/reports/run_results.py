@@ -97,13 +97,19 @@ def read_run_results(folder: Path) -> RunResults:
     files = {path.name: path for path in folder.iterdir() if path.is_file()}
     metrics = read_metrics(files["metrics.json"]) if "metrics.json" in files else {}
     is_regression = metrics.get("task") == "regression"
+    answers = [f"prob_{name}" for name in metrics.get("classes", ())]
     environment = _text(files.get("environment.txt")).splitlines()
     return RunResults(
         name=folder.resolve().name,
         metrics=metrics,
         leakage=read_leakage(files["leakage.json"]) if "leakage.json" in files else {},
         split=_rows(files.get("split.tsv"), ("start", "end"), is_regression=is_regression),
-        predictions=_rows(files.get("predictions.tsv"), ("length",), is_regression=is_regression),
+        predictions=_rows(
+            files.get("predictions.tsv"),
+            ("length",),
+            is_regression=is_regression,
+            answers=["prediction"] if is_regression else answers,
+        ),
         epochs=read_epochs(files["metrics.jsonl"]) if "metrics.jsonl" in files else (),
         config=_text(files.get("config.toml")),
         environment={
@@ -121,15 +127,26 @@ def _text(path: Path | None) -> str:
     return "" if path is None else read_text(path, "a file that this program wrote")
 
 
-def _rows(path: Path | None, integers: Sequence[str], *, is_regression: bool) -> Sequence[Row]:
-    """Read a table of examples, if there is one, and check what is read as numbers later."""
+def _rows(
+    path: Path | None,
+    integers: Sequence[str],
+    *,
+    is_regression: bool,
+    answers: Sequence[str] = (),
+) -> Sequence[Row]:
+    """Read a table of examples, if there is one, and check what is read as numbers later.
+
+    ``answers`` are the columns of what the model said: all of them are there, or none.
+    """
     table = csv.DictReader(_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     label, rows = ("label" if "start" in integers else "truth"), list(table)
     for line, row in enumerate(rows, 2):
         numbers = [name for name in row if str(name).startswith("prob_") or name == "prediction"]
         numbers += [label] if is_regression else []
         problem = None
-        if lacking := {"record", label, *integers} - row.keys():
+        needed = {"record", label, *integers}
+        needed |= set(answers) if not row.keys().isdisjoint(answers) or is_regression else set()
+        if lacking := needed - row.keys():
             problem = f"has no column {min(lacking)}"
         elif None in row or None in row.values():
             problem = "has another number of cells than the header"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -250,6 +251,20 @@ def test_a_damaged_file_is_named_and_the_old_report_stays(
     with pytest.raises(DataError, match=rf"leakage\.json: {words}"):
         write_report(folder)
     assert (folder / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("write", "column"), [(write_run, "prob_mobile"), (write_regression, "prediction")]
+)
+def test_a_column_of_the_predictions_that_is_missing_is_named(
+    tmp_path: Path, write: Callable[[Path], Path], column: str
+) -> None:
+    folder = write(tmp_path / "run")
+    table = folder / "predictions.tsv"
+    table.write_text(table.read_text().replace(column, "other", 1))
+
+    with pytest.raises(DataError, match=rf"predictions\.tsv:2: has no column {column}, but must"):
+        write_report(folder)
 
 
 def test_a_regression_has_its_own_sections(tmp_path: Path) -> None:
