@@ -24,7 +24,9 @@ _NUMBERS += ("high", "confidence", "precision", "recall", "f1", "ece", "brier", 
 
 
 def _check_scores(values: Any) -> Any:
-    """Refuse anything but a number or None under the key of a number."""
+    """Refuse anything but a number or None under the key of a number, and text as a class."""
+    if isinstance(values, dict) and not isinstance(name := values.get("class", ""), str):
+        raise ValueError(f"has {shown(name)} as class, but must have a name")
     for key in _NUMBERS if isinstance(values, dict) else ():
         value = values.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):

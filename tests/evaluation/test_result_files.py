@@ -19,6 +19,7 @@ DIFFERENCE |= {"sentence": "The model and it show no significant difference."}
     [
         ({"auroc": ""}, "has '' as auroc, but must have a number or null"),
         ({"accuracy": True}, "has True as accuracy, but must have a number or null"),
+        ({"per_class": [{"class": ["a"]}]}, r"has \['a'\] as class, but must have a name"),
         ({"classes": {}}, "classes is {}, but must be a valid list"),
         ({"n": 1.5}, "n is 1.5, but must be a valid integer"),
         ({"baselines": {"majority": "x"}}, "baselines.majority is 'x', but must be a valid object"),
