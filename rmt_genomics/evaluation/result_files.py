@@ -21,6 +21,7 @@ from rmt_genomics.parsing import read_json, read_text, shown
 _REMEDY = "Train or evaluate again."
 _NUMBERS = (*METRICS, "n", "k", "bp", "low_bp", "high_bp", "share_shortened", "temperature", "low")
 _NUMBERS += ("high", "confidence", "precision", "recall", "f1", "ece", "brier", "log_loss")
+_NUMBERS += ("ece_before", "brier_before", "log_loss_before")
 
 
 def _check_scores(values: Any) -> Any:
@@ -61,9 +62,17 @@ class _Context(_Part):
     sentence: str
 
 
+class _Bin(_Part):
+    low: Number
+    high: Number
+    n: Annotated[int, Field(ge=0)]
+    confidence: Number | None
+    accuracy: Number | None
+
+
 class _Calibration(_Part):
     fitted_on: str
-    reliability: list[Scores]
+    reliability: list[_Bin]
 
 
 class _Summary(_Part):
@@ -90,13 +99,15 @@ class _Metrics(_Part):
     summary: _Summary | None = None
 
     @model_validator(mode="after")
-    def _check_confusion(self) -> "_Metrics":
+    def _check_classes(self) -> "_Metrics":
         """Compare the confusion matrix, or one 2 x 2 matrix per class, with the classes."""
         try:
             shape = None if self.confusion is None else np.shape(self.confusion)
         except ValueError:  # rows of different lengths
             shape = ()
         num = len(self.classes)
+        if self.task == "regression" and num != 1:
+            raise ValueError(f"has {num} classes, but a regression must have one")
         if shape is not None and (not num or shape not in ((num, num), (num, 2, 2))):
             raise ValueError("has a confusion matrix that is not of its classes, but must have")
         return self

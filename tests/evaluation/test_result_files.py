@@ -36,6 +36,12 @@ DIFFERENCE |= {"sentence": "The model and it show no significant difference."}
         ({"classes": ["a", "b"], "confusion": [[2, 0], [0]]}, "has a confusion matrix that is not"),
         ({"length_bins": ["x"]}, "length_bins.0 is 'x', but must be a valid object"),
         ({"context": {"metric": "mcc"}}, "context.visible is missing, but must be there"),
+        (
+            {"calibration": {"fitted_on": "x", "reliability": [{}]}},
+            "calibration.reliability.0.low is missing, but must be there",
+        ),
+        ({"calibration": {"log_loss_before": []}}, r"has \[\] as log_loss_before, but"),
+        ({"task": "regression", "classes": []}, "has 0 classes, but a regression must have one"),
         ({"notes": [3]}, "notes.0 is 3, but must be a valid string"),
     ],
 )
