@@ -32,7 +32,8 @@ def write_plots(folder: str | Path) -> list[Path]:
         figures["errors"] = plots.predicted_against_true(*values, name)
     if results.probabilities is not None:
         classes = results.classes
-        figures["confusion"] = plots.confusion_matrix(results.metrics["confusion"], classes)
+        if confusion := results.metrics.get("confusion"):
+            figures["confusion"] = plots.confusion_matrix(confusion, classes)
         figures["roc"] = plots.roc_curves(*results.probabilities, classes)
         curves = plots.precision_recall_curves(*results.probabilities, classes)
         figures["precision_recall"] = curves

@@ -58,3 +58,15 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path, kind: str) -> None
         contents.append((tmp_path / f"a.{kind}").read_bytes())
 
     assert contents[0] == contents[1]
+
+
+def test_without_a_confusion_matrix_the_other_figures_are_drawn(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["confusion"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+    names = {path.stem for path in write_plots(folder)}
+
+    assert "confusion" not in names
+    assert {"roc", "precision_recall"} <= names
