@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from rmt_genomics.datasets import EncodedStore
 from rmt_genomics.datasets.mosaics import LABELS, MosaicSource
 from rmt_genomics.datasets.source_records import SourceRecords
+from rmt_genomics.dna.kmers import count_canonical_kmers
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -47,6 +48,7 @@ RUNS: dict[str, dict[str, Any]] = {
 """Changes of each run to the settings of ``_config``."""
 
 PARTS = {"train": "train", "val": "validation", "validation": "validation"}
+Scores = tuple[np.ndarray, np.ndarray]
 SCAN_BLOCK_BP, TEST_SEED, BOOTSTRAPS = 256, 2, 1000
 
 
@@ -61,19 +63,20 @@ def main() -> None:
     for seed in options.seeds:
         for name in options.runs:
             key = (name, options.length, options.start_length, options.seconds, seed)
+            if name == "scan":  # no training: the same for every seed
+                key = (name, options.length, None, 0, 0)
             if key in done:
                 continue
             if name == "scan":
-                found, probabilities = _scan(sources, options.length, options.number)
+                found = _scan(sources, options.length, options.number)
             else:
                 found, probabilities = _train(name, sources, options, seed)
-            np.save(folder / f"{'_'.join(map(str, key))}.npy", probabilities)
+                np.save(folder / f"{'_'.join(map(str, key))}.npy", probabilities)
             row = {"key": key, **found}
             print(json.dumps(row), flush=True)
             with options.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            if name == "scan":
-                break
+            done.add(key)
     print("\n" + table(_rows(options.out), folder))
 
 
@@ -145,10 +148,12 @@ def _train(
     found: dict[str, Any] = {"steps": step, "loss": round(float(np.mean(losses[-50:])), 3)}
     found["train_cpu_seconds"] = round(time.process_time() - begin)
     for length in options.test_lengths:
-        _, targets, probabilities = _test(model, sources, length, max(300, options.number // 10))
-        found[f"at_{length}"] = scores(targets, probabilities)
-    _, targets, probabilities = _test(model, sources, options.length, options.number)
-    return {**found, **scores(targets, probabilities)}, probabilities
+        number = max(300, options.number // 10)
+        at_length = scores_of(_test(model, sources, length, number))
+        found[f"at_{length}"] = aurocs(np.arange(number) % 3, at_length)
+    probabilities = _test(model, sources, options.length, options.number)
+    targets = np.arange(options.number) % 3
+    return {**found, **aurocs(targets, scores_of(probabilities))}, probabilities
 
 
 def _stages(first: int, last: int) -> list[int]:
@@ -182,10 +187,8 @@ def _examples(sources: SourceRecords, length: int, number: int) -> Iterator[np.n
         yield source.draw(LABELS[index % 3], length, random).codes
 
 
-def _test(
-    model: RMTClassifier, sources: SourceRecords, length: int, number: int
-) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the number of mosaics, their labels and the probabilities of each class."""
+def _test(model: RMTClassifier, sources: SourceRecords, length: int, number: int) -> np.ndarray:
+    """Return the probabilities of each class for the test mosaics."""
     rows, waiting, found = max(1, 262_144 // length), [], []
     for codes in _examples(sources, length, number):
         waiting.append(codes)
@@ -193,72 +196,57 @@ def _test(
             found.append(model.predict_codes(waiting))
             waiting = []
     found += [model.predict_codes(waiting)] if waiting else []
-    return number, np.arange(number) % 3, np.concatenate(found)
+    return np.concatenate(found)
 
 
-def scores(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return the AUROC of "intact or not" and of "insertion or join"."""
-    return {name: round(auroc(), 4) for name, auroc in _aurocs(targets, probabilities).items()}
-
-
-def _aurocs(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+def scores_of(probabilities: np.ndarray) -> Scores:
+    """Return how foreign each mosaic is, and how much more a join than an insertion."""
     log = np.log(np.clip(probabilities, 1e-12, 1))
-    is_foreign = targets > 0
-    order = (log[:, 2] - log[:, 1])[is_foreign]
+    return -log[:, 0], log[:, 2] - log[:, 1]
+
+
+def aurocs(targets: np.ndarray, scores: Scores) -> dict[str, float]:
+    """Return the AUROC of both questions; ``targets`` are indices of ``LABELS``."""
+    is_foreign, (foreign, join) = targets > 0, scores
     return {
-        "intact or not": lambda: float(roc_auc_score(is_foreign, -log[:, 0])),
-        "insertion or join": lambda: float(roc_auc_score(targets[is_foreign] == 2, order)),
+        "intact or not": float(roc_auc_score(is_foreign, foreign)),
+        "insertion or join": float(roc_auc_score(targets[is_foreign] == 2, join[is_foreign])),
     }
 
 
-def paired_interval(
-    targets: np.ndarray, first: np.ndarray, second: np.ndarray, name: str
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of AUROC(first) - AUROC(second), paired by example."""
+def paired_intervals(
+    targets: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Return the 95 % bootstrap intervals of AUROC(first) - AUROC(second), paired by example."""
     random, differences = np.random.default_rng(0), []
+    pair = [scores_of(first), scores_of(second)]
     for _ in range(BOOTSTRAPS):
         rows = random.integers(len(targets), size=len(targets))
-        pair = [_aurocs(targets[rows], each[rows])[name]() for each in (first, second)]
-        differences.append(pair[0] - pair[1])
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return float(low), float(high)
+        found = [aurocs(targets[rows], (each[0][rows], each[1][rows])) for each in pair]
+        differences.append({name: found[0][name] - found[1][name] for name in found[0]})
+    intervals = {}
+    for name in differences[0]:
+        low, high = np.quantile([each[name] for each in differences], [0.025, 0.975])
+        intervals[name] = (float(low), float(high))
+    return intervals
 
 
-def _scan(sources: SourceRecords, length: int, number: int) -> tuple[dict[str, Any], np.ndarray]:
-    """Split the k-mer counts of each mosaic at the best places, k of 2 to 4; keep the best k."""
+def _scan(sources: SourceRecords, length: int, number: int) -> dict[str, Any]:
+    """Split the k-mer counts of each mosaic at the best places, k of 2 to 4; return the best k."""
     targets, codes = np.arange(number) % 3, list(_examples(sources, length, number))
-    begin, tried = time.process_time(), {}
+    begin, tried = time.process_time(), []
     for k in (2, 3, 4):
-        splits = np.array([_best_splits(_block_counts(each, k)) for each in codes])
-        join, insertion = splits.T
-        # so that the two AUROCs of ``scores`` are those of the best split and of the difference
-        log = np.stack([-np.maximum(join, insertion), insertion, join], axis=1) / 1e3
-        tried[k] = {**_scan_scores(targets, join, insertion), "k": k}, log
-    found, log = max(tried.values(), key=lambda each: sum(list(each[0].values())[:2]))
-    return {**found, "cpu_seconds": round(time.process_time() - begin)}, log
-
-
-def _scan_scores(targets: np.ndarray, join: np.ndarray, insertion: np.ndarray) -> dict[str, float]:
-    is_foreign = targets > 0
-    order = (join - insertion)[is_foreign]
-    return {
-        "intact or not": round(float(roc_auc_score(is_foreign, np.maximum(join, insertion))), 4),
-        "insertion or join": round(float(roc_auc_score(targets[is_foreign] == 2, order)), 4),
-    }
+        join, insertion = np.array([_best_splits(_block_counts(each, k)) for each in codes]).T
+        tried.append({**aurocs(targets, (np.maximum(join, insertion), join - insertion)), "k": k})
+    best = max(tried, key=lambda found: found["intact or not"] + found["insertion or join"])
+    return {**best, "cpu_seconds": round(time.process_time() - begin)}
 
 
 def _block_counts(codes: np.ndarray, k: int) -> np.ndarray:
-    """Count the canonical k-mers of each block, ``(blocks, 4**k)``; at most 64 blocks."""
+    """Count the canonical k-mers of each block, ``(blocks, k-mers)``; at most 64 blocks."""
     block = max(SCAN_BLOCK_BP, len(codes) // 64)
-    bases, positions = np.minimum(codes.astype(np.int64), 3), len(codes) - k + 1
-    kmers = sum(bases[j : j + positions] * 4 ** (k - 1 - j) for j in range(k))
-    ids = np.arange(4**k)
-    reverse = sum((3 - ids // 4**j % 4) * 4 ** (k - 1 - j) for j in range(k))
-    canonical = np.minimum(ids, reverse)[kmers]
-    starts = range(0, positions - block + 1, block)
-    return np.array(
-        [np.bincount(canonical[at : at + block], minlength=4**k) for at in starts], float
-    )
+    starts = range(0, len(codes) - block + 1, block)
+    return np.array([count_canonical_kmers(codes[at : at + block], k) for at in starts], float)
 
 
 def _best_splits(counts: np.ndarray) -> tuple[float, float]:
@@ -266,7 +254,7 @@ def _best_splits(counts: np.ndarray) -> tuple[float, float]:
     sums = np.vstack([np.zeros(counts.shape[1]), counts.cumsum(0)])
     n, total = len(counts), sums[-1]
     ends = range(n // 5, n - n // 5)
-    join = max(_log_likelihood_ratio(sums[i] - 0, total) for i in ends)
+    join = max(_log_likelihood_ratio(sums[i], total) for i in ends)
     insides = (
         (i, j) for i in range(2, n - 6) for j in range(i + n // 5, min(i + n * 9 // 16, n - 1))
     )
@@ -317,9 +305,8 @@ def table(rows: list[dict[str, Any]], folder: Path) -> str:
         if not all(file.exists() for file in files):
             continue
         first, second = map(np.load, files)
-        targets = np.arange(len(first)) % 3
-        for score in ("intact or not", "insertion or join"):
-            low, high = paired_interval(targets, first, second, score)
+        intervals = paired_intervals(np.arange(len(first)) % 3, first, second)
+        for score, (low, high) in intervals.items():
             lines.append(
                 f"{rest[0]:,} bp, seed {rest[-1]}, {score}: "
                 f"memory - reset {low:+.3f} to {high:+.3f}"

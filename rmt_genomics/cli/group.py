@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
         """Return the names in the order they were given."""
         return list(self.lazy)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
         """Import a command, and add -q and -v: module and function have its name."""
         if cmd_name not in self.lazy:
             return None
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {name!r}. {remedy}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self.lazy.items()))

@@ -90,7 +90,8 @@ def take_names(options: dict[str, Any]) -> "NameOptions":
     """Take the options on names of records."""
     from rmt_genomics.dna import NameOptions
 
-    return NameOptions.of(options.pop("duplicate_names"), options.pop("full_names"))
+    duplicates, full = options.pop("duplicate_names"), options.pop("full_names")
+    return NameOptions.of(duplicates=duplicates, full=full)
 
 
 def take_labels(options: dict[str, Any]) -> dict[str, Any]:

@@ -174,7 +174,9 @@ def prediction_input(fasta: tuple[Path, ...], options: dict[str, Any]) -> "Predi
         raise click.UsageError("--window and --intervals cannot be combined.")
     if window is None and step is not None:
         raise click.UsageError("--step needs --window, the length of a window in bp.")
-    names = NameOptions.of(options.pop("duplicate_names"), options.pop("full_names"))
+    names = NameOptions.of(
+        duplicates=options.pop("duplicate_names"), full=options.pop("full_names")
+    )
     return PredictionInput(fasta=fasta, window=window, step=step, intervals=intervals, names=names)
 
 

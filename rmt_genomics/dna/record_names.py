@@ -47,7 +47,7 @@ class NameOptions:
             )
 
     @classmethod
-    def of(cls, duplicates: str | None, full: bool | None) -> "NameOptions":  # noqa: FBT001
+    def of(cls, *, duplicates: str | None, full: bool | None) -> "NameOptions":
         """Return the options of a command, of which None is not given."""
         return cls(duplicates or "error", bool(full))
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.dna.alphabet import Codes
+from rmt_genomics.model.config import Readout
 from rmt_genomics.model.pooling import POOLINGS
 from rmt_genomics.model.tokenization import reverse_complement, to_device, tokenize
 from rmt_genomics.rmt import (
@@ -41,12 +42,13 @@ SEGMENTS_AT_ONCE = 64
 
 LONG_BP = 262_144  # a sequence longer than this is predicted by ``encode_long``
 Replay = bool | Literal["auto"]
-Readout = Literal["written", "carried"]
-"""What the head reads of each segment: what it wrote, before the gate, or the memory after it."""
 
 
 class BothStrands(nn.Module):
-    """Encode sequences as ``[forward | reverse]`` memories, pooled by ``POOLINGS[pooling]``."""
+    """Encode sequences as ``[forward | reverse]`` read-outs, pooled by ``POOLINGS[pooling]``.
+
+    The read-out of a segment is what it wrote, before the gate, or the memory carried on from it.
+    """
 
     def __init__(
         self, tokenizer: Tokenizer, config: RMTConfig, pooling: str, readout: Readout = "written"

@@ -17,6 +17,9 @@ HeadLayers = Annotated[int, Field(ge=1, lt=3)]
 MemoryReset = Literal["never", "segment"]
 Pooling = Literal["last", "mean", "max", "attention"]
 Readout = Literal["written", "carried"]
+FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
+"""What saved settings without these keys mean: the defaults of the first version."""
+
 CompositionK = Annotated[int, Field(ge=0, lt=9)]  # 8 = 65,536 k-mers
 ProteinK = Annotated[int, Field(ge=0, lt=6)]  # 5 in ten classes of amino acids = 100,000 k-mers
 HashedK = Annotated[int, Field(ge=1, lt=17)]

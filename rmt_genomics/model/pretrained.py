@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rmt_genomics.atomic_io import staged_files, utf8_path
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
-from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.config import FIRST_VERSION, ClassifierConfig
 from rmt_genomics.model.settings import as_toml, nearest
 from rmt_genomics.parsing import as_path, read_json, read_text
 
@@ -53,9 +53,6 @@ def choose_device(name: str) -> torch.device:
         )
     return torch.device(name)
 
-
-_FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
-"""What a ``config.json`` without these keys means: the defaults of the first version."""
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 BESIDE = (CARD, "calibration.json", "training_range.safetensors", "*_logistic.safetensors")
@@ -90,7 +87,7 @@ def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
 def _nearest_folder(missing: Path) -> str:
     """Say which folder may be meant."""
     first = missing  # of its parts the first that is missing
-    while not os.path.isdir(first.parent):  # noqa: PTH112
+    while not os.path.isdir(first.parent):  # noqa: PTH112 (as above)
         first = first.parent
     with suppress(OSError):
         names = [path.name for path in first.parent.iterdir() if path.is_dir()]
@@ -156,7 +153,7 @@ def read_config(path: Path) -> ClassifierConfig:
                 "may have written it: pip install --upgrade rmt-genomics."
             )
     try:
-        return ClassifierConfig(**{**_FIRST_VERSION, **settings})
+        return ClassifierConfig(**{**FIRST_VERSION, **settings})
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -175,7 +172,7 @@ def read_weights(path: Path, config: ClassifierConfig, model: type["Pretrained"]
 
     try:
         with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             shapes = {name: list(each.get_shape()) for name, each in slices.items()}
             kinds = {each.get_dtype() for each in slices.values()}
         if kinds - set(_FLOATS):

@@ -163,6 +163,6 @@ def _write_archive(
         with path.open("wb") as file:  # to a path, NumPy would add .npz
             arrays = {name: np.array(values) for name, values in columns.items()}
             arrays["embedding"] = np.load(array, mmap_mode="r")
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # it has an option, too
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # for its option allow_pickle
     finally:
         array.unlink(missing_ok=True)

@@ -243,9 +243,11 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     given = config.given()
     if config.training.batch_size == "auto":
         given.pop("training.batch_size", None)
-    free = [name for name in ("checkpoint_minutes",) if f"training.{name}" in given]
+    changes = {}  # what may differ
+    if "training.checkpoint_minutes" in given:
+        changes["checkpoint_minutes"] = config.training.checkpoint_minutes
     if "training.max_epochs" in given and is_extended(folder, config):
-        free.append("max_epochs")
+        changes["max_epochs"] = config.training.max_epochs
         logger.info(
             "training.max_epochs was %s and is now %s: from here on the learning rate is that of a "
             "run of %s epochs, so the result is not that of such a run from the start.",
@@ -253,14 +255,13 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
             *[config.training.max_epochs] * 2,
         )
     for key, value in given.items():
-        is_free = key.removeprefix("training.") in free
-        if value not in (None, old := stored.flat()[key]) and not is_free:
+        may_differ = key.removeprefix("training.") in changes
+        if value not in (None, old := stored.flat()[key]) and not may_differ:
             raise ConfigError(
                 f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
                 f"{as_toml(value)}, but a resumed run must not change. "
                 f"Pass --set {key}={as_toml(old)}, or start a new run."
             )
-    changes = {name: getattr(config.training, name) for name in free}
     return stored.replace(training=stored.training.replace(**changes))
 
 

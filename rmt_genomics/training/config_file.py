@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.config import FIRST_VERSION
 from rmt_genomics.model.settings import Settings, as_toml, nearest, rule
 from rmt_genomics.parsing import read_text, read_toml
 from rmt_genomics.training.config import ExperimentConfig
@@ -21,7 +22,7 @@ SECTIONS: dict[str, type[Settings]] = {name: type(section) for name, section in 
 KEYS = tuple(key for section in SECTIONS.values() for key in section.dotted_keys())
 """All dotted keys."""
 
-_FIRST_VERSION = {
+_KEYS_OF_FIRST_VERSION = {
     f"model.{name}"
     for name in ("preset", "strand_head", "pooling", "stem_width", "stem_pool", "memory_gate")
 }
@@ -82,8 +83,9 @@ def _read(path: Path) -> dict[str, object]:
     """Read a file's settings by dotted key."""
     text = read_text(path, "a TOML file of settings", ConfigError)
     flat = _flatten(text, str(path))
-    is_old = flat.keys() >= _FIRST_VERSION
-    return {"model.readout": "carried", "model.head_layers": 1, **flat} if is_old else flat
+    if flat.keys() >= _KEYS_OF_FIRST_VERSION:
+        flat = {f"model.{name}": value for name, value in FIRST_VERSION.items()} | flat
+    return flat
 
 
 def _flatten(text: str, where: str) -> dict[str, object]:

@@ -37,7 +37,7 @@ from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.checkpoints import CheckpointCallback
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config
-from rmt_genomics.training.distributed import DistributedSetup
+from rmt_genomics.training.distributed import DistributedSetup, num_cores
 from rmt_genomics.training.run_folder import RunFolder
 
 logger = logging.getLogger("rmt_genomics.training")
@@ -335,13 +335,6 @@ class Control:
             self._has_ended = True
         if self.error is not None and not self._is_stopped:
             logger.warning("%s: the control has failed: %s", self.folder.path, self.error)
-
-
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

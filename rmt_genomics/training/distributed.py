@@ -62,7 +62,7 @@ class DistributedSetup:
         for name, value in (("devices", self.devices), ("num_nodes", self.num_nodes)):
             if value < 1:
                 raise ConfigError(f"{name} is {value}, but must be at least 1.")
-        available = {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": os.cpu_count() or 1}
+        available = {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": num_cores()}
         if self.devices > available[device]:
             kind = (
                 "CPU cores, and each process needs one" if device == "cpu" else f"of kind {device}"
@@ -123,6 +123,13 @@ class DistributedSetup:
             if not (shown and self.is_rank_zero):
                 warnings.simplefilter("ignore", RMTGenomicsWarning)
             yield
+
+
+def num_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_initialized() -> bool:

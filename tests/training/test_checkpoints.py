@@ -7,7 +7,7 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from rmt_genomics.errors import CheckpointError
+from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.checkpoints import (
     AtomicCheckpointIO,
@@ -15,7 +15,9 @@ from rmt_genomics.training.checkpoints import (
     check_same_run,
     load_weights,
     read_checkpoint,
+    resumed_config,
 )
+from rmt_genomics.training.config_file import read_config, to_toml
 from rmt_genomics.training.run_folder import RunFolder
 
 
@@ -182,3 +184,28 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
         with pytest.raises(CheckpointError, match=r"best\.ckpt: does not hold the weights of the"):
             load_weights(module, tmp_path / "best.ckpt")
+
+
+def started_with(folder: Path, *settings: str) -> RunFolder:
+    folder.mkdir()
+    run = RunFolder(folder)
+    run.config.write_text(to_toml(read_config(None, settings).resolved()))
+    return run
+
+
+def test_a_resumed_run_keeps_what_is_not_given_now(tmp_path: Path) -> None:
+    """Defaults may be others in a newer version, or were others in the command of the run."""
+    settings = ("model.readout=carried", "model.memory_gate=false", "training.max_epochs=3")
+    run = started_with(tmp_path / "run", *settings)
+
+    assert resumed_config(run, read_config(None)) == read_config(run.config)
+    now = read_config(None, ["training.checkpoint_minutes=1", "training.batch_size=auto"])
+    changed = read_config(run.config, ["training.checkpoint_minutes=1"])
+    assert resumed_config(run, now) == changed
+
+
+def test_a_setting_that_is_given_now_must_be_that_of_the_run(tmp_path: Path) -> None:
+    run = started_with(tmp_path / "run", "model.readout=carried")
+
+    with pytest.raises(ConfigError, match=r"model\.readout was 'carried' .* is now 'written'"):
+        resumed_config(run, read_config(None, ["model.readout=written"]))

@@ -23,8 +23,8 @@ from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 from rmt_genomics.training import ExperimentConfig, TrainingResult
 from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.config_file import read_config
-from rmt_genomics.training.control import Control, ModelProgress, TrainingJob, num_cores
-from rmt_genomics.training.distributed import DistributedSetup
+from rmt_genomics.training.control import Control, ModelProgress, TrainingJob
+from rmt_genomics.training.distributed import DistributedSetup, num_cores
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.run_folder import RunFolder
 from rmt_genomics.training.train import run_training

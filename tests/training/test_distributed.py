@@ -20,7 +20,7 @@ import torch.multiprocessing as mp
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.training import distributed
 from rmt_genomics.training.checkpoints import read_checkpoint
-from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
+from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup, num_cores
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.runtime import lightning_silenced
 from tests.training.toys import TINY, run, write_data
@@ -158,7 +158,8 @@ def test_two_processes_resume_where_they_were_interrupted(tmp_path: Path) -> Non
 def test_the_rank_follows_from_the_environment_variables(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], setup: DistributedSetup, rank: int
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)  # no more processes than cores are started
+    # no more processes than cores are started
+    monkeypatch.setattr("rmt_genomics.training.distributed.num_cores", lambda: 4)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
@@ -194,7 +195,7 @@ def test_srun_in_an_interactive_job_is_no_error_of_the_engine(
             {},
             DistributedSetup(9999),
             "cpu",
-            f"devices is 9999, but this machine has {os.cpu_count()} CPU cores, and each process ",
+            f"devices is 9999, but this machine has {num_cores()} CPU cores, and each process ",
         ),
         (
             {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "0"},
