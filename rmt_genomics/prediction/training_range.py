@@ -49,8 +49,8 @@ class TrainingRange:
     """``(f, f)`` turns deviations from the mean into independent ones of variance 1; zeros if there
     are too few training examples."""
 
-    farthest: np.ndarray  # ``(1,)`` the distance up to which a sequence is like them
-    shortest: np.ndarray  # ``(1,)`` 4-mers in the shortest training example
+    max_distance: np.ndarray  # ``(1,)`` the distance up to which a sequence is like them
+    min_kmers: np.ndarray  # ``(1,)`` 4-mers in the shortest training example
 
     @classmethod
     def fit(cls, sequences: Iterable[Codes]) -> "TrainingRange | None":
@@ -60,18 +60,19 @@ class TrainingRange:
             return None
         counts = np.stack(rows)
         totals, frequencies = counts.sum(axis=1), counts / counts.sum(axis=1, keepdims=True)
-        shortest, gc = totals.min(), frequencies @ _gc_of_kmers()
-        mean, whitening, farthest = frequencies.mean(axis=0), np.zeros((counts.shape[1],) * 2), 0.0
+        min_kmers, gc = totals.min(), frequencies @ _gc_of_kmers()
+        mean, max_distance = frequencies.mean(axis=0), 0.0
+        whitening = np.zeros((len(mean), len(mean)))
         if len(rows) >= _FEWEST:
             whitening, distances = _whitening(frequencies, totals), np.empty(len(rows))
             order = np.random.default_rng(0).permutation(len(rows))
             for half, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
                 deviations = frequencies[half] - frequencies[others].mean(axis=0)
-                scale = np.sqrt(np.minimum(1, totals[half] / shortest))
+                scale = np.sqrt(np.minimum(1, totals[half] / min_kmers))
                 other_whitening = _whitening(frequencies[others], totals[others])
                 distances[half] = _norms(deviations @ other_whitening.T) * scale
-            farthest = np.quantile(distances, _WITHIN, method="higher")
-        arrays = ([gc.min(), gc.mean(), gc.max()], mean, whitening, [farthest], [shortest])
+            max_distance = np.quantile(distances, _WITHIN, method="higher")
+        arrays = ([gc.min(), gc.mean(), gc.max()], mean, whitening, [max_distance], [min_kmers])
         # (order: safetensors ignores the layout of an array in memory.)
         return cls(*(np.array(each, dtype=np.float32, order="C") for each in arrays))
 
@@ -84,14 +85,14 @@ class TrainingRange:
         if not (total := counts.sum()):
             return []
         frequencies, (lowest, mean, highest) = counts / total, self.gc.astype(float)
-        scale = min(1.0, float(np.sqrt(total / self.shortest[0])))
+        scale = min(1.0, float(np.sqrt(total / self.min_kmers[0])))
         gc = scale * (frequencies @ _gc_of_kmers() - mean)
         distance = scale * _norms((frequencies - self.mean)[None] @ self.whitening.T)[0]
         rounding = 1e-6  # of the numbers in the file
         holds = {
             LOWER_GC: gc < lowest - mean - rounding,
             HIGHER_GC: gc > highest - mean + rounding,
-            OTHER_KMERS: distance > self.farthest[0] * (1 + rounding),
+            OTHER_KMERS: distance > self.max_distance[0] * (1 + rounding),
         }
         return [note for note, is_true in holds.items() if is_true]
 
@@ -115,7 +116,8 @@ class TrainingRange:
         path, f = Path(folder) / FILE_NAME, num_canonical_kmers(_K)
         if not path.is_file():
             return None
-        shapes = {"gc": (3,), "mean": (f,), "whitening": (f, f), "farthest": (1,), "shortest": (1,)}
+        shapes = {"gc": (3,), "mean": (f,), "whitening": (f, f)}
+        shapes |= {"max_distance": (1,), "min_kmers": (1,)}
         try:
             with safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in shapes}
@@ -124,8 +126,8 @@ class TrainingRange:
                     raise ValueError(f"its {name} is {array.dtype} of shape {array.shape}")
                 if not np.isfinite(array).all():
                     raise ValueError(f"its {name} is not finite")
-            if arrays["shortest"][0] < 1:
-                raise ValueError("its shortest is below 1")
+            if arrays["min_kmers"][0] < 1:
+                raise ValueError("its min_kmers is below 1")
         except (SafetensorError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{path}: is not the composition of training examples ({error}), but must be one "

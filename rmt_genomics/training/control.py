@@ -172,15 +172,15 @@ class Control:
     Args:
         job: The training of the model.
         device: Where it is trained.
-        is_beside: Whether both are trained at the same time.
+        is_parallel: Whether both are trained at the same time.
     """
 
     _relay: threading.Thread  # logs the messages of the process; is there if that is
 
-    def __init__(self, job: TrainingJob, device: str, *, is_beside: bool) -> None:
+    def __init__(self, job: TrainingJob, device: str, *, is_parallel: bool) -> None:
         self.job = replace(job, device=device)
         self.folder = RunFolder(job.out).control
-        self.is_beside = is_beside
+        self.is_parallel = is_parallel
         self.error: str | None = None
         """Why it failed."""
 
@@ -236,13 +236,13 @@ class Control:
         if is_finished:
             logger.info("control: Nothing to resume: it had finished.")
             return None
-        return cls(job, device, is_beside=device == "cpu" and num_cores() > 1)
+        return cls(job, device, is_parallel=device == "cpu" and num_cores() > 1)
 
     @contextmanager
     def sharing_cores(self) -> Iterator[None]:
         """Divide the cores while the model is trained, and stop the control if that fails."""
         threads = torch.get_num_threads()
-        if self.is_beside:
+        if self.is_parallel:
             torch.set_num_threads(max(1, min(threads, num_cores()) // 2))
         try:
             yield
@@ -253,7 +253,7 @@ class Control:
             torch.set_num_threads(threads)
 
     def begin(self, config: ExperimentConfig) -> None:
-        """Take the settings that the model is trained with; start the control if it is beside."""
+        """Take the settings of the model; start the control if it is trained in parallel."""
         can_resume = self.job.resume and self.folder.config.is_file()
         self.job = replace(
             self.job,
@@ -263,7 +263,7 @@ class Control:
             # Only what is proved to be of a run; the model's training has checked that it may.
             overwrite=not (can_resume or is_unused(self.folder.path)),
         )
-        if self.is_beside:
+        if self.is_parallel:
             threads = counted(torch.get_num_threads(), "thread")
             logger.info("Training a control without memory beside the model (%s each).", threads)
             self._start()

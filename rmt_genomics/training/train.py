@@ -153,7 +153,7 @@ def run_training(
             folder.check_usable(inputs=job.inputs, resume=job.resume, overwrite=job.overwrite)
         config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
         config = config.resolved()
-        beside = Control.of(control, job, config, device=device, distributed=distributed)
+        control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
             data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
             lengths_bp = [len(example.interval) for example in data.split.train]
@@ -162,12 +162,12 @@ def run_training(
         record = checkpoints.run_record(data, config, seed=seed)
         checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
-        sharing = nullcontext() if beside is None else beside.sharing_cores()
+        sharing = nullcontext() if control_run is None else control_run.sharing_cores()
         with distributed.session(), runtime.engine(device), sharing:
             module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
             batch_size = int(config.training.batch_size)  # "auto" has been resolved
             data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
-            callbacks = _callbacks(folder, config, metrics, distributed, beside, follows)
+            callbacks = _callbacks(folder, config, metrics, distributed, control_run, follows)
             trainer = _make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
                 checkpoints.check_same_run(checkpoint, record)
@@ -175,11 +175,11 @@ def run_training(
                 checkpoints.save_epochs(folder, config, writes=distributed.is_rank_zero)
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, device=device, seed=seed)
-            if beside is not None:
-                beside.begin(config)
+            if control_run is not None:
+                control_run.begin(config)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
             model = _save_best(folder, module, data) if distributed.is_rank_zero else None
-        error = None if beside is None else beside.finish(metrics)
+        error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
         folder.path, best_row(metrics.rows), is_rank_zero=model is not None, control_error=error
@@ -238,15 +238,15 @@ def _callbacks(
     config: ExperimentConfig,
     metrics: MetricsLogger,
     distributed: DistributedSetup,
-    beside: Control | None,
+    control_run: Control | None,
     follows: ModelProgress | None,
 ) -> list[pl.Callback]:
     settings = config.training
     callbacks: list[pl.Callback] = [metrics]
     if distributed.is_rank_zero:
         callbacks.append(TrainingProgress(metrics, settings.max_epochs))
-    if beside is not None:
-        callbacks.append(ReportToControl(beside, metrics))
+    if control_run is not None:
+        callbacks.append(ReportToControl(control_run, metrics))
     saving = checkpoints.CheckpointCallback(
         folder, settings.patience, metrics.curriculum, minutes=settings.checkpoint_minutes
     )

@@ -63,7 +63,7 @@ def test_the_gc_content_of_the_examples_is_what_it_is_by_hand() -> None:
     assert training_range is not None
     # of the 4-mers AAAA twice; AAAC and AACC; CCCC twice
     np.testing.assert_allclose(training_range.gc, [0.0, (0 + 3 / 8 + 1) / 3, 1.0], rtol=1e-6)
-    assert training_range.shortest[0] == 2
+    assert training_range.min_kmers[0] == 2
     assert training_range.notes(encode("ATTA" * 9)) == []  # of 3 examples no 4-mers are compared
 
 
@@ -113,8 +113,8 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     [
         ({"gc": np.zeros(2, np.float32)}, r"its gc is float32 of shape \(2,\)"),
         ({"mean": np.zeros(136)}, r"its mean is float64 of shape \(136,\)"),
-        ({"farthest": np.array([np.nan], np.float32)}, "its farthest is not finite"),
-        ({"shortest": np.zeros(1, np.float32)}, "its shortest is below 1"),
+        ({"max_distance": np.array([np.nan], np.float32)}, "its max_distance is not finite"),
+        ({"min_kmers": np.zeros(1, np.float32)}, "its min_kmers is below 1"),
         ({"whitening": None}, "whitening"),
         (None, "is not the composition of training examples"),
     ],

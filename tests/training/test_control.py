@@ -282,7 +282,7 @@ class Ended(BaseProcess):
 def received(messages: list[Any], exitcode: int = 0) -> Control:
     """Return a control that has received these messages from its process."""
     paths = Path("a.fa"), Path("labels.tsv")
-    control = Control(job(paths, Path("run"), settings()), "cpu", is_beside=True)
+    control = Control(job(paths, Path("run"), settings()), "cpu", is_parallel=True)
     ours, theirs = multiprocessing.Pipe()
     for message in messages:
         theirs.send(message)
