@@ -235,6 +235,10 @@ class KmerRegression:
                 raise ValueError(f"its {name} are not finite")
         if not (self.scale > 0).all():
             raise ValueError("its scale is not above 0")
+        with np.errstate(all="ignore"):
+            weights = self.coefficients / self.scale
+            if not np.isfinite(weights @ np.stack([self.mean, np.ones(f)]).T).all():
+                raise ValueError("its coefficients are too large for its scale")
 
 
 def _coefficients(

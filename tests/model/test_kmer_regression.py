@@ -156,6 +156,8 @@ def test_a_foreign_safetensors_file_is_named(tmp_path: Path) -> None:
         ),
         ("intercepts", lambda array: array * np.nan, "its intercepts are not finite"),
         ("scale", lambda array: 0 * array, "its scale is not above 0"),
+        ("scale", lambda array: 1e-310 * array, "its coefficients are too large for its scale"),
+        ("coefficients", lambda array: 1e308 + 0 * array, "its coefficients are too large"),
         ("k", lambda _: "9" * 5000, "its k is 0"),
         ("k", lambda _: "8", "its k is 8, with 136 features"),
         ("task", lambda _: "x" * 5000, "its task is 'x"),
