@@ -165,8 +165,8 @@ class Calibration:
                 scores,
                 content["fitted_on"],
             )
-            if not 0 < calibration.temperature < math.inf:
-                raise ValueError("its temperature is not a number above 0")
+            if not _LOWEST / 2 < calibration.temperature < 2 * _HIGHEST:
+                raise ValueError(f"its temperature is not in {_LOWEST} to {_HIGHEST}")
             if scores.ndim != 1 or not 0 < calibration.n == content["n"]:
                 raise ValueError("the number of its scores is not its n")
             # (>=: probabilities add up to 1 but for rounding.)
