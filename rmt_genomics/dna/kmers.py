@@ -83,17 +83,17 @@ def count_canonical_kmers(codes: Codes, k: int) -> npt.NDArray[np.float64]:
     for start in range(0, len(codes) - k + 1, _BLOCK_BP):
         numbers, has_unknown = number_kmers(codes[start : start + _BLOCK_BP + k - 1], k)
         counts += np.bincount(numbers[~has_unknown], minlength=4**k)
-    merged: np.ndarray = np.bincount(_canonical_index(k), weights=counts)
+    merged: np.ndarray = np.bincount(canonical_index(k), weights=counts)
     return merged
 
 
 def num_canonical_kmers(k: int) -> int:
     """Return how many canonical k-mers there are."""
-    return int(_canonical_index(k).max()) + 1
+    return int(canonical_index(k).max()) + 1
 
 
 @cache
-def _canonical_index(k: int) -> npt.NDArray[np.intp]:
+def canonical_index(k: int) -> npt.NDArray[np.intp]:
     """Return for each k-mer the index of its canonical form among the canonical k-mers."""
     all_kmers = np.indices((4,) * k, dtype=np.uint8).reshape(k, -1).T  # a row holds k base codes
     canonical = canonical_kmers(all_kmers.ravel(), k)[::k]

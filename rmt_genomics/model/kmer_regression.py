@@ -135,12 +135,13 @@ class KmerRegression:
         *,
         kmers: KmerSpec,
         inverse_regularization: float = 1.0,
+        is_balanced: bool = True,
     ) -> "KmerRegression":
         """Standardise ``kmers.features`` of sequences ``(n, f)``, and fit.
 
         Targets are class indices ``(n,)``, or 0/1 per class ``(n, c)`` for multi-label; for
         regression numbers ``(n,)``. ``inverse_regularization`` is scikit-learn's ``C``: smaller
-        values regularize more strongly.
+        values regularize more strongly. ``is_balanced`` gives all classes the same total weight.
 
         Raises:
             DataError: If there are fewer than two classes.
@@ -150,7 +151,8 @@ class KmerRegression:
         from sklearn.preprocessing import StandardScaler
 
         c = inverse_regularization
-        regression = LogisticRegression(C=c, class_weight="balanced", max_iter=5000)
+        weights = "balanced" if is_balanced else None
+        regression = LogisticRegression(C=c, class_weight=weights, max_iter=5000)
         if task == "regression":
             regression = Ridge(alpha=1 / c)
         one_scale = 1.0  # of all amino acid k-mers

@@ -1,0 +1,168 @@
+"""Settings chosen by the data: those that are not given.
+
+They follow from lengths, number of examples and classes, and the seed, never from the speed of the
+machine, so that the same command has the same result everywhere. Each has a reason, which
+``config.toml`` and ``plan`` show. Times behind them are those of two common CPU cores.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rmt_genomics.training.config import ExperimentConfig
+
+SHORT_BP = 1024
+_STEM_POOLS = ((2048, 4), (8192, 8), (65_536, 16))  # longest examples in bp, positions merged
+_STEM_POOL_BEYOND = 32
+_SEGMENT = 128  # tokens after the stem
+_BATCH_BP = 1 << 20
+_SMALL_DATA_BP, _SECONDS, _SECONDS_OF_LARGE_DATA = 50_000_000, 240, 400
+_MIN_EPOCHS, _MAX_EPOCHS, _STEPS = 8, 60, 4000
+_STEM_SECONDS, _LAYER_SECONDS, _LAST_SECONDS = 8e-9, 1.7e-7, 8e-8  # per feature; per bp or token
+
+
+@dataclass(frozen=True, slots=True)
+class DataSummary:
+    """What the choices are based on."""
+
+    lengths_bp: Sequence[int]
+    """Of the training examples."""
+
+    num_validation: int
+    num_classes: int
+    """1 for a regression."""
+
+    is_simulated: bool = False
+    """Fresh examples in each epoch: there is no end to them, and an epoch is what is asked for."""
+
+    @property
+    def typical_bp(self) -> int:
+        """The length that nine of ten examples do not exceed."""
+        return int(np.quantile(self.lengths_bp, 0.9))
+
+    @property
+    def total_bp(self) -> int:
+        """Of all training examples."""
+        return sum(self.lengths_bp)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The value of a setting, and why."""
+
+    value: Any
+    reason: str
+
+
+def choose(config: ExperimentConfig, data: DataSummary) -> dict[str, Choice]:
+    """Return the settings that are not given by dotted key, but for ``model.features``.
+
+    ``config`` has the given ones; the choices fit them and each other.
+    """
+    given = config.given()
+    choices: dict[str, Choice] = {}
+
+    def take(found: Mapping[str, Choice]) -> None:
+        choices.update({key: choice for key, choice in found.items() if key not in given})
+
+    def value(key: str) -> Any:
+        return choices[key].value if key in choices else config.resolved().flat()[key]
+
+    take(_stem(config, data))
+    if "model.preset" not in given:
+        take(_sizes(config, data, value("model.stem_pool")))
+    take(_regularisation(data))
+    take(_batch(data))
+    seconds_per_bp = cost(
+        value("model.dim"), value("model.depth"), value("model.stem_pool") * config.tokenizer.stride
+    )
+    take(_epochs(data, value("training.batch_size"), seconds_per_bp))
+    return choices
+
+
+def cost(dim: int, depth: int, token_bp: int) -> float:
+    """Return the seconds of training for a base pair, both strands."""
+    layers = _LAYER_SECONDS * (depth - 1) + _LAST_SECONDS
+    return dim * (_STEM_SECONDS + layers / token_bp)
+
+
+def _stem(config: ExperimentConfig, data: DataSummary) -> dict[str, Choice]:
+    typical, stride = data.typical_bp, config.tokenizer.stride
+    longest = f"nine of ten training examples have at most {typical:,} bp"
+    pool = next((pool for bp, pool in _STEM_POOLS if typical <= bp), _STEM_POOL_BEYOND)
+    pool = max(1, pool // stride)
+    width = 19 if typical <= SHORT_BP else 11
+    if config.given().get("model.stem_width", width) == 0:
+        return {"model.stem_pool": Choice(1, "there is no stem")}
+    return {
+        "model.stem_width": Choice(width, longest),
+        "model.stem_pool": Choice(pool, longest),
+    }
+
+
+def _sizes(config: ExperimentConfig, data: DataSummary, stem_pool: int) -> dict[str, Choice]:
+    tokens = -(-data.typical_bp // (stem_pool * config.tokenizer.stride))
+    segment = min(_SEGMENT, -(-tokens // 32) * 32)
+    dim = 128 if data.typical_bp <= SHORT_BP else 64
+    why = "short examples: one or a few segments" if tokens <= _SEGMENT else "long examples"
+    return {
+        "model.dim": Choice(dim, why),
+        "model.depth": Choice(1, "as good as more layers in the time of a default training"),
+        "model.heads": Choice(4, why),
+        "model.segment_length": Choice(segment, f"examples have about {tokens:,} tokens"),
+        "model.num_memory_tokens": Choice(8, why),
+        "model.pooling": Choice("mean", "evidence may be anywhere in the sequence"),
+    }
+
+
+def _regularisation(data: DataSummary) -> dict[str, Choice]:
+    n = len(data.lengths_bp)
+    reason = f"{n:,} training examples"
+    return {
+        "model.dropout": Choice(0.1 if n >= 5000 or data.is_simulated else 0.2, reason),
+        "training.weight_decay": Choice(0.05, reason),
+        "training.learning_rate": Choice(2e-3, "one layer of small width"),
+    }
+
+
+def _batch(data: DataSummary) -> dict[str, Choice]:
+    n = len(data.lengths_bp)
+    by_length = _BATCH_BP // max(1, data.typical_bp)
+    size = max(4, min(128, by_length, n // 32))
+    size = 1 << (size.bit_length() - 1)
+    size = max(1, min(size, n))
+    reason = f"{n:,} examples of up to {data.typical_bp:,} bp: at most about 1 Mb in a batch"
+    return {"training.batch_size": Choice(size, reason)}
+
+
+def _epochs(data: DataSummary, batch_size: int, seconds_per_bp: float) -> dict[str, Choice]:
+    n, total = len(data.lengths_bp), data.total_bp
+    seconds = _SECONDS if total <= _SMALL_DATA_BP else _SECONDS_OF_LARGE_DATA
+    affordable_bp = seconds / seconds_per_bp
+    steps_per_epoch = -(-n // batch_size)
+    passes = min(affordable_bp / total, max(1.0, _STEPS / steps_per_epoch))
+    reason = (
+        f"{total / 1e6:,.1f} Mb of training examples; about {passes * total * seconds_per_bp:,.0f} "
+        "s on two cores"
+    )
+    epochs = int(min(_MAX_EPOCHS, max(1, passes)))
+    choices = {
+        "training.max_epochs": Choice(epochs, reason),
+        "training.weight_average": Choice(
+            0.99 if epochs * steps_per_epoch >= 500 else 0.95, "the average of about 100 steps"
+        ),
+    }
+    if passes < _MIN_EPOCHS and not data.is_simulated and n > 1:
+        size = max(1, min(n, int(passes * n / _MIN_EPOCHS)))
+        choices["training.max_epochs"] = Choice(_MIN_EPOCHS, reason)
+        choices["training.examples_per_epoch"] = Choice(
+            size, f"so that the model is validated {_MIN_EPOCHS} times"
+        )
+        validation = max(500, size // 4)
+        if data.num_validation > validation:
+            choices["training.validation_examples"] = Choice(
+                validation, "validation takes a fraction of the time of training"
+            )
+    return choices
