@@ -31,8 +31,6 @@ class Batch(NamedTuple):
     regression the numbers."""
 
     names: list[str]
-    start_logits: Float[Tensor, "b c"] | None = None
-    """From which the logits of the model start; None = by the model itself."""
 
 
 class Item(NamedTuple):
@@ -41,7 +39,6 @@ class Item(NamedTuple):
     codes: UInt8[Tensor, "n"]
     target: Int64[Tensor, ""] | Float[Tensor, "c"] | Float[Tensor, ""]
     name: str
-    start_logits: Float[Tensor, "c"] | None = None
 
 
 class IntervalDataset(Dataset[Item]):
@@ -58,7 +55,6 @@ class IntervalDataset(Dataset[Item]):
         self.targets = torch.from_numpy(targets)
         if self.targets.is_floating_point():
             self.targets = self.targets.float()  # some devices have no float64
-        self.start_logits: Float[Tensor, "n c"] | None = None
 
     @property
     def lengths(self) -> list[int]:
@@ -70,25 +66,21 @@ class IntervalDataset(Dataset[Item]):
         if items:
             return collate(items)
         no_codes = torch.empty((0, 0), dtype=torch.uint8)
-        no_start = None if self.start_logits is None else self.start_logits[:0]
-        return Batch(no_codes, torch.empty(0, dtype=torch.int64), self.targets[:0], [], no_start)
+        return Batch(no_codes, torch.empty(0, dtype=torch.int64), self.targets[:0], [])
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> Item:
         codes = torch.from_numpy(self.store.codes(self.intervals[index]))
-        start = None if self.start_logits is None else self.start_logits[index]
-        return Item(codes, self.targets[index], self.examples[index].name, start)
+        return Item(codes, self.targets[index], self.examples[index].name)
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Make a batch of examples, padded with N at the end up to the longest."""
     codes, lengths = map(torch.from_numpy, pad_codes([item.codes.numpy() for item in items]))
     targets = torch.stack([item.target for item in items])
-    starts = [item.start_logits for item in items if item.start_logits is not None]
-    start_logits = torch.stack(starts) if starts else None
-    return Batch(codes, lengths, targets, [item.name for item in items], start_logits)
+    return Batch(codes, lengths, targets, [item.name for item in items])
 
 
 class LengthBuckets:

@@ -28,8 +28,10 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.batching import compute_in_batches, encode_sequences, mask_padding, pad
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, BothStrands, Replay, encode_long
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.feature_regression import FeatureRegression
 from rmt_genomics.model.heads import HEADS, HiddenLayer
 from rmt_genomics.model.kmer_features import Composition, HashedKmerLinear, ProteinComposition
+from rmt_genomics.model.kmer_regression import KmerSpec
 from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.rmt.runtime import evaluating
 
@@ -47,7 +49,8 @@ class Encoding(NamedTuple):
     complement swaps the halves."""
 
     linear_logits: Float[Tensor, "b c"] | None
-    """Logits of the hashed k-mer linear model, added to those of the head; None if it has none."""
+    """Logits of the hashed k-mer linear model and of the feature regressions, added to those of the
+    head; None if it has none."""
 
     def concatenated(self) -> Float[Tensor, "b e"]:
         """Return all parts side by side, in the order of the fields."""
@@ -68,6 +71,12 @@ class RMTClassifier(Pretrained):
         self.dropout = nn.Dropout(config.dropout)
         dim, num_classes = config.dim, len(config.classes)
         ks = {kind: feature.ks for kind, feature in config.features_by_kind.items()}
+        regressions = config.regression_features
+        self.regressions: nn.ModuleList | None = None
+        if regressions:
+            specs = [KmerSpec.of(each, config.orf_codons) for each in regressions.values()]
+            self.regressions = nn.ModuleList(FeatureRegression(s, num_classes) for s in specs)
+            ks = {kind: each for kind, each in ks.items() if kind not in regressions}
         self.composition = Composition(*ks["kmer"], dim) if "kmer" in ks else None
         self.stranded: Composition | None = None
         if "stranded-kmer" in ks:
@@ -153,7 +162,10 @@ class RMTClassifier(Pretrained):
         modules = (self.composition, self.stranded, self.proteins)
         parts = [module(codes) for module in modules if module is not None]
         features = torch.cat(parts, dim=-1) if parts else None
-        return features, None if self.wide is None else self.wide(codes)
+        linear = [] if self.wide is None else [self.wide(codes)]
+        if self.regressions is not None:
+            linear += [regression(codes) for regression in self.regressions]
+        return features, sum(linear[1:], linear[0]) if linear else None
 
     def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
         """Return one logit per class; in training with dropout of what the head reads."""

@@ -17,6 +17,7 @@ HeadLayers = Annotated[int, Field(ge=1, lt=3)]
 MemoryReset = Literal["never", "segment"]
 Pooling = Literal["last", "mean", "max", "attention"]
 Readout = Literal["written", "carried"]
+FeatureHead = Literal["regression", "hidden"]
 FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
 """What saved settings without these keys mean: the defaults of the first version."""
 
@@ -109,6 +110,10 @@ class ClassifierConfig(Settings):
     """What is read of the whole sequence beside the memory, as in the setting ``model.features``:
     at most one item each of ``kmer:K``, ``stranded-kmer:K``, ``protein:K`` and ``wide:K1-K2``."""
 
+    feature_head: FeatureHead = "hidden"
+    """How ``features`` reach the logits, but for ``wide``: through a regression that was fitted
+    before the training and is added to the logits, or a hidden layer that the head reads."""
+
     orf_codons: Count = ORF_CODONS
     """Codons without a stop that make an open reading frame count."""
 
@@ -145,13 +150,23 @@ class ClassifierConfig(Settings):
     @property
     def encoding_width(self) -> int:
         """Features of an embedding: ``[forward | reverse | features | linear logits]``."""
-        linear_logits = len(self.classes) if "wide" in self.features_by_kind else 0
+        has_linear = "wide" in self.features_by_kind or self.regression_features
+        linear_logits = len(self.classes) if has_linear else 0
         return 2 * self.dim + self.num_sequence_features + linear_logits
 
     @property
     def num_sequence_features(self) -> int:
         """Features of the whole sequence that the head reads: ``dim`` of each kind and strand."""
+        if self.feature_head == "regression":
+            return 0
         return self.dim * sum(each.num_hidden for each in self.features_by_kind.values())
+
+    @property
+    def regression_features(self) -> dict[str, Feature]:
+        """The features by kind whose regression is added to the logits."""
+        if self.feature_head != "regression":
+            return {}
+        return {kind: each for kind, each in self.features_by_kind.items() if kind != "wide"}
 
     @property
     def beside_memory(self) -> str:

@@ -33,16 +33,18 @@ class FeatureRegression(nn.Module):
         self.register_buffer("weight", torch.zeros(num_features, num_classes))
         self.register_buffer("bias", torch.zeros(num_classes))
 
-    def set_from(self, regression: KmerRegression, mean: float = 0.0, std: float = 1.0) -> None:
-        """Take the weights of a fitted regression on the same k-mers.
+    def set_from(
+        self, regression: KmerRegression, mean: float = 0.0, std: float = 1.0, *, share: float = 1.0
+    ) -> None:
+        """Take the weights of a fitted regression on the same k-mers, times ``share``.
 
         If its outputs are numbers, ``mean`` and ``std`` are those by which they are standardised.
         """
         weight, bias = linear_map(regression, mean, std)
         if self.kmers.orf_codons is None and not self.kmers.is_stranded:
             weight = weight[canonical_index(self.kmers.k)]
-        self.weight.copy_(torch.from_numpy(weight))
-        self.bias.copy_(torch.from_numpy(bias))
+        self.weight.copy_(torch.from_numpy(share * weight))
+        self.bias.copy_(torch.from_numpy(share * bias))
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b c"]:
         """Return one logit per class for each row."""
@@ -70,4 +72,3 @@ def linear_map(
     limit = np.inf if regression.task == "regression" else _LARGEST_LOGIT
     known = np.where(np.isfinite(bias), bias, np.sign(bias) * limit)
     return weight / std, (known - mean) / std
-

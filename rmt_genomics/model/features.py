@@ -139,7 +139,8 @@ def with_features(values: Any, section: str = "") -> Any:
         items = OldFeatureKeys(**old).items()
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from error
-    return {name: values[name] for name in values if name not in old} | {"features": items}
+    others = {name: values[name] for name in values if name not in old}
+    return {"feature_head": "hidden", **others, "features": items}
 
 
 def beside_memory(features: Iterable[Feature]) -> str:

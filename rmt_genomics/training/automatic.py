@@ -5,13 +5,17 @@ machine, so that the same command has the same result everywhere. Each has a rea
 ``config.toml`` and ``plan`` show. Times behind them are those of two common CPU cores.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rmt_genomics.training.config import ExperimentConfig
+from rmt_genomics.training.config import ExperimentConfig, SimulationSettings
+from rmt_genomics.training.data_module import PreparedData
+
+logger = logging.getLogger("rmt_genomics.training")
 
 SHORT_BP = 1024
 _STEM_POOLS = ((2048, 4), (8192, 8), (65_536, 16))  # longest examples in bp, positions merged
@@ -31,11 +35,20 @@ class DataSummary:
     """Of the training examples."""
 
     num_validation: int
-    num_classes: int
-    """1 for a regression."""
-
     is_simulated: bool = False
     """Fresh examples in each epoch: there is no end to them, and an epoch is what is asked for."""
+
+    @classmethod
+    def of(cls, data: PreparedData) -> "DataSummary":
+        """Return the summary of examples that do not change."""
+        lengths_bp = [len(example.interval) for example in data.split.train]
+        return cls(lengths_bp, len(data.split.validation))
+
+    @classmethod
+    def of_simulation(cls, settings: SimulationSettings) -> "DataSummary":
+        """Return the summary of fresh examples, all of the greatest length."""
+        lengths_bp = [settings.length_range_bp[1]] * settings.examples_per_epoch
+        return cls(lengths_bp, settings.validation_examples, is_simulated=True)
 
     @property
     def typical_bp(self) -> int:
@@ -166,3 +179,26 @@ def _epochs(data: DataSummary, batch_size: int, seconds_per_bp: float) -> dict[s
                 validation, "validation takes a fraction of the time of training"
             )
     return choices
+
+
+def settled(config: ExperimentConfig, choices: Mapping[str, Choice]) -> ExperimentConfig:
+    """Return the settings with the choices, the numbers of the preset filled in."""
+    sections = {name: dict(section) for name, section in config.resolved()}
+    for key, choice in choices.items():
+        section, _, name = key.partition(".")
+        sections[section][name] = choice.value
+    return ExperimentConfig(**{name: type(section)(**sections[name]) for name, section in config})
+
+
+def log_choices(choices: Mapping[str, Choice]) -> None:
+    """Log the choices in one line."""
+    if choices:
+        text = ", ".join(f"{key} {shown(choice.value)}" for key, choice in choices.items())
+        logger.info(f"chosen by the data (reasons in config.toml): {text}")
+
+
+def shown(value: Any) -> str:
+    """Format a value for a line of a log or a table."""
+    if isinstance(value, tuple):
+        return "+".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -16,6 +16,7 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.config import (
     ORF_CODONS,
+    FeatureHead,
     HeadLayers,
     MemoryReset,
     Pooling,
@@ -91,7 +92,8 @@ class ModelSettings(Settings):
 
     features: Literal["auto", "none"] | tuple[str, ...] = "auto"
     """What is read of the whole sequence beside the memory: none, a list with at most one item of
-    each kind, such as ["kmer:6", "protein:4"], or auto (at present none). ``kmer:K`` (K up to 8):
+    each kind, such as ["kmer:6", "protein:4"], or auto: the one that predicts the labels of the
+    validation part best by itself, or none. ``kmer:K`` (K up to 8):
     the head reads the k-mer frequencies, both strands counted as one; classes that differ in them
     are then learned in minutes. ``stranded-kmer:K`` (up to 8): those of each strand, for what
     differs between the strands, such as more G than C; only with ``strand_head`` concat.
@@ -100,6 +102,11 @@ class ModelSettings(Settings):
     genes are present; the standard genetic code is assumed. ``wide:K1-K2`` (up to 16; for single
     lengths ``wide:6,8,10,12``): each k-mer has a weight of its own in the logits, both strands
     counted as one, for short sequences; near-duplicates in the training part are memorised."""
+
+    feature_head: FeatureHead = "regression"
+    """How ``features`` reach the logits, but for ``wide``: by a regression, fitted before the
+    training, to whose logits the network learns to add what it leaves; or through a hidden layer
+    that is trained with the network."""
 
     orf_codons: Count = ORF_CODONS
     """Shortest open reading frame in codons without a stop, for ``protein:K`` in ``features``."""
@@ -123,17 +130,15 @@ class ModelSettings(Settings):
         return tuple(item.text for item in items) or "none"
 
     def resolved(self) -> "ModelSettings":
-        """Return the same settings with the numbers of the preset and the features filled in."""
+        """Return the same settings with the numbers of the preset filled in.
+
+        Features that are to be chosen by the data are none: there is no data here.
+        """
         preset = PRESETS[self.preset]
         changes: dict[str, Any] = {n: v for n, v in preset.items() if getattr(self, n) is None}
         if self.features == "auto":
-            changes["features"] = choose_features()
+            changes["features"] = "none"
         return self.replace(**changes) if changes else self
-
-
-def choose_features() -> Literal["none"] | tuple[str, ...]:
-    """Return the whole-sequence features that ``model.features = "auto"`` means."""
-    return "none"
 
 
 class TokenizerSettings(Settings):

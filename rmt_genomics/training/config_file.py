@@ -58,9 +58,18 @@ def read_config(path: str | Path | None, settings: Sequence[str] = ()) -> Experi
         raise ConfigError(f"{_wrong_source(path, in_file, changes)}: {error}") from error
 
 
-def to_toml(config: ExperimentConfig) -> str:
-    """Write settings as TOML, in the order of their classes, without those that are None."""
-    return tomli_w.dumps(config.model_dump(exclude_none=True))
+def to_toml(config: ExperimentConfig, reasons: Mapping[str, str] | None = None) -> str:
+    """Write settings as TOML, in the order of their classes, without those that are None.
+
+    ``reasons`` by dotted key are comments in front of the settings.
+    """
+    lines, section = [], ""
+    for line in tomli_w.dumps(config.model_dump(exclude_none=True)).split("\n"):
+        if line.startswith("["):
+            section = line.strip("[]")
+        reason = (reasons or {}).get(f"{section}.{line.partition(' = ')[0]}")
+        lines += [f"# {reason}", line] if reason else [line]
+    return "\n".join(lines)
 
 
 def parse_setting(setting: str) -> tuple[str, object]:

@@ -16,6 +16,7 @@ from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.parsing import as_path
 from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
+from rmt_genomics.training.automatic import Choice, DataSummary, choose, log_choices, settled
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
@@ -34,7 +35,8 @@ from rmt_genomics.training.data_module import (
     prepare_data,
 )
 from rmt_genomics.training.distributed import DistributedSetup
-from rmt_genomics.training.loss import make_loss, target_scale
+from rmt_genomics.training.feature_regressions import FeatureFits, Fit, add_regressions
+from rmt_genomics.training.loss import RegressionLoss, WeightedLoss, make_loss, target_scale
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
@@ -152,10 +154,9 @@ def run_training(
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
             folder.check_usable(inputs=job.inputs, resume=job.resume, overwrite=job.overwrite)
         config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
-        config = config.resolved()
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
-            data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
+            config, data, fit, reasons = _settle(job, config)
             lengths_bp = [len(example.interval) for example in data.split.train]
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
         config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
@@ -174,11 +175,11 @@ def run_training(
                 checkpoints.load_weights(module, checkpoint)
                 checkpoints.save_epochs(folder, config, writes=distributed.is_rank_zero)
             elif distributed.is_rank_zero:  # all has been checked
-                _start_folder(folder, data, config, device=device, seed=seed)
+                _start_folder(folder, data, config, reasons, device=device, seed=seed)
             if control_run is not None:
                 control_run.begin(config)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
-            model = _save_best(folder, module, data) if distributed.is_rank_zero else None
+            model = _save_best(folder, module, data, fit) if distributed.is_rank_zero else None
         error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
@@ -189,8 +190,46 @@ def run_training(
     return replace(result, store=data.store, split=data.split, scheme=data.scheme, model=model)
 
 
+def _settle(
+    job: TrainingJob, config: ExperimentConfig
+) -> tuple[ExperimentConfig, PreparedData, Fit | None, dict[str, str]]:
+    """Read the data, choose the settings that are not given, and fit the regressions.
+
+    A resumed run has all settings. Also returned are the reasons of the choices.
+    """
+    choices: dict[str, Choice] = {}
+    is_simulated = config.simulation.is_on
+    if not job.resume and is_simulated:
+        choices = choose(config, DataSummary.of_simulation(config.simulation))
+    whole = settled(config, choices)
+    data = prepare_data(job.fasta, job.labels, whole, seed=job.seed, strict=job.strict)
+    if not job.resume and not is_simulated:
+        choices = choose(config, DataSummary.of(data))
+    fits = FeatureFits(data, _loss_of(data, config), config.model.orf_codons)
+    if config.model.features == "auto":
+        choices["model.features"] = fits.choose(config)
+    log_choices(choices)
+    config = settled(config, choices)
+    model = config.classifier(data.scheme.classes, data.scheme.task)
+    regressions = list(model.regression_features.values())
+    fit = fits.fit(regressions) if regressions else None
+    return config, data, fit, {key: choice.reason for key, choice in choices.items()}
+
+
+def _loss_of(data: PreparedData, config: ExperimentConfig) -> WeightedLoss | RegressionLoss:
+    targets = data.scheme.targets(data.split.train)
+    scale = target_scale(targets) if data.scheme.task == "regression" else {}
+    return make_loss(data.scheme, targets, config.training.class_weights, scale)
+
+
 def _start_folder(
-    folder: RunFolder, data: PreparedData, config: ExperimentConfig, *, device: str, seed: int
+    folder: RunFolder,
+    data: PreparedData,
+    config: ExperimentConfig,
+    reasons: dict[str, str],
+    *,
+    device: str,
+    seed: int,
 ) -> None:
     """Remove the files of an earlier run, and write what describes this one."""
     folder.clear()
@@ -198,7 +237,7 @@ def _start_folder(
     folder.write({"environment.txt": describe_environment(data, device=device, seed=seed)})
     folder.write(
         {
-            "config.toml": to_toml(config),
+            "config.toml": to_toml(config, reasons),
             "split.tsv": data.split_table(),
             "leakage.json": json.dumps(data.audit.to_json(), indent=2) + "\n",
         }
@@ -216,15 +255,17 @@ def _make_module(
 ) -> ClassifierModule:
     pl.seed_everything(seed, verbose=False)
     scheme = data.scheme
-    targets = scheme.targets(data.split.train)
-    scale = target_scale(targets) if scheme.task == "regression" else {}
+    loss = _loss_of(data, config)
+    scale = {}
+    if isinstance(loss, RegressionLoss):
+        scale = {"target_mean": loss.mean, "target_std": loss.std}
     lengths = dict(zip(("min_train_bp", "max_train_bp"), data.train_range_bp, strict=True))
     model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale, **lengths))
     if config.training.compile:
         runtime.compile_layers(model)
     return ClassifierModule(
         model,
-        make_loss(scheme, targets, config.training.class_weights, scale),
+        loss,
         config.training,
         seed=seed,
         run_record=record,
@@ -289,11 +330,19 @@ def _make_trainer(
         ) from error
 
 
-def _save_best(folder: RunFolder, module: ClassifierModule, data: PreparedData) -> RMTClassifier:
-    """Write the model folder with the weights of the best epoch; return the model."""
+def _save_best(
+    folder: RunFolder, module: ClassifierModule, data: PreparedData, fit: Fit | None
+) -> RMTClassifier:
+    """Write the model folder with the weights of the best epoch; return the model.
+
+    The regressions of its features are added, if it has any.
+    """
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
-    model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
+    model = deepcopy(module.evaluated_model)  # a copy of a compiled model is not compiled
+    if fit is not None:
+        add_regressions(model, fit, data, module.loss)
+    model = model.cpu()
     model.eval().requires_grad_()  # like a model that was loaded from the folder
     model.save_pretrained(folder.path)
     examples = data.split.train[:: 1 + (len(data.split.train) - 1) // MAX_EXAMPLES]
