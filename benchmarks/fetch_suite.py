@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 from Bio import SeqIO
 from Bio.SeqRecord import SeqRecord
-from replichore import write_labels as write_replichores
 
 from rmt_genomics.datasets import LabelSource, open_sequences
 from rmt_genomics.datasets.make_split import make_split
@@ -242,9 +241,11 @@ def replichore(packages: Path, folder: Path) -> None:
 
     Groups are blocks of 100 kb, and the split has a validation part.
     """
+    from replichore import write_labels  # loads torch
+
     (record,) = read(packages / MG1655)
     fasta = write_fasta([Sequence(record.id, str(record.seq), "")], folder)
-    write_replichores(fasta, folder / "labels.tsv")
+    write_labels(fasta, folder / "labels.tsv")
 
 
 def recombination_spots(packages: Path, folder: Path) -> None:

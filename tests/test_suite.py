@@ -229,6 +229,17 @@ def test_the_test_part_holds_whole_groups_of_every_class(suite: ModuleType) -> N
     assert suite.with_test_part(rows) == split
 
 
+def test_a_group_over_several_lines_is_that_of_its_relatives(
+    tmp_path: Path, suite: ModuleType
+) -> None:
+    table = tmp_path / "labels.tsv"
+    table.write_text(
+        'record\tlabel\tgroup\na\tx\t"id\na    3201\na    3201\nName: g"\nb\tx\t3201\n'
+    )
+
+    assert [row["group"] for row in suite._mitogenome_rows(table)] == ["3201", "3201"]
+
+
 def test_published_dev_rows_are_the_test_part(tmp_path: Path, suite: ModuleType) -> None:
     import gzip
 
