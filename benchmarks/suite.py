@@ -22,6 +22,7 @@ import csv
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -63,6 +64,7 @@ CHOSEN = {  # settings of config.toml that go into the line of a run
     "training": "max_epochs batch_size learning_rate",
     "data": "window_bp step_bp",
 }
+INTERRUPTED = (130, -signal.SIGINT)  # exit status after Ctrl-C
 Row = dict[str, Any]
 Key = tuple[str, int, str]
 
@@ -113,10 +115,16 @@ def _options() -> argparse.Namespace:
 def run_missing(options: argparse.Namespace) -> None:
     """Run each set and seed that is not in the file yet, and append its line."""
     done = latest(read_rows(options.out))
-    lock = threading.Lock()
+    lock, is_stopped = threading.Lock(), threading.Event()
 
     def run_and_append(key: Key, inputs: Inputs) -> None:
-        row = run(key, inputs, options)
+        if is_stopped.is_set():
+            return
+        try:
+            row = run(key, inputs, options)
+        except BaseException:
+            is_stopped.set()
+            raise
         with lock, options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)
@@ -128,15 +136,21 @@ def run_missing(options: argparse.Namespace) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     jobs = []
     with ThreadPoolExecutor(options.processes) as pool:
-        for name in options.sets:
-            if not any(is_missing((name, seed, variant)) for seed in options.seeds):
-                continue
-            inputs = inputs_of(name, options)
-            seeds = options.seeds[:1] if sum(inputs.lengths) > LARGE_BP else options.seeds
-            keys = [(name, seed, variant) for seed in seeds]
-            jobs += [pool.submit(run_and_append, key, inputs) for key in keys if is_missing(key)]
-    for job in jobs:
-        job.result()  # raises what went wrong
+        try:
+            for name in options.sets:
+                if not any(is_missing((name, seed, variant)) for seed in options.seeds):
+                    continue
+                inputs = inputs_of(name, options)
+                seeds = options.seeds[:1] if sum(inputs.lengths) > LARGE_BP else options.seeds
+                keys = [(name, seed, variant) for seed in seeds]
+                jobs += [
+                    pool.submit(run_and_append, key, inputs) for key in keys if is_missing(key)
+                ]
+            for job in jobs:
+                job.result()  # raises what went wrong
+        except BaseException:  # Ctrl-C too: no further run
+            is_stopped.set()
+            raise
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -280,6 +294,8 @@ def run(key: Key, inputs: Inputs, options: argparse.Namespace) -> Row:
         log = folder / f"{step}.log"
         code, seconds, cpu_seconds = execute(command, log, options.timeout)
         row |= {f"{step}_seconds": round(seconds, 1), f"{step}_cpu_seconds": round(cpu_seconds, 1)}
+        if code in INTERRUPTED:
+            raise KeyboardInterrupt
         if code:
             is_late = seconds >= options.timeout
             reason = f"stopped after {options.timeout:g} s" if is_late else _last_message(log)

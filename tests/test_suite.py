@@ -145,6 +145,26 @@ def test_train_gets_no_setting_and_its_error_is_the_line_of_the_run(
     assert (row["median_bp"], row["longest_bp"], row["total_bp"]) == (7, 9, 21)
 
 
+def test_an_interrupted_run_is_no_failure_and_none_follows(
+    tmp_path: Path, suite: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = []
+
+    def execute(_: list[str], log: Path, __: float) -> tuple[int, float, float]:
+        logs.append(log)
+        return 130, 2.0, 1.0
+
+    inputs = suite.Inputs(tmp_path / "x.fa", "labels.tsv", [5], 2)
+    monkeypatch.setattr(suite, "execute", execute)
+    monkeypatch.setattr(suite, "inputs_of", lambda *_: inputs)
+
+    with pytest.raises(KeyboardInterrupt):
+        suite.run_missing(options(tmp_path / "out.jsonl", timeout=10))
+
+    assert len(logs) == 1
+    assert suite.read_rows(tmp_path / "out.jsonl") == []
+
+
 def test_a_run_that_takes_too_long_is_stopped(
     tmp_path: Path, suite: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
