@@ -24,6 +24,7 @@ _SEGMENT = 128  # tokens after the stem
 _BATCH_BP = 1 << 20
 _SMALL_DATA_BP, _SECONDS, _SECONDS_OF_LARGE_DATA = 50_000_000, 240, 400
 _MIN_EPOCHS, _MAX_EPOCHS, _STEPS = 8, 60, 4000
+_STEP_SECONDS = 0.03
 _STEM_SECONDS, _LAYER_SECONDS, _LAST_SECONDS = 8e-9, 1.7e-7, 8e-8  # per feature; per bp or token
 
 
@@ -153,11 +154,11 @@ def _batch(data: DataSummary) -> dict[str, Choice]:
 def _epochs(data: DataSummary, batch_size: int, seconds_per_bp: float) -> dict[str, Choice]:
     n, total = len(data.lengths_bp), data.total_bp
     seconds = _SECONDS if total <= _SMALL_DATA_BP else _SECONDS_OF_LARGE_DATA
-    affordable_bp = seconds / seconds_per_bp
     steps_per_epoch = -(-n // batch_size)
-    passes = min(affordable_bp / total, max(1.0, _STEPS / steps_per_epoch))
+    epoch_seconds = total * seconds_per_bp + steps_per_epoch * _STEP_SECONDS
+    passes = min(seconds / epoch_seconds, max(1.0, _STEPS / steps_per_epoch))
     reason = (
-        f"{total / 1e6:,.1f} Mb of training examples; about {passes * total * seconds_per_bp:,.0f} "
+        f"{total / 1e6:,.1f} Mb of training examples; about {passes * epoch_seconds:,.0f} "
         "s on two cores"
     )
     epochs = int(min(_MAX_EPOCHS, max(1, passes)))

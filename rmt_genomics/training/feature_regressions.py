@@ -10,7 +10,7 @@ Dimensions: n examples, c classes.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -43,6 +43,7 @@ _ROWS_AT_ONCE = 4096
 _NOT_BY_CHANCE = 2.0  # standard errors of the metric on the validation examples
 _OF_SHORT = ("kmer:4", "kmer:5", "kmer:6", "stranded-kmer:4", "stranded-kmer:5")
 _OF_LONG = ("kmer:4", "kmer:6", "stranded-kmer:4", "protein:3")
+_FEWEST_NATS = 2.0  # by which a part must lower the loss of all validation examples together
 _FACTORS = np.round(np.arange(0, 1.51, 0.1), 1)
 
 Floats = npt.NDArray[np.float64]
@@ -188,13 +189,10 @@ def add_regressions(
     is_number = data.scheme.task == "regression"
     network = (outputs - mean) / std if is_number else logits_of(outputs, data.scheme.task)
     losses = {
-        (of_network, of_regression): loss_of(
-            loss, of_network * network + of_regression * fit.logits, targets
-        )
-        for of_network, of_regression in product(_FACTORS.tolist(), _FACTORS.tolist())
+        factors: loss_of(loss, factors[0] * network + factors[1] * fit.logits, targets)
+        for factors in product(_FACTORS.tolist(), _FACTORS.tolist())
     }
-    best = min(losses, key=lambda factors: losses[factors])
-    of_network, of_regression = best
+    of_network, of_regression = best = _best_factors(losses, len(targets))
     with torch.no_grad():
         for parameter in model.head.parameters():
             parameter *= of_network
@@ -208,6 +206,18 @@ def add_regressions(
         f"{' and '.join(fit.regressions)}: val_loss {three_digits(losses[best])}; of the network "
         f"{three_digits(losses[1.0, 0.0])}, of the regression {three_digits(losses[0.0, 1.0])}"
     )
+
+
+def _best_factors(
+    losses: Mapping[tuple[float, float], float], num_examples: int
+) -> tuple[float, float]:
+    """Return the factors with the lowest loss; one part alone if the other hardly lowers it."""
+    best = min(losses, key=lambda factors: losses[factors])
+    for is_alone in (lambda factors: factors[0] == 0, lambda factors: factors[1] == 0):
+        alone = min(filter(is_alone, losses), key=lambda factors: losses[factors])
+        if losses[alone] - losses[best] < _FEWEST_NATS / num_examples:
+            return alone
+    return best
 
 
 def outputs_of(logits: Floats, task: str, scale: tuple[float, float]) -> Floats:

@@ -205,7 +205,8 @@ def test_a_resumed_run_keeps_what_is_not_given_now(tmp_path: Path) -> None:
 
 
 def test_features_of_a_resumed_run_are_those_of_the_run(tmp_path: Path) -> None:
-    run = started_with(tmp_path / "run", 'model.features=["kmer:2", "wide:2-3"]')
+    hidden = "model.feature_head=hidden"
+    run = started_with(tmp_path / "run", 'model.features=["kmer:2", "wide:2-3"]', hidden)
 
     for setting in ("model.features=auto", 'model.features=["wide:2,3", "kmer:2"]'):
         now = read_config(None, [setting])

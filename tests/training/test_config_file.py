@@ -135,7 +135,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("model.stem_pool", "training.shift_bp", "training.weight_average"),
         *("model.dropout", "model.memory_gate", "model.memory_reset"),
         *("model.readout", "model.head_layers"),
-        *("model.features", "model.orf_codons"),
+        *("model.features", "model.feature_head", "model.orf_codons"),
         *("tokenizer.kind", "tokenizer.k", "tokenizer.stride"),
         *("training.max_epochs", "training.learning_rate", "training.batch_size"),
         *("training.accumulate_batches", "training.precision", "training.bptt_depth"),

@@ -19,9 +19,15 @@ TINY = {
     "model.segment_length": 16,
     "model.num_memory_tokens": 2,
     "model.stem_width": 3,
+    "model.stem_pool": 1,
+    "model.pooling": "last",
+    "model.dropout": 0.0,
+    "model.features": "none",
     "training.max_epochs": 2,
     "training.batch_size": 4,
     "training.learning_rate": 0.01,
+    "training.weight_decay": 0.01,
+    "training.weight_average": 0.0,
 }
 
 

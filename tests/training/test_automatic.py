@@ -1,0 +1,138 @@
+"""Settings chosen by the data: each choice, what is given stays, and what is written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rmt_genomics.training import read_config
+from rmt_genomics.training.automatic import DataSummary, choose, cost, settled
+from rmt_genomics.training.config_file import to_toml
+from tests.training.toys import run, sequence
+
+LONG, SHORT = [30_000] * 400, [101] * 20_000
+
+
+def values(lengths_bp: list[int], *settings: str, num_validation: int = 100) -> dict[str, object]:
+    """Return all settings for examples of these lengths."""
+    config = read_config(None, list(settings))
+    choices = choose(config, DataSummary(lengths_bp, num_validation))
+    return settled(config, choices).flat()
+
+
+@pytest.mark.parametrize(
+    ("length_bp", "stem_pool", "dim", "segment_length"),
+    [
+        (70, 4, 128, 32),
+        (300, 4, 128, 96),
+        (1500, 4, 64, 128),
+        (8000, 8, 64, 128),
+        (30_000, 16, 64, 128),
+        (5_000_000, 32, 64, 128),
+    ],
+)
+def test_sizes_follow_from_the_length_of_the_examples(
+    length_bp: int, stem_pool: int, dim: int, segment_length: int
+) -> None:
+    found = values([length_bp] * 100)
+
+    assert found["model.stem_pool"] == stem_pool
+    assert found["model.dim"] == dim
+    assert found["model.segment_length"] == segment_length
+    assert found["model.pooling"] == "mean"
+
+
+def test_a_few_long_examples_do_not_decide() -> None:
+    assert values([500] * 95 + [90_000] * 5)["model.stem_pool"] == 4
+
+
+def test_a_tokenizer_that_merges_bases_needs_less_pooling() -> None:
+    kmers = ("tokenizer.kind=kmer", "tokenizer.k=4", "tokenizer.stride=4")
+    assert values(LONG, *kmers)["model.stem_pool"] == 4
+    assert values(LONG, "model.stem_width=0")["model.stem_pool"] == 1
+
+
+def test_what_is_given_stays_and_the_rest_fits_it() -> None:
+    given = values(LONG, "model.stem_pool=4", "training.max_epochs=3", "model.preset=tiny")
+
+    assert given["model.stem_pool"] == 4
+    assert given["training.max_epochs"] == 3
+    assert given["model.dim"] == 64
+    assert given["model.depth"] == 3
+    assert given["model.segment_length"] == 256
+
+
+def test_batches_hold_at_most_about_a_megabase() -> None:
+    assert values(SHORT)["training.batch_size"] == 128
+    assert values([100_000] * 5000)["training.batch_size"] == 8
+    assert values([3_000_000] * 50)["training.batch_size"] == 4
+    assert values([3_000_000] * 2)["training.batch_size"] == 2
+
+
+def test_small_data_get_more_dropout_and_more_epochs() -> None:
+    small, large = values([1000] * 200), values([1000] * 50_000)
+
+    assert small["model.dropout"] == 0.2
+    assert large["model.dropout"] == 0.1
+    assert small["training.max_epochs"] == 60
+    assert large["training.max_epochs"] < 30
+
+
+def test_an_epoch_of_large_data_is_a_sample() -> None:
+    found = values([100_000] * 10_000, num_validation=2500)
+
+    assert found["training.max_epochs"] == 8
+    assert 100 < found["training.examples_per_epoch"] < 1000
+    assert found["training.validation_examples"] == 500
+    assert values(LONG)["training.examples_per_epoch"] is None
+
+
+@pytest.mark.parametrize("lengths_bp", [LONG, SHORT, [1500] * 900, [60_000] * 2000])
+def test_no_choice_takes_longer_than_planned(lengths_bp: list[int]) -> None:
+    found = values(lengths_bp)
+
+    num = found["training.examples_per_epoch"] or len(lengths_bp)
+    token_bp = found["model.stem_pool"]
+    seconds = cost(found["model.dim"], found["model.depth"], token_bp) * lengths_bp[0] * num
+    limit = 240 if sum(lengths_bp) <= 50_000_000 else 400
+    assert seconds * found["training.max_epochs"] <= limit
+
+
+def test_fresh_examples_are_not_sampled() -> None:
+    config = read_config(None, ["simulation.task=order", "simulation.length_bp=20000"])
+    choices = choose(config, DataSummary.of_simulation(config.simulation))
+
+    assert "training.examples_per_epoch" not in choices
+    assert choices["model.stem_pool"].value == 16
+
+
+def test_each_choice_has_its_reason_in_the_file(tmp_path: Path) -> None:
+    config = read_config(None)
+    choices = choose(config, DataSummary(LONG, 100))
+    text = to_toml(settled(config, choices), {key: each.reason for key, each in choices.items()})
+
+    lines = text.split("\n")
+    at = lines.index("stem_pool = 16")
+    assert lines[at - 1] == "# nine of ten training examples have at most 30,000 bp"
+    (tmp_path / "config.toml").write_text(text)
+    assert read_config(tmp_path / "config.toml") == settled(config, choices)
+
+
+def test_the_same_data_have_the_same_settings_and_a_resumed_run_keeps_them(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    fasta, labels = tmp_path / "a.fa", tmp_path / "a.tsv"
+    gc = {"rich": 0.6, "poor": 0.4}
+    names = [(f"r{i}", ("rich", "poor")[i % 2]) for i in range(60)]
+    fasta.write_text("".join(f">{n}\n{sequence(random, gc[c], 200)}\n" for n, c in names))
+    labels.write_text("record\tlabel\n" + "".join(f"{n}\t{c}\n" for n, c in names))
+    automatic = {"model__features": "auto", "training__max_epochs": 1}
+
+    run((fasta, labels), tmp_path / "one", **automatic)
+    run((fasta, labels), tmp_path / "two", **automatic)
+
+    written = (tmp_path / "one/config.toml").read_text()
+    assert written == (tmp_path / "two/config.toml").read_text()
+    assert '"kmer:' in written
+    assert "validation mcc" in written
+    run((fasta, labels), tmp_path / "one", resume=True)
+    assert (tmp_path / "one/config.toml").read_text() == written
