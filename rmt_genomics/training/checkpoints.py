@@ -257,10 +257,13 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     for key, value in given.items():
         may_differ = key.removeprefix("training.") in changes
         if value not in (None, old := stored.flat()[key]) and not may_differ:
+            was, remedy = as_toml(old), f"Pass --set {key}={as_toml(old)}"
+            if old is None:
+                was, remedy = "not set", "Leave it out"
             raise ConfigError(
-                f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
-                f"{as_toml(value)}, but a resumed run must not change. "
-                f"Pass --set {key}={as_toml(old)}, or start a new run."
+                f"{folder.config}: {key} was {was} when the run started and is now "
+                f"{as_toml(value)}, but a resumed run must not change. {remedy}, or start a new "
+                "run."
             )
     return stored.replace(training=stored.training.replace(**changes))
 

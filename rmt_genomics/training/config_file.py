@@ -30,6 +30,8 @@ _KEYS_OF_FIRST_VERSION = {
 ``model.head_layers`` came later. A file with these and without those is of the first version."""
 
 _TEMPLATE_WIDTH = 90
+_LEFT_OUT = " (or left out; the value is an example)"
+
 _REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
 
 
@@ -137,12 +139,14 @@ def template() -> str:
     for name, section in SECTIONS.items():
         lines.append(f"[{name}]")
         for key, schema in section.model_json_schema()["properties"].items():
-            is_preset = schema["default"] is None
-            allowed = rule(schema) + (" (left out: by the preset)" if is_preset else "")
+            can_be_left_out, value = schema["default"] is None, values[f"{name}.{key}"]
+            allowed = rule(schema)
+            if can_be_left_out:
+                allowed += _LEFT_OUT if value is None else " (left out: by the preset)"
             lines += _comment(schema["description"])
             lines += _comment(f"May be {allowed}.")
-            value = tomli_w.dumps({key: values[f"{name}.{key}"]})
-            lines.append("# " + value if is_preset else value)
+            text = tomli_w.dumps({key: schema["examples"][0] if value is None else value})
+            lines.append("# " + text if can_be_left_out else text)
     return "\n".join(lines)
 
 
