@@ -92,7 +92,11 @@ def choose(config: ExperimentConfig, data: DataSummary) -> dict[str, Choice]:
     seconds_per_bp = cost(
         value("model.dim"), value("model.depth"), value("model.stem_pool") * config.tokenizer.stride
     )
-    take(_epochs(data, value("training.batch_size"), seconds_per_bp))
+    if config.training.time_budget is None:
+        take(_epochs(data, value("training.batch_size"), seconds_per_bp))
+    else:
+        take({"training.max_epochs": Choice(_MAX_EPOCHS, "at most; the time budget settles it")})
+        take({"training.weight_average": Choice(0.99, "the average of about 100 steps")})
     return choices
 
 

@@ -26,6 +26,7 @@ from rmt_genomics.model.config import (
 )
 from rmt_genomics.model.features import parse_features, with_features
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
+from rmt_genomics.parsing import read_duration
 
 PRESETS = {
     "tiny": {"dim": 64, "depth": 3, "heads": 2, "segment_length": 256, "num_memory_tokens": 8},
@@ -33,6 +34,17 @@ PRESETS = {
     "base": {"dim": 256, "depth": 6, "heads": 4, "segment_length": 512, "num_memory_tokens": 16},
 }
 """The five numbers that determine a model's size; see ``ModelSettings``."""
+
+
+AUTOMATIC = (
+    *("model.dim", "model.depth", "model.heads", "model.segment_length"),
+    *("model.num_memory_tokens", "model.pooling", "model.stem_width", "model.stem_pool"),
+    *("model.dropout", "training.max_epochs", "training.learning_rate", "training.batch_size"),
+    *("training.weight_decay", "training.weight_average", "training.examples_per_epoch"),
+    "training.validation_examples",
+)
+"""Settings that a training chooses by the data unless they are given (``training.automatic``). The
+sizes of a given preset are given."""
 
 
 class ModelSettings(Settings):
@@ -167,7 +179,21 @@ class TrainingSettings(Settings):
     section: ClassVar[str] = "training"
 
     max_epochs: Count = 20
-    """Most passes over the training part; the learning rate falls over this many."""
+    """Most epochs, which are passes over the training part unless ``examples_per_epoch`` is set;
+    the learning rate falls over this many."""
+
+    examples_per_epoch: Annotated[Count | None, Field(examples=[10_000])] = None
+    """Examples that an epoch trains on, drawn so that all are seen before one is seen again; left
+    out, or more than there are = the whole training part."""
+
+    validation_examples: Annotated[Count | None, Field(examples=[1000])] = None
+    """Examples of the validation part that are evaluated after each epoch, always the same and of
+    each class about the same fraction; left out, or more than there are = all."""
+
+    time_budget: Annotated[str | None, Field(examples=["10min"])] = None
+    """Time in which training, evaluation and report end, with its unit: s, min or h. The three
+    settings above are then chosen from measured speeds; ``max_epochs`` is the most, and the others
+    stay if they are set. Left out = no limit."""
 
     learning_rate: Annotated[float, Field(gt=0, lt=1e30)] = 5e-4
     """Highest learning rate, reached at the end of the warm-up; it then falls to a tenth."""
@@ -217,6 +243,16 @@ class TrainingSettings(Settings):
     class_weights: Literal["balanced", "none"] = "balanced"
     """``balanced`` gives rare classes as much weight in the loss as common ones; not for
     regression."""
+
+    @field_validator("time_budget", mode="before")
+    @classmethod
+    def _check_time_budget(cls, value: object) -> object:
+        if value is not None and not (isinstance(value, str) and read_duration(value)):
+            raise ConfigError(
+                f"training.time_budget is {as_toml(value)}, but must be a time above 0 with its "
+                "unit (s, min or h). For example: 10min."
+            )
+        return value
 
 
 class DataSettings(Settings):
@@ -437,6 +473,19 @@ class ExperimentConfig(Settings):
         ]
         if self.curriculum.shorten:
             without_effect.append(("curriculum", "shorten"))
+        if self.training.time_budget is not None:
+            raise ConfigError(
+                f"training.time_budget is {self.training.time_budget!r}, but cannot be kept with "
+                f"the examples of simulation.task: their number is simulation.examples_per_epoch. "
+                "Leave it out, and set that and training.max_epochs."
+            )
+        for name in ("examples_per_epoch", "validation_examples"):
+            if (value := getattr(self.training, name)) is not None:
+                raise ConfigError(
+                    f"training.{name} is {value}, but has no effect on the examples of "
+                    f"simulation.task: as many are made as simulation.{name} says "
+                    f"({getattr(self.simulation, name)}). Set that instead."
+                )
         for section, name in without_effect:
             reason = "they are made in the length of each stage"
             if section == "data":

@@ -15,7 +15,7 @@ from rmt_genomics.model.config import FIRST_VERSION
 from rmt_genomics.model.features import OLD_KEYS
 from rmt_genomics.model.settings import Settings, as_toml, nearest, rule
 from rmt_genomics.parsing import read_text, read_toml
-from rmt_genomics.training.config import ExperimentConfig
+from rmt_genomics.training.config import AUTOMATIC, ExperimentConfig
 
 SECTIONS: dict[str, type[Settings]] = {name: type(section) for name, section in ExperimentConfig()}
 """The tables of a file, by name."""
@@ -35,6 +35,9 @@ _OLD_FEATURES = tuple(f"model.{name}" for name in OLD_KEYS)
 """Keys of earlier versions, which are read but no longer written."""
 
 _TEMPLATE_WIDTH = 90
+_LEFT_OUT = " (or left out; the value is an example)"
+_CHOSEN = " (left out: chosen by the data; the value is an example)"
+
 _REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
 
 
@@ -155,12 +158,17 @@ def template() -> str:
     for name, section in SECTIONS.items():
         lines.append(f"[{name}]")
         for key, schema in section.model_json_schema()["properties"].items():
-            is_preset = schema["default"] is None
-            allowed = rule(schema) + (" (left out: by the preset)" if is_preset else "")
+            dotted, allowed = f"{name}.{key}", rule(schema)
+            can_be_left_out = schema["default"] is None or dotted in AUTOMATIC
+            value = values[dotted] if values[dotted] is not None else resolved[dotted]
+            if dotted in AUTOMATIC:
+                allowed += _CHOSEN
+            elif can_be_left_out:
+                allowed += _LEFT_OUT
             lines += _comment(schema["description"])
             lines += _comment(f"May be {allowed}.")
-            value = tomli_w.dumps({key: (resolved if is_preset else values)[f"{name}.{key}"]})
-            lines.append("# " + value if is_preset else value)
+            text = tomli_w.dumps({key: schema["examples"][0] if value is None else value})
+            lines.append("# " + text if can_be_left_out else text)
     return "\n".join(lines)
 
 
