@@ -137,16 +137,13 @@ class FeatureFits:
             if not (feature.kind == "stranded-kmer" and config.model.strand_head == "symmetric")
             and products * 4 ** feature.ks[0] <= _MOST_PRODUCTS
         ]
-        error = 1 / np.sqrt(len(self.data.split.validation))
-        useful = sorted((f for f in fits if f.score > _NOT_BY_CHANCE * error), key=lambda f: f.loss)
+        num_examples = len(self.data.split.validation)
+        useful = [fit for fit in fits if fit.score > _NOT_BY_CHANCE / np.sqrt(num_examples)]
         if not useful:
             return Choice("none", "no k-mer frequencies tell more about the labels than chance may")
-        pairs = [
-            self.mean([useful[0], other])
-            for other in useful[1:]
-            if _kind(other) != _kind(useful[0])
-        ]
-        best = min([useful[0], *pairs], key=lambda fit: fit.loss)
+        first = _first_of_the_best(useful, num_examples)
+        pairs = [self.mean([first, other]) for other in useful if _kind(other) != _kind(first)]
+        best = _first_of_the_best([first, *pairs], num_examples)
         metric = main_metric(self.data.scheme.task)
         reason = f"the best of {len(fits)} regressions and their pairs: validation {metric}"
         return Choice(tuple(best.regressions), f"{reason} {three_digits(best.score)}")
@@ -206,6 +203,12 @@ def add_regressions(
         f"{' and '.join(fit.regressions)}: val_loss {three_digits(losses[best])}; of the network "
         f"{three_digits(losses[1.0, 0.0])}, of the regression {three_digits(losses[0.0, 1.0])}"
     )
+
+
+def _first_of_the_best(fits: Sequence[Fit], num_examples: int) -> Fit:
+    """Return the first fit whose loss is hardly higher than the lowest."""
+    lowest = min(fit.loss for fit in fits)
+    return next(fit for fit in fits if fit.loss - lowest < _FEWEST_NATS / num_examples)
 
 
 def _best_factors(

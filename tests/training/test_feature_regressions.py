@@ -132,7 +132,7 @@ def test_the_saved_model_is_network_and_regression_times_their_factors(
     model = RMTClassifier.from_pretrained(tmp_path / "run")
     whole = model.predict_proba(["ACGGTA" * 30])
     assert model.regressions is not None
-    regression = model.regressions[0].double()(torch.from_numpy(encode("ACGGTA" * 30))[None])
+    regression = model.regressions[0](torch.from_numpy(encode("ACGGTA" * 30))[None])
     for parameter in model.regressions.buffers():
         parameter.zero_()
     network = logits_of(model.predict_proba(["ACGGTA" * 30]), "binary")
