@@ -13,13 +13,15 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
+from rmt_genomics.evaluation.summary import FEATURES
 from rmt_genomics.model import ClassifierConfig
-from rmt_genomics.model.batching import compute_in_batches
+from rmt_genomics.model.batching import compute_in_batches, pad
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import main_metric, one_hot
 
@@ -113,6 +115,8 @@ def baseline_predictions(
             add(f"{kind}_{suffix}", description, outputs[fitted.kmers.k], **extra)
             for k in outputs if len(outputs) > 1 else ():
                 add(f"{kind}{k}_{suffix}", None, outputs[k], k=k)
+    if eval_set.model.regressions is not None:
+        add(FEATURES, "the regression on its features alone", regression_alone(eval_set))
     averages = segment_by_segment(eval_set)
     composition = eval_set.model.config.beside_memory
     whole = f" (with {composition} of the whole sequence)" if composition else ""
@@ -134,6 +138,18 @@ def constant_predictions(targets: np.ndarray, eval_set: EvaluationSet) -> np.nda
     else:
         row = one_hot(targets, len(eval_set.classes)).mean(axis=0)
     return np.tile(row, (len(eval_set.examples), 1))
+
+
+def regression_alone(eval_set: EvaluationSet) -> np.ndarray:
+    """Return the predictions of the feature regressions of a model without its network."""
+    model = eval_set.model
+
+    def outputs(batch: list[int]) -> np.ndarray:
+        codes, _ = pad(eval_set.codes(batch), model.device)
+        with torch.inference_mode():
+            return model.outputs(model.regression_logits(codes)).cpu().numpy()
+
+    return compute_in_batches(eval_set.lengths.tolist(), outputs, (len(eval_set.classes),))
 
 
 def segment_by_segment(eval_set: EvaluationSet) -> Averages:

@@ -3,7 +3,8 @@
 The model is compared with the independent baseline that is best on the validation part: that choice
 owes nothing to chance in the evaluated examples. Predictions of the model itself with less context
 (``ABLATIONS``) are no independent baselines. Neither is the same network trained without memory
-(``CONTROL``): it tells whether memory helps, with a sentence of its own.
+(``CONTROL``): it tells whether memory helps, with a sentence of its own. So has the regression on
+the features of the model alone (``FEATURES``): it tells what the network adds to them.
 """
 
 from collections.abc import Mapping
@@ -15,11 +16,17 @@ from rmt_genomics.model.metrics import METRICS, main_metric, metric_name
 
 ABLATIONS = ("chunk_average", "window_average")
 CONTROL = "memory_reset_trained"
+FEATURES = "features_alone"
 _CONSTANTS = ("majority", "mean")
 _EFFECTS = {
     "good": "Memory helps.",
     "unsure": "It is not shown that memory helps.",
     "bad": "Memory does harm.",
+}
+_ADDS = {
+    "good": "The network adds to its features.",
+    "unsure": "It is not shown that the network adds to its features.",
+    "bad": "The network takes from its features.",
 }
 
 
@@ -32,7 +39,8 @@ def summary_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
         (None if there is none); and chosen_on, where it is the best: ``validation``, or
         ``evaluated`` if metrics on a validation part of its own are not known. If there is a
         trained control, also memory, the rating of the model against it; where that is ``bad``,
-        the rating is, too.
+        the rating is, too. If there are feature regressions, also network, the rating of the model
+        against them alone.
     """
     if "summary" in metrics:
         return dict(metrics["summary"])
@@ -43,6 +51,11 @@ def summary_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
         summary["sentence"] += f" {_EFFECTS[effect]} {compared['sentence']}"
         summary["rating"] = "bad" if effect == "bad" else summary["rating"]
         summary["memory"] = effect
+    compared = (metrics.get("differences") or {}).get(FEATURES)
+    if compared is not None:
+        effect = outcome(compared)
+        summary["sentence"] += f" {_ADDS[effect]} {compared['sentence']}"
+        summary["network"] = effect
     return summary
 
 
@@ -73,7 +86,8 @@ def best_baseline(metrics: Mapping[str, Any]) -> tuple[str | None, str | None, i
 
     On validation a constant prediction counts as 0: its MCC is 0, and its R2 at most that.
     """
-    keys = [key for key in metrics.get("differences") or {} if key not in (*ABLATIONS, CONTROL)]
+    of_model = (*ABLATIONS, CONTROL, FEATURES)
+    keys = [key for key in metrics.get("differences") or {} if key not in of_model]
     if not keys:
         return None, None, 0
     metric, baselines = metrics["differences"][keys[0]]["metric"], metrics.get("baselines") or {}

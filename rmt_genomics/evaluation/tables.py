@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rmt_genomics.errors import three_digits
-from rmt_genomics.evaluation.summary import CONTROL, summary_of
+from rmt_genomics.evaluation.summary import CONTROL, FEATURES, summary_of
 from rmt_genomics.model.metrics import metric_keys, metric_name
 from rmt_genomics.prediction.output_formats import probability_columns, score_and_probabilities
 from rmt_genomics.prediction.predictor import Prediction
@@ -34,6 +34,11 @@ _BASELINES = {  # display name and meaning by key
         "single segments, averaged",
         "this model on one segment at a time, logits averaged (with the composition of the whole "
         "sequence, if it reads that); an ablation of the model, not an independent baseline",
+    ),
+    FEATURES: (
+        "features alone",
+        "the regressions on the features of the model (model.features) without its network, as they "
+        "were fitted before the training",
     ),
     "window_average": (
         "windows, averaged",

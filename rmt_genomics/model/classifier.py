@@ -161,8 +161,14 @@ class RMTClassifier(Pretrained):
         features = torch.cat(parts, dim=-1) if parts else None
         linear = [] if self.wide is None else [self.wide(codes)]
         if self.regressions is not None:
-            linear += [regression(codes) for regression in self.regressions]
+            linear.append(self.regression_logits(codes))
         return features, sum(linear[1:], linear[0]) if linear else None
+
+    def regression_logits(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b c"]:
+        """Return the part of the feature regressions in the logits; padding must be N."""
+        assert self.regressions is not None
+        logits: Tensor = torch.stack([each(codes) for each in self.regressions]).sum(dim=0)
+        return logits
 
     def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
         """Return one logit per class; in training with dropout of what the head reads."""

@@ -15,7 +15,8 @@ from rmt_genomics.model.features import parse_features
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import logits_of
 from rmt_genomics.training.feature_regressions import _best_factors
-from tests.training.toys import run, sequence
+from tests.cli.toys import succeed
+from tests.training.toys import TINY, run, sequence
 
 RANDOM = np.random.default_rng(0)
 SEQUENCES = [encode(sequence(RANDOM, gc, 700)) for gc in (0.3, 0.5, 0.6, 0.4, 0.55, 0.7)]
@@ -173,3 +174,21 @@ def test_a_hidden_layer_is_still_possible() -> None:
     assert RMTClassifier(config).composition is not None
     assert RMTClassifier(config).regressions is None
     assert RMTClassifier(config.replace(feature_head="regression")).composition is None
+
+
+def test_the_report_says_what_the_network_adds(
+    by_composition: tuple[Path, Path], tmp_path: Path
+) -> None:
+    fasta, labels = map(str, by_composition)
+    settings = [
+        f"--set={key}={value}" for key, value in {**TINY, "model.features": "kmer:3"}.items()
+    ]
+
+    succeed("train", fasta, "--labels", labels, "--out", str(tmp_path / "run"), *settings)
+
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    alone = metrics["baselines"]["features_alone"]
+    assert alone["mcc"] > 0.8
+    assert metrics["summary"]["network"] in ("unsure", "good")
+    assert "adds to its features" in metrics["summary"]["sentence"]
+    assert metrics["summary"]["baseline"] != "features_alone"
