@@ -32,8 +32,10 @@ from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import REPLAY_BEYOND, SEGMENTS_AT_ONCE, Replay
 from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.prediction.progress import duration
 from rmt_genomics.rmt.replay import FRACTION_FOR_GRAPHS
 from rmt_genomics.rmt.runtime import evaluating, free_bytes, measure_saved_bytes
+from rmt_genomics.training.automatic import Choice, DataSummary, choose, settled, shown
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import examples_in_epoch, read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
@@ -216,6 +218,24 @@ class BatchChoice:
         return sum(lengths_bp) / self.epoch_seconds(lengths_bp)
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Settings that may be used as they are."""
+
+    name: str
+    stem_pool: int
+    seconds: float
+    """Of the training without its validations."""
+
+    resolution_bp: int
+    """Bases that a position of a segment stands for."""
+
+    @property
+    def settings(self) -> str:
+        """The options of the command line."""
+        return f"--set model.stem_pool={self.stem_pool}"
+
+
 class Plan:
     """Lengths of examples in bp, measured costs and recommended settings.
 
@@ -226,6 +246,10 @@ class Plan:
         self, probe: Probe, train_bp: list[int], validation_bp: list[int], all_bp: list[int]
     ) -> None:
         self.probe, device = probe, probe.device
+        self.choices: dict[str, Choice] = {}
+        """Settings that were chosen by the data."""
+
+        self.proposals: list[Proposal] = []
         self.train_bp, self.validation_bp, self.all_bp = train_bp, validation_bp, all_bp
         setting = probe.config.training.batch_size
         self.choice = self.auto_choice = choose_batch(probe, setting, train_bp)
@@ -304,6 +328,12 @@ class Plan:
         yield "chosen_examples_at_a_time", f"{self.auto_choice.rows}", "examples"
         yield "chosen_replay", self.replay, ""
         yield "chosen_precision", self.precision, ""
+        for key, chosen in self.choices.items():
+            yield key, shown(chosen.value), ""
+        for each in self.proposals:
+            yield f"proposal_{each.name}", each.settings, ""
+            yield f"proposal_{each.name}_time", f"{each.seconds:.0f}", "s"
+            yield f"proposal_{each.name}_resolution", f"{each.resolution_bp}", "bp"
 
     def summary(self) -> Iterator[str]:
         """Yield sentences on whether the training fits, and with which settings to train."""
@@ -328,6 +358,15 @@ class Plan:
             for key, value in recommended.items()
             if str(config.flat()[key]).lower() != value
         ]
+        for key, chosen in self.choices.items():
+            yield f"{key} {shown(chosen.value)}: {chosen.reason}"
+        if self.choices and config.model.features == "none":
+            yield "model.features auto: the training chooses them, which takes seconds."
+        for each in self.proposals:
+            yield (
+                f"{each.name}: {each.settings}: at most about {duration(each.seconds)}, and "
+                f"a position of a segment is {each.resolution_bp} bp"
+            )
         command = f"rmt-genomics train ...{''.join(changes)}"
         yield f"For this machine: {command if changes else 'the present settings.'}"
 
@@ -346,10 +385,40 @@ def plan(
     of ``train``, but without labels every record is an example, split at random by the fraction in
     the settings.
     """
-    torch_device, config = choose_device(device), config.resolved()
-    lengths = _lengths(fasta, config, labels)
+    torch_device, choices = choose_device(device), dict[str, Choice]()
+    if config.simulation.is_on:
+        choices = choose(config, DataSummary.of_simulation(config.simulation))
+    lengths = _lengths(fasta, settled(config, choices), labels)
+    if not config.simulation.is_on:
+        choices = choose(config, DataSummary(lengths[0], len(lengths[1])))
+    config = settled(config, choices)
     with tf32_matmul(torch_device.type):
-        return Plan(Probe(config, torch_device), *lengths)
+        result = Plan(Probe(config, torch_device), *lengths)
+        result.choices = choices
+        result.proposals = list(_proposals(result))
+    return result
+
+
+def _proposals(plan: Plan) -> Iterator[Proposal]:
+    """Yield the settings as they are, and with a coarser and a finer resolution."""
+    config = plan.probe.config
+    pool, stride = config.model.stem_pool, config.tokenizer.stride
+    steps = plan.examples_per_epoch / len(plan.train_bp) * config.training.max_epochs
+    longest_bp = max(plan.train_bp)
+    for name, other in (("quick", 4 * pool), ("default", pool), ("fine", pool // 4)):
+        if (
+            other < 1
+            or (other > pool and other * stride > longest_bp)
+            or not config.model.stem_width
+        ):
+            continue
+        choice = plan.choice
+        if other != pool:
+            probe = Probe(
+                config.replace(model=config.model.replace(stem_pool=other)), plan.probe.device
+            )
+            choice = choose_batch(probe, plan.choice.batch_size, plan.train_bp)
+        yield Proposal(name, other, steps * choice.epoch_seconds(plan.train_bp), other * stride)
 
 
 def _lengths(
