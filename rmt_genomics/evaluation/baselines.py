@@ -70,8 +70,8 @@ def specs_of(config: ClassifierConfig) -> dict[str, list[KmerSpec]]:
         "stranded_kmer": [KmerSpec(k, is_stranded=True) for k in STRANDED_KS],
         "composition": [KmerSpec(1, is_stranded=True, has_length=True)],
     }
-    if config.protein_k:
-        specs["protein"] = [KmerSpec(config.protein_k, config.orf_codons)]
+    if protein := config.features_by_kind.get("protein"):
+        specs["protein"] = [KmerSpec.of(protein, config.orf_codons)]
     return specs
 
 

@@ -42,7 +42,9 @@ class Encoding(NamedTuple):
 
     strands: Float[Tensor, "b two_d"]  # pooled memories of both strands: ``[forward | reverse]``
     features: Float[Tensor, "b f"] | None
-    """Composition features of the whole sequence, equal on both strands; None if it has none."""
+    """Features of the whole sequence, ``[k-mers | stranded k-mers | proteins]``; None if there are
+    none. Equal on both strands; but of stranded k-mers, ``[forward | reverse]``, the reverse
+    complement swaps the halves."""
 
     linear_logits: Float[Tensor, "b c"] | None
     """Logits of the hashed k-mer linear model, added to those of the head; None if it has none."""
@@ -64,11 +66,16 @@ class RMTClassifier(Pretrained):
         # The attribute names are the tensor names of saved models.
         self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling, config.readout)
         self.dropout = nn.Dropout(config.dropout)
-        k, protein_k, dim = config.composition_k, config.protein_k, config.dim
-        num_classes = len(config.classes)
-        self.composition = Composition(k, dim) if k else None
-        self.proteins = ProteinComposition(protein_k, config.orf_codons, dim) if protein_k else None
-        self.wide = HashedKmerLinear(config.wide_k, num_classes) if config.wide_k else None
+        dim, num_classes = config.dim, len(config.classes)
+        ks = {kind: feature.ks for kind, feature in config.features_by_kind.items()}
+        self.composition = Composition(*ks["kmer"], dim) if "kmer" in ks else None
+        self.stranded: Composition | None = None
+        if "stranded-kmer" in ks:
+            self.stranded = Composition(*ks["stranded-kmer"], dim, is_stranded=True)
+        self.proteins: ProteinComposition | None = None
+        if "protein" in ks:
+            self.proteins = ProteinComposition(*ks["protein"], config.orf_codons, dim)
+        self.wide = HashedKmerLinear(ks["wide"], num_classes) if "wide" in ks else None
         self.hidden = HiddenLayer(dim) if config.head_layers > 1 else None
         self.head = HEADS[config.strand_head](dim, num_classes, config.num_sequence_features)
 
@@ -139,12 +146,13 @@ class RMTClassifier(Pretrained):
     def sequence_features(
         self, codes: UInt8[Tensor, "b n"]
     ) -> tuple[Float[Tensor, "b f"] | None, Float[Tensor, "b c"] | None]:
-        """Return what does not depend on the strand: ``features`` and ``linear_logits``.
+        """Return what does not depend on the memory: ``features`` and ``linear_logits``.
 
         Padding must be N; codes may be on another device than the weights.
         """
-        modules = [module for module in (self.composition, self.proteins) if module is not None]
-        features = torch.cat([module(codes) for module in modules], dim=-1) if modules else None
+        modules = (self.composition, self.stranded, self.proteins)
+        parts = [module(codes) for module in modules if module is not None]
+        features = torch.cat(parts, dim=-1) if parts else None
         return features, None if self.wide is None else self.wide(codes)
 
     def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
@@ -205,8 +213,9 @@ class RMTClassifier(Pretrained):
     def embed(self, sequences: Iterable[Any]) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
 
-        After them come the composition features, ``dim`` of each kind that the model reads, and
-        one feature per class if it has a linear model of hashed k-mers.
+        After them come the features of the whole sequence that the model reads: ``dim`` of k-mers,
+        ``2 * dim`` of stranded k-mers (forward, then reverse), ``dim`` of proteins, and one per
+        class if it has a linear model of hashed k-mers.
 
         Args:
             sequences: As for ``predict_proba``.

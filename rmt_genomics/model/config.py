@@ -1,12 +1,12 @@
 """The settings of a saved classifier: what ``config.json`` holds."""
 
-from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.features import Feature, beside_memory, parse_features, with_features
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings
 from rmt_genomics.parsing import unprintable
 from rmt_genomics.rmt import RMTConfig
@@ -20,9 +20,6 @@ Readout = Literal["written", "carried"]
 FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
 """What saved settings without these keys mean: the defaults of the first version."""
 
-CompositionK = Annotated[int, Field(ge=0, lt=9)]  # 8 = 65,536 k-mers
-ProteinK = Annotated[int, Field(ge=0, lt=6)]  # 5 in ten classes of amino acids = 100,000 k-mers
-HashedK = Annotated[int, Field(ge=1, lt=17)]
 ORF_CODONS = 100
 
 
@@ -108,18 +105,22 @@ class ClassifierConfig(Settings):
     pooling: Pooling = "last"
     """Read the memory of the last segment, or the mean, maximum or attention over all."""
 
-    composition_k: CompositionK = 0
-    """The head also reads the fraction of each k-mer of this length in the sequence; 0 = none."""
-
-    protein_k: ProteinK = 0
-    """The head also reads the fraction of each k-mer of so many amino acids, in ten classes, in
-    the open reading frames of the whole sequence; 0 = none."""
+    features: tuple[str, ...] = ()
+    """What is read of the whole sequence beside the memory, as in the setting ``model.features``:
+    at most one item each of ``kmer:K``, ``stranded-kmer:K``, ``protein:K`` and ``wide:K1-K2``."""
 
     orf_codons: Count = ORF_CODONS
     """Codons without a stop that make an open reading frame count."""
 
-    wide_k: tuple[HashedK, ...] = ()
-    """Lengths of the k-mers of the hashed k-mer linear model, which is added to the logits."""
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier_versions(cls, values: Any) -> Any:
+        return with_features(values)
+
+    @field_validator("features")
+    @classmethod
+    def _in_their_order(cls, items: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(feature.text for feature in parse_features(items))
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "ClassifierConfig":
@@ -137,33 +138,38 @@ class ClassifierConfig(Settings):
         return (self.segment_length * self.stem_pool - 1) * self.stride + self.k
 
     @property
+    def features_by_kind(self) -> dict[str, Feature]:
+        """The features of the whole sequence by kind, in the order in which the head reads them."""
+        return {feature.kind: feature for feature in parse_features(self.features)}
+
+    @property
     def encoding_width(self) -> int:
         """Features of an embedding: ``[forward | reverse | features | linear logits]``."""
-        linear_logits = len(self.classes) if self.wide_k else 0
+        linear_logits = len(self.classes) if "wide" in self.features_by_kind else 0
         return 2 * self.dim + self.num_sequence_features + linear_logits
 
     @property
     def num_sequence_features(self) -> int:
-        """Composition features of the whole sequence: ``dim`` of k-mers, ``dim`` of proteins."""
-        return (bool(self.composition_k) + bool(self.protein_k)) * self.dim
+        """Features of the whole sequence that the head reads: ``dim`` of each kind and strand."""
+        return self.dim * sum(each.num_hidden for each in self.features_by_kind.values())
 
     @property
     def beside_memory(self) -> str:
         """Name the composition that the head reads in addition to the memory; may be empty."""
-        parts = ["k-mer"] * bool(self.composition_k or self.wide_k)
-        parts += ["protein"] * bool(self.protein_k)
-        return f"the {' and '.join(parts)} composition" if parts else ""
+        return beside_memory(self.features_by_kind.values())
 
     def _check_sizes(self) -> None:
-        if any(first >= second for first, second in pairwise(self.wide_k)):
+        features = self.features_by_kind
+        if "stranded-kmer" in features and self.strand_head == "symmetric":
             raise ConfigError(
-                f"wide_k is {list(self.wide_k)}, but must increase: each length above the one "
-                "before."
+                f"features has {features['stranded-kmer'].text!r}, which differs between the "
+                "strands, but strand_head is 'symmetric'. Set strand_head to 'concat', or count "
+                f"both strands as one: {features['stranded-kmer'].text.removeprefix('stranded-')}."
             )
-        if not self.protein_k and self.orf_codons != ORF_CODONS:
+        if "protein" not in features and self.orf_codons != ORF_CODONS:
             raise ConfigError(
-                f"orf_codons is {self.orf_codons}, but has no effect: protein_k is 0, so no "
-                "reading frame is read."
+                f"orf_codons is {self.orf_codons}, but has no effect: features has no item "
+                "protein:K, so no reading frame is read."
             )
         dim, heads = self.dim, self.heads
         if dim % heads:

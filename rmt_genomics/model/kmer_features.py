@@ -2,7 +2,8 @@
 
 They let the classifier see what a k-mer regression sees, and learn it together with the rest (a
 linear, "wide" part beside a deep one: Cheng et al. 2016, arXiv:1606.07792). Both strands are
-counted together, so all of this is the same for a sequence and its reverse complement.
+counted together, so all of this is the same for a sequence and its reverse complement; except the
+stranded composition, of which the reverse complement swaps the halves.
 
 Padding must be N, which is in no k-mer. Codes may be on another device than the weights: only
 counts are moved.
@@ -22,16 +23,25 @@ from rmt_genomics.model.tokenization import BP_AT_ONCE, N, number_kmers
 
 
 class Composition(nn.Module):
-    """Fractions of all k-mers of both strands, and one hidden layer of ``dim`` features on them."""
+    """Fractions of all k-mers, and one hidden layer of ``dim`` features on them.
 
-    def __init__(self, k: int, dim: int) -> None:
+    Of both strands counted as one; or, if ``is_stranded``, of the forward strand and of its reverse
+    complement, with the same layer: ``[forward | reverse]``.
+    """
+
+    def __init__(self, k: int, dim: int, *, is_stranded: bool = False) -> None:
         super().__init__()
-        self.k = k
+        self.k, self.is_stranded = k, is_stranded
         self.hidden = nn.Linear(4**k, dim)
 
-    def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b d"]:
-        """Return the features of each row."""
-        counts = add_reverse_complement(count_kmers(codes, self.k), self.k)
+    def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b features"]:
+        """Return the features of each row, ``dim`` or ``2 * dim``."""
+        forward = count_kmers(codes, self.k)
+        reverse = reverse_complement_counts(forward, self.k)
+        strands = (forward, reverse) if self.is_stranded else (forward + reverse,)
+        return torch.cat([self._features(counts) for counts in strands], dim=-1)
+
+    def _features(self, counts: Int[Tensor, "b kmers"]) -> Float[Tensor, "b d"]:
         fractions = fractions_of(counts, self.hidden.weight)
         relative = (fractions * fractions.shape[1]).sqrt() - 1
         features: Tensor = nn.functional.gelu(self.hidden(relative.to(self.hidden.weight)))
@@ -65,12 +75,11 @@ def count_kmers(codes: UInt8[Tensor, "b n"], k: int) -> Int[Tensor, "b kmers"]:
     return counts.view(len(codes), num_ids)[:, : 4**k]
 
 
-def add_reverse_complement(counts: Int[Tensor, "b kmers"], k: int) -> Int[Tensor, "b kmers"]:
-    """Add the counts of the other strand, on which each k-mer is reverse-complemented."""
+def reverse_complement_counts(counts: Int[Tensor, "b kmers"], k: int) -> Int[Tensor, "b kmers"]:
+    """Return the counts of the other strand, on which each k-mer is reverse-complemented."""
     bases = list(range(1, k + 1))  # one axis per base of the k-mer
     forward = counts.reshape(len(counts), *[4] * k)
-    other = forward.flip(bases).permute(0, *reversed(bases))
-    return counts + other.reshape(counts.shape)
+    return forward.flip(bases).permute(0, *reversed(bases)).reshape(counts.shape)
 
 
 # The norm of the features of a sequence with chance composition

@@ -21,6 +21,7 @@ from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
 from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
 from rmt_genomics.errors import CheckpointError, DataError
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.features import Feature
 from rmt_genomics.model.kmer_features import count_amino_acid_kmers, count_kmers
 from rmt_genomics.model.metrics import probabilities_of
 from rmt_genomics.model.settings import as_toml
@@ -57,6 +58,13 @@ class KmerSpec:
 
     has_length: bool = False
     """Two more features: the logarithm of the length, and the fraction of N."""
+
+    @classmethod
+    def of(cls, feature: Feature, orf_codons: int) -> "KmerSpec":
+        """Return what a model counts for an item of ``features``; for ``wide``, of its first k."""
+        protein = feature.kind == "protein"
+        is_stranded = feature.kind == "stranded-kmer"
+        return cls(feature.ks[0], orf_codons if protein else None, is_stranded=is_stranded)
 
     @property
     def num_features(self) -> int:

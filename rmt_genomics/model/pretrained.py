@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from rmt_genomics.atomic_io import staged_files, utf8_path
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
 from rmt_genomics.model.config import FIRST_VERSION, ClassifierConfig
+from rmt_genomics.model.features import OLD_KEYS
 from rmt_genomics.model.settings import as_toml, nearest
 from rmt_genomics.parsing import as_path, read_json, read_text
 
@@ -147,7 +148,7 @@ def read_config(path: Path) -> ClassifierConfig:
         )
     known = ClassifierConfig.dotted_keys()
     for name in settings:
-        if name not in known:
+        if name not in (*known, *OLD_KEYS):
             raise CheckpointError(
                 f"{path}: unknown key {as_toml(name)}. {nearest(name, known)} A newer version "
                 "may have written it: pip install --upgrade rmt-genomics."

@@ -14,6 +14,7 @@ from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.evaluation.tables import summary_sentences
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.features import describe
 from rmt_genomics.model.pretrained import CONFIG, read_config
 from rmt_genomics.reports.markdown import Markdown, markdown_environment
 from rmt_genomics.reports.performance_sections import metrics_table
@@ -94,6 +95,7 @@ def _card(results: RunResults, config: ClassifierConfig) -> str:
         front_matter=Markdown(_front_matter(results)),
         name=results.name,
         config=config,
+        features=describe(config.features_by_kind.values(), config.orf_codons),
         results=summary_sentences(metrics) if metrics else [],
         metrics=metrics_table(metrics, columns),
         has_intervals=has_intervals(columns.values()),

@@ -12,6 +12,7 @@ import io
 import logging
 import math
 import os
+import shlex
 import struct
 import time
 import warnings
@@ -232,8 +233,9 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     """Return the settings of a resumed run: what it started with.
 
     Settings that are left at their defaults are not compared, since a newer version may have other
-    defaults; nor is a batch size of "auto". ``training.max_epochs`` may be larger: a finished run
-    goes on. From there on its learning rate is that of a run of so many epochs, which is logged.
+    defaults; nor is a batch size, or are features, of "auto". ``training.max_epochs`` may be
+    larger: a finished run goes on. From there on its learning rate is that of a run of so many
+    epochs, which is logged.
 
     Raises:
         ConfigError: At the first other setting given now that differs from what the run started
@@ -241,8 +243,9 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     """
     stored = read_config(folder.config).resolved()
     given = config.given()
-    if config.training.batch_size == "auto":
-        given.pop("training.batch_size", None)
+    for key in ("training.batch_size", "model.features"):
+        if given.get(key) == "auto":
+            del given[key]
     changes = {}  # what may differ
     if "training.checkpoint_minutes" in given:
         changes["checkpoint_minutes"] = config.training.checkpoint_minutes
@@ -257,10 +260,13 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     for key, value in given.items():
         may_differ = key.removeprefix("training.") in changes
         if value not in (None, old := stored.flat()[key]) and not may_differ:
+            setting = f"{key}={as_toml(old)}"
+            if isinstance(old, tuple):  # for the shell
+                setting = shlex.quote(setting.replace("'", '"'))
             raise ConfigError(
                 f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
                 f"{as_toml(value)}, but a resumed run must not change. "
-                f"Pass --set {key}={as_toml(old)}, or start a new run."
+                f"Pass --set {setting}, or start a new run."
             )
     return stored.replace(training=stored.training.replace(**changes))
 

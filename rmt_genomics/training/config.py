@@ -1,30 +1,29 @@
 """All settings of a training run, one class per table of the TOML file; each checks itself.
 
-``config_file`` reads and writes them. ``ExperimentConfig.resolved`` fills in the numbers that the
-preset determines; a run folder keeps the resolved settings.
+``config_file`` reads and writes them. ``ExperimentConfig.resolved`` fills in what the preset and
+``auto`` mean; a run folder keeps the resolved settings.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rmt_genomics.datasets.windows import Windows
 from rmt_genomics.dna import NameOptions, Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.config import (
-    CompositionK,
-    HashedK,
+    ORF_CODONS,
     HeadLayers,
     MemoryReset,
     Pooling,
-    ProteinK,
     Readout,
     StrandHead,
     TokenizerKind,
 )
+from rmt_genomics.model.features import parse_features, with_features
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
 
 PRESETS = {
@@ -90,22 +89,51 @@ class ModelSettings(Settings):
     """``segment`` sets the memory to zero before each segment: the network has no memory, as a
     control (see ``train --control``)."""
 
-    composition_k: CompositionK = 0
-    """The head also reads the k-mer frequencies of the whole sequence, both strands counted as one;
-    this is k, 0 = none. Classes that differ in k-mer frequencies are then learned in minutes."""
+    features: Literal["auto", "none"] | tuple[str, ...] = "auto"
+    """What is read of the whole sequence beside the memory: none, a list with at most one item of
+    each kind, such as ["kmer:6", "protein:4"], or auto (at present none). ``kmer:K`` (K up to 8):
+    the head reads the k-mer frequencies, both strands counted as one; classes that differ in them
+    are then learned in minutes. ``stranded-kmer:K`` (up to 8): those of each strand, for what
+    differs between the strands, such as more G than C; only with ``strand_head`` concat.
+    ``protein:K`` (up to 5): the head reads the frequencies of amino-acid k-mers, with amino acids
+    in ten classes, in the open reading frames of both strands, for labels that depend on which
+    genes are present; the standard genetic code is assumed. ``wide:K1-K2`` (up to 16; for single
+    lengths ``wide:6,8,10,12``): each k-mer has a weight of its own in the logits, both strands
+    counted as one, for short sequences; near-duplicates in the training part are memorised."""
 
-    protein_k: ProteinK = 0
-    """The head also reads the frequencies of amino-acid k-mers, with amino acids in ten classes, in
-    the open reading frames of both strands; this is k, 0 = none. For labels that depend on which
-    genes are present; the standard genetic code is assumed."""
+    orf_codons: Count = ORF_CODONS
+    """Shortest open reading frame in codons without a stop, for ``protein:K`` in ``features``."""
 
-    orf_codons: Count = 100
-    """Shortest open reading frame in codons without a stop, for ``protein_k``."""
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier_versions(cls, values: Any) -> Any:
+        return with_features(values, cls.section)
 
-    wide_k: tuple[HashedK, ...] = ()
-    """Lengths of k-mers, increasing, such as [6, 8, 10, 12]: each k-mer has a weight of its own in
-    the logits, both strands counted as one; empty = none. For short sequences; near-duplicates in
-    the training part are memorised."""
+    @field_validator("features", mode="before")
+    @classmethod
+    def _one_item_as_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) and value not in ("auto", "none") else value
+
+    @field_validator("features")
+    @classmethod
+    def _in_their_order(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str):
+            return value
+        items = parse_features(value, f"{cls.section}.features")
+        return tuple(item.text for item in items) or "none"
+
+    def resolved(self) -> "ModelSettings":
+        """Return the same settings with the numbers of the preset and the features filled in."""
+        preset = PRESETS[self.preset]
+        changes: dict[str, Any] = {n: v for n, v in preset.items() if getattr(self, n) is None}
+        if self.features == "auto":
+            changes["features"] = choose_features()
+        return self.replace(**changes) if changes else self
+
+
+def choose_features() -> Literal["none"] | tuple[str, ...]:
+    """Return the whole-sequence features that ``model.features = "auto"`` means."""
+    return "none"
 
 
 class TokenizerSettings(Settings):
@@ -422,10 +450,9 @@ class ExperimentConfig(Settings):
             )
 
     def resolved(self) -> "ExperimentConfig":
-        """Return the same settings with every number of the preset filled in."""
-        preset = PRESETS[self.model.preset]
-        missing = {name: n for name, n in preset.items() if getattr(self.model, name) is None}
-        return self.replace(model=self.model.replace(**missing)) if missing else self
+        """Return the same settings with what the preset and ``auto`` mean filled in."""
+        model = self.model.resolved()
+        return self if model is self.model else self.replace(model=model)
 
     def with_windows(self, window_bp: int | None, step_bp: int | None) -> "ExperimentConfig":
         """Return the same settings with these windows; None keeps those of the settings."""
@@ -440,8 +467,10 @@ class ExperimentConfig(Settings):
         ``of_data`` is what else the training data decide: ``min_train_bp``, ``max_train_bp``, and
         ``target_mean`` and ``target_std`` of a regression.
         """
-        sizes: dict[str, Any] = {name: n for name, n in self.model if n is not None}
-        sizes = {**PRESETS[sizes.pop("preset")], **sizes}
+        model = dict(self.model.resolved())
+        del model["preset"]
+        if model["features"] == "none":
+            model["features"] = ()
         return ClassifierConfig(
             classes=tuple(classes),
             task=task,  # type: ignore[arg-type]  # checked there
@@ -449,7 +478,7 @@ class ExperimentConfig(Settings):
             k=self.tokenizer.k,
             stride=self.tokenizer.stride,
             **of_data,
-            **sizes,
+            **model,
         )
 
     def given(self) -> dict[str, object]:

@@ -12,6 +12,7 @@ import tomli_w
 
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.config import FIRST_VERSION
+from rmt_genomics.model.features import OLD_KEYS
 from rmt_genomics.model.settings import Settings, as_toml, nearest, rule
 from rmt_genomics.parsing import read_text, read_toml
 from rmt_genomics.training.config import ExperimentConfig
@@ -29,6 +30,10 @@ _KEYS_OF_FIRST_VERSION = {
 """Keys that every ``config.toml`` of a run and every printed template has; ``model.readout`` and
 ``model.head_layers`` came later. A file with these and without those is of the first version."""
 
+_FEATURES = "model.features"
+_OLD_FEATURES = tuple(f"model.{name}" for name in OLD_KEYS)
+"""Keys of earlier versions, which are read but no longer written."""
+
 _TEMPLATE_WIDTH = 90
 _REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
 
@@ -45,6 +50,8 @@ def read_config(path: str | Path | None, settings: Sequence[str] = ()) -> Experi
     path = None if path is None else Path(path)
     in_file = {} if path is None else _read(path)
     changes = dict(parse_setting(setting) for setting in settings)
+    if _FEATURES in changes:  # it wins over the older keys of the file too
+        in_file = {key: value for key, value in in_file.items() if key not in _OLD_FEATURES}
     try:
         return _build({**in_file, **changes})
     except ConfigError as error:
@@ -85,6 +92,8 @@ def _read(path: Path) -> dict[str, object]:
     flat = _flatten(text, str(path))
     if flat.keys() >= _KEYS_OF_FIRST_VERSION:
         flat = {f"model.{name}": value for name, value in FIRST_VERSION.items()} | flat
+        if _FEATURES not in flat:  # it has features only where it says so
+            flat.setdefault(_OLD_FEATURES[0], 0)
     return flat
 
 
@@ -106,7 +115,7 @@ def _flatten(text: str, where: str) -> dict[str, object]:
 def _check_known(keys: Iterable[str], where: str) -> None:
     """Raise ConfigError at the first unknown key, with the nearest known one of any table."""
     for key in keys:
-        if key not in KEYS:
+        if key not in KEYS and key not in _OLD_FEATURES:
             raise ConfigError(f"{where}: unknown key {as_toml(key)}. {nearest(key, KEYS)}")
 
 
@@ -132,7 +141,7 @@ def _wrong_source(
 
 def template() -> str:
     """Return a TOML file with every setting, its default, meaning and allowed values."""
-    values = ExperimentConfig().resolved().flat()
+    values, resolved = ExperimentConfig().flat(), ExperimentConfig().resolved().flat()
     lines: list[str] = []
     for name, section in SECTIONS.items():
         lines.append(f"[{name}]")
@@ -141,7 +150,7 @@ def template() -> str:
             allowed = rule(schema) + (" (left out: by the preset)" if is_preset else "")
             lines += _comment(schema["description"])
             lines += _comment(f"May be {allowed}.")
-            value = tomli_w.dumps({key: values[f"{name}.{key}"]})
+            value = tomli_w.dumps({key: (resolved if is_preset else values)[f"{name}.{key}"]})
             lines.append("# " + value if is_preset else value)
     return "\n".join(lines)
 

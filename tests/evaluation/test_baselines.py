@@ -156,7 +156,7 @@ def test_all_baselines_have_a_key_and_the_better_kmer_baseline_comes_first(tmp_p
 
 
 def test_a_model_that_reads_protein_kmers_has_a_protein_baseline(tmp_path: Path) -> None:
-    eval_set = make_eval_set(tmp_path, [90] * 12, protein_k=2, orf_codons=5)
+    eval_set = make_eval_set(tmp_path, [90] * 12, features=("protein:2",), orf_codons=5)
     kmers = fit_toys(eval_set)
 
     *_, proteins, segments, windows = baseline_predictions(eval_set, eval_set.targets, kmers)
@@ -278,12 +278,13 @@ def test_counting_in_chunks_changes_nothing(
 @pytest.mark.parametrize(
     ("changes", "composition"),
     [
-        ({"composition_k": 2}, "the k-mer composition"),
-        ({"protein_k": 1, "orf_codons": 2}, "the protein composition"),
+        ({"features": ("kmer:2",)}, "the k-mer composition"),
+        ({"features": ("stranded-kmer:2",)}, "the stranded k-mer composition"),
+        ({"features": ("protein:1",), "orf_codons": 2}, "the protein composition"),
     ],
 )
 def test_composition_is_of_the_whole_sequence_or_of_the_window(
-    tmp_path: Path, changes: dict[str, int], composition: str
+    tmp_path: Path, changes: dict[str, object], composition: str
 ) -> None:
     eval_set = make_eval_set(tmp_path, [20, 5, 33], **changes)
 
@@ -301,7 +302,9 @@ def test_composition_is_of_the_whole_sequence_or_of_the_window(
 
 
 def test_windows_are_left_out_if_they_equal_another_prediction(tmp_path: Path) -> None:
-    (short,) = baseline_predictions(make_eval_set(tmp_path, [6] * 3, composition_k=2), None, None)
+    (short,) = baseline_predictions(
+        make_eval_set(tmp_path, [6] * 3, features=("kmer:2",)), None, None
+    )
     (alone,) = baseline_predictions(make_eval_set(tmp_path, [20] * 3), None, None)
 
     assert short.key == "chunk_average"

@@ -141,15 +141,15 @@ def test_a_regression_has_context_too(tmp_path: Path) -> None:
             "memory reset at prediction, the model uses the last segment of each strand only.)",
         ),
         (
-            {"composition_k": 2},
+            {"features": ("kmer:2",)},
             "memory reset at prediction, the model uses the last segment of each strand, and the ",
         ),
         (
-            {"composition_k": 2, "pooling": "mean"},
+            {"features": ("kmer:2",), "pooling": "mean"},
             "uses every segment, and the k-mer composition of the whole sequence.)",
         ),
         (
-            {"composition_k": 2, "protein_k": 1, "pooling": "mean"},
+            {"features": ("kmer:2", "protein:1"), "pooling": "mean"},
             "uses every segment, and the k-mer and protein composition of the",
         ),
         ({"pooling": "mean"}, None),
@@ -198,9 +198,10 @@ def plain_average(model: RMTClassifier, codes: np.ndarray, *, alone: bool) -> np
         KMERS,
         {"stem_pool": 2},
         {"strand_head": "symmetric"},
-        {"composition_k": 2, "strand_head": "symmetric"},
-        {"protein_k": 1, "orf_codons": 2},
-        {"wide_k": (1, 3)},
+        {"features": ("kmer:2",), "strand_head": "symmetric"},
+        {"features": ("stranded-kmer:2",)},
+        {"features": ("protein:1",), "orf_codons": 2},
+        {"features": ("wide:1,3",)},
     ],
 )
 def test_the_average_is_that_of_a_loop_over_segments(pooling: str, changes: dict) -> None:

@@ -473,7 +473,7 @@ def test_the_split_of_a_run_gives_the_most_common_label(tmp_path: Path) -> None:
 
 def test_a_model_that_reads_protein_kmers_keeps_their_baseline(tmp_path: Path) -> None:
     run, fasta = write_run(tmp_path, "train validation test")
-    saved_model(run, protein_k=2, orf_codons=3)
+    saved_model(run, features=("protein:2",), orf_codons=3)
 
     first = evaluate_run(run, fasta)
     later = evaluate(run, fasta, tmp_path / "labels.tsv", tmp_path / "out")

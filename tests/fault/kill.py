@@ -98,7 +98,7 @@ _SMALL = {
 }
 _ELABORATE = {
     **_SMALL,
-    "model.composition_k": 2,
+    "model.features": "kmer:2",
     "model.dropout": 0.1,
     "model.memory_gate": "true",
     "training.replay": "true",

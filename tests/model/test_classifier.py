@@ -119,7 +119,12 @@ def test_a_sequence_without_a_base_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"composition_k": 2}, {"protein_k": 1, "orf_codons": 2}, {"wide_k": (2, 5)}]
+    "changes",
+    [
+        {},
+        *({"features": (item,)} for item in ("kmer:2", "stranded-kmer:2", "wide:2,5")),
+        {"features": ("protein:1",), "orf_codons": 2},
+    ],
 )
 def test_codes_beyond_a_length_are_never_read(changes: dict[str, Any]) -> None:
     model, lengths = toy(**changes), torch.tensor([20, 13, 1])

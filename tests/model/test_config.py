@@ -22,7 +22,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
-    toy(wide_k=(2, 3)).save_pretrained(tmp_path)
+    toy(features=("wide:2-3",)).save_pretrained(tmp_path)
 
     assert (tmp_path / "config.json").read_text() == (
         json.dumps(
@@ -38,9 +38,8 @@ def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
                     "strand_head": "concat",
                     "head_layers": 2,
                     "pooling": "last",
-                    "composition_k": 0,
                 },
-                **{"protein_k": 0, "orf_codons": 100, "wide_k": [2, 3]},
+                **{"features": ["wide:2-3"], "orf_codons": 100},
             },
             indent=2,
         )
@@ -114,7 +113,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"target_std": 0}, "target_std is 0, but must be a number above 0."),
     ({"target_mean": 1e400}, "is not valid JSON ('Infinity' is not a finite number"),
     ({"target_mean": 5}, "target_mean is 5.0 and target_std 1.0, but they have no effect: the ta"),
-    ({"orf_codons": 30}, "orf_codons is 30, but has no effect: protein_k is 0, so no reading fra"),
+    ({"orf_codons": 30}, "orf_codons is 30, but has no effect: features has no item protein:K,"),
+    ({"features": "kmer:4"}, "features is 'kmer:4', but must be a list, each element text."),
+    ({"features": ["kmer:9"]}, "features has 'kmer:9', but K must be a whole number from 1 to 8."),
+    ({"features": ["kmer:2"], "wide_k": [2]}, "wide_k is set beside features, but is its older f"),
     (
         {"num_memory_token": 3},
         "unknown key 'num_memory_token'. Did you mean 'num_memory_tokens'? A new",

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import encode, reverse_complement
-from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import (
-    ClassifierConfig,
     RMTClassifier,
     classifier,
 )
@@ -21,17 +19,16 @@ from rmt_genomics.model import (
 )
 from rmt_genomics.model.batching import pad
 from rmt_genomics.model.kmer_features import HashedKmerLinear, hash_kmers
-from tests.model.toys import TINY, toy
+from tests.model.toys import toy
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
-KS = (1, 3, 11)
 letters = st.text("ACGTN", min_size=1, max_size=60)
 batches = st.lists(letters, min_size=1, max_size=3)
 
 
-def filled(**changes: object) -> RMTClassifier:
+def filled(*others: str, **changes: object) -> RMTClassifier:
     """A toy whose weights of single k-mers are not zero, as they are at first."""
-    model = toy(wide_k=KS, **changes)
+    model = toy(features=("wide:1,3,11", *others), **changes)
     assert model.wide is not None
     torch.nn.init.normal_(model.wide.weight)
     return model
@@ -91,7 +88,7 @@ def test_long_kmers_are_spread_evenly(k: int) -> None:
 def test_it_is_the_last_part_and_the_same_on_the_other_strand(
     strand_head: str, sequences: list[str]
 ) -> None:
-    model = filled(strand_head=strand_head, composition_k=2)
+    model = filled("kmer:2", strand_head=strand_head)
     here = model.encode(*pad([encode(each) for each in sequences])).concatenated()
     there = model.encode(
         *pad([encode(reverse_complement(each)) for each in sequences])
@@ -150,7 +147,7 @@ def test_sequences_without_any_kmer_have_finite_logits() -> None:
 
 
 def test_a_saved_model_is_the_model(tmp_path: Path) -> None:
-    model = filled(protein_k=1, orf_codons=2)
+    model = filled("protein:1", orf_codons=2)
     model.save_pretrained(tmp_path)
 
     again = RMTClassifier.from_pretrained(tmp_path)
@@ -159,18 +156,3 @@ def test_a_saved_model_is_the_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         again.predict_proba(["ACGTTGCATTACG"]), model.predict_proba(["ACGTTGCATTACG"]), rtol=1e-5
     )
-
-
-@pytest.mark.parametrize(
-    ("wide_k", "rule"),
-    [
-        ((0,), "a list, each element a whole number of at least 1 and below 17"),
-        ((17,), "a list, each element a whole number of at least 1 and below 17"),
-        ((True,), "a list, each element a whole number of at least 1 and below 17"),
-        ((6, 6), "increase: each length above the one before"),
-        ((8, 6), "increase: each length above the one before"),
-    ],
-)
-def test_other_lengths_are_refused(wide_k: tuple[int, ...], rule: str) -> None:
-    with pytest.raises(ConfigError, match=f"but must (be )?{rule}"):
-        ClassifierConfig(**{**TINY, "wide_k": wide_k})

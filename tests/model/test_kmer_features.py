@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.dna import encode, reverse_complement
-from rmt_genomics.errors import ConfigError
-from rmt_genomics.model import ClassifierConfig, classifier
+from rmt_genomics.model import classifier
 from rmt_genomics.model import kmer_features as composition
 from rmt_genomics.model.batching import pad
-from rmt_genomics.model.kmer_features import Composition, add_reverse_complement, count_kmers
-from tests.model.toys import TINY, toy
+from rmt_genomics.model.kmer_features import Composition, count_kmers, reverse_complement_counts
+from tests.model.toys import toy
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 letters = st.text("ACGTN", min_size=1, max_size=60)
@@ -41,12 +40,12 @@ def test_counts_are_those_of_a_dictionary(sequences: list[str], k: int, at_once:
 
 
 @given(sequence=letters, k=st.integers(1, 4))
-def test_both_strands_are_counted_as_one(sequence: str, k: int) -> None:
+def test_the_counts_of_the_other_strand_need_no_second_count(sequence: str, k: int) -> None:
     here, there = (
         torch.tensor([counted(each, k)]) for each in (sequence, reverse_complement(sequence))
     )
 
-    assert add_reverse_complement(here, k).tolist() == (here + there).tolist()
+    assert reverse_complement_counts(here, k).tolist() == there.tolist()
 
 
 def test_features_are_those_of_the_formula() -> None:
@@ -66,7 +65,7 @@ def test_features_are_those_of_the_formula() -> None:
 def test_it_follows_the_strands_and_is_the_same_on_the_other_one(
     strand_head: str, sequences: list[str]
 ) -> None:
-    model = toy(composition_k=3, strand_head=strand_head)
+    model = toy(features=("kmer:3",), strand_head=strand_head)
     here = model.encode(*pad([encode(each) for each in sequences])).concatenated()
     there = model.encode(
         *pad([encode(reverse_complement(each)) for each in sequences])
@@ -81,7 +80,7 @@ def test_it_follows_the_strands_and_is_the_same_on_the_other_one(
 
 @given(sequences=batches)
 def test_the_batch_changes_nothing(sequences: list[str]) -> None:
-    model = toy(composition_k=3)
+    model = toy(features=("kmer:3",))
     together = model.encode(*pad([encode(each) for each in sequences])).concatenated()
     alone = torch.cat([model.encode(*pad([encode(each)])).concatenated() for each in sequences])
 
@@ -89,7 +88,7 @@ def test_the_batch_changes_nothing(sequences: list[str]) -> None:
 
 
 def test_a_long_record_has_the_composition_it_has_in_memory() -> None:
-    model = toy(composition_k=3)
+    model = toy(features=("kmer:3",))
     codes = encode("ACGTTGCANNCGTATTACGGACT" * 9)
     with torch.no_grad():
         expected = model.encode(*pad([codes])).concatenated()
@@ -104,7 +103,7 @@ def test_a_long_record_has_the_composition_it_has_in_memory() -> None:
 
 def test_sequences_without_any_k_mer_have_finite_features() -> None:
     assert (
-        toy(composition_k=4)
+        toy(features=("kmer:4",))
         .encode(*pad([encode("AC"), encode("NNNNNN")]))
         .concatenated()
         .isfinite()
@@ -124,7 +123,7 @@ def test_half_precision_has_features_as_good_as_its_numbers() -> None:
 def test_the_head_reads_it() -> None:
     """Two sequences that differ in composition only: the memory is made deaf."""
     for strand_head in ("concat", "symmetric"):
-        model = toy(composition_k=2, strand_head=strand_head)
+        model = toy(features=("kmer:2",), strand_head=strand_head)
         with torch.no_grad():
             for parameter in model.encoder.parameters():
                 parameter.zero_()
@@ -132,7 +131,83 @@ def test_the_head_reads_it() -> None:
         assert not torch.allclose(first, second)
 
 
-@pytest.mark.parametrize("k", [-1, 9, True])
-def test_other_lengths_are_refused(k: object) -> None:
-    with pytest.raises(ConfigError, match="but must be a whole number of at least 0 and below 9"):
-        ClassifierConfig(**{**TINY, "composition_k": k})
+EVERYTHING = ("kmer:3", "stranded-kmer:2", "protein:1", "wide:2")
+
+
+@given(sequences=batches)
+def test_the_other_strand_swaps_the_halves_of_stranded_features(sequences: list[str]) -> None:
+    model = toy(features=EVERYTHING, orf_codons=2)
+    here, there = (
+        model.encode(*pad([encode(read(each)) for each in sequences])).concatenated()
+        for read in (str, reverse_complement)
+    )
+    parts = [16, 8, 16, 8, 3]  # strands, k-mers, stranded k-mers, proteins, logits
+
+    assert here.shape == (len(sequences), sum(parts))
+    strands, kmers, stranded, *others = torch.split(here, parts, dim=-1)
+    torch.testing.assert_close(
+        there, torch.cat([strands.roll(8, -1), kmers, stranded.roll(8, -1), *others], -1), **EXACT
+    )
+    assert torch.equal(there[:, 24:40], stranded.roll(8, -1))
+
+
+def test_stranded_features_are_those_of_the_formula() -> None:
+    part = Composition(1, 1, is_stranded=True).double()
+    with torch.no_grad():
+        part.hidden.weight.copy_(torch.tensor([[1.0, 0, 0, 0]]))
+        part.hidden.bias.zero_()
+
+    found = part(torch.tensor([[0, 0, 0, 1, 3, 4]], dtype=torch.uint8))  # AAACT and AGTTT
+
+    expected = torch.tensor([[(4 * 3 / 5) ** 0.5 - 1, (4 * 1 / 5) ** 0.5 - 1]], dtype=torch.float64)
+    torch.testing.assert_close(found, torch.nn.functional.gelu(expected), **EXACT)
+
+
+@given(sequences=batches)
+def test_the_batch_changes_no_stranded_feature(sequences: list[str]) -> None:
+    model = toy(features=("stranded-kmer:3",))
+    together = model.encode(*pad([encode(each) for each in sequences])).concatenated()
+    alone = torch.cat([model.encode(*pad([encode(each)])).concatenated() for each in sequences])
+
+    torch.testing.assert_close(together, alone, **EXACT)
+
+
+def test_stranded_features_of_a_long_record_are_those_in_memory() -> None:
+    model = toy(features=EVERYTHING, orf_codons=2)
+    codes = encode("ACGTTGCANNCGTATTACGGACT" * 9)
+    with torch.no_grad():
+        expected = model.encode(*pad([codes])).concatenated()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "LONG_BP", 50)
+        patch.setattr(composition, "BP_AT_ONCE", 30)  # k-mers are counted block by block
+        with torch.no_grad():
+            found = model._encode_codes([codes], lambda _: None).concatenated()
+
+    torch.testing.assert_close(found, expected, **EXACT)
+
+
+def test_the_head_reads_what_differs_between_the_strands() -> None:
+    """Two sequences that are each other's reverse complement: the memory is made deaf."""
+    sequence = "AAACCAAACACA"
+    for features, is_read in (("kmer:2",), False), (("stranded-kmer:2",), True):
+        model = toy(features=features)
+        with torch.no_grad():
+            for parameter in model.encoder.parameters():
+                parameter.zero_()
+        first, second = model(*pad([encode(sequence), encode(reverse_complement(sequence))]))
+        assert torch.allclose(first, second) != is_read
+
+
+@pytest.mark.parametrize("readout", ["written", "carried"])
+def test_replay_does_not_change_the_gradient_of_a_model_with_features(readout: str) -> None:
+    gradients = []
+    codes, lengths = torch.randint(0, 5, (2, 100), dtype=torch.uint8), torch.tensor([100, 31])
+    for replay in (True, False):
+        model = toy(features=EVERYTHING, orf_codons=2, readout=readout)
+        model(codes, lengths, replay=replay).square().sum().backward()
+        gradients.append({name: each.grad for name, each in model.named_parameters()})
+
+    assert gradients[0]["stranded.hidden.weight"].abs().sum() > 0
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], **EXACT)

@@ -73,13 +73,13 @@ def test_features_are_those_of_the_formula() -> None:
     torch.testing.assert_close(found[0, 0], expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("composition_k", [0, 2])
+@pytest.mark.parametrize("others", [(), ("kmer:2",)])
 @pytest.mark.parametrize("strand_head", ["concat", "symmetric"])
 @given(sequences=batches)
 def test_it_is_the_last_part_and_the_same_on_the_other_strand(
-    strand_head: str, composition_k: int, sequences: list[str]
+    strand_head: str, others: tuple[str, ...], sequences: list[str]
 ) -> None:
-    model = toy(protein_k=2, orf_codons=3, composition_k=composition_k, strand_head=strand_head)
+    model = toy(features=("protein:2", *others), orf_codons=3, strand_head=strand_head)
     here = model.encode(*pad([encode(each) for each in sequences])).concatenated()
     there = model.encode(
         *pad([encode(reverse_complement(each)) for each in sequences])
@@ -97,7 +97,7 @@ def test_it_is_the_last_part_and_the_same_on_the_other_strand(
 
 @given(sequences=batches)
 def test_the_batch_changes_nothing(sequences: list[str]) -> None:
-    model = toy(protein_k=2, orf_codons=3)
+    model = toy(features=("protein:2",), orf_codons=3)
     together = model.encode(*pad([encode(each) for each in sequences])).concatenated()
     alone = torch.cat([model.encode(*pad([encode(each)])).concatenated() for each in sequences])
 
@@ -105,7 +105,7 @@ def test_the_batch_changes_nothing(sequences: list[str]) -> None:
 
 
 def test_a_long_record_has_the_features_it_has_in_memory() -> None:
-    model = toy(protein_k=2, orf_codons=5)
+    model = toy(features=("protein:2",), orf_codons=5)
     codes = encode("ACGTTGCANNCGTATTACGGACT" + "GCCATGGAT" * 20)
     with torch.no_grad():
         expected = model.encode(*pad([codes])).concatenated()
@@ -120,7 +120,7 @@ def test_a_long_record_has_the_features_it_has_in_memory() -> None:
 
 
 def test_sequences_without_any_reading_frame_have_finite_features() -> None:
-    model = toy(protein_k=3)
+    model = toy(features=("protein:3",))
     assert model.encode(*pad([encode("A"), encode("NNNNNN")])).concatenated().isfinite().all()
 
 
@@ -136,7 +136,7 @@ def test_half_precision_has_features_as_good_as_its_numbers() -> None:
 def test_the_head_reads_it() -> None:
     """Two sequences that differ in their codons: the memory is made deaf."""
     for strand_head in ("concat", "symmetric"):
-        model = toy(protein_k=1, orf_codons=2, strand_head=strand_head)
+        model = toy(features=("protein:1",), orf_codons=2, strand_head=strand_head)
         with torch.no_grad():
             for parameter in model.encoder.parameters():
                 parameter.zero_()
@@ -147,11 +147,14 @@ def test_the_head_reads_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"protein_k": -1}, "protein_k is -1, but must be a whole number of at least 0"),
-        ({"protein_k": 6}, "protein_k is 6, but must be a whole number of at least 0 and below 6"),
-        ({"protein_k": True}, "protein_k is true, but must be a whole number"),
-        ({"protein_k": 2, "orf_codons": 0}, "orf_codons is 0, but must be a whole number of at"),
-        ({"orf_codons": 300}, "orf_codons is 300, but has no effect: protein_k is 0"),
+        (
+            {"features": ("protein:2",), "orf_codons": 0},
+            "orf_codons is 0, but must be a whole number of at",
+        ),
+        (
+            {"orf_codons": 300},
+            "orf_codons is 300, but has no effect: features has no item protein:K",
+        ),
     ],
 )
 def test_invalid_settings_are_refused(changes: dict[str, object], words: str) -> None:

@@ -111,13 +111,16 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({}, "head `concat`.\n"),
-        ({"composition_k": 2}, "`concat`, which also reads the frequencies of 2-mers.\n"),
+        ({"features": ("kmer:2",)}, "`concat`, which also reads the frequencies of 2-mers.\n"),
         (
-            {"composition_k": 2, "protein_k": 1, "orf_codons": 7},
-            "the frequencies of 2-mers and of 1-mers of amino acids (in ten classes) in open "
-            "reading frames of at least 7 codons.\n",
+            {"features": ("kmer:2", "stranded-kmer:3", "protein:1"), "orf_codons": 7},
+            "the frequencies of 2-mers, of 3-mers of each strand and of 1-mers of amino acids (in "
+            "ten classes) in open reading frames of at least 7 codons.\n",
         ),
-        ({"wide_k": (2, 3)}, "; a linear model on k-mers of 2, 3 bases is added to its logits."),
+        (
+            {"features": ("wide:2-3",)},
+            "; a linear model on k-mers of 2, 3 bases is added to its logits.",
+        ),
     ],
 )
 def test_the_card_names_the_features_besides_the_memory(

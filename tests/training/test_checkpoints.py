@@ -204,6 +204,23 @@ def test_a_resumed_run_keeps_what_is_not_given_now(tmp_path: Path) -> None:
     assert resumed_config(run, now) == changed
 
 
+def test_features_of_a_resumed_run_are_those_of_the_run(tmp_path: Path) -> None:
+    run = started_with(tmp_path / "run", 'model.features=["kmer:2", "wide:2-3"]')
+
+    for setting in ("model.features=auto", 'model.features=["wide:2,3", "kmer:2"]'):
+        now = read_config(None, [setting])
+        assert resumed_config(run, now).model.features == ("kmer:2", "wide:2-3")
+    old_keys = read_config(None, ["model.composition_k=2", "model.wide_k=[2,3]"])
+    assert resumed_config(run, old_keys) == read_config(run.config)
+    with pytest.raises(ConfigError) as error:
+        resumed_config(run, read_config(None, ["model.features=kmer:2"]))
+    assert str(error.value).endswith(
+        "model.features was ['kmer:2', 'wide:2-3'] when the run started and is now ['kmer:2'], but "
+        """a resumed run must not change. Pass --set 'model.features=["kmer:2", "wide:2-3"]', or """
+        "start a new run."
+    )
+
+
 def test_a_setting_that_is_given_now_must_be_that_of_the_run(tmp_path: Path) -> None:
     run = started_with(tmp_path / "run", "model.readout=carried")
 

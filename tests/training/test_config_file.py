@@ -49,6 +49,7 @@ tables = st.fixed_dictionaries(
                 "readout": st.sampled_from(["written", "carried"]),
                 "head_layers": st.sampled_from([1, 2]),
                 "memory_reset": st.sampled_from(["never", "segment"]),
+                "features": st.sampled_from(["auto", "none", ("kmer:2", "wide:2,5")]),
             }
         ).filter(lambda model: model["dim"] != 4 or model["heads"]),
         "tokenizer": st.sampled_from([{}, {"kind": "kmer", "k": 6, "stride": 3}]),
@@ -122,6 +123,7 @@ def test_a_file_of_the_first_version_keeps_its_read_out_and_head() -> None:
         model = parsed("\n".join(lines)).model
         assert (model.readout, model.head_layers) == ("carried", 1)
         assert model.memory_gate is True  # as the file says
+        assert (model.features == "auto") == (text == template())
     few = parsed('[model]\npooling = "mean"\nmemory_gate = false').model
     assert (few.readout, few.head_layers) == ("written", 2)
 
@@ -131,9 +133,9 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("model.preset", "model.dim", "model.depth", "model.heads", "model.segment_length"),
         *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
         *("model.stem_pool", "training.shift_bp", "training.weight_average"),
-        *("model.dropout", "model.memory_gate", "model.memory_reset", "model.composition_k"),
+        *("model.dropout", "model.memory_gate", "model.memory_reset"),
         *("model.readout", "model.head_layers"),
-        *("model.protein_k", "model.orf_codons", "model.wide_k"),
+        *("model.features", "model.orf_codons"),
         *("tokenizer.kind", "tokenizer.k", "tokenizer.stride"),
         *("training.max_epochs", "training.learning_rate", "training.batch_size"),
         *("training.accumulate_batches", "training.precision", "training.bptt_depth"),
@@ -271,6 +273,21 @@ BROKEN = [
     ("[model]\ndim = 100_000_000", "model.dim is 100000000 and depth is 4: about "),
     ("[model]\nwide_k = " + "[" * 9999, "is not valid TOML (it is nested too deeply), but "),
     ("[model]\nwide_k = [6, [8]]", "model.wide_k is [6, [8]], but must be a list, each element "),
+    (
+        "[model]\nfeatures = 6",
+        "model.features is 6, but must be 'auto' or 'none' or a list, each e",
+    ),
+    ("[model]\nfeatures = ['kmer:6', 6]", "model.features is ['kmer:6', 6], but must be 'auto' o"),
+    ("[model]\nfeatures = 'all'", "model.features has 'all', but its items must be kmer:K, "),
+    ("[model]\nfeatures = ['wide:8-6']", "model.features has 'wide:8-6', but its lengths must be"),
+    (
+        "[model]\nfeatures = ['stranded-kmer:2']\nstrand_head = 'symmetric'",
+        "model.features has 'stranded-kmer:2', which differs between the strands, but strand_head",
+    ),
+    (
+        "[model]\norf_codons = 9",
+        "model.orf_codons is 9, but has no effect: features has no item pr",
+    ),
     ("[model]\nwide_k = [8, 6]", "model.wide_k is [8, 6], but must increase: each length above"),
     ("[model]\nstem_width = 4", "model.stem_width is 4, but must be odd, or 0 for no stem."),
     ("[model]\nstem_width = 0\nstem_pool = 2", "model.stem_pool is 2, but must be 1 where stem_wi"),
@@ -335,11 +352,92 @@ def test_the_settings_of_the_benchmarks_can_be_read(path: Path) -> None:
 
 
 def test_settings_of_sequence_features_reach_the_model() -> None:
-    changes = ["model.protein_k=2", "model.orf_codons=30", "model.wide_k=[3, 5]"]
+    changes = ['model.features=["wide:3,5", "protein:2"]', "model.orf_codons=30"]
 
     model = read_config(None, changes).classifier(("a", "b"), "binary")
 
-    assert (model.protein_k, model.orf_codons, model.wide_k) == (2, 30, (3, 5))
+    assert (model.features, model.orf_codons) == (("protein:2", "wide:3,5"), 30)
+
+
+def test_features_are_written_in_one_way_and_auto_is_settled() -> None:
+    texts = ["auto", "none", "[]", "kmer:6", '["wide:2,3", "kmer:6"]']
+    written = [read_config(None, [f"model.features={text}"]).model for text in texts]
+
+    assert [model.features for model in written] == [
+        *("auto", "none", "none", ("kmer:6",)),
+        ("kmer:6", "wide:2-3"),
+    ]
+    assert [model.resolved().features for model in written[:2]] == ["none", "none"]
+    assert 'features = "none"' in to_toml(ExperimentConfig().resolved())
+    assert '\nfeatures = "auto"\n' in template()
+
+
+OLD_KEYS = "composition_k = 6\nprotein_k = 4\nwide_k = [6, 8, 10, 12]"
+NO_FEATURES = "composition_k = 0\nprotein_k = 0\nwide_k = []"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "features"),
+    [
+        (OLD_KEYS, [], ("kmer:6", "protein:4", "wide:6,8,10,12")),
+        (NO_FEATURES, [], "none"),
+        ("composition_k = 6", ["model.wide_k=[6, 7, 8]"], ("kmer:6", "wide:6-8")),
+        (NO_FEATURES, ["model.composition_k=3"], ("kmer:3",)),
+        (OLD_KEYS, ["model.composition_k=0", "model.wide_k=[]"], ("protein:4",)),
+        (OLD_KEYS, ["model.features=stranded-kmer:4"], ("stranded-kmer:4",)),
+        (NO_FEATURES, ["model.features=auto"], "auto"),
+        ("dim = 8", ["model.protein_k=3"], ("protein:3",)),
+        ('features = ["kmer:6"]\nwide_k = [2]', ["model.features=none"], "none"),
+    ],
+)
+def test_older_keys_mean_what_they_meant(
+    tmp_path: Path, text: str, settings: list[str], features: object
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[model]\n{text}")
+
+    config = read_config(file, settings)
+
+    assert config.model.features == features
+    assert parsed(to_toml(config)) == config
+    assert not any(key in to_toml(config) for key in ("composition_k", "protein_k", "wide_k"))
+    assert config.given()["model.features"] == features
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ('features = "none"\ncomposition_k = 0', []),
+        ('features = ["kmer:2"]\nwide_k = [2]', []),
+        ('features = ["kmer:2"]', ["model.protein_k=2"]),
+        ("", ["model.protein_k=2", "model.features=none"]),
+        ("protein_k = 2", ["model.protein_k=2", "model.features=none"]),
+    ],
+)
+def test_older_keys_beside_features_are_refused(
+    tmp_path: Path, text: str, settings: list[str]
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"[model]\n{text}")
+
+    with pytest.raises(ConfigError) as error:
+        read_config(file, settings)
+
+    source = re.escape(str(file)) if "\n" in text else "--set"
+    assert re.match(
+        rf"{source}: model\.\w+_k is set beside model\.features, but is its older form: only one "
+        r"of them may be set\. Remove \w+_k, and say it in features\.$",
+        str(error.value),
+    )
+
+
+def test_a_complete_file_from_before_there_were_features_has_none() -> None:
+    """Not "auto", which may choose some: a resumed run is what it was."""
+    lines = to_toml(ExperimentConfig().resolved()).splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("features"))
+
+    assert parsed(text).model.features == "none"
+    assert parsed("[model]\ndim = 64").model.features == "auto"
 
 
 def test_list_settings_prints_the_defaults() -> None:
@@ -349,7 +447,7 @@ def test_list_settings_prints_the_defaults() -> None:
 def test_the_uncommented_template_is_the_preset() -> None:
     text = re.sub(r"^# (\w+ = \d)", r"\1", template(), flags=re.MULTILINE)
 
-    assert parsed(text) == ExperimentConfig().resolved()
+    assert parsed(text).resolved() == ExperimentConfig().resolved()
     assert "\ndim = 128\n" in text
 
 

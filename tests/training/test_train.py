@@ -257,9 +257,10 @@ def plain_weights(
         ("model.stem_pool", 2),
         ("model.dropout", 0.5),
         ("model.memory_reset", "segment"),
-        ("model.composition_k", 2),
-        ("model.protein_k", 1),
-        ("model.wide_k", [2, 5]),
+        ("model.features", "kmer:2"),
+        ("model.features", "stranded-kmer:2"),
+        ("model.features", "protein:1"),
+        ("model.features", "wide:2,5"),
         ("data.validation_fraction", 0.4),
     ],
 )
