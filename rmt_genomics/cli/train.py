@@ -118,10 +118,10 @@ def train(  # noqa: PLR0913 (one argument an option)
     validation part if there is no test part: aligned on a terminal, else as a tab-separated table.
     The baselines are the most
     common label, k-mer counts (4-mers or 6-mers of both strands, 2-mers or 4-mers of the given
-    strand, whichever is better on the validation part; with model.protein_k also k-mers of amino
-    acids), and length with composition. Beside them is the same network applied to each segment
-    separately (if it reads more than its memory, also to windows of one segment without anything
-    from outside). Writes a report (report.html) into --out.
+    strand, whichever is better on the validation part; with protein:K in model.features also k-mers
+    of amino acids), and length with composition. Beside them is the same network applied to each
+    segment separately (if it reads more than its memory, also to windows of one segment without
+    anything from outside). Writes a report (report.html) into --out.
 
     With --control memory-reset, the same network is also trained without memory: its memory is set
     to zero before each segment; data, split, seed, settings and number of steps are the same. It is

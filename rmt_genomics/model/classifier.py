@@ -28,6 +28,7 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.batching import compute_in_batches, encode_sequences, mask_padding, pad
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, BothStrands, Replay, encode_long
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.features import LARGEST_K
 from rmt_genomics.model.heads import HEADS, HiddenLayer
 from rmt_genomics.model.kmer_features import Composition, HashedKmerLinear, ProteinComposition
 from rmt_genomics.model.pretrained import Pretrained
@@ -67,15 +68,11 @@ class RMTClassifier(Pretrained):
         self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling, config.readout)
         self.dropout = nn.Dropout(config.dropout)
         dim, num_classes = config.dim, len(config.classes)
-        ks = {kind: feature.ks for kind, feature in config.features_by_kind.items()}
-        self.composition = Composition(*ks["kmer"], dim) if "kmer" in ks else None
-        self.stranded: Composition | None = None
-        if "stranded-kmer" in ks:
-            self.stranded = Composition(*ks["stranded-kmer"], dim, is_stranded=True)
-        self.proteins: ProteinComposition | None = None
-        if "protein" in ks:
-            self.proteins = ProteinComposition(*ks["protein"], config.orf_codons, dim)
-        self.wide = HashedKmerLinear(ks["wide"], num_classes) if "wide" in ks else None
+        kmer, stranded, protein, wide = map(config.features_by_kind.get, LARGEST_K)
+        self.composition = Composition(kmer.k, dim) if kmer else None
+        self.stranded = Composition(stranded.k, dim, is_stranded=True) if stranded else None
+        self.proteins = ProteinComposition(protein.k, config.orf_codons, dim) if protein else None
+        self.wide = HashedKmerLinear(wide.ks, num_classes) if wide else None
         self.hidden = HiddenLayer(dim) if config.head_layers > 1 else None
         self.head = HEADS[config.strand_head](dim, num_classes, config.num_sequence_features)
 

@@ -35,6 +35,11 @@ class Feature:
     ks: tuple[int, ...]  # lengths of k-mers, increasing; one, except of ``wide``
 
     @property
+    def k(self) -> int:
+        """Bases, or amino acids, in a k-mer; of several lengths the shortest."""
+        return self.ks[0]
+
+    @property
     def text(self) -> str:
         """The item as it is written in settings, in one way only."""
         first, last = self.ks[0], self.ks[-1]
@@ -174,7 +179,7 @@ def describe(features: Iterable[Feature], orf_codons: int) -> str:
         f"{orf_codons} codons",
     }
     features = list(features)
-    read = [kinds[each.kind].format(each.ks[0]) for each in features if each.kind in kinds]
+    read = [kinds[each.kind].format(each.k) for each in features if each.kind in kinds]
     clause = f", which also reads the frequencies {_listed(read)}" if read else ""
     for lengths in (", ".join(map(str, each.ks)) for each in features if each.kind == "wide"):
         clause += f"; a linear model on k-mers of {lengths} bases is added to its logits"

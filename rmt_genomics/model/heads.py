@@ -4,7 +4,7 @@ The mean over segments of what a memoryless encoder wrote is linear in its segme
 of it cannot tell a mixture of two sources from one source; a hidden layer can.
 
 Dimensions: b batch, c classes, d model width, e width of the encoding ``[forward | reverse]``; with
-composition features (of k-mers, of proteins, or both) that of ``[forward | reverse | features]``.
+features of the whole sequence (of k-mers, of proteins) that of ``[forward | reverse | features]``.
 """
 
 import torch

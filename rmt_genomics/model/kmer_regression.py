@@ -61,10 +61,9 @@ class KmerSpec:
 
     @classmethod
     def of(cls, feature: Feature, orf_codons: int) -> "KmerSpec":
-        """Return what a model counts for an item of ``features``; for ``wide``, of its first k."""
-        protein = feature.kind == "protein"
-        is_stranded = feature.kind == "stranded-kmer"
-        return cls(feature.ks[0], orf_codons if protein else None, is_stranded=is_stranded)
+        """Return what a model counts for an item of ``features``; of ``wide``, the shortest."""
+        is_protein, is_stranded = feature.kind == "protein", feature.kind == "stranded-kmer"
+        return cls(feature.k, orf_codons if is_protein else None, is_stranded=is_stranded)
 
     @property
     def num_features(self) -> int:
