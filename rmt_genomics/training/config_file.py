@@ -5,6 +5,7 @@ Settings that ``to_toml`` has written are read back the same.
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,11 @@ def _wrong_source(
 ) -> str:
     """Return the source of a wrong value: ``--set``, unless the file is wrong without it."""
     unchanged = {key: value for key, value in in_file.items() if key not in changes}
-    try:
-        _build(unchanged)
-    except ConfigError:
-        return str(path)
-    return "--set" if changes else str(path)
+    for settings in (in_file, unchanged) if changes else ():
+        with suppress(ConfigError):
+            _build(settings)
+            return "--set"
+    return str(path)
 
 
 def template() -> str:

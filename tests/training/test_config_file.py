@@ -250,6 +250,9 @@ def test_the_source_of_a_wrong_value_is_reported_and_not_the_other(tmp_path: Pat
         read_config(good, ["model.depth=0"])
     with pytest.raises(ConfigError, match=r"bad\.toml: model\.depth is 0"):
         read_config(bad, ["model.dim=8"])
+    good.write_text('[model]\nfeatures = ["protein:4"]\norf_codons = 300\n')
+    with pytest.raises(ConfigError, match=r"^--set: model\.orf_codons is 300, but has no effect"):
+        read_config(good, ["model.features=kmer:2"])
 
 
 BROKEN = [
