@@ -56,7 +56,7 @@ CURRICULUM = {
     "curriculum.patience": 1,
 }
 CHANGES = " ".join(f"--set {key}={value}" for key, value in SIZE.items())
-TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {  # name: labels, settings
+TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {  # name: labels, settings (keys of both trees)
     "base": ("binary.tsv", {}),
     "kmer": ("classes.tsv", {
         "tokenizer.kind": "kmer", "tokenizer.k": 4, "tokenizer.stride": 2,
