@@ -43,7 +43,7 @@ _ROWS_AT_ONCE = 4096
 _NOT_BY_CHANCE = 2.0  # standard errors of the metric on the validation examples
 _OF_SHORT = ("kmer:4", "kmer:5", "kmer:6", "stranded-kmer:4", "stranded-kmer:5")
 _OF_LONG = ("kmer:4", "kmer:6", "stranded-kmer:4", "protein:3")
-_FEWEST_NATS = 2.0  # by which a part must lower the loss of all validation examples together
+_FEWEST_NATS = 4.0  # by which a part must lower the loss of all validation examples together
 _FACTORS = np.round(np.arange(0, 1.51, 0.1), 1)
 
 Floats = npt.NDArray[np.float64]

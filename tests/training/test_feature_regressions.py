@@ -81,7 +81,7 @@ def test_the_weights_are_folded_into_one_share() -> None:
 def test_a_part_that_hardly_lowers_the_loss_is_left_out() -> None:
     losses = {(0.0, 1.0): 0.50, (1.0, 0.0): 0.60, (0.5, 1.0): 0.495, (0.0, 0.0): 0.7}
 
-    assert _best_factors(losses, 100) == (0.0, 1.0)
+    assert _best_factors(losses, 500) == (0.0, 1.0)
     assert _best_factors(losses, 1000) == (0.5, 1.0)
     assert _best_factors({**losses, (1.0, 0.0): 0.40}, 100) == (1.0, 0.0)
 
