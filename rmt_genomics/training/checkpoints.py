@@ -43,6 +43,7 @@ _UNREADABLE = (
 )
 """What ``torch.load`` raises for damaged files."""
 
+MIN_IMPROVEMENT = 1e-4  # of the validation loss; less does not prolong a training
 _SHORT_STEP = 0.1  # seconds; shorter steps are not stopped, since a checkpoint takes 1 ms to make
 
 _PARTS: dict[str, type] = {
@@ -183,7 +184,9 @@ class CheckpointCallback(Checkpoint):
         loss = pl_module.validation["val_loss"]
         self.epochs_since_best += 1
         if loss < self.best_loss:
-            self.best_loss, self.epochs_since_best = loss, 0
+            if self.best_loss - loss > MIN_IMPROVEMENT:
+                self.epochs_since_best = 0
+            self.best_loss = loss
             trainer.save_checkpoint(self.folder.best, weights_only=True)
         self.stop_or_advance(trainer, pl_module)
         self._save(trainer)

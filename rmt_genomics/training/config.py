@@ -234,7 +234,7 @@ class TrainingSettings(Settings):
     validated and saved; 0 = the weights themselves."""
 
     patience: Count = 5
-    """Epochs without a lower validation loss after which training stops."""
+    """Epochs after which training stops if none lowers the validation loss by more than 0.0001."""
 
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
     """Minutes between checkpoints within an epoch (0 = after each step); one more is written when

@@ -104,6 +104,13 @@ def test_best_is_saved_when_the_loss_falls_and_last_after_every_epoch(tmp_path: 
     assert trainer.saved == ["best.ckpt weights", last, last, "best.ckpt weights", last]
 
 
+def test_a_loss_that_hardly_falls_does_not_prolong_a_training(tmp_path: Path) -> None:
+    callback = CheckpointCallback(RunFolder(tmp_path), patience=2)
+
+    assert epochs(callback, 0.01, 0.00999, 0.00998).should_stop
+    assert callback.best_loss == 0.00998  # the best model is saved all the same
+
+
 def test_training_stops_after_patience_epochs_without_a_lower_loss(tmp_path: Path) -> None:
     stops = {
         losses: epochs(CheckpointCallback(RunFolder(tmp_path), patience=2), *losses).should_stop
