@@ -44,7 +44,8 @@ _NOT_BY_CHANCE = 2.0  # standard errors of the metric on the validation examples
 _OF_SHORT = ("kmer:4", "kmer:5", "kmer:6", "stranded-kmer:4", "stranded-kmer:5")
 _OF_LONG = ("kmer:4", "kmer:6", "stranded-kmer:4", "protein:3")
 _FEWEST_NATS = 4.0  # by which a part must lower the loss of all validation examples together
-_FACTORS = np.round(np.arange(0, 1.51, 0.1), 1)
+_OF_NETWORK = np.round(np.arange(0, 1.51, 0.1), 1).tolist()
+_OF_REGRESSION = [*_OF_NETWORK, 2.0, 3.0]  # a regularised regression is too unsure
 
 Floats = npt.NDArray[np.float64]
 
@@ -187,7 +188,7 @@ def add_regressions(
     network = (outputs - mean) / std if is_number else logits_of(outputs, data.scheme.task)
     losses = {
         factors: loss_of(loss, factors[0] * network + factors[1] * fit.logits, targets)
-        for factors in product(_FACTORS.tolist(), _FACTORS.tolist())
+        for factors in product(_OF_NETWORK, _OF_REGRESSION)
     }
     of_network, of_regression = best = _best_factors(losses, len(targets))
     with torch.no_grad():
