@@ -18,12 +18,13 @@ import torch
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
-from rmt_genomics.evaluation.evaluation_set import EvaluationSet
+from rmt_genomics.evaluation.evaluation_set import EvaluationSet, Thresholds
 from rmt_genomics.evaluation.summary import FEATURES
-from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches, pad
+from rmt_genomics.model.fold_ensemble import FoldEnsemble
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
-from rmt_genomics.model.metrics import main_metric, one_hot
+from rmt_genomics.model.metrics import best_thresholds, main_metric, one_hot
 
 KS = (4, 6)
 STRANDED_KS = (2, 4)
@@ -49,6 +50,9 @@ class BaselinePredictions:
 
     extra: dict[str, Any] = field(default_factory=dict)
     """Entries of ``metrics.json`` beside its metrics."""
+
+    thresholds: Thresholds = None
+    """From which probabilities on it predicts a class, like those of the model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,8 +98,14 @@ def baseline_predictions(
     """
     baselines: list[BaselinePredictions] = []
 
-    def add(key: str, description: str | None, outputs: np.ndarray, **extra: Any) -> None:
-        baselines.append(BaselinePredictions(key, description, outputs, extra))
+    def add(
+        key: str,
+        description: str | None,
+        outputs: np.ndarray,
+        thresholds: Thresholds = None,
+        **extra: Any,
+    ) -> None:
+        baselines.append(BaselinePredictions(key, description, outputs, extra, thresholds))
 
     is_regression = eval_set.task == "regression"
     if train_targets is not None and len(train_targets):
@@ -112,20 +122,30 @@ def baseline_predictions(
             if has_validation and fitted.validation is not None:
                 extra[f"validation_{main_metric(eval_set.task)}"] = fitted.validation
             description = description_of(fitted.kmers)
-            add(f"{kind}_{suffix}", description, outputs[fitted.kmers.k], **extra)
+            own = fitted.thresholds
+            add(f"{kind}_{suffix}", description, outputs[fitted.kmers.k], own, **extra)
             for k in outputs if len(outputs) > 1 else ():
-                add(f"{kind}{k}_{suffix}", None, outputs[k], k=k)
-    if eval_set.model.regressions is not None:
-        add(FEATURES, "the regression on its features alone", regression_alone(eval_set))
-    averages = segment_by_segment(eval_set)
-    composition = eval_set.model.config.beside_memory
-    whole = f" (with {composition} of the whole sequence)" if composition else ""
-    add("chunk_average", f"the same network on single segments{whole}", averages.with_whole)
-    bp = segment_bp(eval_set.model)
-    if composition and eval_set.lengths.max() > bp:
-        windows = f"the same network averaged over windows of {bp:,} bp"
-        add("window_average", windows, averages.alone, window_bp=bp)
+                add(f"{kind}{k}_{suffix}", None, outputs[k], several[k].thresholds, k=k)
+    if not isinstance(eval_set.model, FoldEnsemble):
+        baselines += _ablations(eval_set.model, eval_set)
     return baselines
+
+
+def _ablations(model: RMTClassifier, eval_set: EvaluationSet) -> list[BaselinePredictions]:
+    """Return the predictions of a model with parts of it, or of the sequences, taken away."""
+    own, found = eval_set.thresholds, list[BaselinePredictions]()
+    if model.regressions is not None and any(each.weight.any() for each in model.regressions):
+        name, outputs = "the regression on its features alone", regression_alone(model, eval_set)
+        found.append(BaselinePredictions(FEATURES, name, outputs, thresholds=own))
+    averages = segment_by_segment(eval_set)
+    composition, bp = model.config.beside_memory, segment_bp(model)
+    whole = f" (with {composition} of the whole sequence)" if composition else ""
+    name = f"the same network on single segments{whole}"
+    found.append(BaselinePredictions("chunk_average", name, averages.with_whole, thresholds=own))
+    if composition and eval_set.lengths.max() > bp:
+        name, extra = f"the same network averaged over windows of {bp:,} bp", {"window_bp": bp}
+        found.append(BaselinePredictions("window_average", name, averages.alone, extra, own))
+    return found
 
 
 def constant_predictions(targets: np.ndarray, eval_set: EvaluationSet) -> np.ndarray:
@@ -140,9 +160,8 @@ def constant_predictions(targets: np.ndarray, eval_set: EvaluationSet) -> np.nda
     return np.tile(row, (len(eval_set.examples), 1))
 
 
-def regression_alone(eval_set: EvaluationSet) -> np.ndarray:
+def regression_alone(model: RMTClassifier, eval_set: EvaluationSet) -> np.ndarray:
     """Return the predictions of the feature regressions of a model without its network."""
-    model = eval_set.model
 
     def outputs(batch: list[int]) -> np.ndarray:
         codes, _ = pad(eval_set.codes(batch), model.device)
@@ -157,11 +176,13 @@ def segment_by_segment(eval_set: EvaluationSet) -> Averages:
 
     An example of one segment has the model's own prediction, which is not computed again.
     """
-    is_long = eval_set.lengths > segment_bp(eval_set.model)
+    model = eval_set.model
+    assert isinstance(model, RMTClassifier), "a single network"
+    is_long = eval_set.lengths > segment_bp(model)
     long = eval_set.subset(np.flatnonzero(is_long))
 
     def averages(batch: list[int]) -> np.ndarray:
-        return np.stack(average_of_segments(long.model, long.codes(batch)), axis=1)
+        return np.stack(average_of_segments(model, long.codes(batch)), axis=1)
 
     rows = np.stack([eval_set.probabilities] * 2, axis=1)
     rows[is_long] = compute_in_batches(long.lengths.tolist(), averages, rows.shape[1:])
@@ -228,15 +249,24 @@ def _fit_best(
         )
         for inverse_regularization in (_OF_LARGE_FITS if is_large else _INVERSE_REGULARIZATIONS)
     ]
-    scores = [_score(validation, outputs) for outputs in _predict(fitted, validation)]
+    outputs = _predict(fitted, validation)
+    if validation.model.config.thresholds_from == "validation":  # for a fair comparison
+        chosen = (best_thresholds(validation.targets, each, validation.task) for each in outputs)
+        fitted = [
+            replace(one, thresholds=found) for one, (found, _) in zip(fitted, chosen, strict=True)
+        ]
+    pairs = zip(outputs, fitted, strict=True)
+    scores = [_score(validation, each, one.thresholds) for each, one in pairs]
     best = max(scores)
     main = best[0] if np.isfinite(best[0]) else None
     return replace(fitted[scores.index(best)], validation=main), best
 
 
-def _score(eval_set: EvaluationSet, outputs: np.ndarray) -> tuple[float, float]:
+def _score(
+    eval_set: EvaluationSet, outputs: np.ndarray, thresholds: Thresholds
+) -> tuple[float, float]:
     """Return the metric that decides and the one that breaks ties; -inf if not defined."""
-    metrics = eval_set.metrics(outputs)
+    metrics = eval_set.metrics(outputs, thresholds)
     keys = ("r2", "pearson") if eval_set.task == "regression" else ("mcc", "auroc")
     first, second = (-np.inf if metrics[key] is None else metrics[key] for key in keys)
     return first, second

@@ -37,8 +37,7 @@ _BASELINES = {  # display name and meaning by key
     ),
     FEATURES: (
         "features alone",
-        "the regressions on the features of the model (model.features) without its network, as they "
-        "were fitted before the training",
+        "the regressions on the features of the model (model.features), without its network",
     ),
     "window_average": (
         "windows, averaged",
@@ -118,6 +117,17 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def interval_sentence(metrics: Mapping[str, Any]) -> str:
+    """Return the model's interval of each metric in one line; empty if there are none."""
+    intervals = metrics.get("intervals") or {}
+    ends = [
+        f"{metric_name(key)} {three_digits(pair[0])} to {three_digits(pair[1])}"
+        for key in metric_keys(metrics.get("task"))
+        if (pair := intervals.get(key))
+    ]
+    return f"95% intervals of the model: {', '.join(ends)}." if ends else ""
 
 
 def format_metric(value: int | float | None) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from rmt_genomics.datasets.batches import stratified_sample
 from rmt_genomics.datasets.examples import Example, LabelScheme
-from rmt_genomics.datasets.sampling import stratified_sample
 
 PREDICTED_FRACTION = 0.5  # most of the time that the predictions of the model may take
 REPORT_FRACTION, MOST_REPORT_SECONDS = 0.25, 5.0

@@ -4,7 +4,10 @@ K-mer frequencies hold no order beyond k, so a model of long sequences has to do
 labels are numbers, the regression is ridge regression. Arrays in, coefficients out: which k and
 which regularization are best is chosen in ``evaluation.baselines``.
 
-Dimensions: n sequences, f k-mers, c classes.
+``FeatureRegression`` is such a regression within a model: it is fitted before the training, and its
+logits are added to those of the network.
+
+Dimensions: n sequences, f k-mers, c classes; b batch, n base pairs in a module.
 """
 
 import json
@@ -15,10 +18,16 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
 
 from rmt_genomics.atomic_io import atomic_file, utf8_path
 from rmt_genomics.dna.genetic_code import AMINO_ACID_CLASSES
-from rmt_genomics.dna.kmers import count_canonical_kmers, num_canonical_kmers
+from rmt_genomics.dna.kmers import (
+    canonical_index,
+    count_canonical_kmers,
+    num_canonical_kmers,
+)
 from rmt_genomics.errors import CheckpointError, DataError
 from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.features import Feature
@@ -132,6 +141,9 @@ class KmerRegression:
     validation: float | None = None
     """The main metric of the task on the validation part; None = not known or not defined."""
 
+    thresholds: tuple[float, ...] | None = None
+    """From which probabilities on classes are predicted, as in ``ClassifierConfig``."""
+
     @classmethod
     def fit(
         cls,
@@ -192,6 +204,8 @@ class KmerRegression:
         metadata |= {name: "yes" for name in _FLAGS if getattr(self.kmers, name)}
         if self.validation is not None:
             metadata["validation"] = repr(self.validation)
+        if self.thresholds is not None:
+            metadata["thresholds"] = json.dumps(self.thresholds)
         with atomic_file(path) as making:
             making.write_bytes(save(arrays, metadata=metadata))
 
@@ -216,7 +230,18 @@ class KmerRegression:
             if not all(isinstance(name, str) and name.isprintable() for name in classes):
                 raise ValueError("its classes are not text")
             validation = read_number(metadata.get("validation", ""))
-            regression = cls(classes, metadata["task"], kmers, **arrays, validation=validation)
+            thresholds = read_json(
+                metadata.get("thresholds", "null"), str(path), remedy, CheckpointError
+            )
+            thresholds = None if thresholds is None else tuple(map(float, thresholds))
+            regression = cls(
+                classes,
+                metadata["task"],
+                kmers,
+                **arrays,
+                validation=validation,
+                thresholds=thresholds,
+            )
             regression._check()
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -232,6 +257,11 @@ class KmerRegression:
         if not 1 <= self.kmers.k <= 12 or 4**self.kmers.k > 2 * self.mean.size:
             raise ValueError(f"its k is {self.kmers.k}, with {self.mean.size} features")
         f, c = self.kmers.num_features, len(self.classes)
+        wanted = {"binary": 1, "multilabel": c}.get(self.task, 0)
+        if self.thresholds is not None and not (
+            len(self.thresholds) == wanted and all(0 < each < 1 for each in self.thresholds)
+        ):
+            raise ValueError(f"its thresholds are {as_toml(self.thresholds)}")
         shapes = {"mean": (f,), "scale": (f,), "coefficients": (c, f), "intercepts": (c,)}
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -283,3 +313,60 @@ def _coefficients(
     else:
         coefficients[seen], intercepts[seen] = regression.coef_, regression.intercept_
     return coefficients, intercepts
+
+
+_LARGEST_LOGIT = 20.0  # of a class that no training example, or every one, has
+
+
+class FeatureRegression(nn.Module):
+    """A linear map of the frequencies of k-mers; one logit per class, zero until it is set."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, kmers: KmerSpec, num_classes: int) -> None:
+        super().__init__()
+        self.kmers = kmers
+        num_features = kmers.num_features if kmers.orf_codons is not None else 4**kmers.k
+        self.register_buffer("weight", torch.zeros(num_features, num_classes))
+        self.register_buffer("bias", torch.zeros(num_classes))
+
+    def set_from(
+        self, regression: KmerRegression, mean: float = 0.0, std: float = 1.0, *, share: float = 1.0
+    ) -> None:
+        """Take the weights of a fitted regression on the same k-mers, times ``share``.
+
+        If its outputs are numbers, ``mean`` and ``std`` are those by which they are standardised.
+        """
+        weight, bias = linear_map(regression, mean, std)
+        if self.kmers.orf_codons is None and not self.kmers.is_stranded:
+            weight = weight[canonical_index(self.kmers.k)]
+        self.weight.copy_(torch.from_numpy(share * weight))
+        self.bias.copy_(torch.from_numpy(share * bias))
+
+    def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b c"]:
+        """Return one logit per class for each row."""
+        k, orf_codons = self.kmers.k, self.kmers.orf_codons
+        if orf_codons is None:
+            counts = count_kmers(codes, k)
+        else:
+            counts = count_amino_acid_kmers(codes, k, orf_codons)
+        # In float64 where there is one: weights are large, since frequencies are small.
+        precise = torch.float32 if self.weight.device.type == "mps" else torch.float64
+        frequencies = counts.to(self.weight.device, precise)
+        frequencies = frequencies / frequencies.sum(dim=1, keepdim=True).clamp(min=1)
+        if orf_codons is not None:
+            frequencies = frequencies.sqrt()
+        logits = frequencies @ self.weight.to(precise) + self.bias.to(precise)
+        return logits.to(self.weight.dtype)
+
+
+def linear_map(
+    regression: KmerRegression, mean: float = 0.0, std: float = 1.0
+) -> tuple[Float[np.ndarray, "f c"], Float[np.ndarray, " c"]]:
+    """Return weight and bias of a regression, for frequencies that are not standardised."""
+    weight = (regression.coefficients / regression.scale).T
+    bias = regression.intercepts - regression.mean @ weight
+    limit = np.inf if regression.task == "regression" else _LARGEST_LOGIT
+    known = np.where(np.isfinite(bias), bias, np.sign(bias) * limit)
+    return weight / std, (known - mean) / std

@@ -23,9 +23,8 @@ from rmt_genomics.datasets.fresh_examples import SimulatedStore
 from rmt_genomics.errors import three_digits
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches
-from rmt_genomics.model.feature_regression import linear_map
 from rmt_genomics.model.features import Feature, parse_features
-from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
+from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec, linear_map
 from rmt_genomics.model.metrics import compute_metrics, logits_of, main_metric, probabilities_of
 from rmt_genomics.training.automatic import SHORT_BP, Choice
 from rmt_genomics.training.config import ExperimentConfig
@@ -193,9 +192,9 @@ def add_regressions(
     of_network, of_regression = best = _best_factors(losses, len(targets))
     with torch.no_grad():
         for parameter in model.head.parameters():
-            parameter *= of_network
+            parameter.mul_(of_network)
         if model.wide is not None:
-            model.wide.weight *= of_network
+            model.wide.weight.mul_(of_network)
         share = of_regression / len(fit.regressions)
         for module, regression in zip(model.regressions, fit.regressions.values(), strict=True):
             module.set_from(regression, mean, std, share=share)  # type: ignore[operator]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
+from rmt_genomics.datasets import Example, LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
@@ -42,6 +43,7 @@ from rmt_genomics.training.loss import RegressionLoss, WeightedLoss, make_loss, 
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
+from rmt_genomics.training.thresholds import with_thresholds
 from rmt_genomics.training.time_budget import Clock, TimeBudget, clock_of, resolve_time_budget
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -167,8 +169,7 @@ def run_training(
         with distributed.rank_zero_warnings(shown=follows is None):
             config, data, fit, reasons = _settle(job, config)
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
-        clock = None if follows is not None else clock_of(config, job.started_at)
-        config, rows = _resolve(job, config, data, clock, device, distributed, control_run)
+        config, rows, clock = _resolve(job, config, data, device, distributed, control_run, follows)
         record = checkpoints.run_record(data, config, seed=seed)
         checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
@@ -189,7 +190,8 @@ def run_training(
             if control_run is not None:
                 control_run.begin(config)
             trainer.fit(module, loaders, ckpt_path=checkpoint, weights_only=True)
-            model = _save_best(folder, module, data, fit) if distributed.is_rank_zero else None
+            is_saved = distributed.is_rank_zero
+            model = _save_best(folder, module, data, config, fit) if is_saved else None
         error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
@@ -205,19 +207,21 @@ def _resolve(
     job: TrainingJob,
     config: ExperimentConfig,
     data: PreparedData,
-    clock: Clock | None,
     device: str,
     distributed: DistributedSetup,
     control_run: Control | None,
-) -> tuple[ExperimentConfig, int | None]:
+    follows: ModelProgress | None,
+) -> tuple[ExperimentConfig, int | None, Clock | None]:
     """Measure what the settings leave open: the batch size, and what a time budget settles.
 
-    Also returns the micro-batch size. A resumed run has these numbers from its folder.
+    Also returns the micro-batch size, and the clock of the budget. A resumed run has the numbers
+    from its folder, and a control from its model, which it follows.
     """
+    clock = None if follows is not None else clock_of(config, job.started_at)
     lengths_bp = [len(example.interval) for example in data.split.train]
     config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
     if job.resume or clock is None:
-        return config, rows
+        return config, rows, clock
     shares_cores = control_run is not None and (
         not control_run.is_parallel or torch.get_num_threads() > 1
     )
@@ -230,7 +234,7 @@ def _resolve(
         distributed=distributed,
         num_trainings=2 if shares_cores else 1,
     )
-    return config, rows
+    return config, rows, clock
 
 
 def _settle(
@@ -245,7 +249,9 @@ def _settle(
     if not job.resume and is_simulated:
         choices = choose(config, DataSummary.of_simulation(config.simulation))
     whole = settled(config, choices)
-    data = prepare_data(job.fasta, job.labels, whole, seed=job.seed, strict=job.strict)
+    data = prepare_data(
+        job.fasta, job.labels, whole, seed=job.seed, strict=job.strict, fold=job.fold
+    )
     if not job.resume and not is_simulated:
         choices = choose(config, DataSummary.of(data))
     fits = FeatureFits(data, _loss_of(data, config), config.model.orf_codons)
@@ -277,7 +283,7 @@ def _start_folder(
     """Remove the files of an earlier run, and write what describes this one."""
     folder.clear()
     # First what proves that the other files are of a run, in case this process is killed.
-    folder.write({"environment.txt": describe_environment(data, device=device, seed=seed)})
+    folder.write({"environment.txt": describe_environment(data.store, device=device, seed=seed)})
     folder.write(
         {
             "config.toml": to_toml(config, reasons),
@@ -378,7 +384,11 @@ def _make_trainer(
 
 
 def _save_best(
-    folder: RunFolder, module: ClassifierModule, data: PreparedData, fit: Fit | None
+    folder: RunFolder,
+    module: ClassifierModule,
+    data: PreparedData,
+    config: ExperimentConfig,
+    fit: Fit | None,
 ) -> RMTClassifier:
     """Write the model folder with the weights of the best epoch; return the model.
 
@@ -387,13 +397,20 @@ def _save_best(
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model)  # a copy of a compiled model is not compiled
+    device = module.trainer.strategy.root_device  # the model itself is on the CPU again
     if fit is not None:
-        add_regressions(model, fit, data, module.loss)
+        add_regressions(model.to(device), fit, data, module.loss)
     model = model.cpu()
     model.eval().requires_grad_()  # like a model that was loaded from the folder
-    model.save_pretrained(folder.path)
-    examples = data.split.train[:: 1 + (len(data.split.train) - 1) // MAX_EXAMPLES]
-    training_range = TrainingRange.fit(data.store.codes(each.interval) for each in examples)
-    if training_range is not None:
-        training_range.save(folder.path)
+    model.config = with_thresholds(model, data, config.training.threshold, device=device)
+    save_training_range(folder.path, data.store, data.split.train)
+    model.save_pretrained(folder.path)  # last: a folder with a model has all of it
     return model
+
+
+def save_training_range(folder: Path, store: SequenceStore, train: Sequence[Example]) -> None:
+    """Write what the composition of a sequence is compared with, if training examples have any."""
+    examples = train[:: 1 + (len(train) - 1) // MAX_EXAMPLES]
+    training_range = TrainingRange.fit(store.codes(each.interval) for each in examples)
+    if training_range is not None:
+        training_range.save(folder)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.datasets import Example, LabelScheme, LengthBuckets
-from rmt_genomics.datasets.sampling import describe_sample, indices_of_epoch, stratified_sample
+from rmt_genomics.datasets.batches import describe_sample, indices_of_epoch, stratified_sample
 from rmt_genomics.dna import Interval
 
 

@@ -10,9 +10,8 @@ import torch
 from rmt_genomics import RMTClassifier
 from rmt_genomics.dna.alphabet import encode
 from rmt_genomics.model import ClassifierConfig
-from rmt_genomics.model.feature_regression import FeatureRegression
 from rmt_genomics.model.features import parse_features
-from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
+from rmt_genomics.model.kmer_regression import FeatureRegression, KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import logits_of
 from rmt_genomics.training.feature_regressions import _best_factors
 from tests.cli.toys import succeed
