@@ -101,4 +101,7 @@ def _settings_lines(toml: str) -> Iterator[str]:
         yield f"### {section}.{key} {{ #{section}.{key} }}"
         yield meaning
         default = f"`{value}`" + (" with the default preset" if assignment.startswith("#") else "")
+        if "or left out" in rule:
+            default = "left out"
+            rule = rule.replace("the value is an example", f"such as `{value}`")
         yield f"Default: {default}. Values: {rule}"

@@ -215,7 +215,8 @@ def test_every_key_of_a_metrics_file_is_explained() -> None:
 def test_a_setting_becomes_a_heading_with_its_default_and_values() -> None:
     toml = (
         "[model]\n# Layers.\n# May be a whole number (left out: by the preset).\n# depth = 4\n\n"
-        "# How to\n# pool.\n# May be 'last' or 'mean'.\npooling = \"last\"\n"
+        "# How to\n# pool.\n# May be 'last' or 'mean'.\npooling = \"last\"\n\n"
+        '# Most.\n# May be text (or left out; the value is an example).\n# most = "1h"\n'
     )
 
     assert site_hooks().settings_reference(toml).split("\n\n") == [
@@ -226,6 +227,9 @@ def test_a_setting_becomes_a_heading_with_its_default_and_values() -> None:
         "### model.pooling { #model.pooling }",
         "How to pool.",
         "Default: `\"last\"`. Values: 'last' or 'mean'.",
+        "### model.most { #model.most }",
+        "Most.",
+        'Default: left out. Values: text (or left out; such as `"1h"`).',
     ]
     with pytest.raises(ValueError, match="must be KEY = VALUE"):
         site_hooks().settings_reference("[model]\n# Only a comment.\n")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rmt_genomics.datasets.examples import Example, Targets
+from rmt_genomics.datasets.sampling import indices_of_epoch
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.errors import ConfigError
@@ -89,7 +90,8 @@ class LengthBuckets:
     With ``shuffle``, examples are shuffled, large groups of them are sorted by length and cut into
     batches, and the batches are shuffled again; seed and epoch determine the order. Without, all
     examples are sorted by length, and those of the same length keep their order. Either way every
-    example comes exactly once per epoch.
+    example comes exactly once per epoch; with ``shuffle`` and ``epoch_size``, so many of them do,
+    others in each epoch (see ``sampling.indices_of_epoch``).
 
     In distributed training all ranks make the same batches, and each takes its part of every
     batch (see ``deal``). So the number of ranks does not change the steps. A part may be empty.
@@ -108,13 +110,16 @@ class LengthBuckets:
         seed: int,
         rank: int = 0,
         num_ranks: int = 1,
+        epoch_size: int | None = None,
     ) -> None:
         assert 0 <= rank < num_ranks
+        assert shuffle or epoch_size is None
         if batch_size < 1:
             raise ConfigError(f"training.batch_size is {batch_size}, but must be at least 1.")
         self.batch_size = batch_size
         self._lengths = np.asarray(lengths, dtype=np.int64)
         self._shuffle = shuffle
+        self._epoch_size = min(len(lengths), epoch_size or len(lengths))
         self._seed = seed
         self._rank, self._num_ranks = rank, num_ranks
         self._epoch = 0
@@ -140,7 +145,7 @@ class LengthBuckets:
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return -(-len(self._lengths) // self.batch_size)
+        return -(-self._epoch_size // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, skipped = self._resume_at
@@ -157,7 +162,11 @@ class LengthBuckets:
             yield from self._cut(np.arange(len(self._lengths)))
             return
         random = np.random.default_rng([self._seed, self._epoch])
-        order = random.permutation(len(self._lengths))
+        num_examples, size = len(self._lengths), self._epoch_size
+        if size == num_examples:
+            order = random.permutation(num_examples)
+        else:
+            order = indices_of_epoch(num_examples, size, epoch=self._epoch, seed=self._seed)
         # With few batches, small groups are sorted, or the same examples always share a batch.
         group_size = self.batch_size * max(1, min(_BATCHES_SORTED_TOGETHER, len(self) // 4))
         batches = [

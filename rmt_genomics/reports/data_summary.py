@@ -228,9 +228,13 @@ def _split_lines(scheme: LabelScheme, split: Split) -> Iterator[str]:
 def _epoch_lines(train: tuple[Example, ...], config: "ExperimentConfig") -> Iterator[str]:
     """Describe an epoch: bases, batches, tokens and segments."""
     lengths = [len(example.interval) for example in train]
-    batch = config.training.batch_size
-    steps = "" if isinstance(batch, str) else f" in {-(-len(train) // batch):,} batches of {batch}"
-    yield f"one epoch: {sum(lengths):,} bp{steps}"
+    batch, size = config.training.batch_size, config.training.examples_per_epoch or len(train)
+    size, sample, bp = min(size, len(train)), "", f"{sum(lengths):,}"
+    if size < len(train):
+        sample = f"{size:,} of {len(train):,} examples, "
+        bp = f"about {round(sum(lengths) / len(train) * size):,}"
+    steps = "" if isinstance(batch, str) else f" in {-(-size // batch):,} batches of {batch}"
+    yield f"one epoch: {sample}{bp} bp{steps}"
     model = config.classifier(("any", "other"), "binary")
     tokens = [model.tokenizer.num_tokens(length) for length in (int(median(lengths)), max(lengths))]
     segments = [max(1, -(-count // model.rmt().tokens_per_segment)) for count in tokens]

@@ -263,10 +263,13 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
             setting = f"{key}={as_toml(old)}"
             if isinstance(old, tuple):  # for the shell
                 setting = shlex.quote(setting.replace("'", '"'))
+            was, remedy = as_toml(old), f"Pass --set {setting}"
+            if old is None:
+                was, remedy = "not set", "Leave it out"
             raise ConfigError(
-                f"{folder.config}: {key} was {as_toml(old)} when the run started and is now "
-                f"{as_toml(value)}, but a resumed run must not change. "
-                f"Pass --set {setting}, or start a new run."
+                f"{folder.config}: {key} was {was} when the run started and is now "
+                f"{as_toml(value)}, but a resumed run must not change. {remedy}, or start a new "
+                "run."
             )
     return stored.replace(training=stored.training.replace(**changes))
 

@@ -162,7 +162,16 @@ class TrainingSettings(Settings):
     section: ClassVar[str] = "training"
 
     max_epochs: Count = 20
-    """Most passes over the training part; the learning rate falls over this many."""
+    """Most epochs, which are passes over the training part unless ``examples_per_epoch`` is set;
+    the learning rate falls over this many."""
+
+    examples_per_epoch: Annotated[Count | None, Field(examples=[10_000])] = None
+    """Examples that an epoch trains on, drawn so that all are seen before one is seen again; left
+    out, or more than there are = the whole training part."""
+
+    validation_examples: Annotated[Count | None, Field(examples=[1000])] = None
+    """Examples of the validation part that are evaluated after each epoch, always the same and of
+    each class about the same fraction; left out, or more than there are = all."""
 
     learning_rate: Annotated[float, Field(gt=0, lt=1e30)] = 5e-4
     """Highest learning rate, reached at the end of the warm-up; it then falls to a tenth."""
@@ -432,6 +441,13 @@ class ExperimentConfig(Settings):
         ]
         if self.curriculum.shorten:
             without_effect.append(("curriculum", "shorten"))
+        for name in ("examples_per_epoch", "validation_examples"):
+            if (value := getattr(self.training, name)) is not None:
+                raise ConfigError(
+                    f"training.{name} is {value}, but has no effect on the examples of "
+                    f"simulation.task: as many are made as simulation.{name} says "
+                    f"({getattr(self.simulation, name)}). Set that instead."
+                )
         for section, name in without_effect:
             reason = "they are made in the length of each stage"
             if section == "data":

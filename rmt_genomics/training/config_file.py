@@ -36,6 +36,8 @@ _OLD_FEATURES = tuple(f"model.{name}" for name in OLD_KEYS)
 """Keys of earlier versions, which are read but no longer written."""
 
 _TEMPLATE_WIDTH = 90
+_LEFT_OUT = " (or left out; the value is an example)"
+
 _REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
 
 
@@ -147,12 +149,15 @@ def template() -> str:
     for name, section in SECTIONS.items():
         lines.append(f"[{name}]")
         for key, schema in section.model_json_schema()["properties"].items():
-            is_preset = schema["default"] is None
-            allowed = rule(schema) + (" (left out: by the preset)" if is_preset else "")
+            dotted, can_be_left_out = f"{name}.{key}", schema["default"] is None
+            value, allowed = values[dotted], rule(schema)
+            if can_be_left_out:
+                value = resolved[dotted]
+                allowed += _LEFT_OUT if value is None else " (left out: by the preset)"
             lines += _comment(schema["description"])
             lines += _comment(f"May be {allowed}.")
-            value = tomli_w.dumps({key: (resolved if is_preset else values)[f"{name}.{key}"]})
-            lines.append("# " + value if is_preset else value)
+            text = tomli_w.dumps({key: schema["examples"][0] if value is None else value})
+            lines.append("# " + text if can_be_left_out else text)
     return "\n".join(lines)
 
 

@@ -1,11 +1,13 @@
 """The data of a run: read, checked and split, then served as batches of similar length."""
 
+import logging
 import platform
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,11 +31,14 @@ from rmt_genomics.datasets.fresh_examples import SimulatedStore
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.leakage import Audit, audit, check_leakage
 from rmt_genomics.datasets.make_split import format_table, new_columns
+from rmt_genomics.datasets.sampling import describe_sample, stratified_sample
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.training.config import ExperimentConfig
+from rmt_genomics.training.config import ExperimentConfig, TrainingSettings
 from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
 from rmt_genomics.training.distributed import broadcast, rank_and_world_size
 from rmt_genomics.training.fresh_data import FreshDataset, open_simulated, source_examples
+
+logger = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
 
@@ -161,36 +166,82 @@ def describe_environment(data: PreparedData, *, device: str, seed: int) -> str:
     return "".join(f"{name}: {value}\n" for name, value in values.items())
 
 
+def examples_in_epoch(settings: TrainingSettings, num_train: int) -> int:
+    """Return how many of the examples of the training part an epoch has."""
+    return min(num_train, settings.examples_per_epoch or num_train)
+
+
 class SplitDataModule(LightningDataModule):
     """Serves the training part in a new order each epoch, and the validation part in one order.
 
     The Trainer passes the epoch's number to the sampler; the order follows from it and the seed.
     Sequences come from a memory map or by an index, which is faster than worker processes that
-    would copy them; so there are none. ``batch_size`` counts examples over all processes.
+    would copy them; so there are none. The settings have a batch size, and say if an epoch, or a
+    validation, has a sample of its part.
     """
 
     def __init__(
-        self, data: PreparedData, curriculum: Curriculum, batch_size: int, *, seed: int, device: str
+        self,
+        data: PreparedData,
+        curriculum: Curriculum,
+        settings: TrainingSettings,
+        *,
+        seed: int,
+        device: str,
     ) -> None:
         super().__init__()
         self.data = data
         self.curriculum = curriculum
-        self.batch_size = batch_size
+        self.settings = settings
         self.seed = seed
         self.pin_memory = device == "cuda"
 
     def setup(self, stage: str) -> None:
-        """Take the batch size of rank 0, the only process that has measured it."""
+        """Take the settings of rank 0, the only process that has measured the batch size."""
         del stage
-        self.batch_size = broadcast(self.batch_size)
+        self.settings = broadcast(self.settings)
+        if rank_and_world_size()[0] == 0:
+            self._log_samples()
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch, over all processes."""
+        return int(self.settings.batch_size)  # "auto" has been resolved
+
+    @property
+    def examples_per_epoch(self) -> int:
+        """Examples that an epoch trains on, over all processes."""
+        return examples_in_epoch(self.settings, len(self.data.split.train))
+
+    @cached_property
+    def validation(self) -> list[Example]:
+        """The validation part, or the sample of it that is evaluated after each epoch."""
+        examples, count = self.data.split.validation, self.settings.validation_examples
+        return stratified_sample(examples, count, self.data.scheme, seed=self.seed)
+
+    def _log_samples(self) -> None:
+        """Log once which examples an epoch has, if not all."""
+        split = self.data.split
+        for name, part in (
+            ("examples_per_epoch", split.train),
+            ("validation_examples", split.validation),
+        ):
+            if (getattr(self.settings, name) or 0) > len(part):
+                logger.info(f"training.{name}: there are only {len(part):,}; all are used")
+        if self.examples_per_epoch < len(split.train):
+            of = f"{self.examples_per_epoch:,} of {len(split.train):,}"
+            logger.info(f"each epoch trains on {of} examples")
+        if len(self.validation) < len(split.validation):
+            sample = describe_sample(self.validation, split.validation, self.data.scheme)
+            logger.info(f"validation after each epoch: {sample}, always the same")
 
     def train_dataloader(self) -> DataLoader[object]:
         """Return the training part, shuffled."""
         return self._loader(self.data.split.train, is_training=True)
 
     def val_dataloader(self) -> DataLoader[object]:
-        """Return the validation part."""
-        return self._loader(self.data.split.validation, is_training=False)
+        """Return the validation part, or the sample of it."""
+        return self._loader(self.validation, is_training=False)
 
     def _loader(self, examples: Sequence[Example], *, is_training: bool) -> DataLoader[object]:
         rank, num_ranks = rank_and_world_size()
@@ -210,6 +261,7 @@ class SplitDataModule(LightningDataModule):
             seed=self.seed,
             rank=rank,
             num_ranks=num_ranks,
+            epoch_size=self.examples_per_epoch if is_training else None,
         )
         return ResumableLoader(
             dataset, batch_sampler=sampler, collate_fn=dataset.collate, pin_memory=self.pin_memory

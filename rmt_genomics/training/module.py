@@ -195,7 +195,7 @@ class ClassifierModule(LightningModule):
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # a property it does not type
         settings = self.settings
-        batches_per_epoch = -(-len(data.data.split.train) // data.batch_size)  # of all processes
+        batches_per_epoch = -(-data.examples_per_epoch // data.batch_size)  # of all processes
         steps_per_epoch = -(-batches_per_epoch // settings.accumulate_batches)
         optimizer = adamw(
             self.model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay

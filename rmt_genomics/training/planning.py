@@ -35,7 +35,7 @@ from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.rmt.replay import FRACTION_FOR_GRAPHS
 from rmt_genomics.rmt.runtime import evaluating, free_bytes, measure_saved_bytes
 from rmt_genomics.training.config import ExperimentConfig
-from rmt_genomics.training.data_module import read_and_split
+from rmt_genomics.training.data_module import examples_in_epoch, read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
 from rmt_genomics.training.fresh_data import open_simulated
 from rmt_genomics.training.loss import WeightedLoss
@@ -241,8 +241,17 @@ class Plan:
         self.replay = "false" if is_small else "auto"
         self.predict_peak = probe.predict_peak(largest)
         self.predict_speed = sum(measured) / probe.seconds(probe.predict, measured)
-        validation_seconds = sum(validation_bp) / self.predict_speed
-        self.epoch_seconds = self.choice.epoch_seconds(train_bp) + validation_seconds
+        training = probe.config.training
+        self.examples_per_epoch = examples_in_epoch(training, len(train_bp))
+        self.validation_examples = min(
+            len(validation_bp), training.validation_examples or len(validation_bp)
+        )
+        # An epoch, and a validation, may be a sample.
+        train_seconds = self.choice.epoch_seconds(train_bp) / len(train_bp)
+        validation_seconds = sum(validation_bp) / self.predict_speed / len(validation_bp)
+        self.epoch_seconds = (
+            train_seconds * self.examples_per_epoch + validation_seconds * self.validation_examples
+        )
         self.free_bytes = free_bytes(device)
         # The fastest number format of this machine that trains as well as fp32.
         is_cuda = device.type == "cuda"
@@ -281,6 +290,8 @@ class Plan:
         yield "batch_size", f"{choice.batch_size}", "examples"
         yield "examples_at_a_time", f"{choice.rows}", "examples"
         yield "segments_kept", f"{self.stored_graphs}", "segments"
+        yield "examples_per_epoch", f"{self.examples_per_epoch}", "examples"
+        yield "validation_examples", f"{self.validation_examples}", "examples"
         yield "train_fixed_memory", f"{self.probe.fixed_bytes}", "bytes"
         yield "train_peak_memory", f"{choice.peak:.0f}", "bytes"
         yield "train_speed", f"{choice.speed(self.train_bp):.0f}", "bp/s"
@@ -418,9 +429,10 @@ def choose_batch(
     if setting != "auto":
         return _assess(probe, lengths_bp, setting, processes)
     choice = _assess(probe, lengths_bp, min(DEFAULT_BATCH_SIZE, len(lengths_bp)), processes)
+    epoch_size = examples_in_epoch(probe.config.training, len(lengths_bp))
     while choice.rows == choice.batch_size:
         double = 2 * choice.batch_size
-        is_small = double <= min(MAX_BATCH_SIZE, len(lengths_bp) // MIN_STEPS)
+        is_small = double <= min(MAX_BATCH_SIZE, epoch_size // MIN_STEPS)
         if not (is_small and _fits(2 * choice.peak - probe.fixed_bytes, probe.device)):
             break
         larger = _assess(probe, lengths_bp, double, processes)

@@ -165,8 +165,7 @@ def run_training(
         sharing = nullcontext() if control_run is None else control_run.sharing_cores()
         with distributed.session(), runtime.engine(device), sharing:
             module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
-            batch_size = int(config.training.batch_size)  # "auto" has been resolved
-            data_module = SplitDataModule(data, curriculum, batch_size, seed=seed, device=device)
+            loaders = SplitDataModule(data, curriculum, config.training, seed=seed, device=device)
             callbacks = _callbacks(folder, config, metrics, distributed, control_run, follows)
             trainer = _make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
@@ -177,7 +176,7 @@ def run_training(
                 _start_folder(folder, data, config, device=device, seed=seed)
             if control_run is not None:
                 control_run.begin(config)
-            trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, loaders, ckpt_path=checkpoint, weights_only=True)
             model = _save_best(folder, module, data) if distributed.is_rank_zero else None
         error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()

@@ -34,7 +34,7 @@ def test_an_explicit_key_wins_over_the_preset() -> None:
 def test_resolving_fills_in_everything_and_is_idempotent() -> None:
     resolved = ExperimentConfig().resolved()
 
-    assert None not in resolved.flat().values()
+    assert None not in resolved.model.model_dump().values()
     assert resolved.resolved() == resolved
 
 
