@@ -19,6 +19,8 @@ from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|min|h)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
 _MOST_SHOWN = 100
 _LONGEST_LINE = 1_000_000  # bytes
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
@@ -71,6 +73,17 @@ def read_integer(text: str) -> int | None:
         (-12, None, None, None)
     """
     return int(text) if _INTEGER.fullmatch(text) else None
+
+
+def read_duration(text: str) -> float | None:
+    """Return the seconds of a time above 0 with its unit; else None.
+
+    Examples:
+        >>> read_duration("30s"), read_duration("1.5min"), read_duration("2h"), read_duration("90")
+        (30.0, 90.0, 7200.0, None)
+    """
+    match = _DURATION.fullmatch(text)
+    return (float(match[1]) * _SECONDS[match[2]] or None) if match else None
 
 
 def read_number(text: str) -> float | None:

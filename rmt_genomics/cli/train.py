@@ -1,6 +1,7 @@
 """``rmt-genomics train``: FASTA and labels in, a trained and evaluated model out."""
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @window_option
 @step_option
 @click.option("--batch-size", metavar="N|auto", help="The same as --set training.batch_size=N.")
+@click.option(
+    "--time-budget",
+    metavar="TIME",
+    help="Time for training, evaluation and report: 30s, 10min, 2h.",
+)
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
 @click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
@@ -75,6 +81,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     window_bp: int | None,
     step_bp: int | None,
     batch_size: str | None,
+    time_budget: str | None,
     device: str,
     *,
     resume: bool,
@@ -123,6 +130,12 @@ def train(  # noqa: PLR0913 (one argument an option)
     segment separately (if it reads more than its memory, also to windows of one segment without
     anything from outside). Writes a report (report.html) into --out.
 
+    With --time-budget, training, evaluation and report end within this time (the same as --set
+    training.time_budget=TIME): a few steps are measured, and the number of epochs, and of examples
+    in an epoch and in a validation, are chosen once and kept in config.toml. training.max_epochs is
+    the most. At most a quarter of the time is for the evaluation: of a large test part a sample is
+    evaluated. With --resume, the time of earlier sessions counts.
+
     With --control memory-reset, the same network is also trained without memory: its memory is set
     to zero before each segment; data, split, seed, settings and number of steps are the same. It is
     in the folder control of --out. On a CPU with two cores or more both are trained at the same
@@ -130,6 +143,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
     are for both.
     """
+    started_at = time.monotonic()  # the imports take a while
     from rmt_genomics.errors import RMTGenomicsError
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
@@ -139,6 +153,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     settings = (*settings, *window_settings(window_bp, step_bp))
     if batch_size is not None:
         settings = (*settings, f"training.batch_size={batch_size}")
+    if time_budget is not None:
+        settings = (*settings, f"training.time_budget={time_budget}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
     settings = (*settings, *take_data_settings(options))
@@ -148,7 +164,14 @@ def train(  # noqa: PLR0913 (one argument an option)
     processes = DistributedSetup(options["devices"], options["num_nodes"])
     with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
         result = train_model(
-            fasta, source, out, experiment, device=device, resume=resume, **options
+            fasta,
+            source,
+            out,
+            experiment,
+            device=device,
+            resume=resume,
+            started_at=started_at,
+            **options,
         )
         if result.is_rank_zero:
             _evaluate(out, fasta, device, result)
@@ -167,7 +190,8 @@ def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> 
     from rmt_genomics.evaluation.tables import summary_sentences
     from rmt_genomics.reports import write_model_card, write_report
 
-    metrics = evaluate_run(out, fasta, device=device, trained=result)
+    seconds = result.evaluation_seconds
+    metrics = evaluate_run(out, fasta, device=device, trained=result, max_seconds=seconds)
     report = write_report(out)
     write_model_card(out)
     echo_metrics(metrics)

@@ -37,6 +37,7 @@ from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, tar
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
 from rmt_genomics.evaluation.result_files import read_leakage
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
+from rmt_genomics.evaluation.time_limit import TimeLimit
 from rmt_genomics.locks import check_new_folder, check_replaceable, locked
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.kmer_regression import FILE_NAMES, KmerRegression
@@ -145,6 +146,7 @@ def evaluate_run(
     device: str = "auto",
     trained: Any = None,
     names: NameOptions = NameOptions(),
+    max_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Evaluate a finished run on its test part, or on its validation part if it has no test part.
 
@@ -159,6 +161,8 @@ def evaluate_run(
         trained: The ``training.TrainingResult`` of this run: those of its model, store and split
             that are not None are not read again. The results are the same.
         names: How records were named in the training.
+        max_seconds: Time for evaluation and report. Of a part that would take longer a sample is
+            evaluated, by the model and all baselines alike; the notes say so. None = no limit.
 
     Returns:
         The content of ``metrics.json``. If test was evaluated, ``validation`` has the metrics of
@@ -176,18 +180,21 @@ def evaluate_run(
     model, store, examples = _read_run(run, fasta, choose_device(device), trained, names)
     parts = _by_part([_named_if_whole(example, store) for example in examples])
     part = "test" if parts["test"] else "validation"
-    eval_set = EvaluationSet.from_model(model, store, parts[part], where=where)
-    validation = eval_set
+    limit = TimeLimit(max_seconds)
+    others = parts["validation"] or parts[part]
+    evaluated, others = limit.evaluated(model, store, parts[part], others)
+    validation = eval_set = EvaluationSet.from_model(model, store, evaluated, where=where)
     if part == "test" and parts["validation"]:
-        validation = EvaluationSet.from_model(model, store, parts["validation"], where=where)
+        validation = EvaluationSet.from_model(model, store, others, where=where)
     references = FittedReferences(
-        kmers=_fit_kmers(validation, parts["train"], where),
+        kmers=_fit_kmers(validation, parts["train"], where, limit=limit),
         train_targets=_train_targets(validation, parts["train"], where),
         calibration=_fit_calibration(validation),
         control=load_control(run, model),
         is_fitted_on_evaluated=validation is eval_set,
     )
     metrics = metrics_report(eval_set, part, references)
+    metrics["notes"] += limit.notes
     if isinstance(store, SimulatedStore):
         metrics["notes"].append(_SIMULATED)
     if validation is not eval_set:
@@ -342,6 +349,8 @@ def _fit_kmers(
     train: Sequence[Example],
     where: str,
     loaded: Mapping[str, KmerRegression] = MappingProxyType({}),
+    *,
+    limit: TimeLimit | None = None,
 ) -> KmerBaselines | None:
     """Fit the baselines that were not loaded, or warn why there are none."""
     try:
@@ -349,8 +358,12 @@ def _fit_kmers(
             raise DataError("no row is marked as train, but k-mer baselines are fitted on those")
         log_stage("k-mer baselines", [*train, *validation.examples])
         scheme = LabelScheme(validation.classes, validation.task)
-        targets = targets_of(scheme, train, where)
-        return fit_kmer_baselines(validation.store, train, targets, validation, loaded)
+
+        def fit(rows: Sequence[Example]) -> KmerBaselines:
+            targets = targets_of(scheme, rows, where)
+            return fit_kmer_baselines(validation.store, rows, targets, validation, loaded)
+
+        return (limit or TimeLimit(None)).fit(fit, train, scheme)
     except DataError as error:
         reason = f"{where}: {error}. The k-mer baselines are left out."
         warnings.warn(reason, RMTGenomicsWarning, stacklevel=4)

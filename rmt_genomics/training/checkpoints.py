@@ -153,7 +153,7 @@ class CheckpointCallback(Checkpoint):
         """Keep a resumed run stopped if it had stopped early."""
         pl_module.may_stop = True
         self.saved_at = self.step_ended_at = time.monotonic()
-        trainer.should_stop = self.is_done
+        trainer.should_stop = trainer.should_stop or self.is_done
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
         """Save after ``minutes`` or a SIGTERM; not between steps, nor at the end of an epoch."""
@@ -191,7 +191,7 @@ class CheckpointCallback(Checkpoint):
 
     def stop_or_advance(self, trainer: Trainer, pl_module: Any) -> None:
         """Stop training early, or begin the next stage of the curriculum, after an epoch."""
-        trainer.should_stop = self.is_done
+        trainer.should_stop = trainer.should_stop or self.is_done
         if self.curriculum.is_stage_finished(pl_module.validation, self.epochs_since_best):
             self.begin_next_stage(trainer)
 
@@ -235,7 +235,7 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     Settings that are left at their defaults are not compared, since a newer version may have other
     defaults; nor is a batch size, or are features, of "auto". ``training.max_epochs`` may be
     larger: a finished run goes on. From there on its learning rate is that of a run of so many
-    epochs, which is logged.
+    epochs, which is logged. With a time budget that is an upper limit, as when the run started.
 
     Raises:
         ConfigError: At the first other setting given now that differs from what the run started
@@ -249,7 +249,19 @@ def resumed_config(folder: RunFolder, config: ExperimentConfig) -> ExperimentCon
     changes = {}  # what may differ
     if "training.checkpoint_minutes" in given:
         changes["checkpoint_minutes"] = config.training.checkpoint_minutes
-    if "training.max_epochs" in given and is_extended(folder, config):
+    if (
+        stored.training.time_budget
+        and "training.max_epochs" in given
+        and is_extended(folder, config)
+    ):
+        del given["training.max_epochs"]
+        logger.info(
+            "training.max_epochs is %s, and was settled by the time budget when the run started; "
+            "the %s now given are an upper limit.",
+            stored.training.max_epochs,
+            config.training.max_epochs,
+        )
+    elif "training.max_epochs" in given and is_extended(folder, config):
         changes["max_epochs"] = config.training.max_epochs
         logger.info(
             "training.max_epochs was %s and is now %s: from here on the learning rate is that of a "

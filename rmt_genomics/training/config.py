@@ -25,6 +25,7 @@ from rmt_genomics.model.config import (
 )
 from rmt_genomics.model.features import parse_features, with_features
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
+from rmt_genomics.parsing import read_duration
 
 PRESETS = {
     "tiny": {"dim": 64, "depth": 3, "heads": 2, "segment_length": 256, "num_memory_tokens": 8},
@@ -173,6 +174,11 @@ class TrainingSettings(Settings):
     """Examples of the validation part that are evaluated after each epoch, always the same and of
     each class about the same fraction; left out, or more than there are = all."""
 
+    time_budget: Annotated[str | None, Field(examples=["10min"])] = None
+    """Time in which training, evaluation and report end, with its unit: s, min or h. The three
+    settings above are then chosen from measured speeds; ``max_epochs`` is the most, and the others
+    stay if they are set. Left out = no limit."""
+
     learning_rate: Annotated[float, Field(gt=0, lt=1e30)] = 5e-4
     """Highest learning rate, reached at the end of the warm-up; it then falls to a tenth."""
 
@@ -221,6 +227,16 @@ class TrainingSettings(Settings):
     class_weights: Literal["balanced", "none"] = "balanced"
     """``balanced`` gives rare classes as much weight in the loss as common ones; not for
     regression."""
+
+    @field_validator("time_budget", mode="before")
+    @classmethod
+    def _check_time_budget(cls, value: object) -> object:
+        if value is not None and not (isinstance(value, str) and read_duration(value)):
+            raise ConfigError(
+                f"training.time_budget is {as_toml(value)}, but must be a time above 0 with its "
+                "unit (s, min or h). For example: 10min."
+            )
+        return value
 
 
 class DataSettings(Settings):
@@ -441,6 +457,12 @@ class ExperimentConfig(Settings):
         ]
         if self.curriculum.shorten:
             without_effect.append(("curriculum", "shorten"))
+        if self.training.time_budget is not None:
+            raise ConfigError(
+                f"training.time_budget is {self.training.time_budget!r}, but cannot be kept with "
+                f"the examples of simulation.task: their number is simulation.examples_per_epoch. "
+                "Leave it out, and set that and training.max_epochs."
+            )
         for name in ("examples_per_epoch", "validation_examples"):
             if (value := getattr(self.training, name)) is not None:
                 raise ConfigError(

@@ -17,10 +17,11 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -61,6 +62,8 @@ class TrainingJob:
     resume: bool
     overwrite: bool
     strict: bool
+    started_at: float = field(default_factory=time.monotonic)
+    """``time.monotonic`` of the beginning, for a time budget."""
 
     @property
     def inputs(self) -> list[Path | None]:

@@ -82,9 +82,11 @@ class ClassifierModule(LightningModule):
         return total / count
 
     def setup(self, stage: str) -> None:
-        """Take the micro-batch size of rank 0, the only process that has measured it."""
+        """Take the micro-batch size and settings of rank 0, the only process that has measured."""
         del stage
         distributed.keep_process_group()
+        self.settings = distributed.broadcast(self.settings)
+        self.trainer.fit_loop.max_epochs = self.settings.max_epochs
         self.micro_batches.rows = distributed.broadcast(self.micro_batches.rows)
         if self.trainer.world_size == 1:  # another process would wait for this one
             steps = {self.model.encoder.step, self.evaluated_model.encoder.step}

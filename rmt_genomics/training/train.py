@@ -1,12 +1,14 @@
 """``train``: from a labelled FASTA file to a folder with the best model."""
 
 import json
+import time
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
@@ -38,6 +40,7 @@ from rmt_genomics.training.loss import make_loss, target_scale
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
+from rmt_genomics.training.time_budget import Clock, TimeBudget, clock_of, resolve_time_budget
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -65,6 +68,9 @@ class TrainingResult:
     model: RMTClassifier | None = None
     """The best model, as saved in ``model_dir``: on the CPU, in evaluation mode, not compiled."""
 
+    evaluation_seconds: float | None = None
+    """What is left of the time budget for evaluation and report; None = there is none."""
+
     control_error: str | None = None
     """Why the training of the control failed; None if it did not, or there is none."""
 
@@ -86,6 +92,7 @@ def train(  # noqa: PLR0913  # the options of the command line
     control: str | None = None,
     window_bp: int | None = None,
     step_bp: int | None = None,
+    started_at: float | None = None,
 ) -> TrainingResult:
     """Train a classifier; everything is read and checked before the first step.
 
@@ -112,6 +119,7 @@ def train(  # noqa: PLR0913  # the options of the command line
             ``out/control`` and in a process of its own (see ``training.control``).
         window_bp: The same as the setting ``data.window_bp``, which it replaces.
         step_bp: The same as ``data.step_bp``.
+        started_at: ``time.monotonic()`` when the time budget began, if there is one; None = now.
 
     Raises:
         ConfigError: If settings are wrong, or the loss is not a finite number.
@@ -130,6 +138,7 @@ def train(  # noqa: PLR0913  # the options of the command line
         resume=resume,
         overwrite=overwrite,
         strict=strict,
+        started_at=time.monotonic() if started_at is None else started_at,
     )
     return run_training(job, DistributedSetup(devices, num_nodes), control=control)
 
@@ -156,9 +165,9 @@ def run_training(
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
             data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
-            lengths_bp = [len(example.interval) for example in data.split.train]
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
-        config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
+        clock = None if follows is not None else clock_of(config, job.started_at)
+        config, rows = _resolve(job, config, data, clock, device, distributed, control_run)
         record = checkpoints.run_record(data, config, seed=seed)
         checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
@@ -166,7 +175,9 @@ def run_training(
         with distributed.session(), runtime.engine(device), sharing:
             module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
             loaders = SplitDataModule(data, curriculum, config.training, seed=seed, device=device)
-            callbacks = _callbacks(folder, config, metrics, distributed, control_run, follows)
+            callbacks = _callbacks(
+                folder, config, metrics, distributed, control_run, follows, clock
+            )
             trainer = _make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
                 checkpoints.check_same_run(checkpoint, record)
@@ -185,7 +196,40 @@ def run_training(
     )
     if model is None:
         return result
-    return replace(result, store=data.store, split=data.split, scheme=data.scheme, model=model)
+    result = replace(result, store=data.store, split=data.split, scheme=data.scheme, model=model)
+    return result if clock is None else replace(result, evaluation_seconds=clock.left_in_all)
+
+
+def _resolve(
+    job: TrainingJob,
+    config: ExperimentConfig,
+    data: PreparedData,
+    clock: Clock | None,
+    device: str,
+    distributed: DistributedSetup,
+    control_run: Control | None,
+) -> tuple[ExperimentConfig, int | None]:
+    """Measure what the settings leave open: the batch size, and what a time budget settles.
+
+    Also returns the micro-batch size. A resumed run has these numbers from its folder.
+    """
+    lengths_bp = [len(example.interval) for example in data.split.train]
+    config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
+    if job.resume or clock is None:
+        return config, rows
+    shares_cores = control_run is not None and (
+        not control_run.is_parallel or torch.get_num_threads() > 1
+    )
+    config = resolve_time_budget(
+        config,
+        data,
+        clock,
+        rows=rows,
+        device=device,
+        distributed=distributed,
+        num_trainings=2 if shares_cores else 1,
+    )
+    return config, rows
 
 
 def _start_folder(
@@ -239,9 +283,13 @@ def _callbacks(
     distributed: DistributedSetup,
     control_run: Control | None,
     follows: ModelProgress | None,
+    clock: Clock | None,
 ) -> list[pl.Callback]:
     settings = config.training
     callbacks: list[pl.Callback] = [metrics]
+    if clock is not None:
+        budget = str(settings.time_budget)
+        callbacks.append(TimeBudget(clock, budget, within_epochs=control_run is None))
     if distributed.is_rank_zero:
         callbacks.append(TrainingProgress(metrics, settings.max_epochs))
     if control_run is not None:
