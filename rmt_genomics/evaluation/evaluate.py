@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +34,12 @@ from rmt_genomics.dna import NameOptions
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
 from rmt_genomics.evaluation.control import load_control
-from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, targets_of
+from rmt_genomics.evaluation.evaluation_set import (
+    EvaluationSet,
+    log_stage,
+    predict_examples,
+    targets_of,
+)
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
 from rmt_genomics.evaluation.result_files import read_leakage
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
@@ -182,7 +188,9 @@ def evaluate_run(
     part = "test" if parts["test"] else "validation"
     limit = TimeLimit(max_seconds)
     others = parts["validation"] or parts[part]
-    evaluated, others = limit.evaluated(model, store, parts[part], others)
+    scheme = LabelScheme(model.classes_, model.config.task)
+    predict = partial(predict_examples, model, store)
+    evaluated, others = limit.evaluated(predict, parts[part], others, scheme)
     validation = eval_set = EvaluationSet.from_model(model, store, evaluated, where=where)
     if part == "test" and parts["validation"]:
         validation = EvaluationSet.from_model(model, store, others, where=where)

@@ -11,9 +11,6 @@ from typing import TypeVar
 
 from rmt_genomics.datasets.examples import Example, LabelScheme
 from rmt_genomics.datasets.sampling import stratified_sample
-from rmt_genomics.datasets.sequence_store import SequenceStore
-from rmt_genomics.evaluation.evaluation_set import predict_examples
-from rmt_genomics.model import RMTClassifier
 
 PREDICTED_FRACTION = 0.5  # most of the time that the predictions of the model may take
 REPORT_FRACTION, MOST_REPORT_SECONDS = 0.25, 5.0
@@ -50,19 +47,18 @@ class TimeLimit:
 
     def evaluated(
         self,
-        model: RMTClassifier,
-        store: SequenceStore,
+        predict: Callable[[Sequence[Example]], object],
         part: Sequence[Example],
         validation: Sequence[Example],
+        scheme: LabelScheme,
     ) -> tuple[list[Example], list[Example]]:
         """Return the examples of the evaluated and of the validation part that can be predicted.
 
-        The validation part may be the evaluated one.
+        The validation part may be the evaluated one. ``predict`` is what takes the time.
         """
         if self.seconds is None:
             return list(part), list(validation)
-        scheme = LabelScheme(model.classes_, model.config.task)
-        per_bp = self._measured(model, store, part, scheme)
+        per_bp = self._seconds_per_bp(predict, part, scheme)
         of_validation = 0 if validation is part else _num_bp(validation)
         needed = per_bp * (READINGS * _num_bp(part) + of_validation)
         fraction = min(1.0, PREDICTED_FRACTION * self.left / max(needed, 1e-9))
@@ -74,20 +70,19 @@ class TimeLimit:
             validation, fraction, scheme, "used to fit the calibration and to choose the baselines"
         )
 
-    def _measured(
+    def _seconds_per_bp(
         self,
-        model: RMTClassifier,
-        store: SequenceStore,
+        predict: Callable[[Sequence[Example]], object],
         part: Sequence[Example],
         scheme: LabelScheme,
     ) -> float:
-        """Return the seconds per bp of a prediction, of more and more examples."""
+        """Measure predictions of more and more examples."""
         assert self.seconds is not None
         count = _TRIED
         while True:
             tried = stratified_sample(part, count, scheme, seed=0)
             start = time.monotonic()
-            predict_examples(model, store, tried)
+            predict(tried)
             taken = time.monotonic() - start
             if taken > _TRIED_FRACTION * self.seconds or len(tried) == len(part):
                 return taken / _num_bp(tried)
