@@ -80,8 +80,6 @@ def train(  # noqa: PLR0913 (one argument an option)
     settings: tuple[str, ...],
     window_bp: int | None,
     step_bp: int | None,
-    batch_size: str | None,
-    time_budget: str | None,
     device: str,
     *,
     resume: bool,
@@ -143,7 +141,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
     are for both.
     """
-    started_at = time.monotonic()  # the imports take a while
+    options["started_at"] = time.monotonic()  # the imports take a while
     from rmt_genomics.errors import RMTGenomicsError
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
@@ -151,10 +149,9 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.training.run_folder import RunFolder
 
     settings = (*settings, *window_settings(window_bp, step_bp))
-    if batch_size is not None:
-        settings = (*settings, f"training.batch_size={batch_size}")
-    if time_budget is not None:
-        settings = (*settings, f"training.time_budget={time_budget}")
+    for name in ("batch_size", "time_budget"):
+        if (value := options.pop(name)) is not None:
+            settings = (*settings, f"training.{name}={value}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
     settings = (*settings, *take_data_settings(options))
@@ -164,14 +161,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     processes = DistributedSetup(options["devices"], options["num_nodes"])
     with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
         result = train_model(
-            fasta,
-            source,
-            out,
-            experiment,
-            device=device,
-            resume=resume,
-            started_at=started_at,
-            **options,
+            fasta, source, out, experiment, device=device, resume=resume, **options
         )
         if result.is_rank_zero:
             _evaluate(out, fasta, device, result)

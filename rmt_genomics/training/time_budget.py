@@ -24,13 +24,13 @@ from rmt_genomics.parsing import read_duration
 from rmt_genomics.training.config import ExperimentConfig, TrainingSettings
 from rmt_genomics.training.data_module import PreparedData
 from rmt_genomics.training.distributed import DistributedSetup, broadcast
-from rmt_genomics.training.planning import Probe
+from rmt_genomics.training.planning import MAX_SEGMENTS, Probe
 from rmt_genomics.training.runtime import tf32_matmul
 
 logger = logging.getLogger("rmt_genomics.training")
 
 EVALUATION_FRACTION = 0.25  # most of the budget that evaluation and report get,
-SHORT_FRACTION = 0.5  # unless it is so short that it must be more
+SHORT_FRACTION = 0.5  # unless it is so short that even that of a few examples takes more
 VALIDATION_FRACTION = 0.2  # most of the training time that the validations take
 FEWEST_EPOCHS, EPOCHS_OF_SAMPLES = 5, 8
 _SAFETY = 0.9  # of the time that is planned for; the rest is for steps that are slower
@@ -38,6 +38,7 @@ _MEASURED_SECONDS, _MEASURED_FRACTION, _MOST_RUNS = 1.0, 0.02, 5
 _VALIDATION_STEP = 0.4  # time of a batch in validation, in steps of training; until it is measured
 _REPORT_SECONDS = 7.0  # evaluation and report of a few examples: imports, fits, figures
 _READINGS = 4.3  # how often an evaluation predicts an example: whole, in segments, shortened
+_FEWEST_EVALUATED = 10  # examples, whatever the time (``evaluation.time_limit``)
 _KMER_BP_PER_SECOND = 10e6  # of the k-mer baselines, all together
 _NUM_KMERS, _FIT_FLOPS, _FLOPS = 2500, 300, 2e9  # of all k-mer baselines; per number; per second
 
@@ -166,6 +167,8 @@ def _seconds_per_bp(
 ) -> float:
     """Return the median time of a few runs, the first of which is only a warm-up if it is short."""
     replay, times = probe.config.training.replay, list[float]()
+    if replay == "auto" and max(lengths_bp) >= MAX_SEGMENTS * probe.segment_bp:
+        replay = True  # of long sequences not all graphs fit into memory
     while len(times) < _MOST_RUNS and sum(times) < most_seconds:
         start = time.monotonic()
         if what == "train":
@@ -181,20 +184,22 @@ def _seconds_per_bp(
 def evaluation_seconds(total: float, costs: Costs, split: Split, num_classes: int) -> float:
     """Estimate the time of evaluation and report, at most ``EVALUATION_FRACTION`` of the total.
 
-    Of a short total it may be more, since even the evaluation of a few examples takes seconds.
+    Of a short total it may be more: what the evaluation of a few examples takes.
     """
 
     def num_bp(part: Sequence[Any]) -> int:
         return sum(len(example.interval) for example in part)
 
-    evaluated = num_bp(split.test or split.validation)
+    part = split.test or split.validation
+    evaluated = num_bp(part)
     predicted = _READINGS * evaluated + num_bp(split.validation)
+    fewest = predicted * costs.predicted_bp * min(1.0, _FEWEST_EVALUATED / len(part))
     counted_bp = num_bp(split.train) + num_bp(split.validation) + evaluated
     fits = len(split.train) * _NUM_KMERS * num_classes * _FIT_FLOPS / _FLOPS
     seconds = predicted * costs.predicted_bp + counted_bp / _KMER_BP_PER_SECOND + fits
     at_least = costs.slowdown * _REPORT_SECONDS
     expected = min(EVALUATION_FRACTION * total, at_least + seconds)
-    return max(expected, min(SHORT_FRACTION * total, at_least))
+    return max(expected, min(SHORT_FRACTION * total, at_least) + fewest)
 
 
 class Clock:

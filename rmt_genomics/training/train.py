@@ -166,8 +166,7 @@ def run_training(
         with distributed.rank_zero_warnings(shown=follows is None):
             data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
-        clock = None if follows is not None else clock_of(config, job.started_at)
-        config, rows = _resolve(job, config, data, clock, device, distributed, control_run)
+        config, rows, clock = _resolve(job, config, data, device, distributed, control_run, follows)
         record = checkpoints.run_record(data, config, seed=seed)
         checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
@@ -204,19 +203,21 @@ def _resolve(
     job: TrainingJob,
     config: ExperimentConfig,
     data: PreparedData,
-    clock: Clock | None,
     device: str,
     distributed: DistributedSetup,
     control_run: Control | None,
-) -> tuple[ExperimentConfig, int | None]:
+    follows: ModelProgress | None,
+) -> tuple[ExperimentConfig, int | None, Clock | None]:
     """Measure what the settings leave open: the batch size, and what a time budget settles.
 
-    Also returns the micro-batch size. A resumed run has these numbers from its folder.
+    Also returns the micro-batch size, and the clock of the budget. A resumed run has the numbers
+    from its folder, and a control from its model, which it follows.
     """
+    clock = None if follows is not None else clock_of(config, job.started_at)
     lengths_bp = [len(example.interval) for example in data.split.train]
     config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
     if job.resume or clock is None:
-        return config, rows
+        return config, rows, clock
     shares_cores = control_run is not None and (
         not control_run.is_parallel or torch.get_num_threads() > 1
     )
@@ -229,7 +230,7 @@ def _resolve(
         distributed=distributed,
         num_trainings=2 if shares_cores else 1,
     )
-    return config, rows
+    return config, rows, clock
 
 
 def _start_folder(

@@ -140,7 +140,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("training.max_epochs", "training.learning_rate", "training.batch_size"),
         *("training.accumulate_batches", "training.precision", "training.bptt_depth"),
         *("training.compile", "training.checkpoint_minutes"),
-        *("training.examples_per_epoch", "training.validation_examples"),
+        *("training.examples_per_epoch", "training.validation_examples", "training.time_budget"),
         *("training.replay", "training.weight_decay", "training.warmup_fraction"),
         *("training.gradient_clip", "training.patience", "training.class_weights"),
         *("data.split", "data.group", "data.validation_fraction", "data.task"),

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,8 +152,10 @@ def test_the_evaluation_gets_a_quarter_but_some_seconds_even_of_a_short_budget()
 
     assert evaluation_seconds(6000.0, COSTS, split, 2) == pytest.approx(7.65, abs=0.2)
     assert evaluation_seconds(600.0, slow, split, 2) == 150
-    assert evaluation_seconds(22.0, slow, split, 2) == 1.5 * 7
-    assert evaluation_seconds(10.0, slow, split, 2) == 5
+    few = replace(slow, predicted_bp=1e-5)  # ten examples of the test part, 1,000 bp each
+    assert evaluation_seconds(22.0, few, split, 2) == pytest.approx(1.5 * 7 + 0.53)
+    assert evaluation_seconds(10.0, few, split, 2) == pytest.approx(5 + 0.53)
+    assert evaluation_seconds(10.0, slow, split, 2) == pytest.approx(5 + 53)  # not possible
 
 
 @pytest.fixture
