@@ -107,7 +107,7 @@ def settle(
     smallest = min(step_size, num_train) if given_size is None else size
     if epoch_seconds(smallest) > seconds:
         raise ConfigError(
-            f"about {seconds:.1f} s are left for training, but the shortest epoch "
+            f"about {max(0.0, seconds):.1f} s are left for training, but the shortest epoch "
             f"({counted(smallest, 'example')}, and the validation after it) takes about "
             f"{epoch_seconds(smallest):.1f} s."
         )
