@@ -365,6 +365,6 @@ def test_training_evaluation_and_report_on_real_data_end_in_time(
 
     taken = time.monotonic() - start
     slowdown = max(1.0, taken / (time.process_time() - start_of_process))
-    assert 5 < trained_at < budget
+    assert trained_at < budget
     assert taken < budget + 4 * slowdown
     assert metrics["mcc"] is not None
