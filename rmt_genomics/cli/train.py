@@ -45,6 +45,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @window_option
 @step_option
 @click.option("--batch-size", metavar="N|auto", help="The same as --set training.batch_size=N.")
+@click.option("--threshold", metavar="P|auto", help="The same as --set training.threshold=P.")
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
 @click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
@@ -75,6 +76,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     window_bp: int | None,
     step_bp: int | None,
     batch_size: str | None,
+    threshold: str | None,
     device: str,
     *,
     resume: bool,
@@ -114,6 +116,11 @@ def train(  # noqa: PLR0913 (one argument an option)
     --list-settings prints a file to start from. --resume with a larger training.max_epochs
     continues a finished run.
 
+    --threshold is for tasks of two classes, or several labels per example: the probability from
+    which on a class is predicted, instead of 0.5. auto chooses it on the validation part, of each
+    label its own, so that the Matthews correlation (MCC) is highest there. It is saved with the
+    model, for predict and evaluate.
+
     Prints the main metrics of the best model and of its baselines on the test part, or on the
     validation part if there is no test part: aligned on a terminal, else as a tab-separated table.
     The baselines are the most
@@ -139,6 +146,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     settings = (*settings, *window_settings(window_bp, step_bp))
     if batch_size is not None:
         settings = (*settings, f"training.batch_size={batch_size}")
+    if threshold is not None:
+        settings = (*settings, f"training.threshold={threshold}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
     settings = (*settings, *take_data_settings(options))
@@ -164,14 +173,15 @@ def train(  # noqa: PLR0913 (one argument an option)
 def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> None:
     """Evaluate a finished run, write its reports and print its metrics."""
     from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.evaluation.tables import summary_sentences
+    from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
     from rmt_genomics.reports import write_model_card, write_report
 
     metrics = evaluate_run(out, fasta, device=device, trained=result)
     report = write_report(out)
     write_model_card(out)
     echo_metrics(metrics)
-    for sentence in summary_sentences(metrics):
-        logger.info(sentence)
+    for sentence in [*summary_sentences(metrics), interval_sentence(metrics)]:
+        if sentence:
+            logger.info(sentence)
     part = metrics["split"]
     logger.info("Evaluated on the %s part. The model is in %s, a report in %s.", part, out, report)

@@ -89,7 +89,8 @@ def _results(eval_set: EvaluationSet, levels: Sequence[int], one_segment: int) -
     visible = []
     for level in levels:
         is_longer = eval_set.lengths > level
-        metrics = eval_set.scalar_metrics(_outputs(eval_set.model, eval_set, is_longer, level))
+        outputs = _outputs(eval_set.model, eval_set, is_longer, level)
+        metrics = eval_set.scalar_metrics(outputs, eval_set.thresholds)
         visible.append({"bp": level, "share_shortened": float(is_longer.mean()), **metrics})
     visible.append({"bp": None, "share_shortened": 0.0, **eval_set.scalar_metrics()})
     has_memory = eval_set.model.config.memory_reset == "never"
@@ -100,9 +101,16 @@ def _results(eval_set: EvaluationSet, levels: Sequence[int], one_segment: int) -
     results = {
         "metric": eval_set.truth.metric,
         "visible": visible,
-        "memory_reset": eval_set.scalar_metrics(without_memory),
+        "memory_reset": eval_set.scalar_metrics(without_memory, eval_set.thresholds),
     }
-    compared = difference(eval_set.truth, eval_set.probabilities, without_memory, name=_RESET)
+    compared = difference(
+        eval_set.truth,
+        eval_set.probabilities,
+        without_memory,
+        name=_RESET,
+        called=eval_set.called,
+        baseline_called=eval_set.called_by(without_memory, eval_set.thresholds),
+    )
     if compared is not None and has_memory:
         results["difference"] = compared
     return {**results, "sentence": _sentence(results, eval_set.model.config)}

@@ -10,15 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.errors import RMTGenomicsWarning
+from rmt_genomics.errors import RMTGenomicsWarning, three_digits
 from rmt_genomics.evaluation.baselines import KmerBaselines, baseline_predictions, specs_of
-from rmt_genomics.evaluation.bootstrap import difference, intervals
-from rmt_genomics.evaluation.calibration_metrics import calibration_metrics, cross_fitted
+from rmt_genomics.evaluation.bootstrap import difference, intervals_by_class
+from rmt_genomics.evaluation.calibration_metrics import (
+    calibration_intervals,
+    calibration_metrics,
+    cross_fitted,
+)
 from rmt_genomics.evaluation.context_ablation import ablate_context
 from rmt_genomics.evaluation.control import TrainedControl
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage
 from rmt_genomics.evaluation.summary import summary_of
 from rmt_genomics.evaluation.tables import baseline_name
+from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.metrics import metric_keys, metric_name
 from rmt_genomics.prediction.calibration import Calibration
 
@@ -48,10 +53,10 @@ def metrics_report(
     """Return the content of ``metrics.json``.
 
     It is the metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and
-    intervals (low and high, by metric: ``bootstrap.intervals``), task, split (test, validation or
-    all), baselines (their metrics), differences (model minus baseline), per_class, length_bins,
-    context, calibration, notes and the summary. A metric that is not defined is None; a note says
-    why.
+    intervals (low and high, by metric: ``bootstrap.intervals``; per_class and calibration have
+    their own), task, thresholds (if the model has any), split (test, validation or all), baselines
+    (their metrics), differences (model minus baseline), per_class, length_bins, context,
+    calibration, notes and the summary. A metric that is not defined is None; a note says why.
     """
     log_stage("baselines", eval_set.examples)
     is_chosen = not (references.is_fitted_on_evaluated or references.is_chosen_on_evaluated)
@@ -62,7 +67,12 @@ def metrics_report(
         baselines += references.control.predictions(eval_set)
     compared = {
         baseline.key: difference(
-            eval_set.truth, eval_set.probabilities, baseline.outputs, name=baseline.description
+            eval_set.truth,
+            eval_set.probabilities,
+            baseline.outputs,
+            name=baseline.description,
+            called=eval_set.called,
+            baseline_called=eval_set.called_by(baseline.outputs, baseline.thresholds),
         )
         for baseline in baselines
         if baseline.description is not None
@@ -70,21 +80,32 @@ def metrics_report(
     differences = {key: value for key, value in compared.items() if value is not None}
     log_stage("effect of context", eval_set.examples)
     context = ablate_context(eval_set)
+    overall, of_classes = intervals_by_class(
+        eval_set.truth, eval_set.probabilities, called=eval_set.called
+    )
     metrics = {
         **eval_set.metrics(),
-        "intervals": intervals(eval_set.truth, eval_set.probabilities),
+        "intervals": overall,
         "task": eval_set.task,
+        "thresholds": eval_set.model.config.thresholds,
         "split": split,
         "baselines": {
-            baseline.key: {**eval_set.metrics(baseline.outputs), **baseline.extra}
+            baseline.key: {
+                **eval_set.metrics(baseline.outputs, baseline.thresholds),
+                **baseline.extra,
+            }
             for baseline in baselines
         },
         "differences": differences,
-        "per_class": eval_set.per_class(),
+        "per_class": [
+            {**row, "intervals": of_class}
+            for row, of_class in zip(eval_set.per_class(), of_classes, strict=True)
+        ],
         "length_bins": length_bins(eval_set),
         "context": context.results,
         "calibration": _calibration(eval_set, references),
         "notes": [
+            *_notes_on_thresholds(eval_set.model.config),
             *notes_on_predictions(eval_set),
             *_notes_on_metrics(eval_set),
             *_notes_on_references(eval_set, references, differences),
@@ -92,10 +113,26 @@ def metrics_report(
             *(references.control.notes if references.control is not None else ()),
         ],
     }
-    for key in ("context", "calibration"):
+    for key in ("context", "calibration", "thresholds"):
         if metrics[key] is None:
             del metrics[key]
     return {**metrics, "summary": summary_of(metrics)}
+
+
+def _notes_on_thresholds(config: ClassifierConfig) -> Iterator[str]:
+    """Yield from which probabilities on the labels are given, and where that was chosen."""
+    if config.thresholds is None:
+        return
+    classes = config.classes[-len(config.thresholds) :]
+    pairs = zip(classes, config.thresholds, strict=True)
+    shown = ", ".join(f"{name} {three_digits(threshold)}" for name, threshold in pairs)
+    origin = "given with the training"
+    if config.thresholds_from == "validation":
+        origin = (
+            "chosen for MCC on the validation part of the training; regressions on k-mers that "
+            "were fitted with this model have thresholds chosen in the same way"
+        )
+    yield f"Labels are given from these probabilities on, instead of 0.5: {shown} ({origin})."
 
 
 def length_bins(eval_set: EvaluationSet) -> list[dict[str, Any]]:
@@ -122,7 +159,9 @@ def _calibration(eval_set: EvaluationSet, references: FittedReferences) -> dict[
     scored, after = (eval_set.probabilities, eval_set.targets), None
     if references.is_fitted_on_evaluated:
         after = cross_fitted(*scored, eval_set.task, eval_set.classes)
-    return calibration_metrics(references.calibration, *scored, after=after)
+    metrics = calibration_metrics(references.calibration, *scored, after=after)
+    after = references.calibration.apply(scored[0]) if after is None else after
+    return {**metrics, "intervals": calibration_intervals(eval_set.truth, scored[0], after)}
 
 
 def notes_on_predictions(eval_set: EvaluationSet) -> Iterator[str]:

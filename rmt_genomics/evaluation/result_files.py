@@ -44,6 +44,7 @@ Scores = Annotated[dict[str, Any], BeforeValidator(_check_scores)]
 _Counts = list[Annotated[int, Field(ge=0, le=2**53)]]
 _MetricKey = Annotated[str, Field(pattern=f"^({'|'.join(METRICS)})$")]
 _Interval = Annotated[list[Number | None], Field(min_length=2, max_length=2)]
+_Intervals = dict[str, _Interval | None] | None
 
 
 class _Difference(_Part):
@@ -73,6 +74,11 @@ class _Bin(_Part):
 class _Calibration(_Part):
     fitted_on: str
     reliability: list[_Bin]
+    intervals: _Intervals = None
+
+
+class _Class(_Part):
+    intervals: _Intervals = None
 
 
 class _Summary(_Part):
@@ -85,11 +91,11 @@ class _Metrics(_Part):
     classes: list[str] = []
     task: str = ""
     split: str = ""
-    intervals: dict[str, _Interval | None] | None = None
+    intervals: _Intervals = None
     baselines: dict[str, Scores] | None = None
     differences: dict[str, _Difference] | None = None
     validation: Scores | None = None
-    per_class: list[Scores] = []
+    per_class: list[Annotated[_Class, BeforeValidator(_check_scores)]] = []
     length_bins: list[Scores] = []
     confusion: list[_Counts] | list[list[_Counts]] | None = None
     context: _Context | None = None

@@ -258,7 +258,7 @@ class Pretrained(
         folder = Path(save_directory)
         weights = {name: each.cpu().contiguous() for name, each in self.state_dict().items()}
         with staged_files(folder) as stage:
-            config = json.dumps(self.config.model_dump(), indent=2)
+            config = json.dumps(self.config.model_dump(exclude_none=True), indent=2)
             (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
             save_file(weights, stage / WEIGHTS)
             self.generate_model_card().save(stage / CARD)

@@ -81,9 +81,12 @@ def classes(results: RunResults) -> dict[str, Any] | None:
     confusion = results.metrics.get("confusion")
     if not confusion:
         return None
-    keys = ("class", "n", "precision", "recall", "f1", "auroc", "auprc")
+    keys = ("precision", "recall", "f1", "auroc", "auprc")
     header = ["class", "examples", "precision", "recall", "F1", "AUROC", "AUPRC"]
-    rows = [[row.get(key) for key in keys] for row in results.metrics.get("per_class", ())]
+    rows = [
+        [row.get("class"), row.get("n"), *(estimate(row, key) for key in keys)]
+        for row in results.metrics.get("per_class", ())
+    ]
     return {"table": Table(header, rows), **_confusion(confusion, results.classes)}
 
 

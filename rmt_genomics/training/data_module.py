@@ -34,6 +34,7 @@ from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
 from rmt_genomics.training.distributed import broadcast, rank_and_world_size
 from rmt_genomics.training.fresh_data import FreshDataset, open_simulated, source_examples
+from rmt_genomics.training.thresholds import check_threshold
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
 
@@ -124,6 +125,7 @@ def prepare_data(
             "training.class_weights is 'none', but has no effect: the labels are numbers, which "
             "have no classes to be weighted. Leave it out."
         )
+    check_threshold(config.training.threshold, scheme)
     warn_of_regression(str(labels), scheme.task, config.data.task)
     leakage = audit(store, split, scheme, config.data.identity)
     check_leakage(leakage, strict=strict)
@@ -136,6 +138,7 @@ def _prepare_simulated(
     store = open_simulated(genomes, config, seed=seed)
     split = store.split()
     scheme = LabelScheme.of([*split.train, *split.validation], "classification")
+    check_threshold(config.training.threshold, scheme)
     sources, source_split = store.fresh.sources.store, Split(**source_examples(store))
     leakage = audit(sources, source_split, scheme, config.data.identity, simulated=(store, split))
     check_leakage(leakage, strict=strict)

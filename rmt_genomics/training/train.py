@@ -38,6 +38,7 @@ from rmt_genomics.training.loss import make_loss, target_scale
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
+from rmt_genomics.training.thresholds import with_thresholds
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -178,7 +179,9 @@ def run_training(
             if control_run is not None:
                 control_run.begin(config)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
-            model = _save_best(folder, module, data) if distributed.is_rank_zero else None
+            model = None
+            if distributed.is_rank_zero:
+                model = _save_best(folder, module, data, config, device)
         error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
@@ -289,12 +292,19 @@ def _make_trainer(
         ) from error
 
 
-def _save_best(folder: RunFolder, module: ClassifierModule, data: PreparedData) -> RMTClassifier:
+def _save_best(
+    folder: RunFolder,
+    module: ClassifierModule,
+    data: PreparedData,
+    config: ExperimentConfig,
+    device: str,
+) -> RMTClassifier:
     """Write the model folder with the weights of the best epoch; return the model."""
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
     model.eval().requires_grad_()  # like a model that was loaded from the folder
+    model.config = with_thresholds(model, data, config.training.threshold, device=device)
     model.save_pretrained(folder.path)
     examples = data.split.train[:: 1 + (len(data.split.train) - 1) // MAX_EXAMPLES]
     training_range = TrainingRange.fit(data.store.codes(each.interval) for each in examples)
