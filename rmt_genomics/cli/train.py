@@ -22,7 +22,8 @@ from rmt_genomics.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rmt_genomics.training import TrainingResult
+    from rmt_genomics.datasets import LabelSource
+    from rmt_genomics.training import ExperimentConfig, TrainingResult
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     type=click.Choice(["memory-reset"]),
     help="Also train the same network without memory, for comparison.",
 )
+@click.option("--folds", type=int, metavar="K", help="Cross-validation: train K models.")
 @click.option("--strict", is_flag=True, help="Refuse a split with leakage, instead of warning.")
 @click.option(
     "--list-settings",
@@ -136,10 +138,17 @@ def train(  # noqa: PLR0913 (one argument an option)
     time, with half of the threads each; elsewhere one after the other. Whether memory helps is
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
     are for both.
+
+    With --folds K, the examples are divided into K folds (groups stay whole), and K models are
+    trained, in fold-1, fold-2, ... of --out: the test part of each is its fold, and its validation
+    part is taken from the rest. out_of_fold.tsv has the prediction of each example by the model
+    that was not trained on it, and metrics.json the metrics of all of these, with mean and standard
+    deviation over the folds. predict and evaluate take --out as a model: the mean of all.
     """
     from rmt_genomics.errors import RMTGenomicsError
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
+    from rmt_genomics.training.cross_validation import is_cross_validation
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
     from rmt_genomics.training.run_folder import RunFolder
 
@@ -154,6 +163,11 @@ def train(  # noqa: PLR0913 (one argument an option)
     experiment = read_config(config, settings)
     is_simulated = labels is None and label_pattern is None and experiment.simulation.is_on
     source = None if is_simulated else label_source(labels, label_pattern, fasta)
+    folds = options.pop("folds")
+    if folds is not None or (resume and is_cross_validation(out)):
+        options |= {"device": device, "resume": resume, "folds": folds}
+        _cross_validate(fasta, source, out, experiment, options)
+        return
     processes = DistributedSetup(options["devices"], options["num_nodes"])
     with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
         result = train_model(
@@ -168,6 +182,50 @@ def train(  # noqa: PLR0913 (one argument an option)
             )
     if processes.world_size > 1:
         exit_without_cleanup()
+
+
+def _cross_validate(
+    fasta: Path,
+    labels: "LabelSource | None",
+    out: Path,
+    config: "ExperimentConfig",
+    options: dict[str, Any],
+) -> None:
+    """Train, evaluate and report each fold, then all of them together."""
+    from rmt_genomics.errors import ConfigError
+    from rmt_genomics.evaluation import evaluate_folds, evaluate_run
+    from rmt_genomics.evaluation.cross_validation import fold_sentence
+    from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
+    from rmt_genomics.reports import write_model_card, write_report
+    from rmt_genomics.training import cross_validate
+    from rmt_genomics.training.run_folder import RunFolder
+
+    if options.pop("control") is not None:
+        raise ConfigError("--folds and --control cannot be combined. Leave one of them out.")
+    if (options.pop("devices"), options.pop("num_nodes")) != (1, 1):
+        raise ConfigError(
+            "--folds trains the models one after the other in one process, but --devices or "
+            "--num-nodes asks for more. Leave them out."
+        )
+    device, names = options["device"], config.data.names
+
+    def evaluate_fold(folder: Path, result: "TrainingResult | None") -> None:
+        if result is not None or not (folder / "report.html").is_file():
+            evaluate_run(
+                folder, fasta, device=device, trained=result, names=names, keep_predictions=True
+            )
+            write_report(folder)
+        write_model_card(folder)
+
+    with RunFolder(out).writing():  # until the report is written
+        cross_validate(fasta, labels, out, config, on_fold=evaluate_fold, **options)
+        metrics = evaluate_folds(out, fasta, device=device, names=names)
+        report = write_report(out)
+    echo_metrics(metrics)
+    sentences = [*summary_sentences(metrics), interval_sentence(metrics), fold_sentence(metrics)]
+    for sentence in filter(None, sentences):
+        logger.info(sentence)
+    logger.info("The models are in %s, a report in %s.", out, report)
 
 
 def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> None:

@@ -18,8 +18,9 @@ from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, Thresholds
-from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches
+from rmt_genomics.model.fold_ensemble import FoldEnsemble
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import main_metric, one_hot
 from rmt_genomics.model.thresholds import best_thresholds
@@ -124,12 +125,15 @@ def baseline_predictions(
             add(f"{kind}_{suffix}", description, outputs[fitted.kmers.k], own, **extra)
             for k in outputs if len(outputs) > 1 else ():
                 add(f"{kind}{k}_{suffix}", None, outputs[k], several[k].thresholds, k=k)
-    averages = segment_by_segment(eval_set)
+    model = eval_set.model
+    if isinstance(model, FoldEnsemble):  # ablations are of one network
+        return baselines
+    averages = segment_by_segment(eval_set, model)
     composition = eval_set.model.config.beside_memory
     whole = f" (with {composition} of the whole sequence)" if composition else ""
     segments, own = f"the same network on single segments{whole}", eval_set.thresholds
     add("chunk_average", segments, averages.with_whole, own)
-    bp = segment_bp(eval_set.model)
+    bp = segment_bp(model)
     if composition and eval_set.lengths.max() > bp:
         windows = f"the same network averaged over windows of {bp:,} bp"
         add("window_average", windows, averages.alone, own, window_bp=bp)
@@ -148,16 +152,16 @@ def constant_predictions(targets: np.ndarray, eval_set: EvaluationSet) -> np.nda
     return np.tile(row, (len(eval_set.examples), 1))
 
 
-def segment_by_segment(eval_set: EvaluationSet) -> Averages:
+def segment_by_segment(eval_set: EvaluationSet, model: RMTClassifier) -> Averages:
     """Return ``average_of_segments`` of each example.
 
     An example of one segment has the model's own prediction, which is not computed again.
     """
-    is_long = eval_set.lengths > segment_bp(eval_set.model)
+    is_long = eval_set.lengths > segment_bp(model)
     long = eval_set.subset(np.flatnonzero(is_long))
 
     def averages(batch: list[int]) -> np.ndarray:
-        return np.stack(average_of_segments(long.model, long.codes(batch)), axis=1)
+        return np.stack(average_of_segments(model, long.codes(batch)), axis=1)
 
     rows = np.stack([eval_set.probabilities] * 2, axis=1)
     rows[is_long] = compute_in_batches(long.lengths.tolist(), averages, rows.shape[1:])

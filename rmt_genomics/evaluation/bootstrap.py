@@ -105,7 +105,11 @@ def intervals_by_class(
 
     All come from the same draws.
     """
-    options = {"task": truth.task, "num_classes": truth.num_classes, "by_class": True}
+    options: dict[str, Any] = {
+        "task": truth.task,
+        "num_classes": truth.num_classes,
+        "by_class": True,
+    }
     parts = [
         decision_metrics(truth.targets, outputs, called=called, **options),
         ranking_metrics(truth.targets, outputs, **options),
@@ -180,7 +184,7 @@ def difference(
         metric, difference (model minus baseline), low, high, level and a sentence; None if the
         metric is not defined here (all examples of one class, say), or all are of one group.
     """
-    options = {"task": truth.task, "num_classes": truth.num_classes}
+    options: dict[str, Any] = {"task": truth.task, "num_classes": truth.num_classes}
     both = [
         decision_metrics(truth.targets, outputs, called=called, **options),
         decision_metrics(truth.targets, baseline_outputs, called=baseline_called, **options),

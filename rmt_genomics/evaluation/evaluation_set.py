@@ -15,8 +15,8 @@ from rmt_genomics.datasets.examples import Example, LabelScheme, Targets
 from rmt_genomics.datasets.label_checks import in_file
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.bootstrap import Truth
-from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches
+from rmt_genomics.model.fold_ensemble import AnyModel
 from rmt_genomics.model.metrics import compute_metrics, per_class_metrics, predicted_classes
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _NOT_SCALAR = ("classes", "confusion")
 class EvaluationSet:
     """Examples with their targets and the predictions of a model."""
 
-    model: RMTClassifier
+    model: AnyModel
     store: SequenceStore
     examples: Sequence[Example]
     targets: Targets
@@ -38,7 +38,12 @@ class EvaluationSet:
 
     @classmethod
     def from_model(
-        cls, model: RMTClassifier, store: SequenceStore, examples: Sequence[Example], *, where: str
+        cls,
+        model: AnyModel,
+        store: SequenceStore,
+        examples: Sequence[Example],
+        *,
+        where: str,
     ) -> "EvaluationSet":
         """Predict examples (at least one), after checking that their labels fit the model.
 
@@ -138,7 +143,7 @@ class EvaluationSet:
 
 
 def predict_examples(
-    model: RMTClassifier, store: SequenceStore, examples: Sequence[Example]
+    model: AnyModel, store: SequenceStore, examples: Sequence[Example]
 ) -> np.ndarray:
     """Return the probability of each class ``(n, c)``, rows in the order of the examples."""
     return compute_in_batches(

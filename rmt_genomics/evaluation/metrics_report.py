@@ -4,14 +4,19 @@ It costs a few times one prediction of the evaluated examples, whatever their nu
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rmt_genomics.errors import RMTGenomicsWarning, three_digits
-from rmt_genomics.evaluation.baselines import KmerBaselines, baseline_predictions, specs_of
+from rmt_genomics.evaluation.baselines import (
+    BaselinePredictions,
+    KmerBaselines,
+    baseline_predictions,
+    specs_of,
+)
 from rmt_genomics.evaluation.bootstrap import difference, intervals_by_class
 from rmt_genomics.evaluation.calibration_metrics import (
     calibration_intervals,
@@ -47,8 +52,42 @@ class FittedReferences:
     """There is no validation part: the evaluated rows chose the k-mer baseline."""
 
 
+def predicted_baselines(
+    eval_set: EvaluationSet, references: FittedReferences
+) -> list[BaselinePredictions]:
+    """Return the predictions of all baselines, and of the control, in the order of tables."""
+    log_stage("baselines", eval_set.examples)
+    is_chosen = not (references.is_fitted_on_evaluated or references.is_chosen_on_evaluated)
+    baselines = baseline_predictions(
+        eval_set, references.train_targets, references.kmers, has_validation=is_chosen
+    )
+    if references.control is not None:
+        baselines += references.control.predictions(eval_set)
+    return baselines
+
+
+def predictions_to_keep(
+    eval_set: EvaluationSet, baselines: Sequence[BaselinePredictions]
+) -> dict[str, np.ndarray]:
+    """Return the outputs of the model and of each baseline, and which classes they predict.
+
+    The keys are ``model`` and those of the baselines, with ``/called`` for the classes.
+    """
+    kept = {"model": eval_set.probabilities}
+    kept |= {baseline.key: baseline.outputs for baseline in baselines}
+    thresholds = {baseline.key: baseline.thresholds for baseline in baselines}
+    for key, outputs in list(kept.items()):
+        called = eval_set.called_by(outputs, thresholds.get(key, eval_set.thresholds))
+        if called is not None:
+            kept[f"{key}/called"] = called
+    return {key: np.ascontiguousarray(array) for key, array in kept.items()}
+
+
 def metrics_report(
-    eval_set: EvaluationSet, split: str, references: FittedReferences
+    eval_set: EvaluationSet,
+    split: str,
+    references: FittedReferences,
+    baselines: Sequence[BaselinePredictions] | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json``.
 
@@ -58,13 +97,8 @@ def metrics_report(
     (their metrics), differences (model minus baseline), per_class, length_bins, context,
     calibration, notes and the summary. A metric that is not defined is None; a note says why.
     """
-    log_stage("baselines", eval_set.examples)
-    is_chosen = not (references.is_fitted_on_evaluated or references.is_chosen_on_evaluated)
-    baselines = baseline_predictions(
-        eval_set, references.train_targets, references.kmers, has_validation=is_chosen
-    )
-    if references.control is not None:
-        baselines += references.control.predictions(eval_set)
+    if baselines is None:
+        baselines = predicted_baselines(eval_set, references)
     compared = {
         baseline.key: difference(
             eval_set.truth,
@@ -87,7 +121,7 @@ def metrics_report(
         **eval_set.metrics(),
         "intervals": overall,
         "task": eval_set.task,
-        "thresholds": eval_set.model.config.thresholds,
+        "thresholds": list(eval_set.thresholds) if eval_set.thresholds else None,
         "split": split,
         "baselines": {
             baseline.key: {

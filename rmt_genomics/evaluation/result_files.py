@@ -19,9 +19,20 @@ from rmt_genomics.model.metrics import METRICS
 from rmt_genomics.parsing import read_json, read_text, shown
 
 _REMEDY = "Train or evaluate again."
-_NUMBERS = (*METRICS, "n", "k", "bp", "low_bp", "high_bp", "share_shortened", "temperature", "low")
+_NUMBERS = (
+    *METRICS,
+    "n",
+    "k",
+    "fold",
+    "bp",
+    "low_bp",
+    "high_bp",
+    "share_shortened",
+    "temperature",
+    "low",
+)
 _NUMBERS += ("high", "confidence", "precision", "recall", "f1", "ece", "brier", "log_loss")
-_NUMBERS += ("ece_before", "brier_before", "log_loss_before")
+_NUMBERS += ("fold", "ece_before", "brier_before", "log_loss_before")
 
 
 def _check_scores(values: Any) -> Any:
@@ -103,6 +114,9 @@ class _Metrics(_Part):
     notes: list[str] = []
     provenance: dict[str, str] = {}
     summary: _Summary | None = None
+    folds: list[Scores] = []
+    mean: Scores | None = None
+    sd: Scores | None = None
 
     @model_validator(mode="after")
     def _check_classes(self) -> "_Metrics":

@@ -223,8 +223,8 @@ class KmerRegression:
                 metadata.get("thresholds", "null"), str(path), remedy, CheckpointError
             )
             thresholds = None if thresholds is None else tuple(map(float, thresholds))
-            more = {"validation": validation, "thresholds": thresholds}
-            regression = cls(classes, metadata["task"], kmers, **arrays, **more)
+            parts = [arrays[name] for name in _ARRAYS]
+            regression = cls(classes, metadata["task"], kmers, *parts, validation, thresholds)
             regression._check()
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

@@ -102,7 +102,8 @@ def predicted_classes(
         found: np.ndarray = outputs >= (0.5 if thresholds is None else np.asarray(thresholds))
         return found
     if thresholds is None:
-        return np.eye(outputs.shape[1], dtype=bool)[outputs.argmax(axis=1)]
+        most_probable: np.ndarray = outputs.argmax(axis=1)[:, None] == np.arange(outputs.shape[1])
+        return most_probable
     is_second = outputs[:, 1] >= thresholds[0]
     return np.column_stack([~is_second, is_second])
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.model import ClassifierConfig, RMTClassifier
+from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
+from rmt_genomics.model.fold_ensemble import AnyModel
 from rmt_genomics.model.metrics import predicted_classes
 from rmt_genomics.prediction.calibration import Calibration
 from rmt_genomics.prediction.notes import NO_BASE, Notes
@@ -104,7 +105,7 @@ class DecisionRule:
             )
 
     def apply(
-        self, model: RMTClassifier, row: np.ndarray
+        self, model: AnyModel, row: np.ndarray
     ) -> tuple[str, float | None, np.ndarray, tuple[str, ...] | None]:
         """Return label, score, probabilities and set of labels for a model's probabilities."""
         label, labels, shown = model.label_of(row), None, row
@@ -122,7 +123,7 @@ class DecisionRule:
         return label, score, shown, labels
 
 
-def score_of(model: RMTClassifier, row: np.ndarray, shown: np.ndarray) -> float | None:
+def score_of(model: AnyModel, row: np.ndarray, shown: np.ndarray) -> float | None:
     """Return the score of the label that a row of the model's probabilities ``(c,)`` gives.
 
     It is taken from the probabilities that are shown. Calibration keeps their order, and
@@ -135,14 +136,14 @@ def score_of(model: RMTClassifier, row: np.ndarray, shown: np.ndarray) -> float 
     return float(shown[called].min()) if called.any() else None
 
 
-def label_and_score(model: RMTClassifier, row: np.ndarray) -> tuple[str, float | None]:
+def label_and_score(model: AnyModel, row: np.ndarray) -> tuple[str, float | None]:
     """Return the label of one row of probabilities ``(c,)``, and its score."""
     is_regression = model.config.task == "regression"
     return "" if is_regression else model.label_of(row), score_of(model, row, row)
 
 
 def make_prediction(
-    model: RMTClassifier, name: str, length: int, probabilities: np.ndarray
+    model: AnyModel, name: str, length: int, probabilities: np.ndarray
 ) -> Prediction:
     """Return the prediction for a whole record, given its row of probabilities ``(c,)``."""
     return Prediction(name, length, *label_and_score(model, probabilities), probabilities)
@@ -169,7 +170,7 @@ class Shard:
 
 
 def predict_records(
-    model: RMTClassifier,
+    model: AnyModel,
     records: Iterable[EncodedRecord],
     *,
     decision_rule: DecisionRule = DecisionRule(),

@@ -31,6 +31,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from rmt_genomics.datasets import LabelSource
+from rmt_genomics.datasets.folds import Fold
 from rmt_genomics.errors import ConfigError, RMTGenomicsError, RMTGenomicsWarning, counted
 from rmt_genomics.locks import is_unused
 from rmt_genomics.training.callbacks import MetricsLogger
@@ -61,6 +62,8 @@ class TrainingJob:
     resume: bool
     overwrite: bool
     strict: bool
+    fold: Fold | None = None
+    """The fold of a cross-validation, whose run this is."""
 
     @property
     def inputs(self) -> list[Path | None]:

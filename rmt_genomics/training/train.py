@@ -1,6 +1,7 @@
 """``train``: from a labelled FASTA file to a folder with the best model."""
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
+from rmt_genomics.datasets import Example, LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
@@ -156,7 +157,9 @@ def run_training(
         config = config.resolved()
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
-            data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
+            data = prepare_data(
+                job.fasta, job.labels, config, seed=seed, strict=job.strict, fold=job.fold
+            )
             lengths_bp = [len(example.interval) for example in data.split.train]
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
         config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
@@ -198,7 +201,7 @@ def _start_folder(
     """Remove the files of an earlier run, and write what describes this one."""
     folder.clear()
     # First what proves that the other files are of a run, in case this process is killed.
-    folder.write({"environment.txt": describe_environment(data, device=device, seed=seed)})
+    folder.write({"environment.txt": describe_environment(data.store, device=device, seed=seed)})
     folder.write(
         {
             "config.toml": to_toml(config),
@@ -305,9 +308,14 @@ def _save_best(
     model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
     model.eval().requires_grad_()  # like a model that was loaded from the folder
     model.config = with_thresholds(model, data, config.training.threshold, device=device)
-    model.save_pretrained(folder.path)
-    examples = data.split.train[:: 1 + (len(data.split.train) - 1) // MAX_EXAMPLES]
-    training_range = TrainingRange.fit(data.store.codes(each.interval) for each in examples)
-    if training_range is not None:
-        training_range.save(folder.path)
+    save_training_range(folder.path, data.store, data.split.train)
+    model.save_pretrained(folder.path)  # last: a folder with a model has all of it
     return model
+
+
+def save_training_range(folder: Path, store: SequenceStore, train: Sequence[Example]) -> None:
+    """Write what the composition of a sequence is compared with, if training examples have any."""
+    examples = train[:: 1 + (len(train) - 1) // MAX_EXAMPLES]
+    training_range = TrainingRange.fit(store.codes(each.interval) for each in examples)
+    if training_range is not None:
+        training_range.save(folder)
