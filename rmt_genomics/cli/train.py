@@ -152,11 +152,9 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
     from rmt_genomics.training.run_folder import RunFolder
 
-    settings = (*settings, *window_settings(window_bp, step_bp))
-    if batch_size is not None:
-        settings = (*settings, f"training.batch_size={batch_size}")
-    if threshold is not None:
-        settings = (*settings, f"training.threshold={threshold}")
+    given = {"batch_size": batch_size, "threshold": threshold}
+    changes = [f"training.{name}={value}" for name, value in given.items() if value is not None]
+    settings = (*settings, *window_settings(window_bp, step_bp), *changes)
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
     settings = (*settings, *take_data_settings(options))
@@ -166,8 +164,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     folds = options.pop("folds")
     if folds is not None or (resume and is_cross_validation(out)):
         options |= {"device": device, "resume": resume, "folds": folds}
-        _cross_validate(fasta, source, out, experiment, options)
-        return
+        return _cross_validate(fasta, source, out, experiment, options)
     processes = DistributedSetup(options["devices"], options["num_nodes"])
     with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
         result = train_model(

@@ -8,7 +8,7 @@ Dimensions: n examples of all folds, c classes.
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,20 +138,18 @@ def _read(folder: Path) -> _FoldResults:
 
 
 def _metrics(
-    results: Sequence[_FoldResults], classes: Sequence[str], task: str
+    results: Sequence[_FoldResults], classes: tuple[str, ...], task: str
 ) -> tuple[Calibration | None, dict[str, Any]]:
     """Return the calibration on, and the metrics of, all out-of-fold predictions."""
     examples = [example for fold in results for example in fold.examples]
-    targets = LabelScheme(tuple(classes), task).targets(examples)
+    targets = LabelScheme(classes, task).targets(examples)
     truth = Truth(targets, task, len(classes), [example.group for example in examples])
     kept = {
         key: np.concatenate([fold.arrays[key] for fold in results])
         for key in results[0].arrays
         if all(key in fold.arrays for fold in results)
     }
-    outputs, called = kept["model"], kept.get("model/called")
     compute = partial(compute_metrics, targets, classes=classes, task=task)
-    overall, of_classes = intervals_by_class(truth, outputs, called=called)
     baselines = {
         key: {
             **compute(kept[key], called=kept.get(f"{key}/called")),
@@ -160,25 +158,15 @@ def _metrics(
         for key in results[0].metrics["baselines"]
         if key in kept
     }
-    compared = {
-        key: difference(
-            truth,
-            outputs,
-            kept[key],
-            name=f"the baseline {baseline_name(key)!r}",
-            called=called,
-            baseline_called=kept.get(f"{key}/called"),
-        )
-        for key in shown_baselines({"baselines": baselines})
-    }
+    outputs, called = kept["model"], kept.get("model/called")
+    overall, of_classes = intervals_by_class(truth, outputs, called=called)
     metrics = {
         **compute(outputs, called=called),
         "intervals": overall,
         "task": task,
         "split": "all",
         "baselines": baselines,
-        "differences": {key: found for key, found in compared.items() if found is not None},
-        "per_class": [],
+        "differences": _differences(truth, kept, shown_baselines({"baselines": baselines})),
         "notes": list(_notes(results)),
         **_of_folds([fold.metrics for fold in results], task),
     }
@@ -188,15 +176,40 @@ def _metrics(
     metrics["per_class"] = [
         {**row, "intervals": found} for row, found in zip(rows, of_classes, strict=True)
     ]
+    calibration, metrics["calibration"] = _calibrated(truth, outputs, classes)
+    return calibration, {**metrics, "summary": summary_of(metrics)}
+
+
+def _differences(
+    truth: Truth, kept: Mapping[str, np.ndarray], keys: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Compare the model with baselines; those without a defined difference are left out."""
+    compared = {
+        key: difference(
+            truth,
+            kept["model"],
+            kept[key],
+            name=f"the baseline {baseline_name(key)!r}",
+            called=kept.get("model/called"),
+            baseline_called=kept.get(f"{key}/called"),
+        )
+        for key in keys
+    }
+    return {key: found for key, found in compared.items() if found is not None}
+
+
+def _calibrated(
+    truth: Truth, outputs: np.ndarray, classes: tuple[str, ...]
+) -> tuple[Calibration, dict[str, Any]]:
+    """Fit the calibration, and measure it on halves that are calibrated by each other."""
+    targets, task = truth.targets, truth.task
+    logits = logits_of(outputs, task)
+    calibration = Calibration.fit(logits, targets, task, classes, fitted_on="out-of-fold")
     after = cross_fitted(outputs, targets, task, classes)
-    calibration = Calibration.fit(
-        logits_of(outputs, task), targets, task, classes, fitted_on="out-of-fold"
-    )
-    metrics["calibration"] = {
+    return calibration, {
         **calibration_metrics(calibration, outputs, targets, after=after),
         "intervals": calibration_intervals(truth, outputs, after),
     }
-    return calibration, {**metrics, "summary": summary_of(metrics)}
 
 
 def _of_folds(rows: Sequence[Mapping[str, Any]], task: str) -> dict[str, Any]:
@@ -206,8 +219,10 @@ def _of_folds(rows: Sequence[Mapping[str, Any]], task: str) -> dict[str, Any]:
         {"fold": number, "n": row.get("n"), **{key: row.get(key) for key in keys}}
         for number, row in enumerate(rows, 1)
     ]
-    defined = {key: [fold[key] for fold in folds if fold[key] is not None] for key in keys}
-    found = {
+    defined: dict[str, list[float]] = {
+        key: [row[key] for row in rows if row.get(key) is not None] for key in keys
+    }
+    found: dict[str, Any] = {
         "folds": folds,
         "mean": {key: statistics.fmean(each) if each else None for key, each in defined.items()},
         "sd": {

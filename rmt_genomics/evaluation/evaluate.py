@@ -303,8 +303,9 @@ def warn_if_trained_on(model_dir: str | Path, examples: Sequence[Example], sha25
             "have the name and length of one that this model was trained on, in another file: "
             "if the sequences are the same, the metrics are optimistic"
         )
+    file = Path(model_dir) / "split.tsv"
     warnings.warn(
-        f"{Path(model_dir) / 'split.tsv'}: {count} of {len(examples)} examples {problem}. "
+        f"{file if file.is_file() else model_dir}: {count} of {len(examples)} examples {problem}. "
         "Evaluate on others, or mark those in a split column.",
         RMTGenomicsWarning,
         stacklevel=3,

@@ -99,19 +99,7 @@ def metrics_report(
     """
     if baselines is None:
         baselines = predicted_baselines(eval_set, references)
-    compared = {
-        baseline.key: difference(
-            eval_set.truth,
-            eval_set.probabilities,
-            baseline.outputs,
-            name=baseline.description,
-            called=eval_set.called,
-            baseline_called=eval_set.called_by(baseline.outputs, baseline.thresholds),
-        )
-        for baseline in baselines
-        if baseline.description is not None
-    }
-    differences = {key: value for key, value in compared.items() if value is not None}
+    differences = _differences(eval_set, baselines)
     log_stage("effect of context", eval_set.examples)
     context = ablate_context(eval_set)
     overall, of_classes = intervals_by_class(
@@ -151,6 +139,25 @@ def metrics_report(
         if metrics[key] is None:
             del metrics[key]
     return {**metrics, "summary": summary_of(metrics)}
+
+
+def _differences(
+    eval_set: EvaluationSet, baselines: Sequence[BaselinePredictions]
+) -> dict[str, dict[str, Any]]:
+    """Compare the model with each baseline that has a description, where that is defined."""
+    compared = {
+        baseline.key: difference(
+            eval_set.truth,
+            eval_set.probabilities,
+            baseline.outputs,
+            name=baseline.description,
+            called=eval_set.called,
+            baseline_called=eval_set.called_by(baseline.outputs, baseline.thresholds),
+        )
+        for baseline in baselines
+        if baseline.description is not None
+    }
+    return {key: value for key, value in compared.items() if value is not None}
 
 
 def _notes_on_thresholds(config: ClassifierConfig) -> Iterator[str]:

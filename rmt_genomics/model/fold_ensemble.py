@@ -144,12 +144,12 @@ def joint_config(configs: Sequence[ClassifierConfig]) -> ClassifierConfig:
     own = [each.thresholds for each in configs if each.thresholds is not None]
     half = (0.5,) * (len(own[0]) if own else 0)
     thresholds = np.mean([each.thresholds or half for each in configs], axis=0).tolist()
-    origins = {each.thresholds_from for each in configs} - {None}
+    origin = next((each.thresholds_from for each in configs if each.thresholds_from), None)
     return first.replace(
         min_train_bp=min(each.min_train_bp for each in configs),
         max_train_bp=max(each.max_train_bp for each in configs),
         thresholds=thresholds if own else None,
-        thresholds_from=min(origins) if own else None,
+        thresholds_from=origin,
     )
 
 

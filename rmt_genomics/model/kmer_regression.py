@@ -223,8 +223,14 @@ class KmerRegression:
                 metadata.get("thresholds", "null"), str(path), remedy, CheckpointError
             )
             thresholds = None if thresholds is None else tuple(map(float, thresholds))
-            parts = [arrays[name] for name in _ARRAYS]
-            regression = cls(classes, metadata["task"], kmers, *parts, validation, thresholds)
+            regression = cls(
+                classes,
+                metadata["task"],
+                kmers,
+                **arrays,
+                validation=validation,
+                thresholds=thresholds,
+            )
             regression._check()
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(

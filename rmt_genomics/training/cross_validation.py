@@ -16,8 +16,8 @@ from rmt_genomics.datasets.folds import Fold
 from rmt_genomics.datasets.label_checks import in_file
 from rmt_genomics.errors import CheckpointError, ConfigError
 from rmt_genomics.locks import is_unused
-from rmt_genomics.model.fold_ensemble import FOLDS, read_folds
-from rmt_genomics.model.pretrained import choose_device
+from rmt_genomics.model.fold_ensemble import read_folds
+from rmt_genomics.model.pretrained import FOLDS, choose_device
 from rmt_genomics.model.settings import as_toml
 from rmt_genomics.parsing import as_path
 from rmt_genomics.prediction.training_range import FILE_NAME as TRAINING_RANGE

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -54,8 +55,12 @@ class PreparedData:
         """The lengths of the shortest and the longest training example in bp."""
         if isinstance(self.store, SimulatedStore):
             return self.store.fresh.length_range_bp
-        lengths_bp = [len(example.interval) for example in self.split.train]
-        return min(lengths_bp), max(lengths_bp)
+        return min(self.train_lengths_bp), max(self.train_lengths_bp)
+
+    @property
+    def train_lengths_bp(self) -> list[int]:
+        """The length of each training example in bp."""
+        return [len(example.interval) for example in self.split.train]
 
     def split_table(self) -> str:
         """Return all examples with their part, as a labels file that ``read_labels`` reads.
@@ -81,7 +86,7 @@ def read_and_split(
 ) -> tuple[SequenceStore, list[Example], Split]:
     """Return the sequences, all examples, and their split, or that of a fold."""
     store, examples = read_examples(fasta, labels, config)
-    options = {
+    options: dict[str, Any] = {
         "how": config.data.split,
         "validation_fraction": config.data.validation_fraction,
         "seed": seed,

@@ -4,6 +4,8 @@ import logging
 import warnings
 from typing import TYPE_CHECKING
 
+import torch
+
 from rmt_genomics.datasets import LabelScheme
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, three_digits
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
@@ -34,7 +36,7 @@ def check_threshold(threshold: float | str, scheme: LabelScheme) -> None:
 
 
 def with_thresholds(
-    model: RMTClassifier, data: "PreparedData", threshold: float | str, *, device: str
+    model: RMTClassifier, data: "PreparedData", threshold: float | str, *, device: torch.device
 ) -> ClassifierConfig:
     """Return the config of a trained model with its thresholds; ``auto`` chooses them.
 

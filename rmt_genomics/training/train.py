@@ -160,9 +160,8 @@ def run_training(
             data = prepare_data(
                 job.fasta, job.labels, config, seed=seed, strict=job.strict, fold=job.fold
             )
-            lengths_bp = [len(example.interval) for example in data.split.train]
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
-        config, rows = resolve_batch_size(config, lengths_bp, device, distributed)
+        config, rows = resolve_batch_size(config, data.train_lengths_bp, device, distributed)
         record = checkpoints.run_record(data, config, seed=seed)
         checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
@@ -182,9 +181,7 @@ def run_training(
             if control_run is not None:
                 control_run.begin(config)
             trainer.fit(module, data_module, ckpt_path=checkpoint, weights_only=True)
-            model = None
-            if distributed.is_rank_zero:
-                model = _save_best(folder, module, data, config, device)
+            model = _save_best(folder, module, data, config) if distributed.is_rank_zero else None
         error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
@@ -300,13 +297,13 @@ def _save_best(
     module: ClassifierModule,
     data: PreparedData,
     config: ExperimentConfig,
-    device: str,
 ) -> RMTClassifier:
     """Write the model folder with the weights of the best epoch; return the model."""
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
     model.eval().requires_grad_()  # like a model that was loaded from the folder
+    device = module.trainer.strategy.root_device  # the model itself is on the CPU again
     model.config = with_thresholds(model, data, config.training.threshold, device=device)
     save_training_range(folder.path, data.store, data.split.train)
     model.save_pretrained(folder.path)  # last: a folder with a model has all of it

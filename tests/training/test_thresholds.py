@@ -36,7 +36,7 @@ def label_all(data: Data, labels: str, *, split: str = "") -> None:
 
 def sequences_of(fasta: Path) -> dict[str, str]:
     records = fasta.read_text().removeprefix(">").split("\n>")
-    return {name: letters for name, letters in map(str.split, records)}
+    return dict(map(str.split, records))  # type: ignore[arg-type]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
