@@ -26,6 +26,7 @@ from rmt_genomics.errors import ConfigError, DataError, counted
 from rmt_genomics.parsing import shown
 
 _ATTEMPTS = 20
+_MOST_FOLDS = 10_000
 _LOWER = "Lower --folds, or add examples."
 
 
@@ -34,17 +35,17 @@ class Fold:
     """Which of the folds is the test part.
 
     Raises:
-        ConfigError: If there are fewer than two folds.
+        ConfigError: If the number of folds is out of range.
     """
 
     number: int  # from 1
     of: int
 
     def __post_init__(self) -> None:
-        if self.of < 2:
+        if not 2 <= self.of <= _MOST_FOLDS:
             raise ConfigError(
-                f"--folds is {self.of}, but must be at least 2: a part for testing, and others for "
-                "training."
+                f"--folds is {self.of}, but must be from 2 to {_MOST_FOLDS:,}: one fold for "
+                "testing, and others for training. Give another number, such as 5."
             )
 
     def split(

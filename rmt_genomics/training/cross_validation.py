@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,8 @@ def _run(job: TrainingJob, folds: int | None, on_fold: OnFold) -> list[Path]:
                 f"{folder.config}: training.max_epochs is now {config.training.max_epochs}, more "
                 "than at the start, but a cross-validation is not extended. Start a new one."
             )
-    num_folds = folds if folds is not None else stored["folds"] if stored else 0
-    all_folds = [Fold(number, num_folds) for number in range(1, num_folds + 1)] or [Fold(1, 0)]
+    first = Fold(1, folds if folds is not None else stored["folds"] if stored else 0)
+    all_folds = [replace(first, number=number) for number in range(1, first.of + 1)]
     runs = [RunFolder(folder.path / f"fold-{fold.number}") for fold in all_folds]
     for run in runs if not job.resume else ():
         run.check_usable(inputs=job.inputs, resume=False, overwrite=job.overwrite)
