@@ -107,9 +107,7 @@ def test_named_parts_and_divided_groups_are_refused() -> None:
         splits(named, 2)
     with pytest.raises(ConfigError, match=r"or data\.split is 'column'"):
         splits(make("ab" * 6), 2, "column")
-    with pytest.raises(
-        ConfigError, match=r"data\.split is 'stratified', but the examples have gro"
-    ):
+    with pytest.raises(ConfigError, match=r"data\.split is 'stratified', but the exam"):
         splits(make("ab" * 6, list("xyz") * 4), 2, "stratified")
     with pytest.raises(DataError, match="r0 has no group"):
         splits(make("ab" * 6), 2, "group")

@@ -280,9 +280,7 @@ def test_what_cannot_be_combined_is_refused(
 
 
 def test_simulated_examples_have_no_folds(data: Data, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"simulation\.task is 'order', but --folds divides labell"
-    ):
+    with pytest.raises(ConfigError, match=r"simulation\.task is 'order', but --folds divides"):
         cross_validate(data[0], None, tmp_path / "cv", settings(simulation__task="order"), folds=2)
 
 
