@@ -7,15 +7,15 @@ of which data; a finished fold is not trained again, and an interrupted one is r
 import hashlib
 import json
 import logging
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rmt_genomics.datasets import Example, LabelSource, SequenceStore
 from rmt_genomics.datasets.folds import Fold
 from rmt_genomics.datasets.label_checks import in_file
-from rmt_genomics.errors import CheckpointError, ConfigError
+from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
 from rmt_genomics.locks import is_unused
 from rmt_genomics.model.fold_ensemble import read_folds
 from rmt_genomics.model.pretrained import FOLDS, choose_device
@@ -26,7 +26,8 @@ from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
 from rmt_genomics.training.control import TrainingJob
-from rmt_genomics.training.data_module import describe_environment, read_examples
+from rmt_genomics.training.curriculum import Curriculum
+from rmt_genomics.training.data_module import describe_environment, prepare_data, read_examples
 from rmt_genomics.training.distributed import DistributedSetup
 from rmt_genomics.training.run_folder import RunFolder
 from rmt_genomics.training.train import TrainingResult, run_training, save_training_range
@@ -111,40 +112,58 @@ def is_cross_validation(out: Path) -> bool:
 
 
 def _run(job: TrainingJob, folds: int | None, on_fold: OnFold) -> list[Path]:
-    folder = RunFolder(job.out)
+    folder, config = RunFolder(job.out), job.config
+    if folds is not None or not job.resume:
+        Fold(1, folds or 0)  # checks their number
     folder.check_usable(
-        inputs=job.inputs, resume=job.resume, overwrite=job.overwrite, is_cross_validation=True
+        inputs=job.inputs,
+        resume=job.resume,
+        overwrite=job.overwrite,
+        is_cross_validation=True,
+        num_folds=folds or 0,
     )
-    stored: dict[str, Any] | None = None
-    config = job.config
-    if job.resume:
-        stored = read_folds(folder.path)
+    stored = read_folds(folder.path) if job.resume else None
+    if stored is not None:
         config = checkpoints.resumed_config(folder, config)
+        folds = stored["folds"] if folds is None else folds
         if checkpoints.is_extended(folder, config):
             raise ConfigError(
                 f"{folder.config}: training.max_epochs is now {config.training.max_epochs}, more "
                 "than at the start, but a cross-validation is not extended. Start a new one."
             )
-    first = Fold(1, folds if folds is not None else stored["folds"] if stored else 0)
-    all_folds = [replace(first, number=number) for number in range(1, first.of + 1)]
-    runs = [RunFolder(folder.path / f"fold-{fold.number}") for fold in all_folds]
-    for run in runs if not job.resume else ():
-        run.check_usable(inputs=job.inputs, resume=False, overwrite=job.overwrite)
     config = config.resolved()
+    all_folds = [Fold(number, folds or 0) for number in range(1, (folds or 0) + 1)]
     assert job.labels is not None, "labels are needed"
     store, examples = read_examples(job.fasta, job.labels, config)
     content = _describe(job, config, store, examples, all_folds)
     if stored is None:
+        _check_trainable(job, config, all_folds)
         _start(folder, content, config, store, job)
     else:
         _check_same(folder, stored, content)
-    for fold, run in zip(all_folds, runs, strict=True):
+    folders = [folder.path / f"fold-{fold.number}" for fold in all_folds]
+    for fold, run in zip(all_folds, map(RunFolder, folders), strict=True):
         logger.info("Fold %d of %d%s.", fold.number, fold.of, _state(run))
         result = None if run.is_finished else _train_fold(job, config, fold, run)
         on_fold(run.path, result)
+        del result  # its model and its data
     if not (folder.path / TRAINING_RANGE).is_file():
         save_training_range(folder.path, store, examples)
-    return [run.path for run in runs]
+    return folders
+
+
+def _check_trainable(job: TrainingJob, config: ExperimentConfig, folds: Sequence[Fold]) -> None:
+    """Raise what the training of a fold would, before an earlier run is removed.
+
+    That is what the settings say of the first fold, and with ``strict`` leakage in any.
+    """
+    runtime.check_compiler(wanted=config.training.compile, device=choose_device(job.device).type)
+    with warnings.catch_warnings(action="ignore", category=RMTGenomicsWarning):  # later, once
+        for fold in folds if job.strict else folds[:1]:
+            data = prepare_data(
+                job.fasta, job.labels, config, seed=job.seed, strict=job.strict, fold=fold
+            )
+            Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
 
 
 def _state(run: RunFolder) -> str:
@@ -197,7 +216,8 @@ def _describe(
                 task=settings.task,
             )
         for example in split.test:
-            digest.update(f"{fold.number}\t{example}\n".encode())
+            labels = ";".join(example.labels)
+            digest.update(f"{fold.number}\t{example.interval}\t{labels}\n".encode())
     return {
         "folds": len(folds),
         "seed": job.seed,

@@ -100,10 +100,12 @@ class RunFolder:
         resume: bool,
         overwrite: bool,
         is_cross_validation: bool = False,
+        num_folds: int = 0,
     ) -> None:
         """Refuse a folder in use, before anything is read or written.
 
-        The run must not write one of its ``inputs``.
+        The run must not write one of its ``inputs``. A cross-validation also writes the run folders
+        of ``num_folds`` folds.
 
         Raises:
             DataError: If it is in use, or inputs would be overwritten.
@@ -126,6 +128,7 @@ class RunFolder:
                 f"{self.path}: holds {there}, but --resume continues what is there. Start a new "
                 "one in another folder."
             )
+        within = {run.path.name for run in self._within} | self._fold_names(num_folds)
         if resume or overwrite:
             for prefix in (
                 "",
@@ -141,7 +144,7 @@ class RunFolder:
             )
         written = {
             os.path.realpath(folder / name)
-            for folder in (self.path, *(run.path for run in self._within))
+            for folder in (self.path, *(self.path / name for name in within))
             for name in (*_FILES, _PROOF)
         }
         for file in inputs:
@@ -150,6 +153,17 @@ class RunFolder:
                     f"{file}: is an input, but a run in {self.path} writes its own file there. "
                     "Copy it to another folder first."
                 )
+
+    def _fold_names(self, num_folds: int) -> set[str]:
+        """Return the names of the folders that folds will have; none of them may be a file."""
+        names = {f"fold-{number}" for number in range(1, num_folds + 1)}
+        for path in (self.path / name for name in sorted(names)):
+            if path.exists() and not path.is_dir():
+                raise ConfigError(
+                    f"{path}: is a file, but the folder of a fold is needed there. Give another "
+                    "--out."
+                )
+        return names
 
     def clear(self) -> None:
         """Remove the files of an earlier run, of its control and of its folds.

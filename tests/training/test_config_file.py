@@ -142,6 +142,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("training.compile", "training.checkpoint_minutes"),
         *("training.replay", "training.weight_decay", "training.warmup_fraction"),
         *("training.gradient_clip", "training.patience", "training.class_weights"),
+        "training.threshold",
         *("data.split", "data.group", "data.validation_fraction", "data.task"),
         *("data.window_bp", "data.step_bp", "data.identity"),
         *("data.unlabelled", "data.min_class_size", "data.duplicate_names", "data.full_names"),

@@ -260,6 +260,26 @@ def test_a_folder_that_is_not_ours_is_refused_before_training(data: Data, tmp_pa
     assert (out / "fold-2/metrics.json").read_text() == "theirs"
 
 
+def test_an_earlier_run_is_kept_where_the_settings_are_wrong(data: Data, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(data, out, **EPOCH)
+    rows = data[1].read_text().replace("r0\tpoor", "r0\tother").replace("r3\trich", "r3\tother")
+    labels = tmp_path / "three.tsv"
+    labels.write_text(rows)
+
+    with pytest.raises(ConfigError, match="needs two classes"):
+        validate((data[0], labels), out, overwrite=True, training__threshold="auto")
+    (out / "fold-2").write_text("mine")
+    with pytest.raises(ConfigError, match="fold-2: is a file, but the folder of a fold is needed"):
+        validate(data, out, overwrite=True)
+
+    assert RMTClassifier.from_pretrained(out).classes_ == ("poor", "rich")
+    (out / "fold-2").unlink()
+    validate(data, out, overwrite=True)
+    assert is_cross_validation(out)
+    assert not (out / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
