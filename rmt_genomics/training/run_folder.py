@@ -130,10 +130,8 @@ class RunFolder:
             )
         within = {run.path.name for run in self._within} | self._fold_names(num_folds)
         if resume or overwrite:
-            for prefix in (
-                "",
-                *(f"{run.path.name}/" for run in self._within),
-            ):  # not from within, which may be a link
+            # Not from within the folders, which may be links.
+            for prefix in ("", *(f"{name}/" for name in sorted(within))):
                 names = [prefix + name for name in (*_FILES, _PROOF)]
                 marker = prefix + _PROOF
                 check_replaceable(self.path, names, marker=marker, text="rmt-genomics: ")

@@ -253,7 +253,7 @@ def test_a_folder_that_is_not_ours_is_refused_before_training(data: Data, tmp_pa
     (out / "fold-2").mkdir(parents=True)
     (out / "fold-2/metrics.json").write_text("theirs")
 
-    with pytest.raises(ConfigError, match=r"fold-2/metrics.json: would be replaced, but no envir"):
+    with pytest.raises(ConfigError, match=r"fold-2/metrics.json: would be replaced, but no fold-2"):
         validate(data, out, overwrite=True)
 
     assert [path.name for path in out.iterdir()] == ["fold-2"]
