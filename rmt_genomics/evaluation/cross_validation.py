@@ -20,6 +20,7 @@ from safetensors.numpy import load
 
 from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.datasets.examples import Example, LabelScheme
+from rmt_genomics.datasets.label_checks import in_file
 from rmt_genomics.datasets.labels import read_split
 from rmt_genomics.dna import NameOptions
 from rmt_genomics.errors import DataError, three_digits
@@ -58,6 +59,11 @@ class _FoldResults:
     metrics: Mapping[str, Any]
     examples: Sequence[Example]  # of its test part
     arrays: Mapping[str, np.ndarray]  # see ``predictions_to_keep``
+
+    @property
+    def baselines(self) -> Mapping[str, Any]:
+        """The metrics of its baselines."""
+        return self.metrics.get("baselines") or {}
 
 
 def evaluate_folds(
@@ -127,14 +133,16 @@ def _read(folder: Path) -> _FoldResults:
     examples = [each for each in read_split(folder / "split.tsv") if each.split == "test"]
     try:
         arrays = load((folder / KEPT).read_bytes())
-        if any(len(array) != len(examples) for array in arrays.values()):
-            raise ValueError("it has another number of rows than the test part")
-    except (SafetensorError, ValueError) as error:
+        metrics = read_metrics(folder / "metrics.json")
+        shape = len(examples), len(metrics.get("classes", ()))
+        if any(array.shape != shape for array in (arrays["model"], *arrays.values())):
+            raise ValueError("it is not of the test part and the classes of the fold")
+    except (SafetensorError, ValueError, KeyError) as error:
         raise DataError(
             f"{folder / KEPT}: is damaged ({error}), but must be as this program wrote it. Remove "
             "it: the fold is then evaluated again."
         ) from error
-    return _FoldResults(folder, read_metrics(folder / "metrics.json"), examples, arrays)
+    return _FoldResults(folder, metrics, examples, arrays)
 
 
 def _metrics(
@@ -142,7 +150,8 @@ def _metrics(
 ) -> tuple[Calibration | None, dict[str, Any]]:
     """Return the calibration on, and the metrics of, all out-of-fold predictions."""
     examples = [example for fold in results for example in fold.examples]
-    targets = LabelScheme(classes, task).targets(examples)
+    with in_file(str(results[0].folder.parent)):
+        targets = LabelScheme(classes, task).targets(examples)
     truth = Truth(targets, task, len(classes), [example.group for example in examples])
     kept = {
         key: np.concatenate([fold.arrays[key] for fold in results])
@@ -153,9 +162,9 @@ def _metrics(
     baselines = {
         key: {
             **compute(kept[key], called=kept.get(f"{key}/called")),
-            **_of_folds([fold.metrics["baselines"][key] for fold in results], task),
+            **_of_folds([fold.baselines.get(key) or {} for fold in results], task),
         }
-        for key in results[0].metrics["baselines"]
+        for key in results[0].baselines
         if key in kept
     }
     outputs, called = kept["model"], kept.get("model/called")

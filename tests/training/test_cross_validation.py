@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
 from rmt_genomics import RMTClassifier
@@ -302,6 +304,20 @@ def test_what_cannot_be_combined_is_refused(
 def test_simulated_examples_have_no_folds(data: Data, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"simulation\.task is 'order', but --folds divides"):
         cross_validate(data[0], None, tmp_path / "cv", settings(simulation__task="order"), folds=2)
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 99, save({"model": np.zeros((12, 3))}), save({})])
+def test_damaged_predictions_of_a_fold_are_named(
+    finished: Path, data: Data, tmp_path: Path, content: bytes
+) -> None:
+    out = tmp_path / "cv"
+    shutil.copytree(finished, out)
+    (out / "fold-2/test_predictions.safetensors").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"fold-2/test_predictions.safetensors: is damaged .*Remov"):
+        evaluate_folds(out, data[0])
+    (out / "fold-2/test_predictions.safetensors").unlink()
+    assert evaluate_folds(out, data[0]) == read(finished / "metrics.json")
 
 
 def test_a_regression_has_the_mean_of_the_values(tmp_path: Path) -> None:
