@@ -128,7 +128,7 @@ def baseline_predictions(
     model = eval_set.model
     if isinstance(model, FoldEnsemble):  # ablations are of one network
         return baselines
-    averages = segment_by_segment(eval_set, model)
+    averages = segment_by_segment(eval_set)
     composition = eval_set.model.config.beside_memory
     whole = f" (with {composition} of the whole sequence)" if composition else ""
     segments, own = f"the same network on single segments{whole}", eval_set.thresholds
@@ -152,11 +152,13 @@ def constant_predictions(targets: np.ndarray, eval_set: EvaluationSet) -> np.nda
     return np.tile(row, (len(eval_set.examples), 1))
 
 
-def segment_by_segment(eval_set: EvaluationSet, model: RMTClassifier) -> Averages:
+def segment_by_segment(eval_set: EvaluationSet) -> Averages:
     """Return ``average_of_segments`` of each example.
 
     An example of one segment has the model's own prediction, which is not computed again.
     """
+    model = eval_set.model
+    assert isinstance(model, RMTClassifier), "a single network"
     is_long = eval_set.lengths > segment_bp(model)
     long = eval_set.subset(np.flatnonzero(is_long))
 
