@@ -50,7 +50,7 @@ def evaluate(
     prints the main metrics: aligned on a terminal, else as a tab-separated table.
     """
     from rmt_genomics.evaluation.evaluate import evaluate as evaluate_model
-    from rmt_genomics.evaluation.tables import summary_sentences
+    from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
     from rmt_genomics.locks import locked
     from rmt_genomics.reports import write_plots, write_report
 
@@ -64,5 +64,6 @@ def evaluate(
     rows = "the test rows" if metrics["split"] == "test" else "all rows (none is marked as test)"
     count = counted(metrics["n"], "example")
     logger.info("Evaluated %s of %s: %s. Results are in %s.", rows, source, count, out)
-    for sentence in summary_sentences(metrics):
-        logger.info(sentence)
+    for sentence in [*summary_sentences(metrics), interval_sentence(metrics)]:
+        if sentence:
+            logger.info(sentence)

@@ -83,7 +83,8 @@ def predict(
     Prints a tab-separated table, one row per record in input order: record, length (bp), label,
     score (the probability of the label), one probability per class and a note. A multi-label model
     joins all classes of 0.5 and above by ; and the score is the smallest of theirs; label and score
-    are empty if there is none. A regression model: record, length, prediction, note. The note is
+    are empty if there is none. A model that was trained with --threshold gives labels by its own
+    thresholds. A regression model: record, length, prediction, note. The note is
     empty, or says what the training examples did not have: the length, the GC content or the 4-mer
     composition of a record; or that it has no known base (or no sequence at all): label, score and
     probabilities are then NA. At the end, stderr gets the number of rows by label.

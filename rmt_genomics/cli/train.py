@@ -23,7 +23,8 @@ from rmt_genomics.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rmt_genomics.training import TrainingResult
+    from rmt_genomics.datasets import LabelSource
+    from rmt_genomics.training import ExperimentConfig, TrainingResult
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     metavar="TIME",
     help="Time for training, evaluation and report: 30s, 10min, 2h.",
 )
+@click.option("--threshold", metavar="P|auto", help="The same as --set training.threshold=P.")
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
 @click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
@@ -62,6 +64,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     type=click.Choice(["memory-reset"]),
     help="Also train the same network without memory, for comparison.",
 )
+@click.option("--folds", type=int, metavar="K", help="Cross-validation: train K models.")
 @click.option("--strict", is_flag=True, help="Refuse a split with leakage, instead of warning.")
 @click.option(
     "--list-settings",
@@ -119,6 +122,11 @@ def train(  # noqa: PLR0913 (one argument an option)
     --list-settings prints a file to start from. --resume with a larger training.max_epochs
     continues a finished run.
 
+    --threshold is for tasks of two classes, or several labels per example: the probability from
+    which on a class is predicted, instead of 0.5. auto chooses it on the validation part, of each
+    label its own, so that the Matthews correlation (MCC) is highest there. It is saved with the
+    model, for predict and evaluate.
+
     Prints the main metrics of the best model and of its baselines on the test part, or on the
     validation part if there is no test part: aligned on a terminal, else as a tab-separated table.
     The baselines are the most
@@ -140,16 +148,23 @@ def train(  # noqa: PLR0913 (one argument an option)
     time, with half of the threads each; elsewhere one after the other. Whether memory helps is
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
     are for both.
+
+    With --folds K, the examples are divided into K folds (groups stay whole), and K models are
+    trained, in fold-1, fold-2, ... of --out: the test part of each is its fold, and its validation
+    part is taken from the rest. out_of_fold.tsv has the prediction of each example by the model
+    that was not trained on it, and metrics.json the metrics of all of these, with mean and standard
+    deviation over the folds. predict and evaluate take --out as a model: the mean of all.
     """
     options["started_at"] = time.monotonic()  # the imports take a while
     from rmt_genomics.errors import RMTGenomicsError
     from rmt_genomics.training import read_config
     from rmt_genomics.training import train as train_model
+    from rmt_genomics.training.cross_validation import is_cross_validation
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
     from rmt_genomics.training.run_folder import RunFolder
 
     settings = (*settings, *window_settings(window_bp, step_bp))
-    for name in ("batch_size", "time_budget"):
+    for name in ("batch_size", "threshold", "time_budget"):
         if (value := options.pop(name)) is not None:
             settings = (*settings, f"training.{name}={value}")
     if resume and config is None and (out / "config.toml").is_file():
@@ -158,6 +173,10 @@ def train(  # noqa: PLR0913 (one argument an option)
     experiment = read_config(config, settings)
     is_simulated = labels is None and label_pattern is None and experiment.simulation.is_on
     source = None if is_simulated else label_source(labels, label_pattern, fasta)
+    folds = options.pop("folds")
+    if folds is not None or (resume and is_cross_validation(out)):
+        options |= {"device": device, "resume": resume, "folds": folds}
+        return _cross_validate(fasta, source, out, experiment, options)
     processes = DistributedSetup(options["devices"], options["num_nodes"])
     with RunFolder(out).writing(locks=processes.is_rank_zero):  # until the report is written
         result = train_model(
@@ -174,10 +193,54 @@ def train(  # noqa: PLR0913 (one argument an option)
         exit_without_cleanup()
 
 
+def _cross_validate(
+    fasta: Path,
+    labels: "LabelSource | None",
+    out: Path,
+    config: "ExperimentConfig",
+    options: dict[str, Any],
+) -> None:
+    """Train, evaluate and report each fold, then all of them together."""
+    from rmt_genomics.errors import ConfigError
+    from rmt_genomics.evaluation import evaluate_folds, evaluate_run
+    from rmt_genomics.evaluation.cross_validation import fold_sentence
+    from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
+    from rmt_genomics.reports import write_model_card, write_report
+    from rmt_genomics.training import cross_validate
+    from rmt_genomics.training.run_folder import RunFolder
+
+    if options.pop("control") is not None:
+        raise ConfigError("--folds and --control cannot be combined. Leave one of them out.")
+    if (options.pop("devices"), options.pop("num_nodes")) != (1, 1):
+        raise ConfigError(
+            "--folds trains the models one after the other in one process, but --devices or "
+            "--num-nodes asks for more. Leave them out."
+        )
+    device, names = options["device"], config.data.names
+
+    def evaluate_fold(folder: Path, result: "TrainingResult | None") -> None:
+        if result is not None or not (folder / "report.html").is_file():
+            evaluate_run(
+                folder, fasta, device=device, trained=result, names=names, keep_predictions=True
+            )
+            write_report(folder)
+        write_model_card(folder)
+
+    with RunFolder(out).writing():  # until the report is written
+        cross_validate(fasta, labels, out, config, on_fold=evaluate_fold, **options)
+        metrics = evaluate_folds(out, fasta, device=device, names=names)
+        report = write_report(out)
+    echo_metrics(metrics)
+    sentences = [*summary_sentences(metrics), interval_sentence(metrics), fold_sentence(metrics)]
+    for sentence in filter(None, sentences):
+        logger.info(sentence)
+    logger.info("The models are in %s, a report in %s.", out, report)
+
+
 def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> None:
     """Evaluate a finished run, write its reports and print its metrics."""
     from rmt_genomics.evaluation import evaluate_run
-    from rmt_genomics.evaluation.tables import summary_sentences
+    from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
     from rmt_genomics.reports import write_model_card, write_report
 
     seconds = result.evaluation_seconds
@@ -185,7 +248,8 @@ def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> 
     report = write_report(out)
     write_model_card(out)
     echo_metrics(metrics)
-    for sentence in summary_sentences(metrics):
-        logger.info(sentence)
+    for sentence in [*summary_sentences(metrics), interval_sentence(metrics)]:
+        if sentence:
+            logger.info(sentence)
     part = metrics["split"]
     logger.info("Evaluated on the %s part. The model is in %s, a report in %s.", part, out, report)

@@ -135,7 +135,7 @@ def _hold_out_of_train(
 
     ``num_later`` more parts will be held out, and need a group of every class as well.
     """
-    groups = _group_numbers(train) if by_group else np.arange(len(train))
+    groups = group_numbers(train) if by_group else np.arange(len(train))
     if scheme.task == "regression":
         *finer, multi_hot = candidate_bins(scheme.numbers(train), fraction)
     else:
@@ -273,7 +273,8 @@ def _unique_rows(rows: Numbers) -> tuple[Numbers, npt.NDArray[np.int64]]:
     return rows[first], index_of
 
 
-def _group_numbers(examples: Sequence[Example]) -> npt.NDArray[np.int64]:
+def group_numbers(examples: Sequence[Example]) -> npt.NDArray[np.int64]:
+    """Return the number of the group of each example; raise DataError if one has none."""
     numbers: dict[str, int] = {}
     group_of = array("q")
     for example in examples:

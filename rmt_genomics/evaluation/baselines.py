@@ -17,11 +17,13 @@ import numpy as np
 from rmt_genomics.datasets.examples import Example
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.context_ablation import Averages, average_of_segments, segment_bp
-from rmt_genomics.evaluation.evaluation_set import EvaluationSet
-from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.evaluation.evaluation_set import EvaluationSet, Thresholds
+from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches
+from rmt_genomics.model.fold_ensemble import FoldEnsemble
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import main_metric, one_hot
+from rmt_genomics.model.thresholds import best_thresholds
 
 KS = (4, 6)
 STRANDED_KS = (2, 4)
@@ -47,6 +49,9 @@ class BaselinePredictions:
 
     extra: dict[str, Any] = field(default_factory=dict)
     """Entries of ``metrics.json`` beside its metrics."""
+
+    thresholds: Thresholds = None
+    """From which probabilities on it predicts a class, like those of the model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,8 +97,14 @@ def baseline_predictions(
     """
     baselines: list[BaselinePredictions] = []
 
-    def add(key: str, description: str | None, outputs: np.ndarray, **extra: Any) -> None:
-        baselines.append(BaselinePredictions(key, description, outputs, extra))
+    def add(
+        key: str,
+        description: str | None,
+        outputs: np.ndarray,
+        thresholds: Thresholds = None,
+        **extra: Any,
+    ) -> None:
+        baselines.append(BaselinePredictions(key, description, outputs, extra, thresholds))
 
     is_regression = eval_set.task == "regression"
     if train_targets is not None and len(train_targets):
@@ -110,17 +121,22 @@ def baseline_predictions(
             if has_validation and fitted.validation is not None:
                 extra[f"validation_{main_metric(eval_set.task)}"] = fitted.validation
             description = description_of(fitted.kmers)
-            add(f"{kind}_{suffix}", description, outputs[fitted.kmers.k], **extra)
+            own = fitted.thresholds
+            add(f"{kind}_{suffix}", description, outputs[fitted.kmers.k], own, **extra)
             for k in outputs if len(outputs) > 1 else ():
-                add(f"{kind}{k}_{suffix}", None, outputs[k], k=k)
+                add(f"{kind}{k}_{suffix}", None, outputs[k], several[k].thresholds, k=k)
+    model = eval_set.model
+    if isinstance(model, FoldEnsemble):  # ablations are of one network
+        return baselines
     averages = segment_by_segment(eval_set)
     composition = eval_set.model.config.beside_memory
     whole = f" (with {composition} of the whole sequence)" if composition else ""
-    add("chunk_average", f"the same network on single segments{whole}", averages.with_whole)
-    bp = segment_bp(eval_set.model)
+    segments, own = f"the same network on single segments{whole}", eval_set.thresholds
+    add("chunk_average", segments, averages.with_whole, own)
+    bp = segment_bp(model)
     if composition and eval_set.lengths.max() > bp:
         windows = f"the same network averaged over windows of {bp:,} bp"
-        add("window_average", windows, averages.alone, window_bp=bp)
+        add("window_average", windows, averages.alone, own, window_bp=bp)
     return baselines
 
 
@@ -141,11 +157,13 @@ def segment_by_segment(eval_set: EvaluationSet) -> Averages:
 
     An example of one segment has the model's own prediction, which is not computed again.
     """
-    is_long = eval_set.lengths > segment_bp(eval_set.model)
+    model = eval_set.model
+    assert isinstance(model, RMTClassifier), "a single network"
+    is_long = eval_set.lengths > segment_bp(model)
     long = eval_set.subset(np.flatnonzero(is_long))
 
     def averages(batch: list[int]) -> np.ndarray:
-        return np.stack(average_of_segments(long.model, long.codes(batch)), axis=1)
+        return np.stack(average_of_segments(model, long.codes(batch)), axis=1)
 
     rows = np.stack([eval_set.probabilities] * 2, axis=1)
     rows[is_long] = compute_in_batches(long.lengths.tolist(), averages, rows.shape[1:])
@@ -212,15 +230,24 @@ def _fit_best(
         )
         for inverse_regularization in (_OF_LARGE_FITS if is_large else _INVERSE_REGULARIZATIONS)
     ]
-    scores = [_score(validation, outputs) for outputs in _predict(fitted, validation)]
+    outputs = _predict(fitted, validation)
+    if validation.model.config.thresholds_from == "validation":  # for a fair comparison
+        chosen = (best_thresholds(validation.targets, each, validation.task) for each in outputs)
+        fitted = [
+            replace(one, thresholds=found) for one, (found, _) in zip(fitted, chosen, strict=True)
+        ]
+    pairs = zip(outputs, fitted, strict=True)
+    scores = [_score(validation, each, one.thresholds) for each, one in pairs]
     best = max(scores)
     main = best[0] if np.isfinite(best[0]) else None
     return replace(fitted[scores.index(best)], validation=main), best
 
 
-def _score(eval_set: EvaluationSet, outputs: np.ndarray) -> tuple[float, float]:
+def _score(
+    eval_set: EvaluationSet, outputs: np.ndarray, thresholds: Thresholds
+) -> tuple[float, float]:
     """Return the metric that decides and the one that breaks ties; -inf if not defined."""
-    metrics = eval_set.metrics(outputs)
+    metrics = eval_set.metrics(outputs, thresholds)
     keys = ("r2", "pearson") if eval_set.task == "regression" else ("mcc", "auroc")
     first, second = (-np.inf if metrics[key] is None else metrics[key] for key in keys)
     return first, second

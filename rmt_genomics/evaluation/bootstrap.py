@@ -24,8 +24,19 @@ import numpy as np
 
 from rmt_genomics.errors import counted, three_digits
 from rmt_genomics.evaluation.weighted_metrics import decision_metrics, ranking_metrics
-from rmt_genomics.model.metrics import METRICS, main_metric, metric_keys, metric_name, one_hot
+from rmt_genomics.model.metrics import (
+    METRICS,
+    main_metric,
+    metric_keys,
+    metric_name,
+    one_hot,
+    predicted_classes,
+)
 
+Intervals = dict[str, list[float] | None]
+"""Low and high of each metric; None if it has none."""
+
+CLASS_METRICS = ("precision", "recall", "f1", "auroc", "auprc")
 LEVEL = 0.95
 RESAMPLES = 2000
 _FEWEST_RESAMPLES = 200
@@ -65,39 +76,91 @@ class Truth:
 
 
 def intervals(
-    truth: Truth, outputs: np.ndarray, *, resamples: int = RESAMPLES
-) -> dict[str, list[float]]:
+    truth: Truth,
+    outputs: np.ndarray,
+    *,
+    called: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+) -> Intervals:
     """Return the interval of each metric of a model: low and high, by the name of the metric.
 
-    A metric is left out if it is not defined in at least half of the draws, or the same in all of
+    It is None if a metric is not defined in at least half of the draws, or the same in all of
     them but not 1. So there is none if all examples are of one group, unless all are right. The
-    outputs are probabilities (regression: values) of the model ``(n, c)``. For very many examples
-    and classes there are fewer draws, but at least 200.
+    outputs are probabilities (regression: values) of the model ``(n, c)``, and ``called`` the
+    ``predicted_classes`` if they are not those without thresholds. For very many examples and
+    classes there are fewer draws, but at least 200.
     """
+    overall, _ = intervals_by_class(truth, outputs, called=called, resamples=resamples)
+    return overall
+
+
+def intervals_by_class(
+    truth: Truth,
+    outputs: np.ndarray,
+    *,
+    called: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+) -> tuple[Intervals, list[Intervals]]:
+    """Return ``intervals``, and those of ``CLASS_METRICS`` of each class (none of a regression).
+
+    All come from the same draws.
+    """
+    options: dict[str, Any] = {
+        "task": truth.task,
+        "num_classes": truth.num_classes,
+        "by_class": True,
+    }
     parts = [
-        make(truth.targets, outputs, task=truth.task, num_classes=truth.num_classes)
-        for make in (decision_metrics, ranking_metrics)
+        decision_metrics(truth.targets, outputs, called=called, **options),
+        ranking_metrics(truth.targets, outputs, **options),
     ]
     keys = metric_keys(truth.task)
+    class_keys = () if truth.task == "regression" else CLASS_METRICS
 
     def all_metrics(weights: np.ndarray) -> np.ndarray:
         values = {key: value for part in parts for key, value in part(weights).items()}
-        return np.stack([values[key] for key in keys])
+        of_classes = [values[f"class_{key}"] for key in class_keys]
+        return np.vstack([*(values[key] for key in keys), *of_classes])
 
     units = truth.units()
-    drawn = _drawn(units, all_metrics, resamples, columns=truth.num_classes)
-    found = {key: _quantiles(values) for key, values in zip(keys, drawn, strict=True)}
-    if "accuracy" in found:
+    drawn = draw(units, all_metrics, resamples, columns=truth.num_classes)
+    overall = {key: quantiles(values) for key, values in zip(keys, drawn, strict=False)}
+    if "accuracy" in overall:
         accuracy = all_metrics(np.ones((1, len(units))))[keys.index("accuracy"), 0]
         if not truth.has_groups or accuracy in (0.0, 1.0):
-            found["accuracy"] = _binomial(accuracy, int(units.max()) + 1)
+            overall["accuracy"] = _binomial(accuracy, int(units.max()) + 1)
+    if truth.task == "regression":
+        return _varying(overall), []
+    for key, interval in overall.items():
+        if interval == (1.0, 1.0):
+            overall[key] = _lowest_of_perfect(key, truth, units), 1.0
+    called = predicted_classes(outputs, truth.task) if called is None else called
+    by_class = drawn[len(keys) :].reshape(len(class_keys), truth.num_classes, -1)
+    return _varying(overall), [
+        _of_class(by_class[:, index], truth, called[:, index], units, index)
+        for index in range(truth.num_classes)
+    ]
+
+
+def _of_class(
+    drawn: np.ndarray, truth: Truth, called: np.ndarray, units: np.ndarray, index: int
+) -> Intervals:
+    """Return the intervals of one class, from its metrics in all draws ``(metrics, r)``."""
+    found = {key: quantiles(values) for key, values in zip(CLASS_METRICS, drawn, strict=True)}
+    actual = one_hot(truth.targets, truth.num_classes)[:, index] == 1
     for key, interval in found.items():
-        if interval == (1.0, 1.0) and truth.task != "regression":
-            found[key] = _lowest_of_perfect(key, truth, units), 1.0
+        if interval == (1.0, 1.0):
+            sides = {"precision": [called], "recall": [actual], "f1": [actual]}
+            sizes = [len(np.unique(units[side])) for side in sides.get(key, [actual, ~actual])]
+            found[key] = _binomial(1.0, min(sizes))[0], 1.0
+    return _varying(found)
+
+
+def _varying(found: Mapping[str, tuple[float, float] | None]) -> Intervals:
+    """Return intervals as lists; None for one of no width, which says nothing."""
     return {
-        key: list(interval)
+        key: list(interval) if interval is not None and interval[0] < interval[1] else None
         for key, interval in found.items()
-        if interval is not None and interval[0] < interval[1]
     }
 
 
@@ -107,20 +170,24 @@ def difference(
     baseline_outputs: np.ndarray,
     *,
     name: str,
+    called: np.ndarray | None = None,
+    baseline_called: np.ndarray | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any] | None:
     """Compare the model with a baseline on the same examples.
 
     The other arguments are those of ``intervals``; ``name`` is the baseline in the sentence, such
-    as "the 6-mer baseline".
+    as "the 6-mer baseline". Each has
+    its own ``called``.
 
     Returns:
         metric, difference (model minus baseline), low, high, level and a sentence; None if the
         metric is not defined here (all examples of one class, say), or all are of one group.
     """
+    options: dict[str, Any] = {"task": truth.task, "num_classes": truth.num_classes}
     both = [
-        decision_metrics(truth.targets, each, task=truth.task, num_classes=truth.num_classes)
-        for each in (outputs, baseline_outputs)
+        decision_metrics(truth.targets, outputs, called=called, **options),
+        decision_metrics(truth.targets, baseline_outputs, called=baseline_called, **options),
     ]
 
     def both_metrics(weights: np.ndarray) -> np.ndarray:
@@ -129,8 +196,8 @@ def difference(
     units = truth.units()
     observed = both_metrics(np.ones((1, len(units))))[:, 0]
     columns = truth.num_classes if truth.task == "multilabel" else 1
-    drawn = _drawn(units, both_metrics, resamples, columns=columns)
-    interval = _quantiles(drawn[0] - drawn[1])
+    drawn = draw(units, both_metrics, resamples, columns=columns)
+    interval = quantiles(drawn[0] - drawn[1])
     if interval is None or not np.isfinite(observed).all():
         return None
     low, high = interval
@@ -172,7 +239,7 @@ def difference_sentence(numbers: Mapping[str, Any], name: str, size: str) -> str
     return f"The model {is_ahead} {name} by {three_digits(abs(observed))} {interval}"
 
 
-def _drawn(
+def draw(
     units: np.ndarray, metrics: Callable[[np.ndarray], np.ndarray], resamples: int, *, columns: int
 ) -> np.ndarray:
     """Return the metrics of the draws ``(metrics, r)``, all NaN if there is only one unit.
@@ -187,13 +254,13 @@ def _drawn(
 
     def of_units(drawn: np.ndarray, axis: int) -> np.ndarray:  # (r, u)
         assert axis == -1
-        draw = np.arange(len(drawn))[:, None]
-        counts = np.bincount((num_units * draw + drawn).ravel(), minlength=drawn.size)
+        number = np.arange(len(drawn))[:, None]
+        counts = np.bincount((num_units * number + drawn).ravel(), minlength=drawn.size)
         return metrics(counts.reshape(drawn.shape)[:, units].astype(float))
 
     affordable = max(_FEWEST_RESAMPLES, _MAX_VALUES // (len(units) * columns))
     with warnings.catch_warnings():
-        # Of draws in which a metric is not defined: ``_quantiles`` counts them.
+        # Of draws in which a metric is not defined: ``quantiles`` counts them.
         warnings.simplefilter("ignore", DegenerateDataWarning)
         result = bootstrap(
             (np.arange(num_units),),
@@ -207,7 +274,7 @@ def _drawn(
     return np.asarray(result.bootstrap_distribution)
 
 
-def _quantiles(drawn: np.ndarray) -> tuple[float, float] | None:
+def quantiles(drawn: np.ndarray) -> tuple[float, float] | None:
     """Return the interval of a metric, or None if it is not defined in enough draws."""
     defined = drawn[np.isfinite(drawn)]
     if len(defined) < _MIN_DEFINED * len(drawn):

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.model.metrics import logits_of
+from rmt_genomics.evaluation.bootstrap import RESAMPLES, Intervals, Truth, draw, quantiles
+from rmt_genomics.model.metrics import logits_of, one_hot
 from rmt_genomics.prediction.calibration import Calibration
 
 _BINS = 10
+_SMALLEST = np.finfo(float).eps  # of a probability, in the log loss of scikit-learn
 
 
 def calibration_metrics(
@@ -42,6 +44,34 @@ def calibration_metrics(
     return metrics
 
 
+def calibration_intervals(
+    truth: Truth, before: np.ndarray, after: np.ndarray, *, resamples: int = RESAMPLES
+) -> Intervals:
+    """Return the bootstrap interval of each error of ``calibration_metrics``, by its name."""
+    sums: dict[str, np.ndarray] = {}  # of an example (n, columns); the ECE has one for each bin
+    for suffix, probabilities in (("_before", before), ("", after)):
+        confidence, is_correct = _confidence(probabilities, truth.targets, truth.task)
+        count, per_example = len(probabilities), len(confidence) // len(probabilities)
+        bins = _BINS * np.repeat(np.arange(count), per_example) + _bin_of(confidence)
+        gaps = np.bincount(bins, (confidence - is_correct) / per_example, count * _BINS)
+        sums[f"ece{suffix}"] = gaps.reshape(count, _BINS)
+        actual = one_hot(truth.targets, truth.num_classes)
+        squares = (probabilities - actual) ** 2
+        is_summed = truth.task == "multiclass"
+        sums[f"brier{suffix}"] = (squares.sum if is_summed else squares.mean)(axis=1)[:, None]
+        logs = np.log(np.clip(np.where(actual, probabilities, 1 - probabilities), _SMALLEST, 1))
+        of_true = logs if truth.task == "multilabel" else np.where(actual, logs, np.nan)
+        sums[f"log_loss{suffix}"] = -np.nanmean(of_true, axis=1)[:, None]
+
+    def errors(weights: np.ndarray) -> np.ndarray:
+        size = weights.sum(axis=1)
+        return np.stack([np.abs(weights @ each).sum(axis=1) / size for each in sums.values()])
+
+    drawn = draw(truth.units(), errors, resamples, columns=truth.num_classes)
+    found = {key: quantiles(values) for key, values in zip(sums, drawn, strict=True)}
+    return {key: None if interval is None else list(interval) for key, interval in found.items()}
+
+
 def cross_fitted(
     probabilities: np.ndarray, targets: np.ndarray, task: str, classes: Sequence[str]
 ) -> np.ndarray:
@@ -70,14 +100,9 @@ def reliability(
     """
     from sklearn.calibration import calibration_curve
 
-    if task == "multilabel":
-        confidence, is_correct = probabilities.ravel(), targets.ravel().astype(int)
-    else:
-        confidence = probabilities.max(axis=1)
-        is_correct = (probabilities.argmax(axis=1) == targets).astype(int)
+    confidence, is_correct = _confidence(probabilities, targets, task)
     fractions, means = calibration_curve(is_correct, confidence, pos_label=1, n_bins=num_bins)
-    edges = np.linspace(0, 1, num_bins + 1)[1:-1]
-    counts = np.bincount(np.searchsorted(edges, confidence))  # as there: an edge is in the lower
+    counts = np.bincount(_bin_of(confidence, num_bins))
     return [
         {
             "low": index / num_bins,
@@ -90,6 +115,21 @@ def reliability(
             np.flatnonzero(counts).tolist(), means, fractions, strict=True
         )
     ]
+
+
+def _confidence(
+    probabilities: np.ndarray, targets: np.ndarray, task: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the confidence of each prediction, and 1 where it is correct; see ``reliability``."""
+    if task == "multilabel":
+        return probabilities.ravel(), targets.ravel().astype(int)
+    is_correct = probabilities.argmax(axis=1) == targets
+    return probabilities.max(axis=1), is_correct.astype(int)
+
+
+def _bin_of(confidence: np.ndarray, num_bins: int = _BINS) -> np.ndarray:
+    """Return the index of the bin; as for scikit-learn, an edge is in the lower one."""
+    return np.searchsorted(np.linspace(0, 1, num_bins + 1)[1:-1], confidence)
 
 
 def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float:

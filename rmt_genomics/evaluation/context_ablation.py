@@ -22,6 +22,7 @@ from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches, pad
 from rmt_genomics.model.bidirectional_encoder import BothStrands
 from rmt_genomics.model.classifier import Encoding
+from rmt_genomics.model.fold_ensemble import FoldEnsemble
 from rmt_genomics.model.metrics import metric_name
 from rmt_genomics.rmt.runtime import evaluating
 
@@ -45,6 +46,9 @@ def ablate_context(eval_set: EvaluationSet, *, max_bp: int = MAX_BP) -> ContextA
     ``metrics.json``; None if nothing is longer than a segment and 1,024 bp, or too little could be
     read.
     """
+    if isinstance(eval_set.model, FoldEnsemble):
+        note = "The effect of context was not measured on the mean of several models."
+        return ContextAblation(None, (note,))
     one_segment = segment_bp(eval_set.model)
     longest, available = int(eval_set.lengths.max()), len(eval_set.examples)
     levels = visible_lengths(longest)
@@ -86,23 +90,32 @@ def _affordable(
 
 def _results(eval_set: EvaluationSet, levels: Sequence[int], one_segment: int) -> dict[str, Any]:
     """Evaluate at each visible length, then on whole sequences, then with memory reset."""
-    visible = []
+    visible, model = [], eval_set.model
+    assert isinstance(model, RMTClassifier), "not of a cross-validation: see above"
     for level in levels:
         is_longer = eval_set.lengths > level
-        metrics = eval_set.scalar_metrics(_outputs(eval_set.model, eval_set, is_longer, level))
+        outputs = _outputs(model, eval_set, is_longer, level)
+        metrics = eval_set.scalar_metrics(outputs, eval_set.thresholds)
         visible.append({"bp": level, "share_shortened": float(is_longer.mean()), **metrics})
     visible.append({"bp": None, "share_shortened": 0.0, **eval_set.scalar_metrics()})
-    has_memory = eval_set.model.config.memory_reset == "never"
+    has_memory = model.config.memory_reset == "never"
     without_memory = eval_set.probabilities
     if has_memory:
-        twin, is_longer = with_memory_reset(eval_set.model), eval_set.lengths > one_segment
+        twin, is_longer = with_memory_reset(model), eval_set.lengths > one_segment
         without_memory = _outputs(twin, eval_set, is_longer, None)
     results = {
         "metric": eval_set.truth.metric,
         "visible": visible,
-        "memory_reset": eval_set.scalar_metrics(without_memory),
+        "memory_reset": eval_set.scalar_metrics(without_memory, eval_set.thresholds),
     }
-    compared = difference(eval_set.truth, eval_set.probabilities, without_memory, name=_RESET)
+    compared = difference(
+        eval_set.truth,
+        eval_set.probabilities,
+        without_memory,
+        name=_RESET,
+        called=eval_set.called,
+        baseline_called=eval_set.called_by(without_memory, eval_set.thresholds),
+    )
     if compared is not None and has_memory:
         results["difference"] = compared
     return {**results, "sentence": _sentence(results, eval_set.model.config)}

@@ -23,6 +23,8 @@ FOLDER = "control"
 _MEMORY, _SETTINGS = "memory_reset", "config.toml"
 _MAY_DIFFER = ("model.memory_reset", "training.checkpoint_minutes")
 
+_CHOSEN = ("thresholds", "thresholds_from")  # by each network's own predictions
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedControl:
@@ -40,7 +42,9 @@ class TrainedControl:
             return []
         log_stage("predictions of the control", eval_set.examples)
         outputs = predict_examples(self.model, eval_set.store, eval_set.examples)
-        return [BaselinePredictions(CONTROL, "the same network trained without memory", outputs)]
+        name = "the same network trained without memory"
+        thresholds = self.model.config.thresholds
+        return [BaselinePredictions(CONTROL, name, outputs, thresholds=thresholds)]
 
 
 def load_control(model_dir: Path, model: RMTClassifier) -> TrainedControl | None:
@@ -74,7 +78,7 @@ def _problems(model_dir: Path, model: RMTClassifier, folder: Path) -> Iterator[s
     if (model.config.memory_reset, config.memory_reset) != ("never", "segment"):
         yield "the model must have a memory, and the control none"
     for key, value in model.config:
-        if key != _MEMORY and value != (other := getattr(config, key)):
+        if key not in (_MEMORY, *_CHOSEN) and value != (other := getattr(config, key)):
             yield f"its {key} is {other}, and that of the model {value}"
     settings, others = (_flat_settings(each / _SETTINGS) for each in (model_dir, folder))
     for key in settings.keys() & others.keys() - set(_MAY_DIFFER):

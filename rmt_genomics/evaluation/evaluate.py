@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import save
 
 from rmt_genomics import __version__
 from rmt_genomics.atomic_io import sha256_of_file, staged_files
@@ -33,19 +34,25 @@ from rmt_genomics.datasets.windows import Windows
 from rmt_genomics.dna import NameOptions
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
-from rmt_genomics.evaluation.control import load_control
+from rmt_genomics.evaluation.control import TrainedControl, load_control
 from rmt_genomics.evaluation.evaluation_set import (
     EvaluationSet,
     log_stage,
     predict_examples,
     targets_of,
 )
-from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
+from rmt_genomics.evaluation.metrics_report import (
+    FittedReferences,
+    metrics_report,
+    predicted_baselines,
+    predictions_to_keep,
+)
 from rmt_genomics.evaluation.result_files import read_leakage
 from rmt_genomics.evaluation.tables import confusion_lines, evaluation_lines
 from rmt_genomics.evaluation.time_limit import TimeLimit
 from rmt_genomics.locks import check_new_folder, check_replaceable, locked
 from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.fold_ensemble import AnyModel, load_model, model_folders
 from rmt_genomics.model.kmer_regression import FILE_NAMES, KmerRegression
 from rmt_genomics.model.metrics import logits_of
 from rmt_genomics.model.pretrained import WEIGHTS, choose_device, find_model_folder
@@ -54,6 +61,7 @@ from rmt_genomics.prediction import calibration as calibration_file
 from rmt_genomics.prediction.calibration import Calibration, check_same_classes
 from rmt_genomics.prediction.predictor import make_prediction
 
+KEPT = "test_predictions.safetensors"
 _SIMULATED = (
     "Examples were simulated. The baselines were fitted on as many as there are in an epoch: those "
     "of the first epoch, at full difficulty."
@@ -122,7 +130,7 @@ def _evaluate_into(
 ) -> dict[str, Any]:
     labels.check()
     folder = find_model_folder(model_dir)
-    model = RMTClassifier.from_pretrained(folder, device=choose_device(device))
+    model = load_model(folder, device=choose_device(device))
     store = open_sequences(
         fasta,
         intervals_only=labels.has_intervals(),
@@ -139,7 +147,8 @@ def _evaluate_into(
     warn_if_trained_on(folder, evaluated, store.sha256)
     eval_set = EvaluationSet.from_model(model, store, evaluated, where=where)
     references = _load_or_fit_references(folder, eval_set, parts, where)
-    metrics = metrics_report(eval_set, part, references)
+    baselines = predicted_baselines(eval_set, references)
+    metrics = metrics_report(eval_set, part, references, baselines)
     metrics["provenance"] = _provenance(model_dir, eval_set, fasta, where)
     _write_results(out, eval_set, metrics, windows)
     return metrics
@@ -153,6 +162,7 @@ def evaluate_run(
     trained: Any = None,
     names: NameOptions = NameOptions(),
     max_seconds: float | None = None,
+    keep_predictions: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a finished run on its test part, or on its validation part if it has no test part.
 
@@ -169,6 +179,8 @@ def evaluate_run(
         names: How records were named in the training.
         max_seconds: Time for evaluation and report. Of a part that would take longer a sample is
             evaluated, by the model and all baselines alike; the notes say so. None = no limit.
+        keep_predictions: Also write ``test_predictions.safetensors``, of the model and of each
+            baseline: for ``evaluate_folds``.
 
     Returns:
         The content of ``metrics.json``. If test was evaluated, ``validation`` has the metrics of
@@ -201,7 +213,8 @@ def evaluate_run(
         control=load_control(run, model),
         is_fitted_on_evaluated=validation is eval_set,
     )
-    metrics = metrics_report(eval_set, part, references)
+    baselines = predicted_baselines(eval_set, references)
+    metrics = metrics_report(eval_set, part, references, baselines)
     metrics["notes"] += limit.notes
     if isinstance(store, SimulatedStore):
         metrics["notes"].append(_SIMULATED)
@@ -209,7 +222,8 @@ def evaluate_run(
         metrics["validation"] = validation.metrics()
     with locked(run, is_folder=True):
         _save_references(run, references)
-        _write_results(run, eval_set, metrics, Windows.of_run(run))
+        kept = predictions_to_keep(eval_set, baselines) if keep_predictions else None
+        _write_results(run, eval_set, metrics, Windows.of_run(run), kept)
     return metrics
 
 
@@ -259,7 +273,7 @@ def _provenance(
         "command": shlex.join(sys.argv),
         "date": datetime.now(UTC).isoformat(" ", "seconds"),
         "model": str(model_dir),
-        "model_sha256": sha256_of_file(folder / WEIGHTS),
+        "model_sha256": " ".join(sha256_of_file(each / WEIGHTS) for each in model_folders(folder)),
         "fasta": str(fasta),
         "fasta_sha256": eval_set.store.sha256,
         "labels": labels,
@@ -304,8 +318,9 @@ def warn_if_trained_on(model_dir: str | Path, examples: Sequence[Example], sha25
             "have the name and length of one that this model was trained on, in another file: "
             "if the sequences are the same, the metrics are optimistic"
         )
+    file = Path(model_dir) / "split.tsv"
     warnings.warn(
-        f"{Path(model_dir) / 'split.tsv'}: {count} of {len(examples)} examples {problem}. "
+        f"{file if file.is_file() else model_dir}: {count} of {len(examples)} examples {problem}. "
         "Evaluate on others, or mark those in a split column.",
         RMTGenomicsWarning,
         stacklevel=3,
@@ -314,10 +329,9 @@ def warn_if_trained_on(model_dir: str | Path, examples: Sequence[Example], sha25
 
 def training_examples(model_dir: str | Path) -> list[Example]:
     """Return what a model was trained on, by ``split.tsv`` in its folder; empty without one."""
-    split_file = Path(model_dir) / "split.tsv"
-    if not split_file.is_file():
-        return []
-    return [example for example in read_split(split_file) if example.split == "train"]
+    files = [folder / "split.tsv" for folder in model_folders(Path(model_dir))]
+    found = [example for file in files if file.is_file() for example in read_split(file)]
+    return [example for example in dict.fromkeys(found) if example.split == "train"]
 
 
 def _load_or_fit_references(
@@ -347,9 +361,13 @@ def _load_or_fit_references(
         train_targets=_train_targets(eval_set, train, where),
         kmers=kmers,
         calibration=calibration,
-        control=load_control(model_dir, eval_set.model),
+        control=_control_of(eval_set.model, model_dir),
         is_chosen_on_evaluated=can_fit and validation is None and kmers is not None,
     )
+
+
+def _control_of(model: AnyModel, folder: Path) -> TrainedControl | None:
+    return load_control(folder, model) if isinstance(model, RMTClassifier) else None
 
 
 def _fit_kmers(
@@ -406,7 +424,11 @@ def _save_references(run: Path, references: FittedReferences) -> None:
 
 
 def _write_results(
-    folder: Path, eval_set: EvaluationSet, metrics: dict[str, Any], windows: Windows | None
+    folder: Path,
+    eval_set: EvaluationSet,
+    metrics: dict[str, Any],
+    windows: Windows | None,
+    kept: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write metrics.json, predictions.tsv and, of a classifier, confusion.tsv; all or none.
 
@@ -428,4 +450,6 @@ def _write_results(
         for name, lines in tables.items():
             content = "".join(f"{line}\n" for line in lines)
             (stage / name).write_text(content, encoding="utf-8")
+        if kept is not None:
+            (stage / KEPT).write_bytes(save(dict(kept)))
         (stage / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -15,12 +15,13 @@ from rmt_genomics.datasets.examples import Example, LabelScheme, Targets
 from rmt_genomics.datasets.label_checks import in_file
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.evaluation.bootstrap import Truth
-from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches
-from rmt_genomics.model.metrics import compute_metrics, per_class_metrics
+from rmt_genomics.model.fold_ensemble import AnyModel
+from rmt_genomics.model.metrics import compute_metrics, per_class_metrics, predicted_classes
 
 logger = logging.getLogger(__name__)
 
+Thresholds = tuple[float, ...] | None
 _LONG_BP = 2_000_000  # reading more than this takes a while
 _NOT_SCALAR = ("classes", "confusion")
 
@@ -29,7 +30,7 @@ _NOT_SCALAR = ("classes", "confusion")
 class EvaluationSet:
     """Examples with their targets and the predictions of a model."""
 
-    model: RMTClassifier
+    model: AnyModel
     store: SequenceStore
     examples: Sequence[Example]
     targets: Targets
@@ -37,7 +38,12 @@ class EvaluationSet:
 
     @classmethod
     def from_model(
-        cls, model: RMTClassifier, store: SequenceStore, examples: Sequence[Example], *, where: str
+        cls,
+        model: AnyModel,
+        store: SequenceStore,
+        examples: Sequence[Example],
+        *,
+        where: str,
     ) -> "EvaluationSet":
         """Predict examples (at least one), after checking that their labels fit the model.
 
@@ -86,15 +92,41 @@ class EvaluationSet:
             probabilities=self.probabilities[indices],
         )
 
-    def metrics(self, probabilities: np.ndarray | None = None) -> dict[str, Any]:
-        """Return the metrics of probabilities; by default those of the model."""
-        if probabilities is None:
-            probabilities = self.probabilities
-        return compute_metrics(self.targets, probabilities, classes=self.classes, task=self.task)
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those of the model, if it has any."""
+        return self.model.config.thresholds
 
-    def scalar_metrics(self, probabilities: np.ndarray | None = None) -> dict[str, Any]:
+    @property
+    def called(self) -> np.ndarray | None:
+        """Which classes the model predicts ``(n, c)``; None for a regression."""
+        return self.called_by(self.probabilities, self.thresholds)
+
+    def called_by(self, probabilities: np.ndarray, thresholds: Thresholds) -> np.ndarray | None:
+        """Return which classes are predicted ``(n, c)``; None for a regression."""
+        if self.task == "regression":
+            return None
+        return predicted_classes(probabilities, self.task, thresholds)
+
+    def metrics(
+        self, probabilities: np.ndarray | None = None, thresholds: Thresholds = None
+    ) -> dict[str, Any]:
+        """Return the metrics of probabilities with thresholds; by default those of the model."""
+        if probabilities is None:
+            probabilities, thresholds = self.probabilities, self.thresholds
+        return compute_metrics(
+            self.targets,
+            probabilities,
+            classes=self.classes,
+            task=self.task,
+            called=self.called_by(probabilities, thresholds),
+        )
+
+    def scalar_metrics(
+        self, probabilities: np.ndarray | None = None, thresholds: Thresholds = None
+    ) -> dict[str, Any]:
         """Return ``metrics`` without class names and confusion matrix."""
-        metrics = self.metrics(probabilities)
+        metrics = self.metrics(probabilities, thresholds)
         return {name: value for name, value in metrics.items() if name not in _NOT_SCALAR}
 
     def per_class(self) -> list[dict[str, Any]]:
@@ -102,12 +134,16 @@ class EvaluationSet:
         if self.task == "regression":
             return []
         return per_class_metrics(
-            self.targets, self.probabilities, classes=self.classes, task=self.task
+            self.targets,
+            self.probabilities,
+            classes=self.classes,
+            task=self.task,
+            called=self.called,
         )
 
 
 def predict_examples(
-    model: RMTClassifier, store: SequenceStore, examples: Sequence[Example]
+    model: AnyModel, store: SequenceStore, examples: Sequence[Example]
 ) -> np.ndarray:
     """Return the probability of each class ``(n, c)``, rows in the order of the examples."""
     return compute_in_batches(

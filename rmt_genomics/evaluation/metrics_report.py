@@ -4,21 +4,31 @@ It costs a few times one prediction of the evaluated examples, whatever their nu
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rmt_genomics.errors import RMTGenomicsWarning
-from rmt_genomics.evaluation.baselines import KmerBaselines, baseline_predictions, specs_of
-from rmt_genomics.evaluation.bootstrap import difference, intervals
-from rmt_genomics.evaluation.calibration_metrics import calibration_metrics, cross_fitted
+from rmt_genomics.errors import RMTGenomicsWarning, three_digits
+from rmt_genomics.evaluation.baselines import (
+    BaselinePredictions,
+    KmerBaselines,
+    baseline_predictions,
+    specs_of,
+)
+from rmt_genomics.evaluation.bootstrap import difference, intervals_by_class
+from rmt_genomics.evaluation.calibration_metrics import (
+    calibration_intervals,
+    calibration_metrics,
+    cross_fitted,
+)
 from rmt_genomics.evaluation.context_ablation import ablate_context
 from rmt_genomics.evaluation.control import TrainedControl
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage
 from rmt_genomics.evaluation.summary import summary_of
 from rmt_genomics.evaluation.tables import baseline_name
+from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.metrics import metric_keys, metric_name
 from rmt_genomics.prediction.calibration import Calibration
 
@@ -42,17 +52,10 @@ class FittedReferences:
     """There is no validation part: the evaluated rows chose the k-mer baseline."""
 
 
-def metrics_report(
-    eval_set: EvaluationSet, split: str, references: FittedReferences
-) -> dict[str, Any]:
-    """Return the content of ``metrics.json``.
-
-    It is the metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and
-    intervals (low and high, by metric: ``bootstrap.intervals``), task, split (test, validation or
-    all), baselines (their metrics), differences (model minus baseline), per_class, length_bins,
-    context, calibration, notes and the summary. A metric that is not defined is None; a note says
-    why.
-    """
+def predicted_baselines(
+    eval_set: EvaluationSet, references: FittedReferences
+) -> list[BaselinePredictions]:
+    """Return the predictions of all baselines, and of the control, in the order of tables."""
     log_stage("baselines", eval_set.examples)
     is_chosen = not (references.is_fitted_on_evaluated or references.is_chosen_on_evaluated)
     baselines = baseline_predictions(
@@ -60,31 +63,71 @@ def metrics_report(
     )
     if references.control is not None:
         baselines += references.control.predictions(eval_set)
-    compared = {
-        baseline.key: difference(
-            eval_set.truth, eval_set.probabilities, baseline.outputs, name=baseline.description
-        )
-        for baseline in baselines
-        if baseline.description is not None
-    }
-    differences = {key: value for key, value in compared.items() if value is not None}
+    return baselines
+
+
+def predictions_to_keep(
+    eval_set: EvaluationSet, baselines: Sequence[BaselinePredictions]
+) -> dict[str, np.ndarray]:
+    """Return the outputs of the model and of each baseline, and which classes they predict.
+
+    The keys are ``model`` and those of the baselines, with ``/called`` for the classes.
+    """
+    kept = {"model": eval_set.probabilities}
+    kept |= {baseline.key: baseline.outputs for baseline in baselines}
+    thresholds = {baseline.key: baseline.thresholds for baseline in baselines}
+    for key, outputs in list(kept.items()):
+        called = eval_set.called_by(outputs, thresholds.get(key, eval_set.thresholds))
+        if called is not None:
+            kept[f"{key}/called"] = called
+    return {key: np.ascontiguousarray(array) for key, array in kept.items()}
+
+
+def metrics_report(
+    eval_set: EvaluationSet,
+    split: str,
+    references: FittedReferences,
+    baselines: Sequence[BaselinePredictions] | None = None,
+) -> dict[str, Any]:
+    """Return the content of ``metrics.json``.
+
+    It is the metrics of the model (``model.metrics.METRICS``), n, classes and confusion; and
+    intervals (low and high, by metric: ``bootstrap.intervals``; per_class and calibration have
+    their own), task, thresholds (if the model has any), split (test, validation or all), baselines
+    (their metrics), differences (model minus baseline), per_class, length_bins, context,
+    calibration, notes and the summary. A metric that is not defined is None; a note says why.
+    """
+    if baselines is None:
+        baselines = predicted_baselines(eval_set, references)
+    differences = _differences(eval_set, baselines)
     log_stage("effect of context", eval_set.examples)
     context = ablate_context(eval_set)
+    overall, of_classes = intervals_by_class(
+        eval_set.truth, eval_set.probabilities, called=eval_set.called
+    )
     metrics = {
         **eval_set.metrics(),
-        "intervals": intervals(eval_set.truth, eval_set.probabilities),
+        "intervals": overall,
         "task": eval_set.task,
+        "thresholds": list(eval_set.thresholds) if eval_set.thresholds else None,
         "split": split,
         "baselines": {
-            baseline.key: {**eval_set.metrics(baseline.outputs), **baseline.extra}
+            baseline.key: {
+                **eval_set.metrics(baseline.outputs, baseline.thresholds),
+                **baseline.extra,
+            }
             for baseline in baselines
         },
         "differences": differences,
-        "per_class": eval_set.per_class(),
+        "per_class": [
+            {**row, "intervals": of_class}
+            for row, of_class in zip(eval_set.per_class(), of_classes, strict=True)
+        ],
         "length_bins": length_bins(eval_set),
         "context": context.results,
         "calibration": _calibration(eval_set, references),
         "notes": [
+            *_notes_on_thresholds(eval_set.model.config),
             *notes_on_predictions(eval_set),
             *_notes_on_metrics(eval_set),
             *_notes_on_references(eval_set, references, differences),
@@ -92,10 +135,45 @@ def metrics_report(
             *(references.control.notes if references.control is not None else ()),
         ],
     }
-    for key in ("context", "calibration"):
+    for key in ("context", "calibration", "thresholds"):
         if metrics[key] is None:
             del metrics[key]
     return {**metrics, "summary": summary_of(metrics)}
+
+
+def _differences(
+    eval_set: EvaluationSet, baselines: Sequence[BaselinePredictions]
+) -> dict[str, dict[str, Any]]:
+    """Compare the model with each baseline that has a description, where that is defined."""
+    compared = {
+        baseline.key: difference(
+            eval_set.truth,
+            eval_set.probabilities,
+            baseline.outputs,
+            name=baseline.description,
+            called=eval_set.called,
+            baseline_called=eval_set.called_by(baseline.outputs, baseline.thresholds),
+        )
+        for baseline in baselines
+        if baseline.description is not None
+    }
+    return {key: value for key, value in compared.items() if value is not None}
+
+
+def _notes_on_thresholds(config: ClassifierConfig) -> Iterator[str]:
+    """Yield from which probabilities on the labels are given, and where that was chosen."""
+    if config.thresholds is None:
+        return
+    classes = config.classes[-len(config.thresholds) :]
+    pairs = zip(classes, config.thresholds, strict=True)
+    shown = ", ".join(f"{name} {three_digits(threshold)}" for name, threshold in pairs)
+    origin = "given with the training"
+    if config.thresholds_from == "validation":
+        origin = (
+            "chosen for MCC on the validation part of the training; regressions on k-mers that "
+            "were fitted with this model have thresholds chosen in the same way"
+        )
+    yield f"Labels are given from these probabilities on, instead of 0.5: {shown} ({origin})."
 
 
 def length_bins(eval_set: EvaluationSet) -> list[dict[str, Any]]:
@@ -122,7 +200,9 @@ def _calibration(eval_set: EvaluationSet, references: FittedReferences) -> dict[
     scored, after = (eval_set.probabilities, eval_set.targets), None
     if references.is_fitted_on_evaluated:
         after = cross_fitted(*scored, eval_set.task, eval_set.classes)
-    return calibration_metrics(references.calibration, *scored, after=after)
+    metrics = calibration_metrics(references.calibration, *scored, after=after)
+    after = references.calibration.apply(scored[0]) if after is None else after
+    return {**metrics, "intervals": calibration_intervals(eval_set.truth, scored[0], after)}
 
 
 def notes_on_predictions(eval_set: EvaluationSet) -> Iterator[str]:

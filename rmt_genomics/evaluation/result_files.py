@@ -19,9 +19,20 @@ from rmt_genomics.model.metrics import METRICS
 from rmt_genomics.parsing import read_json, read_text, shown
 
 _REMEDY = "Train or evaluate again."
-_NUMBERS = (*METRICS, "n", "k", "bp", "low_bp", "high_bp", "share_shortened", "temperature", "low")
+_NUMBERS = (
+    *METRICS,
+    "n",
+    "k",
+    "fold",
+    "bp",
+    "low_bp",
+    "high_bp",
+    "share_shortened",
+    "temperature",
+    "low",
+)
 _NUMBERS += ("high", "confidence", "precision", "recall", "f1", "ece", "brier", "log_loss")
-_NUMBERS += ("ece_before", "brier_before", "log_loss_before")
+_NUMBERS += ("fold", "ece_before", "brier_before", "log_loss_before")
 
 
 def _check_scores(values: Any) -> Any:
@@ -44,6 +55,7 @@ Scores = Annotated[dict[str, Any], BeforeValidator(_check_scores)]
 _Counts = list[Annotated[int, Field(ge=0, le=2**53)]]
 _MetricKey = Annotated[str, Field(pattern=f"^({'|'.join(METRICS)})$")]
 _Interval = Annotated[list[Number | None], Field(min_length=2, max_length=2)]
+_Intervals = dict[str, _Interval | None] | None
 
 
 class _Difference(_Part):
@@ -73,6 +85,11 @@ class _Bin(_Part):
 class _Calibration(_Part):
     fitted_on: str
     reliability: list[_Bin]
+    intervals: _Intervals = None
+
+
+class _Class(_Part):
+    intervals: _Intervals = None
 
 
 class _Summary(_Part):
@@ -85,11 +102,11 @@ class _Metrics(_Part):
     classes: list[str] = []
     task: str = ""
     split: str = ""
-    intervals: dict[str, _Interval | None] | None = None
+    intervals: _Intervals = None
     baselines: dict[str, Scores] | None = None
     differences: dict[str, _Difference] | None = None
     validation: Scores | None = None
-    per_class: list[Scores] = []
+    per_class: list[Annotated[_Class, BeforeValidator(_check_scores)]] = []
     length_bins: list[Scores] = []
     confusion: list[_Counts] | list[list[_Counts]] | None = None
     context: _Context | None = None
@@ -97,6 +114,9 @@ class _Metrics(_Part):
     notes: list[str] = []
     provenance: dict[str, str] = {}
     summary: _Summary | None = None
+    folds: list[Scores] = []
+    mean: Scores | None = None
+    sd: Scores | None = None
 
     @model_validator(mode="after")
     def _check_classes(self) -> "_Metrics":

@@ -115,6 +115,17 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
+def interval_sentence(metrics: Mapping[str, Any]) -> str:
+    """Return the model's interval of each metric in one line; empty if there are none."""
+    intervals = metrics.get("intervals") or {}
+    ends = [
+        f"{metric_name(key)} {three_digits(pair[0])} to {three_digits(pair[1])}"
+        for key in metric_keys(metrics.get("task"))
+        if (pair := intervals.get(key))
+    ]
+    return f"95% intervals of the model: {', '.join(ends)}." if ends else ""
+
+
 def format_metric(value: int | float | None) -> str:
     """Return a metric as a cell of a table; empty if it is not defined."""
     return "" if value is None else f"{value:.4f}"

@@ -4,7 +4,7 @@ A draw is a row of weights: how often each example was drawn. Values are those o
 ``model.metrics.compute_metrics`` on the drawn examples, NaN where a metric is not defined, but a
 class that a draw lacks is left out of its macro F1.
 
-Dimensions: n examples, c classes, r draws, t different scores.
+Dimensions: n examples, c classes, r draws.
 """
 
 from collections.abc import Callable
@@ -12,28 +12,34 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-from rmt_genomics.model.metrics import one_hot
+from rmt_genomics.model.metrics import one_hot, predicted_classes
 
 WeightedMetrics = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""From weights ``(r, n)`` to the value of each metric ``(r,)``."""
+"""From weights ``(r, n)`` to the value of each metric ``(r,)``; of each class ``(c, r)``."""
 
 _NO_VARIANCE = 1e-12  # of the mean square: what rounding leaves where all numbers are equal
 
 
 def decision_metrics(
-    targets: np.ndarray, outputs: np.ndarray, *, task: str, num_classes: int
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    *,
+    task: str,
+    num_classes: int,
+    called: np.ndarray | None = None,
+    by_class: bool = False,
 ) -> WeightedMetrics:
     """Return how to compute the metrics of predicted labels, or R2 and errors of a regression.
 
     The targets are those of ``bootstrap.Truth``; the outputs are probabilities ``(n, c)``, or for
-    regression values ``(n, 1)``.
+    regression values ``(n, 1)``. ``called`` is ``predicted_classes``, if not by the default rule.
+    ``by_class`` adds precision, recall and F1 of each class, such as class_recall.
     """
     if task == "regression":
         return _errors(np.ravel(targets).astype(float), np.ravel(outputs).astype(float))
     actual = one_hot(targets, num_classes)
     is_multilabel = task == "multilabel"
-    predicted = outputs >= 0.5 if is_multilabel else outputs.argmax(axis=1)
-    called = one_hot(predicted, num_classes)
+    called = (predicted_classes(outputs, task) if called is None else called).astype(int)
     sums = sparse.csr_array(np.hstack([actual, called, actual * called]), dtype=float)
     is_right = (actual == called).all(axis=1).astype(float)
     never_occurs = ~(actual | called).any(axis=0)
@@ -55,36 +61,47 @@ def decision_metrics(
                 covariance = size * hits.sum(axis=1) - (actual * called).sum(axis=1)
                 variances = size**2 - (actual**2).sum(axis=1), size**2 - (called**2).sum(axis=1)
                 mcc = _correlation(covariance, *variances)
+            of_class = {"class_precision": hits / called, "class_recall": recall, "class_f1": f1}
         return {
             "accuracy": weights @ is_right / size.ravel(),
             "balanced_accuracy": balanced,
             "mcc": mcc,
             "macro_f1": _mean(f1.T),
+            **({key: values.T for key, values in of_class.items()} if by_class else {}),
         }
 
     return compute
 
 
 def ranking_metrics(
-    targets: np.ndarray, outputs: np.ndarray, *, task: str, num_classes: int
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    *,
+    task: str,
+    num_classes: int,
+    by_class: bool = False,
 ) -> WeightedMetrics:
     """Return how to compute AUROC and AUPRC, or the correlations of a regression.
 
-    The arguments are those of ``decision_metrics``.
+    The arguments are those of ``decision_metrics``; ``by_class`` adds the areas of each class.
     """
     if task == "regression":
         return _correlations(np.ravel(targets).astype(float), np.ravel(outputs).astype(float))
     actual = one_hot(targets, num_classes)
-    curves = [
-        _curve_areas(actual[:, column], outputs[:, column])
-        for column in ([1] if task == "binary" else range(num_classes))
+    curves = {
+        column: _curve_areas(actual[:, column], outputs[:, column])
+        for column in ([1] if task == "binary" and not by_class else range(num_classes))
         if 0 < actual[:, column].sum() < len(actual)
-    ]
+    }
 
     def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
-        areas = np.array([of_class(weights) for of_class in curves])
-        areas = areas.reshape(len(curves), 2, len(weights))
-        return {"auroc": _mean(areas[:, 0]), "auprc": _mean(areas[:, 1])}
+        areas = np.full((num_classes, 2, len(weights)), np.nan)
+        of_examples = np.ascontiguousarray(weights.T)
+        for column, of_class in curves.items():
+            areas[column] = of_class(of_examples)
+        auroc, auprc = _mean(areas[1:] if task == "binary" else areas)
+        by_name = {"class_auroc": areas[:, 0], "class_auprc": areas[:, 1]} if by_class else {}
+        return {"auroc": auroc, "auprc": auprc, **by_name}
 
     return compute
 
@@ -110,20 +127,32 @@ def _runs(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _curve_areas(actual: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Return how to compute AUROC and AUPRC ``(2, r)`` of one class against the rest."""
-    order, starts = _runs(-scores)
+    """Return how to compute AUROC and AUPRC of one class: weights ``(n, r)`` to ``(2, r)``.
+
+    Both areas are sums over the scores of examples of the class, so all other examples between
+    two of these scores are counted at once.
+    """
+    cuts = np.unique(-scores[actual == 1])  # the best first
+    # The bin of an example: 2 i + 1 if its score is that of cut i, 2 i if it is just above.
+    bins = np.searchsorted(cuts, -scores, side="left") + np.searchsorted(
+        cuts, -scores, side="right"
+    )
+    count, is_hit = len(scores), np.flatnonzero(actual)
+    shape = 2 * len(cuts) + 1, count
+    in_bin = sparse.csr_array((np.ones(count, np.float32), (bins, np.arange(count))), shape=shape)
+    hit_cuts = np.ones(len(is_hit)), (bins[is_hit] // 2, is_hit)
+    of_cut = sparse.csr_array(hit_cuts, shape=(len(cuts), count))
 
     def compute(weights: np.ndarray) -> np.ndarray:
-        drawn = weights[:, order]
-        of_score = np.add.reduceat(drawn, starts, axis=1)  # (r, t)
-        hits = np.add.reduceat(drawn * actual[order], starts, axis=1)
-        called, found = of_score.cumsum(axis=1), hits.cumsum(axis=1)
-        num_hits, num_others = found[:, -1], called[:, -1] - found[:, -1]
-        others_above = called - found - (of_score - hits) / 2  # ties count half
+        hits = of_cut @ weights
+        called, found = (in_bin @ weights).cumsum(axis=0), hits.cumsum(axis=0)
+        num_hits, num_others = found[-1], called[-1] - found[-1]
+        before, called = called[:-1:2], called[1::2]  # above each cut, and down to it
+        others_above = (before - (found - hits) + called - found) / 2  # ties count half
         with np.errstate(divide="ignore", invalid="ignore"):
-            auroc = 1 - (hits * others_above).sum(axis=1) / (num_hits * num_others)
+            auroc = 1 - (hits * others_above).sum(axis=0) / (num_hits * num_others)
             precision = found / np.maximum(called, 1)
-            auprc = (hits * precision).sum(axis=1) / np.where(num_others > 0, num_hits, np.nan)
+            auprc = (hits * precision).sum(axis=0) / np.where(num_others > 0, num_hits, np.nan)
         return np.stack([auroc, auprc])
 
     return compute

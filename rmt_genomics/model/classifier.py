@@ -16,6 +16,7 @@ Dimensions: b batch, n base pairs, c classes, d model width, f features of the w
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from rmt_genomics.model.config import ClassifierConfig
 from rmt_genomics.model.features import LARGEST_K
 from rmt_genomics.model.heads import HEADS, HiddenLayer
 from rmt_genomics.model.kmer_features import Composition, HashedKmerLinear, ProteinComposition
+from rmt_genomics.model.metrics import predicted_classes
 from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.rmt.runtime import evaluating
 
@@ -277,11 +279,9 @@ class RMTClassifier(Pretrained):
         """Return the label of one row of outputs: the most probable class.
 
         Of a multi-label model all classes of at least 0.5, joined by ``;``; of a regression the
-        value as text.
+        value as text. If the model has thresholds, they decide instead.
         """
         if self.config.task == "regression":
             return f"{outputs[0]:.6g}"
-        if self.config.task == "multilabel":
-            pairs = zip(self.classes_, outputs, strict=True)
-            return ";".join(name for name, probability in pairs if probability >= 0.5)
-        return self.classes_[int(outputs.argmax())]
+        (called,) = predicted_classes(outputs[None], self.config.task, self.config.thresholds)
+        return ";".join(compress(self.classes_, called))

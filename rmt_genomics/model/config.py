@@ -21,6 +21,7 @@ FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
 """What saved settings without these keys mean: the defaults of the first version."""
 
 ORF_CODONS = 100
+Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
 class ClassifierConfig(Settings):
@@ -122,9 +123,17 @@ class ClassifierConfig(Settings):
     def _in_their_order(cls, items: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(feature.text for feature in parse_features(items))
 
+    thresholds: tuple[Threshold, ...] | None = None
+    """Probability from which on a class is predicted: of the second of two classes, one number; of
+    a multi-label task, one per class. None = the most probable class; multi-label: 0.5."""
+
+    thresholds_from: Literal["validation", "given"] | None = None
+    """Whether the thresholds were chosen on the validation part of the training, or given."""
+
     @model_validator(mode="after")
     def _check_combinations(self) -> "ClassifierConfig":
         self._check_classes()
+        self._check_thresholds()
         self._check_sizes()
         try:
             self.rmt()
@@ -180,6 +189,18 @@ class ClassifierConfig(Settings):
             raise ConfigError(
                 f"dim ({dim}) divided by heads ({heads}) is {dim // heads}, but must be even: "
                 "rotary positions rotate pairs of features. Change one of them."
+            )
+
+    def _check_thresholds(self) -> None:
+        if (self.thresholds is None) != (self.thresholds_from is None):
+            raise ConfigError(
+                "thresholds and thresholds_from belong together, but only one of them is set."
+            )
+        wanted = {"binary": 1, "multilabel": len(self.classes)}.get(self.task, 0)
+        if self.thresholds is not None and len(self.thresholds) != wanted:
+            raise ConfigError(
+                f"thresholds has {len(self.thresholds)} numbers, but a {self.task} model of "
+                f"{len(self.classes)} classes has {wanted}."
             )
 
     def _check_classes(self) -> None:

@@ -132,6 +132,9 @@ class KmerRegression:
     validation: float | None = None
     """The main metric of the task on the validation part; None = not known or not defined."""
 
+    thresholds: tuple[float, ...] | None = None
+    """From which probabilities on classes are predicted, as in ``ClassifierConfig``."""
+
     @classmethod
     def fit(
         cls,
@@ -190,6 +193,8 @@ class KmerRegression:
         metadata |= {name: "yes" for name in _FLAGS if getattr(self.kmers, name)}
         if self.validation is not None:
             metadata["validation"] = repr(self.validation)
+        if self.thresholds is not None:
+            metadata["thresholds"] = json.dumps(self.thresholds)
         with atomic_file(path) as making:
             making.write_bytes(save(arrays, metadata=metadata))
 
@@ -214,7 +219,18 @@ class KmerRegression:
             if not all(isinstance(name, str) and name.isprintable() for name in classes):
                 raise ValueError("its classes are not text")
             validation = read_number(metadata.get("validation", ""))
-            regression = cls(classes, metadata["task"], kmers, **arrays, validation=validation)
+            thresholds = read_json(
+                metadata.get("thresholds", "null"), str(path), remedy, CheckpointError
+            )
+            thresholds = None if thresholds is None else tuple(map(float, thresholds))
+            regression = cls(
+                classes,
+                metadata["task"],
+                kmers,
+                **arrays,
+                validation=validation,
+                thresholds=thresholds,
+            )
             regression._check()
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -230,6 +246,11 @@ class KmerRegression:
         if not 1 <= self.kmers.k <= 12 or 4**self.kmers.k > 2 * self.mean.size:
             raise ValueError(f"its k is {self.kmers.k}, with {self.mean.size} features")
         f, c = self.kmers.num_features, len(self.classes)
+        wanted = {"binary": 1, "multilabel": c}.get(self.task, 0)
+        if self.thresholds is not None and not (
+            len(self.thresholds) == wanted and all(0 < each < 1 for each in self.thresholds)
+        ):
+            raise ValueError(f"its thresholds are {as_toml(self.thresholds)}")
         shapes = {"mean": (f,), "scale": (f,), "coefficients": (c, f), "intercepts": (c,)}
         for name, shape in shapes.items():
             array = getattr(self, name)

@@ -89,8 +89,32 @@ def metric_name(key: str) -> str:
     return METRICS[key].name if key in METRICS else key.replace("_", " ")
 
 
+def predicted_classes(
+    outputs: np.ndarray, task: str, thresholds: Sequence[float] | None = None
+) -> np.ndarray:
+    """Return which classes are predicted, of probabilities ``(n, c)``, as booleans ``(n, c)``.
+
+    With thresholds it is the second of two classes from its threshold on, or each class of a
+    multi-label task from its own on. Without, it is the most probable class, or for multi-label
+    each class of at least 0.5.
+    """
+    if task == "multilabel":
+        found: np.ndarray = outputs >= (0.5 if thresholds is None else np.asarray(thresholds))
+        return found
+    if thresholds is None:
+        most_probable: np.ndarray = outputs.argmax(axis=1)[:, None] == np.arange(outputs.shape[1])
+        return most_probable
+    is_second = outputs[:, 1] >= thresholds[0]
+    return np.column_stack([~is_second, is_second])
+
+
 def compute_metrics(
-    targets: np.ndarray, outputs: np.ndarray, *, classes: Sequence[str], task: str
+    targets: np.ndarray,
+    outputs: np.ndarray,
+    *,
+    classes: Sequence[str],
+    task: str,
+    called: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return the metrics of any task; arguments as for ``classification_metrics``.
 
@@ -98,11 +122,16 @@ def compute_metrics(
     """
     if task == "regression":
         return regression_metrics(targets, outputs, classes=classes)
-    return classification_metrics(targets, outputs, classes=classes, task=task)
+    return classification_metrics(targets, outputs, classes=classes, task=task, called=called)
 
 
 def classification_metrics(
-    targets: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], task: str
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    classes: Sequence[str],
+    task: str,
+    called: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Compare probabilities with the truth.
 
@@ -111,6 +140,7 @@ def classification_metrics(
         probabilities: ``(n, c)``.
         classes: Label names, in the order of the columns.
         task: binary, multiclass or multilabel.
+        called: The ``predicted_classes``, if not those without thresholds.
 
     Returns:
         A dictionary ready for JSON: n, classes, accuracy (multi-label: all labels correct),
@@ -123,14 +153,15 @@ def classification_metrics(
 
     truth = one_hot(targets, len(classes))
     labels = np.arange(len(classes))
+    called = predicted_classes(probabilities, task) if called is None else called
     if task == "multilabel":
-        targets, predicted = truth, (probabilities >= 0.5).astype(int)
+        targets, predicted = truth, called.astype(int)
         per_class = list(zip(truth.T, predicted.T, strict=True))
         balanced_accuracy = _mean(_balanced_accuracy(*columns) for columns in per_class)
         mcc = _mean(_mcc(*columns) for columns in per_class)
         confusion = metrics.multilabel_confusion_matrix(truth, predicted)
     else:
-        predicted = probabilities.argmax(axis=1)
+        predicted = called.argmax(axis=1)
         balanced_accuracy, mcc = _balanced_accuracy(targets, predicted), _mcc(targets, predicted)
         confusion = metrics.confusion_matrix(targets, predicted, labels=labels)
     f1 = metrics.f1_score(targets, predicted, labels=labels, average="macro", zero_division=0.0)
@@ -173,7 +204,12 @@ def regression_metrics(
 
 
 def per_class_metrics(
-    targets: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], task: str
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    classes: Sequence[str],
+    task: str,
+    called: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Compare probabilities with the truth for each class against the rest.
 
@@ -184,12 +220,9 @@ def per_class_metrics(
     from sklearn import metrics
 
     truth = one_hot(targets, len(classes))
-    if task == "multilabel":
-        predicted = (probabilities >= 0.5).astype(int)
-    else:
-        predicted = one_hot(probabilities.argmax(axis=1), len(classes))
+    called = predicted_classes(probabilities, task) if called is None else called
     precision, recall, f1, counts = metrics.precision_recall_fscore_support(
-        truth, predicted, zero_division=np.nan
+        truth, called.astype(int), zero_division=np.nan
     )
     return [
         {

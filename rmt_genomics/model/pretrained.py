@@ -56,6 +56,7 @@ def choose_device(name: str) -> torch.device:
 
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FOLDS = "folds.json"  # in the folder of a cross-validation
 BESIDE = (CARD, "calibration.json", "training_range.safetensors", "*_logistic.safetensors")
 """Patterns of what else belongs to a model: card, calibration, training range and baselines."""
 
@@ -108,6 +109,12 @@ def find_model_file(source: str | Path, name: str) -> Path:
     path = find_model_folder(source) / name
     if path.is_file():
         return path
+    if (path.parent / FOLDS).is_file():
+        raise CheckpointError(
+            f"{path.parent}: holds the models of a cross-validation, but one model is needed here. "
+            f"Give one of them, such as {path.parent / 'fold-1'}. (predict and evaluate take all, "
+            "and average their probabilities.)"
+        )
     if (path.parent / "config.toml").is_file() and (path.parent / "split.tsv").is_file():
         raise CheckpointError(
             f"{path.parent}: training has not finished, but the model is saved at its end. "
@@ -258,7 +265,7 @@ class Pretrained(
         folder = Path(save_directory)
         weights = {name: each.cpu().contiguous() for name, each in self.state_dict().items()}
         with staged_files(folder) as stage:
-            config = json.dumps(self.config.model_dump(), indent=2)
+            config = json.dumps(self.config.model_dump(exclude_none=True), indent=2)
             (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
             save_file(weights, stage / WEIGHTS)
             self.generate_model_card().save(stage / CARD)

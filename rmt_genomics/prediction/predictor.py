@@ -14,9 +14,11 @@ import numpy as np
 
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.model import ClassifierConfig, RMTClassifier
+from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
+from rmt_genomics.model.fold_ensemble import AnyModel
+from rmt_genomics.model.metrics import predicted_classes
 from rmt_genomics.prediction.calibration import Calibration
 from rmt_genomics.prediction.notes import NO_BASE, Notes
 from rmt_genomics.prediction.progress import ProgressCallback
@@ -37,9 +39,9 @@ class Prediction:
     """Length in bp of what was read."""
 
     label: str
-    """The most probable class; multi-label: all at 0.5 and above, joined by ``;``, or none.
-    ``abstain`` where the score is below ``abstain_below``. Empty for a regression. ``NA`` if no
-    base is known."""
+    """The most probable class; multi-label: all at 0.5 and above, joined by ``;``, or none. If the
+    model has thresholds, they decide (by the probabilities before calibration). ``abstain`` where
+    the score is below ``abstain_below``. Empty for a regression. ``NA`` if no base is known."""
 
     score: float | None
     """Probability of the label; multi-label: the smallest of those named, None if none is.
@@ -103,33 +105,45 @@ class DecisionRule:
             )
 
     def apply(
-        self, model: RMTClassifier, row: np.ndarray
+        self, model: AnyModel, row: np.ndarray
     ) -> tuple[str, float | None, np.ndarray, tuple[str, ...] | None]:
         """Return label, score, probabilities and set of labels for a model's probabilities."""
-        labels = None
+        label, labels, shown = model.label_of(row), None, row
         if self.calibration is not None and self.coverage is not None:
             (labels,) = self.calibration.label_sets(row[None], self.coverage)
+            if model.config.task == "binary" and label not in labels:  # by a threshold
+                labels = model.classes_
         if self.calibration is not None and self.calibrated:
-            (row,) = self.calibration.apply(row[None])
-        label, score = label_and_score(model, row)
+            (shown,) = self.calibration.apply(row[None])
+        score = score_of(model, row, shown)
+        if model.config.task == "regression":
+            label = ""
         if self.abstain_below is not None and score is not None and score < self.abstain_below:
             label = ABSTAIN
-        return label, score, row, labels
+        return label, score, shown, labels
 
 
-def label_and_score(model: RMTClassifier, row: np.ndarray) -> tuple[str, float | None]:
+def score_of(model: AnyModel, row: np.ndarray, shown: np.ndarray) -> float | None:
+    """Return the score of the label that a row of the model's probabilities ``(c,)`` gives.
+
+    It is taken from the probabilities that are shown. Calibration keeps their order, and
+    thresholds are those of the model's own.
+    """
+    config = model.config
+    if config.task == "regression":
+        return None
+    (called,) = predicted_classes(row[None], config.task, config.thresholds)
+    return float(shown[called].min()) if called.any() else None
+
+
+def label_and_score(model: AnyModel, row: np.ndarray) -> tuple[str, float | None]:
     """Return the label of one row of probabilities ``(c,)``, and its score."""
-    if model.config.task == "regression":
-        return "", None
-    label = model.label_of(row)
-    if model.config.task != "multilabel":
-        return label, float(row.max())
-    above = row[row >= 0.5]
-    return label, float(above.min()) if len(above) else None
+    is_regression = model.config.task == "regression"
+    return "" if is_regression else model.label_of(row), score_of(model, row, row)
 
 
 def make_prediction(
-    model: RMTClassifier, name: str, length: int, probabilities: np.ndarray
+    model: AnyModel, name: str, length: int, probabilities: np.ndarray
 ) -> Prediction:
     """Return the prediction for a whole record, given its row of probabilities ``(c,)``."""
     return Prediction(name, length, *label_and_score(model, probabilities), probabilities)
@@ -156,7 +170,7 @@ class Shard:
 
 
 def predict_records(
-    model: RMTClassifier,
+    model: AnyModel,
     records: Iterable[EncodedRecord],
     *,
     decision_rule: DecisionRule = DecisionRule(),

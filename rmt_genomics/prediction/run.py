@@ -10,14 +10,14 @@ from typing import Any
 from rmt_genomics.atomic_io import ResumableFile, resumable_file, sha256_of_file, write_lines
 from rmt_genomics.dna.compression import explain_read_errors
 from rmt_genomics.errors import ConfigError
-from rmt_genomics.model import ClassifierConfig, RMTClassifier
+from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.model.fold_ensemble import load_model, model_folders, read_joint_config
 from rmt_genomics.model.pretrained import (
     CONFIG,
     WEIGHTS,
     choose_device,
     find_model_file,
     find_model_folder,
-    read_config,
 )
 from rmt_genomics.prediction.calibration import FILE_NAME, find_calibration
 from rmt_genomics.prediction.inputs import InputReader, PredictionInput
@@ -78,9 +78,11 @@ class PredictionConfig:
 
     def key(self) -> dict[str, Any]:
         """Return what the lines of the output depend on, but for the sequences themselves."""
-        names = [CONFIG, WEIGHTS, *([FILE_NAME] if self.decision_rule.needs_calibration else [])]
         folder = find_model_folder(self.model_folder or self.model_dir)
-        files = [find_model_file(folder, name) for name in names]
+        models = model_folders(folder)
+        files = [find_model_file(each, name) for each in models for name in (CONFIG, WEIGHTS)]
+        if self.decision_rule.needs_calibration:
+            files.append(find_model_file(folder, FILE_NAME))
         if (training_range := folder / TRAINING_RANGE).is_file():
             files.append(training_range)
         intervals = [self.input.intervals] if self.input.intervals else []
@@ -146,7 +148,7 @@ class PredictionRun:
         self.device = choose_device(config.device)
         self.folder = config.model_folder or find_model_folder(config.model_dir)
         self.config = replace(config, model_folder=self.folder)
-        model_config = read_config(find_model_file(self.folder, CONFIG))
+        model_config = read_joint_config(self.folder)
         self.output_format = config.output_format(model_config)
         self.decision_rule = config.decision_rule
         self.decision_rule.check(model_config)
@@ -164,7 +166,7 @@ class PredictionRun:
     def predictions(self, shard: Shard, progress: ProgressCallback) -> Iterator[Prediction]:
         """Load the model and compute the predictions of a shard; can be called once."""
         yield from predict_records(
-            RMTClassifier.from_pretrained(self.folder, device=self.device),
+            load_model(self.folder, device=self.device),
             self.reader,
             decision_rule=self.decision_rule,
             shard=shard,

@@ -26,6 +26,7 @@ _INPUTS = ("metrics.json", "metrics.jsonl", "leakage.json", "split.tsv", "config
 _SECTIONS: Mapping[str, tuple[str, Callable[[RunResults], Mapping[str, Any] | None]]] = {
     "summary": ("Summary", summary_sections.summary),
     "performance": ("Performance", performance_sections.performance),
+    "folds": ("Folds", performance_sections.folds),
     "classes": ("Classes", performance_sections.classes),
     "curves": ("Curves", performance_sections.curves),
     "errors": ("Predicted and true values", performance_sections.errors),

@@ -53,6 +53,34 @@ def performance(results: RunResults) -> dict[str, Any] | None:
     }
 
 
+def folds(results: RunResults) -> dict[str, Any] | None:
+    """Show the metrics of each fold of a cross-validation, and their spread."""
+    metrics = results.metrics
+    if not metrics.get("folds"):
+        return None
+    keys = [key for key in METRICS if key in metrics]
+    predictors = {"model": metrics} | {
+        baseline_name(key): values for key, values in shown_baselines(metrics).items()
+    }
+    rows = [
+        [f"fold {row.get('fold')}", row.get("n"), *(row.get(key) for key in keys)]
+        for row in metrics["folds"]
+    ]
+    spread = [
+        [
+            f"{baseline_name(name, None)}, {label}",
+            *((values.get(part) or {}).get(key) for key in keys),
+        ]
+        for name, values in predictors.items()
+        for part, label in (("mean", "mean"), ("sd", "standard deviation"))
+    ]
+    names = [metric_name(key) for key in keys]
+    return {
+        "table": Table(["the model on", "examples", *names], rows),
+        "spread": Table(["over the folds", *names], spread),
+    }
+
+
 def metrics_table(metrics: Mapping[str, Any], predictors: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return one row per predictor, with its value of each metric of the model.
 
@@ -81,9 +109,12 @@ def classes(results: RunResults) -> dict[str, Any] | None:
     confusion = results.metrics.get("confusion")
     if not confusion:
         return None
-    keys = ("class", "n", "precision", "recall", "f1", "auroc", "auprc")
+    keys = ("precision", "recall", "f1", "auroc", "auprc")
     header = ["class", "examples", "precision", "recall", "F1", "AUROC", "AUPRC"]
-    rows = [[row.get(key) for key in keys] for row in results.metrics.get("per_class", ())]
+    rows = [
+        [row.get("class"), row.get("n"), *(estimate(row, key) for key in keys)]
+        for row in results.metrics.get("per_class", ())
+    ]
     return {"table": Table(header, rows), **_confusion(confusion, results.classes)}
 
 

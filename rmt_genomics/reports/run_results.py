@@ -105,7 +105,7 @@ def read_run_results(folder: Path) -> RunResults:
         leakage=read_leakage(files["leakage.json"]) if "leakage.json" in files else {},
         split=_rows(files.get("split.tsv"), ("start", "end"), is_regression=is_regression),
         predictions=_rows(
-            files.get("predictions.tsv"),
+            files.get("predictions.tsv", files.get("out_of_fold.tsv")),
             ("length",),
             is_regression=is_regression,
             answers=["prediction"] if is_regression else answers,

@@ -94,7 +94,10 @@ def calibration(results: RunResults) -> dict[str, Any] | None:
     bins: Sequence[Mapping[str, Any]] = values["reliability"]
     keys = ("low", "high", "n", "confidence", "accuracy")
     caption = "Where the curve is below the line, the model is overconfident."
-    scores = [[name, values.get(f"{key}_before"), values.get(key)] for key, name in names.items()]
+    scores = [
+        [name, estimate(values, f"{key}_before"), estimate(values, key)]
+        for key, name in names.items()
+    ]
     return {
         **{key: values.get(key) for key in ("temperature", "fitted_on", "n")},
         "table": Table(["metric", "uncalibrated", "with temperature"], scores),

@@ -2,6 +2,7 @@
 
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config
+from rmt_genomics.training.cross_validation import cross_validate
 from rmt_genomics.training.train import TrainingResult, train
 
-__all__ = ["ExperimentConfig", "TrainingResult", "read_config", "train"]
+__all__ = ["ExperimentConfig", "TrainingResult", "cross_validate", "read_config", "train"]

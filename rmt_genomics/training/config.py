@@ -228,6 +228,11 @@ class TrainingSettings(Settings):
     """``balanced`` gives rare classes as much weight in the loss as common ones; not for
     regression."""
 
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = 0.5
+    """Probability from which on a class is predicted, for tasks of two classes or several labels
+    per example. ``auto`` = that with the highest MCC on the validation part, of each label its
+    own; it is saved with the model."""
+
     @field_validator("time_budget", mode="before")
     @classmethod
     def _check_time_budget(cls, value: object) -> object:

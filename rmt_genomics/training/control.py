@@ -32,6 +32,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from rmt_genomics.datasets import LabelSource
+from rmt_genomics.datasets.folds import Fold
 from rmt_genomics.errors import ConfigError, RMTGenomicsError, RMTGenomicsWarning, counted
 from rmt_genomics.locks import is_unused
 from rmt_genomics.training.callbacks import MetricsLogger
@@ -64,6 +65,8 @@ class TrainingJob:
     strict: bool
     started_at: float = field(default_factory=time.monotonic)
     """``time.monotonic`` of the beginning, for a time budget."""
+    fold: Fold | None = None
+    """The fold of a cross-validation, whose run this is."""
 
     @property
     def inputs(self) -> list[Path | None]:

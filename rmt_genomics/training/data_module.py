@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -27,6 +28,7 @@ from rmt_genomics.datasets import (
     split_examples,
 )
 from rmt_genomics.datasets.examples import SPLITS
+from rmt_genomics.datasets.folds import Fold
 from rmt_genomics.datasets.fresh_examples import SimulatedStore
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.leakage import Audit, audit, check_leakage
@@ -37,6 +39,7 @@ from rmt_genomics.training.config import ExperimentConfig, TrainingSettings
 from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
 from rmt_genomics.training.distributed import broadcast, rank_and_world_size
 from rmt_genomics.training.fresh_data import FreshDataset, open_simulated, source_examples
+from rmt_genomics.training.thresholds import check_threshold
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +60,12 @@ class PreparedData:
         """The lengths of the shortest and the longest training example in bp."""
         if isinstance(self.store, SimulatedStore):
             return self.store.fresh.length_range_bp
-        lengths_bp = [len(example.interval) for example in self.split.train]
-        return min(lengths_bp), max(lengths_bp)
+        return min(self.train_lengths_bp), max(self.train_lengths_bp)
+
+    @property
+    def train_lengths_bp(self) -> list[int]:
+        """The length of each training example in bp."""
+        return [len(example.interval) for example in self.split.train]
 
     def split_table(self) -> str:
         """Return all examples with their part, as a labels file that ``read_labels`` reads.
@@ -75,9 +82,31 @@ class PreparedData:
 
 
 def read_and_split(
-    fasta: Path, labels: LabelSource, config: ExperimentConfig, *, seed: int
+    fasta: Path,
+    labels: LabelSource,
+    config: ExperimentConfig,
+    *,
+    seed: int,
+    fold: Fold | None = None,
 ) -> tuple[SequenceStore, list[Example], Split]:
-    """Return the sequences, all examples, and their split."""
+    """Return the sequences, all examples, and their split, or that of a fold."""
+    store, examples = read_examples(fasta, labels, config)
+    options: dict[str, Any] = {
+        "how": config.data.split,
+        "validation_fraction": config.data.validation_fraction,
+        "seed": seed,
+        "task": config.data.task,
+    }
+    with in_file(str(labels)):
+        if fold is not None:
+            return store, examples, fold.split(examples, **options)
+        return store, examples, split_examples(examples, **options)
+
+
+def read_examples(
+    fasta: Path, labels: LabelSource, config: ExperimentConfig
+) -> tuple[SequenceStore, list[Example]]:
+    """Return the sequences, and the examples, cut into windows if that is set."""
     labels.check()  # before a long FASTA file is read
     settings, task = config.data, config.data.task
     store = open_sequences(
@@ -94,14 +123,10 @@ def read_and_split(
         min_class_size=settings.min_class_size,
     )
     labels.check_classes(examples)
-    fraction, windows = config.data.validation_fraction, config.data.windows
-    with in_file(str(labels)):
-        if windows is not None:
+    if (windows := config.data.windows) is not None:
+        with in_file(str(labels)):
             examples = windows.cut(examples)
-        split = split_examples(
-            examples, how=config.data.split, validation_fraction=fraction, seed=seed, task=task
-        )
-    return store, examples, split
+    return store, examples
 
 
 def prepare_data(
@@ -111,17 +136,18 @@ def prepare_data(
     *,
     seed: int,
     strict: bool = False,
+    fold: Fold | None = None,
 ) -> PreparedData:
     """Read and split the data, and warn of leakage between the parts.
 
-    Without labels, examples are simulated.
+    Without labels, examples are simulated. ``fold`` is that of a cross-validation.
 
     Raises:
         DataError: At the first thing that breaks a rule; if ``strict``, leakage does.
     """
     if labels is None:
         return _prepare_simulated(fasta, config, seed=seed, strict=strict)
-    store, examples, split = read_and_split(fasta, labels, config, seed=seed)
+    store, examples, split = read_and_split(fasta, labels, config, seed=seed, fold=fold)
     with in_file(str(labels)):
         scheme = LabelScheme.of(examples, config.data.task)
     if scheme.task == "regression" and config.training.class_weights == "none":
@@ -129,6 +155,7 @@ def prepare_data(
             "training.class_weights is 'none', but has no effect: the labels are numbers, which "
             "have no classes to be weighted. Leave it out."
         )
+    check_threshold(config.training.threshold, scheme)
     warn_of_regression(str(labels), scheme.task, config.data.task)
     leakage = audit(store, split, scheme, config.data.identity)
     check_leakage(leakage, strict=strict)
@@ -141,19 +168,20 @@ def _prepare_simulated(
     store = open_simulated(genomes, config, seed=seed)
     split = store.split()
     scheme = LabelScheme.of([*split.train, *split.validation], "classification")
+    check_threshold(config.training.threshold, scheme)
     sources, source_split = store.fresh.sources.store, Split(**source_examples(store))
     leakage = audit(sources, source_split, scheme, config.data.identity, simulated=(store, split))
     check_leakage(leakage, strict=strict)
     return PreparedData(store, split, scheme, leakage)
 
 
-def describe_environment(data: PreparedData, *, device: str, seed: int) -> str:
+def describe_environment(store: SequenceStore, *, device: str, seed: int) -> str:
     """Return the content of ``environment.txt``: what is needed to repeat a run."""
     values = {
         "command": shlex.join(sys.argv),
         "date": datetime.now(UTC).isoformat(" ", "seconds"),
         "seed": str(seed),
-        "fasta_sha256": data.store.sha256,
+        "fasta_sha256": store.sha256,
         "python": platform.python_version(),
         "rmt-genomics": __version__,
         **{name: version(name) for name in _PACKAGES},

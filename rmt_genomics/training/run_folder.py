@@ -6,6 +6,7 @@ only the files that a run writes, where ``environment.txt`` proves that they are
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from rmt_genomics.atomic_io import is_disk_full, staged_files
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError, out_of_memory
 from rmt_genomics.locks import check_replaceable, is_unused, locked
+from rmt_genomics.model.pretrained import FOLDS
 
 _FILES = (
     "config.json",
@@ -35,6 +37,9 @@ _FILES = (
     "stranded_kmer_logistic.safetensors",
     "composition_logistic.safetensors",
     "protein_logistic.safetensors",
+    "folds.json",
+    "out_of_fold.tsv",
+    "test_predictions.safetensors",
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
 )
@@ -70,14 +75,37 @@ class RunFolder:
         return RunFolder(self.path / _CONTROL)
 
     @property
+    def _within(self) -> list["RunFolder"]:
+        return [self.control, *self.folds]
+
+    @property
+    def folds(self) -> list["RunFolder"]:
+        """The run folders of a cross-validation that are there, if this is its folder."""
+        if not (self.path / FOLDS).is_file():
+            return []
+        folders = (
+            each for each in self.path.glob("fold-*") if re.fullmatch(r"fold-\d+", each.name)
+        )
+        return [RunFolder(each) for each in sorted(folders)]
+
+    @property
     def is_finished(self) -> bool:
         """Whether there is a model: it is saved at the end of its training."""
         return all((self.path / name).is_file() for name in ("config.json", "model.safetensors"))
 
-    def check_usable(self, *, inputs: Sequence[Path | None], resume: bool, overwrite: bool) -> None:
+    def check_usable(
+        self,
+        *,
+        inputs: Sequence[Path | None],
+        resume: bool,
+        overwrite: bool,
+        is_cross_validation: bool = False,
+        num_folds: int = 0,
+    ) -> None:
         """Refuse a folder in use, before anything is read or written.
 
-        The run must not write one of its ``inputs``.
+        The run must not write one of its ``inputs``. A cross-validation also writes the run folders
+        of ``num_folds`` folds.
 
         Raises:
             DataError: If it is in use, or inputs would be overwritten.
@@ -94,8 +122,16 @@ class RunFolder:
                 f"{self.path}: has no config.toml, but --resume needs the folder of an earlier "
                 "run. Start it without --resume."
             )
+        if resume and (self.path / FOLDS).is_file() != is_cross_validation:
+            there = "one run, without folds" if is_cross_validation else "a cross-validation"
+            raise CheckpointError(
+                f"{self.path}: holds {there}, but --resume continues what is there. Start a new "
+                "one in another folder."
+            )
+        within = {run.path.name for run in self._within} | self._fold_names(num_folds)
         if resume or overwrite:
-            for prefix in ("", f"{_CONTROL}/"):  # not from within, which may be a link
+            # Not from within the folders, which may be links.
+            for prefix in ("", *(f"{name}/" for name in sorted(within))):
                 names = [prefix + name for name in (*_FILES, _PROOF)]
                 marker = prefix + _PROOF
                 check_replaceable(self.path, names, marker=marker, text="rmt-genomics: ")
@@ -106,7 +142,7 @@ class RunFolder:
             )
         written = {
             os.path.realpath(folder / name)
-            for folder in (self.path, self.control.path)
+            for folder in (self.path, *(self.path / name for name in within))
             for name in (*_FILES, _PROOF)
         }
         for file in inputs:
@@ -116,21 +152,32 @@ class RunFolder:
                     "Copy it to another folder first."
                 )
 
+    def _fold_names(self, num_folds: int) -> set[str]:
+        """Return the names of the folders that folds will have; none of them may be a file."""
+        names = {f"fold-{number}" for number in range(1, num_folds + 1)}
+        for path in (self.path / name for name in sorted(names)):
+            if path.exists() and not path.is_dir():
+                raise ConfigError(
+                    f"{path}: is a file, but the folder of a fold is needed there. Give another "
+                    "--out."
+                )
+        return names
+
     def clear(self) -> None:
-        """Remove the files of an earlier run and of its control.
+        """Remove the files of an earlier run, of its control and of its folds.
 
         But for the proof that they were of one, and for a model card, which may have been edited.
         """
+        for run in self._within:
+            if not run.path.is_dir():
+                continue
+            for name in (*_FILES, _PROOF):
+                (run.path / name).unlink(missing_ok=True)
+            for folder in (run.last.parent, run.path):
+                with suppress(OSError):  # it is in use, or does not exist
+                    folder.rmdir()
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
-        control = self.control.path
-        if not control.is_dir():
-            return
-        for name in (*_FILES, _PROOF):
-            (control / name).unlink(missing_ok=True)
-        for folder in (self.control.last.parent, control):
-            with suppress(OSError):  # it is in use, or does not exist
-                folder.rmdir()
 
     def write(self, texts: Mapping[str, str]) -> None:
         """Write small files by name, each atomically."""

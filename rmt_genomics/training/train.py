@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
+from rmt_genomics.datasets import Example, LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
@@ -40,6 +41,7 @@ from rmt_genomics.training.loss import make_loss, target_scale
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
+from rmt_genomics.training.thresholds import with_thresholds
 from rmt_genomics.training.time_budget import Clock, TimeBudget, clock_of, resolve_time_budget
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -164,7 +166,9 @@ def run_training(
         config = config.resolved()
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
-            data = prepare_data(job.fasta, job.labels, config, seed=seed, strict=job.strict)
+            data = prepare_data(
+                job.fasta, job.labels, config, seed=seed, strict=job.strict, fold=job.fold
+            )
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
         config, rows, clock = _resolve(job, config, data, device, distributed, control_run, follows)
         record = checkpoints.run_record(data, config, seed=seed)
@@ -187,7 +191,7 @@ def run_training(
             if control_run is not None:
                 control_run.begin(config)
             trainer.fit(module, loaders, ckpt_path=checkpoint, weights_only=True)
-            model = _save_best(folder, module, data) if distributed.is_rank_zero else None
+            model = _save_best(folder, module, data, config) if distributed.is_rank_zero else None
         error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
@@ -239,7 +243,7 @@ def _start_folder(
     """Remove the files of an earlier run, and write what describes this one."""
     folder.clear()
     # First what proves that the other files are of a run, in case this process is killed.
-    folder.write({"environment.txt": describe_environment(data, device=device, seed=seed)})
+    folder.write({"environment.txt": describe_environment(data.store, device=device, seed=seed)})
     folder.write(
         {
             "config.toml": to_toml(config),
@@ -337,15 +341,27 @@ def _make_trainer(
         ) from error
 
 
-def _save_best(folder: RunFolder, module: ClassifierModule, data: PreparedData) -> RMTClassifier:
+def _save_best(
+    folder: RunFolder,
+    module: ClassifierModule,
+    data: PreparedData,
+    config: ExperimentConfig,
+) -> RMTClassifier:
     """Write the model folder with the weights of the best epoch; return the model."""
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model.cpu())  # a copy of a compiled model is not compiled
     model.eval().requires_grad_()  # like a model that was loaded from the folder
-    model.save_pretrained(folder.path)
-    examples = data.split.train[:: 1 + (len(data.split.train) - 1) // MAX_EXAMPLES]
-    training_range = TrainingRange.fit(data.store.codes(each.interval) for each in examples)
-    if training_range is not None:
-        training_range.save(folder.path)
+    device = module.trainer.strategy.root_device  # the model itself is on the CPU again
+    model.config = with_thresholds(model, data, config.training.threshold, device=device)
+    save_training_range(folder.path, data.store, data.split.train)
+    model.save_pretrained(folder.path)  # last: a folder with a model has all of it
     return model
+
+
+def save_training_range(folder: Path, store: SequenceStore, train: Sequence[Example]) -> None:
+    """Write what the composition of a sequence is compared with, if training examples have any."""
+    examples = train[:: 1 + (len(train) - 1) // MAX_EXAMPLES]
+    training_range = TrainingRange.fit(store.codes(each.interval) for each in examples)
+    if training_range is not None:
+        training_range.save(folder)

@@ -42,6 +42,12 @@ def test_files_plots_and_the_main_metrics(tmp_path: Path) -> None:
     differences = [metrics["differences"][name]["sentence"] for name in names]
     others = [sentence for sentence in differences if sentence not in summary]
     assert sentences[: 1 + len(others)] == [summary, *others]
+    low, high = metrics["intervals"]["accuracy"]
+    start = f"95% intervals of the model: accuracy {low:.3f} to {high:.3f}, balanced accuracy "
+    assert sentences[-1].startswith(start)
+    of_class = metrics["per_class"][0]["intervals"]
+    assert list(of_class) == ["precision", "recall", "f1", "auroc", "auprc"]
+    assert next(iter(metrics["calibration"]["intervals"])) == "ece_before"
 
 
 def test_all_rows_and_a_missing_baseline_are_both_reported(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_the_options_are_the_documented_ones() -> None:
         *("--window", "--step"),
         *("--device", "--seed", "--resume", "--overwrite", "--strict"),
         *("--devices", "--num-nodes", "--batch-size", "--list-settings", "--control"),
-        "--time-budget",
+        *("--folds", "--threshold", "--time-budget"),
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,21 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from rmt_genomics.evaluation import bootstrap
-from rmt_genomics.evaluation.bootstrap import Truth, difference, difference_sentence, intervals
+from rmt_genomics.evaluation.bootstrap import (
+    CLASS_METRICS,
+    Truth,
+    difference,
+    difference_sentence,
+    intervals,
+    intervals_by_class,
+)
 from rmt_genomics.model import classification_metrics
-from rmt_genomics.model.metrics import compute_metrics, metric_keys
+from rmt_genomics.model.metrics import (
+    compute_metrics,
+    metric_keys,
+    per_class_metrics,
+    predicted_classes,
+)
 
 
 def hot(called: np.ndarray, num_classes: int) -> np.ndarray:
@@ -379,6 +392,7 @@ def test_one_group_says_next_to_nothing(right: int, expected: set[str]) -> None:
 
     found = intervals(Truth(targets, "binary", 2, ["g"] * 8), hot(called, 2))
 
+    found = {key: interval for key, interval in found.items() if interval is not None}
     assert set(found) == expected
     assert all(interval == pytest.approx([0.025, 1]) for interval in found.values())
 
@@ -414,6 +428,8 @@ def test_what_cannot_vary_or_is_not_defined_has_no_interval(
 
     found = intervals(truth, np.array(outputs))
 
+    assert list(found) == list(metric_keys(task))
+    found = {key: interval for key, interval in found.items() if interval is not None}
     assert set(found) == expected
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert all(low < high for low, high in found.values())
@@ -428,3 +444,94 @@ def test_intervals_are_seeded_and_do_not_depend_on_the_chunk_size(
     monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 100)
 
     assert intervals(truth, outputs) == whole
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_each_class_has_intervals_around_its_metrics(task: str) -> None:
+    targets, outputs = noisy(task, 150, 0)
+    names = "abc"[: CLASSES[task]]
+
+    _, found = intervals_by_class(Truth(targets, task, CLASSES[task]), outputs)
+
+    rows = per_class_metrics(targets, outputs, classes=names, task=task)
+    for row, of_class in zip(rows, found, strict=True):
+        assert tuple(of_class) == CLASS_METRICS
+        for key, interval in of_class.items():
+            assert interval is not None
+            assert interval[0] < row[key] < interval[1], key
+
+
+def test_the_interval_of_a_class_is_that_of_a_plain_loop() -> None:
+    targets, outputs = noisy("multiclass", 120, 1)
+    rng, drawn = np.random.default_rng(3), []
+    for _ in range(1000):
+        at = rng.integers(0, 120, 120)
+        called = outputs[at].argmax(axis=1) == 2
+        is_hit, score = targets[at] == 2, outputs[at, 2]
+        drawn.append(
+            [
+                metrics.precision_score(is_hit, called),
+                metrics.recall_score(is_hit, called),
+                metrics.f1_score(is_hit, called),
+                metrics.roc_auc_score(is_hit, score),
+                metrics.average_precision_score(is_hit, score),
+            ]
+        )
+
+    _, found = intervals_by_class(Truth(targets, "multiclass", 3), outputs)
+
+    expected = np.quantile(drawn, [0.025, 0.975], axis=0).T
+    assert list(found[2].values()) == [pytest.approx(pair, abs=0.02) for pair in expected]
+
+
+def test_a_class_without_examples_or_predictions_has_no_interval_of_them() -> None:
+    targets = np.array([0, 1] * 20)
+    outputs = hot(np.where(np.arange(40) % 5, targets, 1 - targets), 3)
+    outputs[0] = [0.0, 0.0, 1.0]
+
+    _, found = intervals_by_class(Truth(targets, "multiclass", 3), outputs)
+
+    assert found[2]["recall"] is found[2]["auroc"] is None
+    _, found = intervals_by_class(Truth(targets, "multiclass", 3), hot(targets * 0, 3))
+    assert found[1]["precision"] is None
+
+
+def test_perfect_classes_are_not_certain() -> None:
+    targets = np.array([0] * 30 + [1] * 8)
+
+    _, (first, second) = intervals_by_class(Truth(targets, "binary", 2), hot(targets, 2))
+
+    of_rare, of_common = (0.025 ** (1 / count) for count in (8, 30))
+    assert second == {key: pytest.approx([of_rare, 1]) for key in CLASS_METRICS}
+    assert first["recall"] == pytest.approx([of_common, 1])
+    assert first["auroc"] == pytest.approx([of_rare, 1])
+
+
+@pytest.mark.slow
+def test_5000_examples_of_20_classes_take_a_few_seconds() -> None:
+    rng = np.random.default_rng(0)
+    targets, outputs = rng.integers(0, 20, 5000), rng.random((5000, 20))
+    outputs /= outputs.sum(axis=1, keepdims=True)
+    began = time.process_time()
+
+    intervals_by_class(Truth(targets, "multiclass", 20), outputs, resamples=1000)
+
+    assert time.process_time() - began < 5
+
+
+def test_the_model_and_the_baseline_have_their_own_labels() -> None:
+    targets, outputs = noisy("binary", 80, 0)
+    called = predicted_classes(outputs, "binary", (0.8,))
+    truth = Truth(targets, "binary", 2)
+
+    found = difference(truth, outputs, outputs, name="it", called=called)
+    reverse = difference(truth, outputs, outputs, name="it", baseline_called=called)
+
+    mcc = [metrics.matthews_corrcoef(targets, outputs[:, 1] >= at) for at in (0.8, 0.5)]
+    assert found is not None
+    assert reverse is not None
+    assert found["difference"] == pytest.approx(mcc[0] - mcc[1])
+    assert reverse["difference"] == pytest.approx(mcc[1] - mcc[0])
+    whole = intervals(truth, outputs, called=called)["mcc"]
+    assert whole is not None
+    assert whole[0] < mcc[0] < whole[1]

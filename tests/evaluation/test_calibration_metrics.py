@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn import metrics
 
+from rmt_genomics.evaluation.bootstrap import Truth
 from rmt_genomics.evaluation.calibration_metrics import (
     brier_score,
+    calibration_intervals,
     calibration_metrics,
     cross_fitted,
     expected_calibration_error,
@@ -147,3 +149,35 @@ def test_a_single_example_is_not_calibrated() -> None:
     row = np.array([[0.3, 0.7]])
 
     assert cross_fitted(row, np.array([1]), "binary", ("a", "b")).tolist() == row.tolist()
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_the_intervals_are_those_of_a_plain_loop(task: str) -> None:
+    rng = np.random.default_rng(0)
+    count, classes = 100, 2 if task == "binary" else 3
+    logits = rng.normal(size=(count, classes)) * 2
+    before = 1 / (1 + np.exp(-logits)) if task == "multilabel" else softmax(logits, axis=1)
+    after = (before + before.mean(axis=1, keepdims=True)) / 2
+    if task == "multilabel":
+        targets = (rng.random((count, classes)) < before).astype(int)
+    else:
+        targets = np.array([rng.choice(classes, p=row) for row in before])
+    drawn = []
+    for _ in range(500):
+        at = rng.integers(0, count, count)
+        values = {}
+        for suffix, rows in (("_before", before[at]), ("", after[at])):
+            bins = reliability(rows, targets[at], task)
+            values[f"ece{suffix}"] = expected_calibration_error(bins)
+            values[f"brier{suffix}"] = brier_score(rows, targets[at], task)
+            values[f"log_loss{suffix}"] = log_loss(rows, targets[at], task)
+        drawn.append(list(values.values()))
+
+    found = calibration_intervals(Truth(targets, task, classes), before, after)
+
+    assert list(found) == list(values)
+    for (low, high), pair in zip(
+        found.values(), np.quantile(drawn, [0.025, 0.975], axis=0).T, strict=True
+    ):
+        assert [low, high] == pytest.approx(pair, abs=0.03)
+        assert [low, high] == pytest.approx(pair, rel=0.2)

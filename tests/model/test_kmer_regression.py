@@ -125,6 +125,16 @@ def test_a_saved_baseline_is_the_baseline(tmp_path: Path, kmers: KmerSpec) -> No
     assert predict(loaded, MIXED).tolist() == predict(baseline, MIXED).tolist()
 
 
+def test_thresholds_are_saved_and_checked(tmp_path: Path) -> None:
+    path, fitted = tmp_path / "b.safetensors", fit(MIXED, OF_THREE % 2, ("x", "y"), "binary")
+    replace(fitted, thresholds=(0.25,)).save(path)
+    assert KmerRegression.load(path).thresholds == (0.25,)
+    replace(fitted, thresholds=(0.25, 1.5)).save(path)
+
+    with pytest.raises(CheckpointError, match=r"its thresholds are \[0.25, 1.5\]"):
+        KmerRegression.load(path)
+
+
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "b.safetensors"
     fit(MIXED, OF_THREE, ("x", "y", "z"), "multiclass").save(path)

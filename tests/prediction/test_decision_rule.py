@@ -53,6 +53,33 @@ def test_sets_of_labels_are_those_of_the_calibration_for_the_models_own_probabil
         assert [labels for *_, labels in applied(rule)] == sets
 
 
+def test_thresholds_are_those_of_the_probabilities_before_calibration() -> None:
+    settings = {"thresholds": (0.2,), "thresholds_from": "given"}
+    model = toy(classes=("a", "b"), task="binary", **settings)
+    calibration = Calibration("binary", ("a", "b"), 0.5, np.linspace(0, 0.7, 9))
+    row = np.array([0.75, 0.25])
+
+    label, score, shown, labels = DecisionRule(
+        calibrated=True, coverage=0.5, calibration=calibration
+    ).apply(model, row)
+
+    (calibrated,) = calibration.apply(row[None])
+    assert calibrated[1] < 0.2  # the threshold on this scale is lower, too
+    assert (label, score) == ("b", calibrated[1])
+    assert shown.tolist() == calibrated.tolist()
+    assert labels == ("a", "b")  # not ("a",), without the label that is given
+    assert DecisionRule(abstain_below=0.3).apply(model, row)[:2] == ("abstain", 0.25)
+
+
+def test_each_label_of_several_has_its_threshold_and_the_score_is_the_lowest() -> None:
+    settings = {"thresholds": (0.9, 0.1, 0.5), "thresholds_from": "given"}
+    model = toy(task="multilabel", **settings)
+
+    label, score, *_ = DecisionRule().apply(model, np.array([0.8, 0.2, 0.6]))
+
+    assert (label, score) == ("b;c", 0.2)
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 90.0])
 @pytest.mark.parametrize("name", ["abstain_below", "coverage"])
 def test_a_fraction_out_of_range_is_refused(name: str, value: float) -> None:

@@ -143,6 +143,7 @@ def test_the_keys_are_the_documented_ones() -> None:
         *("training.examples_per_epoch", "training.validation_examples", "training.time_budget"),
         *("training.replay", "training.weight_decay", "training.warmup_fraction"),
         *("training.gradient_clip", "training.patience", "training.class_weights"),
+        "training.threshold",
         *("data.split", "data.group", "data.validation_fraction", "data.task"),
         *("data.window_bp", "data.step_bp", "data.identity"),
         *("data.unlabelled", "data.min_class_size", "data.duplicate_names", "data.full_names"),
