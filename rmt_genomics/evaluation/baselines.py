@@ -134,7 +134,9 @@ def baseline_predictions(
 def _ablations(model: RMTClassifier, eval_set: EvaluationSet) -> list[BaselinePredictions]:
     """Return the predictions of a model with parts of it, or of the sequences, taken away."""
     own, found = eval_set.thresholds, list[BaselinePredictions]()
-    if model.regressions is not None and any(each.weight.any() for each in model.regressions):
+    if model.regressions is not None and any(
+        bool(each.any()) for each in model.regressions.buffers()
+    ):
         name, outputs = "the regression on its features alone", regression_alone(model, eval_set)
         found.append(BaselinePredictions(FEATURES, name, outputs, thresholds=own))
     averages = segment_by_segment(eval_set)
