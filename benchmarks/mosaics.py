@@ -91,7 +91,7 @@ def _options() -> argparse.Namespace:
     add("--length", type=int, default=8192, help="bp")
     add("--start-length", type=int, help="bp; doubled until --length in the first 60 % of the time")
     add("--test-lengths", type=int, nargs="*", default=[], help="bp; tested as well")
-    add("--seconds", type=float, default=300, help="processor time of a training")
+    add("--seconds", type=float, default=300.0, help="processor time of a training")
     add("--number", type=int, default=6000, help="test mosaics")
     add("--gc-difference", type=float, default=0.15, help="of sources, at first; 0 at half time")
     add("--learning-rate", type=float, default=3e-3)

@@ -209,6 +209,7 @@ def _cross_validate(
     from rmt_genomics.training import cross_validate
     from rmt_genomics.training.run_folder import RunFolder
 
+    del options["started_at"]
     if options.pop("control") is not None:
         raise ConfigError("--folds and --control cannot be combined. Leave one of them out.")
     if (options.pop("devices"), options.pop("num_nodes")) != (1, 1):

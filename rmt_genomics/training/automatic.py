@@ -92,8 +92,11 @@ def choose(config: ExperimentConfig, data: DataSummary) -> dict[str, Choice]:
     seconds_per_bp = cost(
         value("model.dim"), value("model.depth"), value("model.stem_pool") * config.tokenizer.stride
     )
+    batch_size = value("training.batch_size")
+    if batch_size == "auto":  # will be measured
+        batch_size = _batch(data)["training.batch_size"].value
     if config.training.time_budget is None:
-        take(_epochs(data, value("training.batch_size"), seconds_per_bp))
+        take(_epochs(data, batch_size, seconds_per_bp))
     else:
         take({"training.max_epochs": Choice(_MAX_EPOCHS, "at most; the time budget settles it")})
         take({"training.weight_average": Choice(0.99, "the average of about 100 steps")})

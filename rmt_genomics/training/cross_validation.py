@@ -92,6 +92,11 @@ def cross_validate(  # noqa: PLR0913  # the options of the command line
             f"simulation.task is {config.simulation.task!r}, but --folds divides labelled "
             "examples. Leave one of them out."
         )
+    if config.training.time_budget is not None:
+        raise ConfigError(
+            f"training.time_budget is {config.training.time_budget!r}, but --folds trains several "
+            "models. Leave one of them out, or set training.max_epochs."
+        )
     job = TrainingJob(
         fasta=as_path(fasta),
         labels=LabelSource.of(labels, fasta),

@@ -10,6 +10,7 @@ Dimensions: n examples, c classes.
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -121,8 +122,11 @@ class FeatureFits:
         regressions = {item: each for fit in fits for item, each in fit.regressions.items()}
         return self._judged(regressions, np.mean([fit.logits for fit in fits], axis=0))
 
-    def choose(self, config: ExperimentConfig) -> Choice:
-        """Return the value of ``model.features``: one feature, a pair of two kinds, or none."""
+    def choose(self, config: ExperimentConfig, until: float | None = None) -> Choice:
+        """Return the value of ``model.features``: one feature, a pair of two kinds, or none.
+
+        After the time ``until`` (``time.monotonic``) no other feature is tried.
+        """
         if isinstance(self.data.store, SimulatedStore):
             return Choice("none", "a regression would need examples that do not change")
         if self._has_one_class():
@@ -130,13 +134,14 @@ class FeatureFits:
         lengths_bp = [len(example.interval) for example in self.data.split.train]
         items = _OF_SHORT if np.quantile(lengths_bp, 0.9) <= SHORT_BP else _OF_LONG
         products = len(lengths_bp) * len(self.data.scheme.classes)
-        fits = [
-            self.fit_one(feature)
-            for item in items
-            for feature in parse_features([item])
-            if not (feature.kind == "stranded-kmer" and config.model.strand_head == "symmetric")
-            and products * 4 ** feature.ks[0] <= _MOST_PRODUCTS
-        ]
+        fits: list[Fit] = []
+        for (feature,) in (parse_features([item]) for item in items):
+            is_late = until is not None and fits and time.monotonic() > until
+            is_stranded = feature.kind == "stranded-kmer"
+            if is_late or (is_stranded and config.model.strand_head == "symmetric"):
+                continue
+            if products * 4 ** feature.ks[0] <= _MOST_PRODUCTS:
+                fits.append(self.fit_one(feature))
         num_examples = len(self.data.split.validation)
         useful = [fit for fit in fits if fit.score > _NOT_BY_CHANCE / np.sqrt(num_examples)]
         if not useful:

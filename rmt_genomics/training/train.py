@@ -16,7 +16,7 @@ from rmt_genomics.datasets import Example, LabelScheme, LabelSource, SequenceSto
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import choose_device
-from rmt_genomics.parsing import as_path
+from rmt_genomics.parsing import as_path, read_duration
 from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.automatic import Choice, DataSummary, choose, log_choices, settled
@@ -46,6 +46,7 @@ from rmt_genomics.training.run_folder import RunFolder
 from rmt_genomics.training.thresholds import with_thresholds
 from rmt_genomics.training.time_budget import Clock, TimeBudget, clock_of, resolve_time_budget
 
+_FEATURE_FRACTION = 0.2  # of a time budget, after which no other feature is tried
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -256,7 +257,10 @@ def _settle(
         choices = choose(config, DataSummary.of(data))
     fits = FeatureFits(data, _loss_of(data, config), config.model.orf_codons)
     if config.model.features == "auto":
-        choices["model.features"] = fits.choose(config)
+        budget = config.training.time_budget
+        seconds = read_duration(budget) if budget is not None else None
+        until = None if seconds is None else job.started_at + _FEATURE_FRACTION * seconds
+        choices["model.features"] = fits.choose(config, until)
     log_choices(choices)
     config = settled(config, choices)
     model = config.classifier(data.scheme.classes, data.scheme.task)

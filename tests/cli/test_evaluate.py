@@ -47,7 +47,6 @@ def test_files_plots_and_the_main_metrics(tmp_path: Path) -> None:
     assert sentences[-1].startswith(start)
     of_class = metrics["per_class"][0]["intervals"]
     assert list(of_class) == ["precision", "recall", "f1", "auroc", "auprc"]
-    assert next(iter(metrics["calibration"]["intervals"])) == "ece_before"
 
 
 def test_all_rows_and_a_missing_baseline_are_both_reported(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_file_has_the_keys_in_their_order_and_lists(tmp_path: Path) -> None:
                     "head_layers": 2,
                     "pooling": "last",
                 },
-                **{"features": ["wide:2-3"], "orf_codons": 100},
+                **{"features": ["wide:2-3"], "feature_head": "hidden", "orf_codons": 100},
             },
             indent=2,
         )

@@ -69,6 +69,17 @@ def test_batches_hold_at_most_about_a_megabase() -> None:
     assert values([3_000_000] * 2)["training.batch_size"] == 2
 
 
+def test_a_batch_size_that_will_be_measured_stays() -> None:
+    assert values(SHORT, "training.batch_size=auto")["training.batch_size"] == "auto"
+
+
+def test_a_time_budget_settles_the_epochs() -> None:
+    found = values([100_000] * 10_000, "training.time_budget=5min")
+
+    assert found["training.max_epochs"] == 60  # at most
+    assert found["training.examples_per_epoch"] is None
+
+
 def test_small_data_get_more_dropout_and_more_epochs() -> None:
     small, large = values([1000] * 200), values([1000] * 50_000)
 

@@ -23,7 +23,7 @@ from rmt_genomics.errors import (
 )
 from rmt_genomics.evaluation import evaluate, evaluate_folds
 from rmt_genomics.model.fold_ensemble import FoldEnsemble
-from rmt_genomics.training import cross_validate
+from rmt_genomics.training import cross_validate, read_config
 from rmt_genomics.training.cross_validation import is_cross_validation
 from rmt_genomics.training.module import ClassifierModule
 from tests.cli.toys import fail, succeed
@@ -299,6 +299,28 @@ def test_what_cannot_be_combined_is_refused(
 
     assert words in fail("train", data[0], "--labels", data[1], "--out", out, *options)
     assert not out.exists()
+
+
+def test_a_time_budget_is_of_one_training(data: Data, tmp_path: Path) -> None:
+    config = settings(training__time_budget="5min")
+    with pytest.raises(ConfigError, match=r"time_budget is '5min', but --folds trains several"):
+        cross_validate(*data, tmp_path / "cv", config, folds=2)
+
+
+def test_each_fold_chooses_its_features_and_all_have_the_same_sizes(
+    data: Data, tmp_path: Path
+) -> None:
+    automatic = {key: value for key, value in TINY.items() if key != "model.features"}
+    automatic.pop("model.pooling")
+    config = read_config(None, [f"{key}={value}" for key, value in automatic.items()])
+
+    cross_validate(*data, tmp_path / "cv", config, folds=2)
+
+    of_all = read_config(tmp_path / "cv/config.toml").model
+    of_folds = [read_config(tmp_path / f"cv/fold-{number}/config.toml").model for number in (1, 2)]
+    assert of_all.features == "auto"
+    assert "auto" not in [each.features for each in of_folds]
+    assert {each.pooling for each in of_folds} == {of_all.pooling} == {"mean"}
 
 
 def test_simulated_examples_have_no_folds(data: Data, tmp_path: Path) -> None:
