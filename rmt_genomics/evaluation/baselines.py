@@ -31,6 +31,8 @@ STRANDED_KS = (2, 4)
 _INVERSE_REGULARIZATIONS = (1.0, 0.01, 0.001)
 _OF_LARGE_FITS = (0.01,)
 _LARGE_FIT = 1 << 29  # numbers (examples x k-mers x classes) beyond which a fit takes minutes
+_LARGEST_FIT = 1 << 32  # rows x classes x (k-mers + ...) beyond which it takes many minutes
+_COST_OF_A_CLASS, _FEWEST_OF_A_CLASS = 100, 10  # in k-mers; rows of a sample
 _MAX_FREQUENCIES = 1 << 28  # of all train rows together: 1 GB
 _ROWS_AT_ONCE = 4096
 
@@ -217,17 +219,27 @@ def fit_kmer_baselines(
             continue
         candidates = []
         for kmers in specs:
-            rows = np.arange(len(train))
-            affordable = _MAX_FREQUENCIES // kmers.num_features
+            rows, num_classes = np.arange(len(train)), len(validation.classes)
+            cost = num_classes * (kmers.num_features + _COST_OF_A_CLASS)
+            affordable = _LARGEST_FIT // cost
+            if affordable < min(len(train), _FEWEST_OF_A_CLASS * num_classes):
+                notes.append(
+                    f"{description_of(kmers).capitalize()} was not fitted: {len(train):,} train "
+                    f"rows of {num_classes:,} classes would take hours."
+                )
+                continue
+            affordable = min(affordable, _MAX_FREQUENCIES // kmers.num_features)
             if len(train) > affordable:
                 rows = np.sort(np.random.default_rng(0).permutation(len(train))[:affordable])
                 notes.append(
                     f"{description_of(kmers).capitalize()} was fitted on {len(rows):,} of "
-                    f"{len(train):,} train rows, drawn at random (seed 0): more would not fit into "
-                    "memory."
+                    f"{len(train):,} train rows, drawn at random (seed 0): more would take too "
+                    "long, or not fit into memory."
                 )
             features = _features(store, [train[row] for row in rows.tolist()], kmers)
             candidates.append(_fit_best(features, targets[rows], validation, kmers))
+        if not candidates:
+            continue
         best[kind] = max(candidates, key=lambda fitted_and_score: fitted_and_score[1])[0]
         if kind == "kmer":
             by_k = {fitted.kmers.k: fitted for fitted, _ in candidates}

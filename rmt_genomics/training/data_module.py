@@ -34,7 +34,8 @@ from rmt_genomics.datasets.fresh_examples import SimulatedStore
 from rmt_genomics.datasets.label_checks import in_file, warn_of_regression
 from rmt_genomics.datasets.leakage import Audit, audit, check_leakage
 from rmt_genomics.datasets.make_split import format_table, new_columns
-from rmt_genomics.errors import ConfigError
+from rmt_genomics.dna.alphabet import UNKNOWN
+from rmt_genomics.errors import ConfigError, DataError, counted
 from rmt_genomics.training.config import ExperimentConfig, TrainingSettings
 from rmt_genomics.training.curriculum import Curriculum, StagedBuckets, StagedDataset
 from rmt_genomics.training.distributed import broadcast, rank_and_world_size
@@ -148,6 +149,7 @@ def prepare_data(
     if labels is None:
         return _prepare_simulated(fasta, config, seed=seed, strict=strict)
     store, examples, split = read_and_split(fasta, labels, config, seed=seed, fold=fold)
+    _check_known_bases(fasta, store, split.train)
     with in_file(str(labels)):
         scheme = LabelScheme.of(examples, config.data.task)
     if scheme.task == "regression" and config.training.class_weights == "none":
@@ -160,6 +162,15 @@ def prepare_data(
     leakage = audit(store, split, scheme, config.data.identity)
     check_leakage(leakage, strict=strict)
     return PreparedData(store, split, scheme, leakage)
+
+
+def _check_known_bases(fasta: Path, store: SequenceStore, train: Sequence[Example]) -> None:
+    """Raise DataError if no training example has a base; reads until one has."""
+    if not any((store.codes(example.interval) < UNKNOWN).any() for example in train):
+        raise DataError(
+            f"{fasta}: none of the {counted(len(train), 'training example')} has a known base (A, "
+            "C, G or T), so there is nothing to learn from. Give other sequences."
+        )
 
 
 def _prepare_simulated(

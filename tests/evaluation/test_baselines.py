@@ -312,3 +312,14 @@ def test_windows_are_left_out_if_they_equal_another_prediction(tmp_path: Path) -
         "chunk_average",
         "the same network on single segments",
     )
+
+
+def test_a_fit_that_would_take_hours_is_left_out_with_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "_LARGEST_FIT", 100)
+
+    fitted = fit_toys(make_eval_set(tmp_path, [60] * 12))
+
+    assert not fitted.best
+    assert any("classes would take hours" in note for note in fitted.notes)

@@ -610,3 +610,14 @@ def test_missing_labels_are_reported_before_the_fasta_is_read(
 
     with pytest.raises(DataError, match=r"labels\.tsv: there is no such file"):
         run(data, tmp_path / "run")
+
+
+def test_sequences_without_a_known_base_are_refused(tmp_path: Path) -> None:
+    fasta, labels = write_data(tmp_path)
+    lines = fasta.read_text().splitlines()
+    text = "\n".join(line if line[0] == ">" else "N" * len(line) for line in lines)
+    fasta.write_text(text + "\n")
+
+    with pytest.raises(DataError, match=r"none of the 12 training examples has a known base"):
+        run((fasta, labels), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
