@@ -367,5 +367,5 @@ def test_training_evaluation_and_report_on_real_data_end_in_time(
     taken = time.monotonic() - start
     slowdown = max(1.0, taken / (time.process_time() - start_of_process))
     assert trained_at < budget
-    assert taken < budget + 4 * slowdown
+    assert taken < budget + 8 * slowdown  # (a suite with coverage: everything is slower)
     assert metrics["mcc"] is not None
