@@ -346,6 +346,8 @@ class FeatureRegression(nn.Module):
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b c"]:
         """Return one logit per class for each row."""
+        if not self.weight.any():  # in the training, or left out of the model: nothing to count
+            return self.bias.expand(len(codes), -1)
         k, orf_codons = self.kmers.k, self.kmers.orf_codons
         if orf_codons is None:
             counts = count_kmers(codes, k)

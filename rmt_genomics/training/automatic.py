@@ -1,8 +1,8 @@
 """Settings chosen by the data: those that are not given.
 
-They follow from lengths, number of examples and classes, and the seed, never from the speed of the
-machine, so that the same command has the same result everywhere. Each has a reason, which
-``config.toml`` and ``plan`` show. Times behind them are those of two common CPU cores.
+They follow from the lengths and the number of examples, never from the speed of the machine, so
+that the same command has the same result everywhere. Each has a reason, which ``config.toml`` and
+``plan`` show. Times behind them are those of two common CPU cores.
 """
 
 import logging
@@ -29,8 +29,8 @@ _STEM_SECONDS, _LAYER_SECONDS, _LAST_SECONDS = 8e-9, 1.7e-7, 8e-8  # per feature
 
 
 @dataclass(frozen=True, slots=True)
-class DataSummary:
-    """What the choices are based on."""
+class TrainingPart:
+    """The examples of a training, on which the choices are based."""
 
     lengths_bp: Sequence[int]
     """Of the training examples."""
@@ -40,13 +40,13 @@ class DataSummary:
     """Fresh examples in each epoch: there is no end to them, and an epoch is what is asked for."""
 
     @classmethod
-    def of(cls, data: PreparedData) -> "DataSummary":
+    def of(cls, data: PreparedData) -> "TrainingPart":
         """Return the summary of examples that do not change."""
         lengths_bp = [len(example.interval) for example in data.split.train]
         return cls(lengths_bp, len(data.split.validation))
 
     @classmethod
-    def of_simulation(cls, settings: SimulationSettings) -> "DataSummary":
+    def of_simulation(cls, settings: SimulationSettings) -> "TrainingPart":
         """Return the summary of fresh examples, all of the greatest length."""
         lengths_bp = [settings.length_range_bp[1]] * settings.examples_per_epoch
         return cls(lengths_bp, settings.validation_examples, is_simulated=True)
@@ -70,7 +70,7 @@ class Choice:
     reason: str
 
 
-def choose(config: ExperimentConfig, data: DataSummary) -> dict[str, Choice]:
+def choose(config: ExperimentConfig, data: TrainingPart) -> dict[str, Choice]:
     """Return the settings that are not given by dotted key, but for ``model.features``.
 
     ``config`` has the given ones; the choices fit them and each other.
@@ -109,7 +109,7 @@ def cost(dim: int, depth: int, token_bp: int) -> float:
     return dim * (_STEM_SECONDS + layers / token_bp)
 
 
-def _stem(config: ExperimentConfig, data: DataSummary) -> dict[str, Choice]:
+def _stem(config: ExperimentConfig, data: TrainingPart) -> dict[str, Choice]:
     typical, stride = data.typical_bp, config.tokenizer.stride
     longest = f"nine of ten training examples have at most {typical:,} bp"
     pool = next((pool for bp, pool in _STEM_POOLS if typical <= bp), _STEM_POOL_BEYOND)
@@ -123,7 +123,7 @@ def _stem(config: ExperimentConfig, data: DataSummary) -> dict[str, Choice]:
     }
 
 
-def _sizes(config: ExperimentConfig, data: DataSummary, stem_pool: int) -> dict[str, Choice]:
+def _sizes(config: ExperimentConfig, data: TrainingPart, stem_pool: int) -> dict[str, Choice]:
     tokens = -(-data.typical_bp // (stem_pool * config.tokenizer.stride))
     segment = min(_SEGMENT, -(-tokens // 32) * 32)
     dim = 128 if data.typical_bp <= SHORT_BP else 64
@@ -138,7 +138,7 @@ def _sizes(config: ExperimentConfig, data: DataSummary, stem_pool: int) -> dict[
     }
 
 
-def _regularisation(data: DataSummary) -> dict[str, Choice]:
+def _regularisation(data: TrainingPart) -> dict[str, Choice]:
     n = len(data.lengths_bp)
     reason = f"{n:,} training examples"
     return {
@@ -148,7 +148,7 @@ def _regularisation(data: DataSummary) -> dict[str, Choice]:
     }
 
 
-def _batch(data: DataSummary) -> dict[str, Choice]:
+def _batch(data: TrainingPart) -> dict[str, Choice]:
     n = len(data.lengths_bp)
     by_length = _BATCH_BP // max(1, data.typical_bp)
     size = max(4, min(128, by_length, n // 32))
@@ -158,7 +158,7 @@ def _batch(data: DataSummary) -> dict[str, Choice]:
     return {"training.batch_size": Choice(size, reason)}
 
 
-def _epochs(data: DataSummary, batch_size: int, seconds_per_bp: float) -> dict[str, Choice]:
+def _epochs(data: TrainingPart, batch_size: int, seconds_per_bp: float) -> dict[str, Choice]:
     n, total = len(data.lengths_bp), data.total_bp
     seconds = _SECONDS if total <= _SMALL_DATA_BP else _SECONDS_OF_LARGE_DATA
     steps_per_epoch = -(-n // batch_size)

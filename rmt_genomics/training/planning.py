@@ -35,7 +35,7 @@ from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.prediction.progress import duration
 from rmt_genomics.rmt.replay import FRACTION_FOR_GRAPHS
 from rmt_genomics.rmt.runtime import evaluating, free_bytes, measure_saved_bytes
-from rmt_genomics.training.automatic import Choice, DataSummary, choose, settled, shown
+from rmt_genomics.training.automatic import Choice, TrainingPart, choose, settled, shown
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import examples_in_epoch, read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
@@ -223,7 +223,9 @@ class Proposal:
     """Settings that may be used as they are."""
 
     name: str
-    stem_pool: int
+    values: dict[str, int]
+    """By dotted key; with them the training takes the time that is given here."""
+
     seconds: float
     """Of the training without its validations."""
 
@@ -233,7 +235,7 @@ class Proposal:
     @property
     def settings(self) -> str:
         """The options of the command line."""
-        return f"--set model.stem_pool={self.stem_pool}"
+        return " ".join(f"--set {key}={value}" for key, value in self.values.items())
 
 
 class Plan:
@@ -387,10 +389,10 @@ def plan(
     """
     torch_device, choices = choose_device(device), dict[str, Choice]()
     if config.simulation.is_on:
-        choices = choose(config, DataSummary.of_simulation(config.simulation))
+        choices = choose(config, TrainingPart.of_simulation(config.simulation))
     lengths = _lengths(fasta, settled(config, choices), labels)
     if not config.simulation.is_on:
-        choices = choose(config, DataSummary(lengths[0], len(lengths[1])))
+        choices = choose(config, TrainingPart(lengths[0], len(lengths[1])))
     config = settled(config, choices)
     with tf32_matmul(torch_device.type):
         result = Plan(Probe(config, torch_device), *lengths)
@@ -404,7 +406,9 @@ def _proposals(plan: Plan) -> Iterator[Proposal]:
     config = plan.probe.config
     pool, stride = config.model.stem_pool, config.tokenizer.stride
     steps = plan.examples_per_epoch / len(plan.train_bp) * config.training.max_epochs
-    longest_bp = max(plan.train_bp)
+    longest_bp, fixed = max(plan.train_bp), {"training.max_epochs": config.training.max_epochs}
+    if config.training.examples_per_epoch is not None:
+        fixed["training.examples_per_epoch"] = config.training.examples_per_epoch
     for name, other in (("quick", 4 * pool), ("default", pool), ("fine", pool // 4)):
         if (
             other < 1
@@ -418,7 +422,8 @@ def _proposals(plan: Plan) -> Iterator[Proposal]:
                 config.replace(model=config.model.replace(stem_pool=other)), plan.probe.device
             )
             choice = choose_batch(probe, plan.choice.batch_size, plan.train_bp)
-        yield Proposal(name, other, steps * choice.epoch_seconds(plan.train_bp), other * stride)
+        seconds = steps * choice.epoch_seconds(plan.train_bp)
+        yield Proposal(name, {"model.stem_pool": other, **fixed}, seconds, other * stride)
 
 
 def _lengths(

@@ -19,7 +19,7 @@ from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.parsing import as_path, read_duration
 from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
-from rmt_genomics.training.automatic import Choice, DataSummary, choose, log_choices, settled
+from rmt_genomics.training.automatic import Choice, TrainingPart, choose, log_choices, settled
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
@@ -248,13 +248,13 @@ def _settle(
     choices: dict[str, Choice] = {}
     is_simulated = config.simulation.is_on
     if not job.resume and is_simulated:
-        choices = choose(config, DataSummary.of_simulation(config.simulation))
+        choices = choose(config, TrainingPart.of_simulation(config.simulation))
     whole = settled(config, choices)
     data = prepare_data(
         job.fasta, job.labels, whole, seed=job.seed, strict=job.strict, fold=job.fold
     )
     if not job.resume and not is_simulated:
-        choices = choose(config, DataSummary.of(data))
+        choices = choose(config, TrainingPart.of(data))
     fits = FeatureFits(data, _loss_of(data, config), config.model.orf_codons)
     if config.model.features == "auto":
         budget = config.training.time_budget

@@ -35,3 +35,18 @@ def test_a_label_pattern_without_labels_is_refused(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "--label-pattern needs --labels header" in result.stderr
+
+
+def test_proposals_name_all_that_their_time_depends_on(tmp_path: Path) -> None:
+    records = "".join(f">r{index}\n{'ACGGT' * 400}\n" for index in range(12))
+    (tmp_path / "a.fa").write_text(records)
+
+    lines = succeed("plan", tmp_path / "a.fa").stdout.splitlines()
+
+    values = dict(line.split("\t")[:2] for line in lines)
+    assert values["model.stem_pool"] == "4"
+    epochs = f"--set training.max_epochs={values['training.max_epochs']}"
+    assert values["proposal_quick"] == f"--set model.stem_pool=16 {epochs}"
+    assert values["proposal_default"] == f"--set model.stem_pool=4 {epochs}"
+    assert values["proposal_fine"] == f"--set model.stem_pool=1 {epochs}"
+    assert values["proposal_fine_resolution"] == "1"

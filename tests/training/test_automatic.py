@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmt_genomics.training import read_config
-from rmt_genomics.training.automatic import DataSummary, choose, cost, settled
+from rmt_genomics.training.automatic import TrainingPart, choose, cost, settled
 from rmt_genomics.training.config_file import to_toml
 from tests.training.toys import run, sequence
 
@@ -16,7 +16,7 @@ LONG, SHORT = [30_000] * 400, [101] * 20_000
 def values(lengths_bp: list[int], *settings: str, num_validation: int = 100) -> dict[str, object]:
     """Return all settings for examples of these lengths."""
     config = read_config(None, list(settings))
-    choices = choose(config, DataSummary(lengths_bp, num_validation))
+    choices = choose(config, TrainingPart(lengths_bp, num_validation))
     return settled(config, choices).flat()
 
 
@@ -111,7 +111,7 @@ def test_no_choice_takes_longer_than_planned(lengths_bp: list[int]) -> None:
 
 def test_fresh_examples_are_not_sampled() -> None:
     config = read_config(None, ["simulation.task=order", "simulation.length_bp=20000"])
-    choices = choose(config, DataSummary.of_simulation(config.simulation))
+    choices = choose(config, TrainingPart.of_simulation(config.simulation))
 
     assert "training.examples_per_epoch" not in choices
     assert choices["model.stem_pool"].value == 16
@@ -119,7 +119,7 @@ def test_fresh_examples_are_not_sampled() -> None:
 
 def test_each_choice_has_its_reason_in_the_file(tmp_path: Path) -> None:
     config = read_config(None)
-    choices = choose(config, DataSummary(LONG, 100))
+    choices = choose(config, TrainingPart(LONG, 100))
     text = to_toml(settled(config, choices), {key: each.reason for key, each in choices.items()})
 
     lines = text.split("\n")

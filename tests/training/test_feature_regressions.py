@@ -9,7 +9,7 @@ import torch
 
 from rmt_genomics import RMTClassifier
 from rmt_genomics.dna.alphabet import encode
-from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.model import ClassifierConfig, kmer_regression
 from rmt_genomics.model.features import parse_features
 from rmt_genomics.model.kmer_regression import FeatureRegression, KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import logits_of
@@ -20,6 +20,27 @@ from tests.training.toys import TINY, run, sequence
 RANDOM = np.random.default_rng(0)
 SEQUENCES = [encode(sequence(RANDOM, gc, 700)) for gc in (0.3, 0.5, 0.6, 0.4, 0.55, 0.7)]
 TARGETS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def of_three_mers() -> FeatureRegression:
+    """Return a fitted regression on canonical 3-mers, in float64."""
+    kmers = KmerSpec(3)
+    fitted = KmerRegression.fit(
+        kmers.features(SEQUENCES), TARGETS, ("a", "b", "c"), "multiclass", kmers=kmers
+    )
+    module = FeatureRegression(kmers, 3).double()
+    module.set_from(fitted)
+    return module
+
+
+def test_nothing_is_counted_before_it_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is trained without it: counting in each step would be for nothing."""
+    monkeypatch.setattr(kmer_regression, "count_kmers", None)
+    codes = torch.from_numpy(SEQUENCES[0])[None]
+
+    assert FeatureRegression(KmerSpec(3), 2)(codes).tolist() == [[0.0, 0.0]]
+    with pytest.raises(TypeError):
+        of_three_mers()(codes)
 
 
 @pytest.mark.parametrize("item", ["kmer:3", "stranded-kmer:3", "protein:2"])
@@ -39,24 +60,14 @@ def test_the_module_gives_the_logits_of_the_regression(item: str) -> None:
 
 
 def test_canonical_kmers_have_the_same_logits_on_both_strands() -> None:
-    kmers = KmerSpec(3)
-    fitted = KmerRegression.fit(
-        kmers.features(SEQUENCES), TARGETS, ("a", "b", "c"), "multiclass", kmers=kmers
-    )
-    module = FeatureRegression(kmers, 3).double()
-    module.set_from(fitted)
+    module = of_three_mers()
     codes = torch.from_numpy(SEQUENCES[0])[None]
 
     torch.testing.assert_close(module(codes), module((3 - codes).flip(1)))
 
 
 def test_padding_and_batch_mates_do_not_matter() -> None:
-    kmers = KmerSpec(3)
-    fitted = KmerRegression.fit(
-        kmers.features(SEQUENCES), TARGETS, ("a", "b", "c"), "multiclass", kmers=kmers
-    )
-    module = FeatureRegression(kmers, 3).double()
-    module.set_from(fitted)
+    module = of_three_mers()
     padded = torch.full((2, 900), 4, dtype=torch.uint8)
     padded[0, :700] = torch.from_numpy(SEQUENCES[0])
     padded[1, :10] = 1
