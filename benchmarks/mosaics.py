@@ -89,7 +89,7 @@ def _options() -> argparse.Namespace:
     add("--runs", nargs="+", choices=[*RUNS, "scan"], default=["memory", "reset", "scan"])
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--length", type=int, default=8192, help="bp")
-    add("--start-length", type=int, help="bp; doubled until --length in the first 60 % of the time")
+    add("--start-length", type=int, help="bp; doubled until --length after 60 %% of the time")
     add("--test-lengths", type=int, nargs="*", default=[], help="bp; tested as well")
     add("--seconds", type=float, default=300.0, help="processor time of a training")
     add("--number", type=int, default=6000, help="test mosaics")

@@ -2,10 +2,16 @@
 
     pip install recurrent-memory-transformer-pytorch==0.7.0
     python benchmarks/train_step.py
+    python benchmarks/train_step.py --work tokens
 
-Both read the same tokens with the same sizes, segments and memory. Ours classifies from the mean of
-all memories; theirs predicts tokens with so small a vocabulary that its logits cost nothing. Theirs
-runs as it is published: with its defaults (four residual streams), and with one stream.
+Both read the same tokens with the same sizes, segments and memory. Theirs runs with its four
+residual streams, and with one. There are two kinds of work:
+
+- ``classifier``: what users of each run. Ours classifies from the mean of all memories, so that its
+  last layer computes memory positions only; theirs predicts tokens with so small a vocabulary that
+  its logits cost nothing, and with its default attention, which is not fused.
+- ``tokens``: the same work. Both predict the next token at each position without a causal mask, and
+  both with fused attention. Ours is the class of the same name.
 """
 
 import argparse
@@ -20,7 +26,8 @@ VOCABULARY = 8
 CONTESTANTS = {
     "rmt_genomics, one graph kept": "ours-1",
     "rmt_genomics, auto": "ours-auto",
-    "recurrent-memory-transformer-pytorch, defaults": "theirs-4",
+    "rmt_genomics, auto, compiled layers": "ours-compiled",
+    "recurrent-memory-transformer-pytorch, four streams": "theirs-4",
     "recurrent-memory-transformer-pytorch, one stream": "theirs-1",
 }
 
@@ -35,17 +42,20 @@ def main() -> None:
         take_part(_job(options))
         return
     given = {name.replace("_", "-"): value for name, value in vars(options).items()}
-    sizes = [f"--{name}={value}" for name, value in given.items() if name != "contestant"]
+    sizes = [
+        f"--{name}={value}" for name, value in given.items() if name not in ("contestant", "runs")
+    ]
+    contestants = {name: run for name, run in CONTESTANTS.items() if run in options.runs}
     results = hold(
         __file__,
-        [[f"--contestant={short}", *sizes] for short in CONTESTANTS.values()],
+        [[f"--contestant={run}", *sizes] for run in contestants.values()],
         rounds=options.rounds,
         warmup=options.warmup,
         alone=bool(options.alone),
     )
-    ours = results[0]
-    if ours is None:
-        raise SystemExit("our own contestant stopped early")
+    first = results[0]
+    if first is None:
+        raise SystemExit(f"{next(iter(contestants))} stopped early")
     print(
         f"dim {options.dim}, depth {options.depth}, segments of {options.segment}, batch "
         f"{options.batch} x {options.tokens} tokens, {options.memory} memory tokens, fp32, "
@@ -53,16 +63,16 @@ def main() -> None:
         f"{options.rounds} (fastest - slowest)\n"
     )
     what = "prediction" if options.predict else "training step with replay"
-    print(f"| {what} | seconds | throughput of ours | peak memory | of ours |")
+    print(f"| {what}, {options.work} | seconds | of the first | peak memory | of the first |")
     print("| --- | --- | --- | --- | --- |")
-    for name, result in zip(CONTESTANTS, results, strict=True):
+    for name, result in zip(contestants, results, strict=True):
         if result is None:
             print(f"| {name} | stopped, as said above; it may use {options.limit_gib} GiB | | | |")
             continue
         print(
             f"| {name} | {result.seconds:.2f} ({result.fastest:.2f} - {result.slowest:.2f}) "
-            f"| {result.seconds / ours.seconds:.2f} x | {result.peak_mib:.0f} MiB "
-            f"| {result.peak_mib / ours.peak_mib:.2f} x |"
+            f"| {result.seconds / first.seconds:.2f} x | {result.peak_mib:.0f} MiB "
+            f"| {result.peak_mib / first.peak_mib:.2f} x |"
         )
 
 
@@ -84,6 +94,9 @@ def _options() -> argparse.Namespace:
         ("alone", 0),  # 1 = one contestant after the other
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--work", choices=["classifier", "tokens"], default="classifier")
+    runs = list(CONTESTANTS.values())
+    parser.add_argument("--runs", nargs="+", choices=runs, default=runs, help="rows of the table")
     parser.add_argument("--contestant", choices=CONTESTANTS.values(), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -93,7 +106,7 @@ def _job(options: argparse.Namespace):
     torch.manual_seed(0)
     tokens = torch.randint(0, VOCABULARY, (options.batch, options.tokens))
     if options.contestant.startswith("ours"):
-        return _ours(options, tokens)
+        return _ours(options, tokens) if options.work == "classifier" else _wrapper(options, tokens)
     return _theirs(options, tokens, streams=int(options.contestant[-1]))
 
 
@@ -112,10 +125,11 @@ def _ours(options: argparse.Namespace, tokens: Tensor):
         stem_width=11,
     )
     model, head = SegmentTransformer(config), torch.nn.Linear(options.dim, 2)
+    _compile(model, options)
     segments = Segments(tokens, [options.tokens] * options.batch, options.segment, config.halo)
     labels = torch.arange(options.batch) % 2
 
-    keep = "auto" if options.contestant == "ours-auto" else 1
+    keep = 1 if options.contestant == "ours-1" else "auto"
 
     def step() -> None:
         first = model.memory.initial(options.batch)
@@ -132,6 +146,43 @@ def _ours(options: argparse.Namespace, tokens: Tensor):
         head(memory.mean(dim=1))
 
     return predict if options.predict else step
+
+
+def _compile(model, options: argparse.Namespace) -> None:
+    if options.contestant == "ours-compiled":
+        model.layers.compile()
+
+
+def _wrapper(options: argparse.Namespace, tokens: Tensor):
+    from rmt_genomics.rmt import RecurrentMemoryTransformer, RecurrentMemoryTransformerWrapper
+
+    transformer = RecurrentMemoryTransformer(
+        num_tokens=VOCABULARY,
+        num_memory_tokens=options.memory,
+        dim=options.dim,
+        depth=options.depth,
+        heads=options.heads,
+        dim_head=options.dim // options.heads,
+        seq_len=options.segment,
+        causal=False,
+    )
+    _compile(transformer.transformer, options)
+    model, (x, labels) = RecurrentMemoryTransformerWrapper(transformer), _next_tokens(tokens)
+    keep = 1 if options.contestant == "ours-1" else "auto"
+
+    def step() -> None:
+        model(x, labels=labels, memory_replay_backprop=True, keep_segments=keep).backward()
+        model.zero_grad()
+
+    @torch.inference_mode()
+    def predict() -> None:
+        model.eval()(x)
+
+    return predict if options.predict else step
+
+
+def _next_tokens(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    return tokens[:, :-1], tokens[:, 1:]
 
 
 def _theirs(options: argparse.Namespace, tokens: Tensor, streams: int):
@@ -151,6 +202,7 @@ def _theirs(options: argparse.Namespace, tokens: Tensor, streams: int):
             seq_len=options.segment,
             causal=False,
             num_residual_streams=streams,
+            use_flash_attn=options.work == "tokens",
         )
     )
 

@@ -80,7 +80,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         return_loss: bool = False,
         truncate_at_step: int | None = None,
         memory_replay_backprop: bool = False,
-        keep_segments: KeepSegments = 1,
+        keep_segments: KeepSegments = "auto",
         memory_device: torch.device | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Read a whole sequence.
@@ -97,7 +97,8 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
             truncate_at_step: As for the class, for this call.
             memory_replay_backprop: Return the loss alone, computed with replay: call ``backward``
                 on it as on any loss.
-            keep_segments: With replay: last segments that keep their graph, or "auto".
+            keep_segments: With replay: last segments that keep their graph; "auto" = as many as a
+                quarter of the free memory holds, 1 = the least memory.
             memory_device: With replay: where written memories are kept.
 
         Returns:
@@ -111,7 +112,7 @@ class RecurrentMemoryTransformerWrapper(nn.Module):
         as_declared("memory_replay_backprop", bool, memory_replay_backprop)
         if keep_segments != "auto":
             keep_segments = as_declared("keep_segments", int, keep_segments)
-        if not memory_replay_backprop and (keep_segments != 1 or memory_device is not None):
+        if not memory_replay_backprop and (keep_segments != "auto" or memory_device is not None):
             raise ValueError(
                 "keep_segments and memory_device have no effect without memory_replay_backprop=True"
             )
