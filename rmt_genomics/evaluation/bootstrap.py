@@ -136,18 +136,21 @@ def intervals_by_class(
             overall[key] = _lowest_of_perfect(key, truth, units), 1.0
     called = predicted_classes(outputs, truth.task) if called is None else called
     by_class = drawn[len(keys) :].reshape(len(class_keys), truth.num_classes, -1)
+    actual = one_hot(truth.targets, truth.num_classes) == 1
     return _varying(overall), [
-        _of_class(by_class[:, index], truth, called[:, index], units, index)
+        _of_class(by_class[:, index], actual[:, index], called[:, index], units)
         for index in range(truth.num_classes)
     ]
 
 
 def _of_class(
-    drawn: np.ndarray, truth: Truth, called: np.ndarray, units: np.ndarray, index: int
+    drawn: np.ndarray, actual: np.ndarray, called: np.ndarray, units: np.ndarray
 ) -> Intervals:
-    """Return the intervals of one class, from its metrics in all draws ``(metrics, r)``."""
+    """Return the intervals of one class, from its metrics in all draws ``(metrics, r)``.
+
+    ``actual`` and ``called`` say which examples are and are predicted to be of it ``(n,)``.
+    """
     found = {key: quantiles(values) for key, values in zip(CLASS_METRICS, drawn, strict=True)}
-    actual = one_hot(truth.targets, truth.num_classes)[:, index] == 1
     for key, interval in found.items():
         if interval == (1.0, 1.0):
             sides = {"precision": [called], "recall": [actual], "f1": [actual]}

@@ -40,7 +40,8 @@ def decision_metrics(
     actual = one_hot(targets, num_classes)
     is_multilabel = task == "multilabel"
     called = (predicted_classes(outputs, task) if called is None else called).astype(int)
-    sums = sparse.csr_array(np.hstack([actual, called, actual * called]), dtype=float)
+    columns = [sparse.csr_array(part, dtype=float) for part in (actual, called)]
+    sums = sparse.hstack([*columns, columns[0] * columns[1]], format="csr")
     is_right = (actual == called).all(axis=1).astype(float)
     never_occurs = ~(actual | called).any(axis=0)
 
