@@ -9,6 +9,9 @@ answers for the same ``--number`` mosaics of the validation records: AUROC of "i
 "insertion or join". Runs that are in ``--out`` already are not repeated. ``scan`` is the baseline
 that people use today: the best split of the k-mer counts of the sequence in two or in three.
 
+``--test-lengths`` asks the same of longer mosaics, or with ``--test-fasta`` of mosaics of other
+genomes (all of its records; ``--test-labels`` has the same columns but ``split``).
+
 The table gives mean and standard deviation over seeds; law 9 is checked on each pair of ``memory``
 and ``reset``: the 95 % interval of the difference, paired by example.
 """
@@ -56,7 +59,10 @@ def main() -> None:
     """Train what is missing, and print the table."""
     options = _options()
     torch.set_num_threads(1)
-    sources = _sources(options)
+    sources = _sources(options.fasta, options.labels, options.group)
+    others = sources
+    if options.test_fasta:
+        others = _sources(options.test_fasta, options.test_labels, options.test_group)
     folder = options.out.with_suffix("")  # probabilities of each run, for the paired comparison
     folder.mkdir(parents=True, exist_ok=True)
     done = {tuple(row["key"]) for row in _rows(options.out)}
@@ -70,7 +76,7 @@ def main() -> None:
             if name == "scan":
                 found = _scan(sources, options.length, options.number)
             else:
-                found, probabilities = _train(name, sources, options, seed)
+                found, probabilities = _train(name, sources, others, options, seed)
                 np.save(folder / f"{'_'.join(map(str, key))}.npy", probabilities)
             row = {"key": key, **found}
             print(json.dumps(row), flush=True)
@@ -90,7 +96,16 @@ def _options() -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--length", type=int, default=8192, help="bp")
     add("--start-length", type=int, help="bp; doubled until --length after 60 %% of the time")
-    add("--test-lengths", type=int, nargs="*", default=[], help="bp; tested as well")
+    add(
+        "--test-lengths",
+        type=int,
+        nargs="*",
+        default=[],
+        help="bp; tested as well, a tenth as many",
+    )
+    add("--test-fasta", type=Path, help="whose mosaics of --test-lengths are tested")
+    add("--test-labels", type=Path, help="the groups of its records")
+    add("--test-group", default="species", help="column of --test-labels")
     add("--seconds", type=float, default=300.0, help="processor time of a training")
     add("--number", type=int, default=6000, help="test mosaics")
     add("--gc-difference", type=float, default=0.15, help="of sources, at first; 0 at half time")
@@ -102,13 +117,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _sources(options: argparse.Namespace) -> SourceRecords:
-    """Return the records with a group and a part, by the columns of the labels."""
-    store = EncodedStore.open(options.fasta)
-    with options.labels.open() as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row[options.group].strip()]
-    rows = [row for row in rows if row["split"] in PARTS and row[options.group] != "nan"]
-    group_of = {row["record"]: f"{row['split']}:{row[options.group]}" for row in rows}
+def _sources(fasta: Path, labels: Path, column: str) -> SourceRecords:
+    """Return the records with a group and a part; validation where there is no column of parts."""
+    store = EncodedStore.open(fasta)
+    with labels.open() as file:
+        rows = [{"split": "val", **row} for row in csv.DictReader(file, delimiter="\t")]
+    rows = [row for row in rows if row["split"] in PARTS and row[column].strip() not in ("", "nan")]
+    group_of = {row["record"]: f"{row['split']}:{row[column]}" for row in rows}
     part_of = {group: PARTS[group.partition(":")[0]] for group in group_of.values()}
     return SourceRecords(store, group_of, part_of)
 
@@ -122,7 +137,11 @@ def _config(options: argparse.Namespace, **changes: Any) -> ClassifierConfig:
 
 
 def _train(
-    name: str, sources: SourceRecords, options: argparse.Namespace, seed: int
+    name: str,
+    sources: SourceRecords,
+    others: SourceRecords,
+    options: argparse.Namespace,
+    seed: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Train one run; return what is known of it and its probabilities."""
     torch.manual_seed(seed)
@@ -149,7 +168,7 @@ def _train(
     found["train_cpu_seconds"] = round(time.process_time() - begin)
     for length in options.test_lengths:
         number = max(300, options.number // 10)
-        at_length = scores_of(_test(model, sources, length, number))
+        at_length = scores_of(_test(model, others, length, number))
         found[f"at_{length}"] = aurocs(np.arange(number) % 3, at_length)
     probabilities = _test(model, sources, options.length, options.number)
     targets = np.arange(options.number) % 3
