@@ -41,8 +41,15 @@ _MOST_NUMBERS = 1 << 26  # of all frequencies that a regression is fitted on: 25
 _MOST_PRODUCTS = 1 << 33  # examples x classes x k-mers of a feature that is tried
 _ROWS_AT_ONCE = 4096
 _NOT_BY_CHANCE = 2.0  # standard errors of the metric on the validation examples
-_OF_SHORT = ("kmer:4", "kmer:5", "kmer:6", "stranded-kmer:4", "stranded-kmer:5")
-_OF_LONG = ("kmer:4", "kmer:6", "stranded-kmer:4", "protein:3")
+_OF_ALL = (
+    "kmer:2",
+    "kmer:4",
+    "kmer:6",
+    "stranded-kmer:2",
+    "stranded-kmer:4",
+)  # all of the baselines
+_OF_SHORT = (*_OF_ALL, "kmer:5", "stranded-kmer:5")
+_OF_LONG = (*_OF_ALL, "protein:3")
 _FEWEST_NATS = 4.0  # by which a part must lower the loss of all validation examples together
 _OF_NETWORK = np.round(np.arange(0, 1.51, 0.1), 1).tolist()
 _OF_REGRESSION = [*_OF_NETWORK, 2.0, 3.0]  # a regularised regression is too unsure

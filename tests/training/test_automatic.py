@@ -143,7 +143,7 @@ def test_the_same_data_have_the_same_settings_and_a_resumed_run_keeps_them(tmp_p
 
     written = (tmp_path / "one/config.toml").read_text()
     assert written == (tmp_path / "two/config.toml").read_text()
-    assert '"kmer:4"' in written
+    assert '"kmer:2"' in written
     assert "validation mcc" in written
     run((fasta, labels), tmp_path / "one", **automatic, resume=True)
     assert (tmp_path / "one/config.toml").read_text() == written

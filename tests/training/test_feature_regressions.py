@@ -9,11 +9,12 @@ import torch
 
 from rmt_genomics import RMTClassifier
 from rmt_genomics.dna.alphabet import encode
+from rmt_genomics.evaluation.baselines import KS, STRANDED_KS
 from rmt_genomics.model import ClassifierConfig, kmer_regression
 from rmt_genomics.model.features import parse_features
 from rmt_genomics.model.kmer_regression import FeatureRegression, KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import logits_of
-from rmt_genomics.training.feature_regressions import _best_factors
+from rmt_genomics.training.feature_regressions import _OF_LONG, _OF_SHORT, _best_factors
 from tests.cli.toys import succeed
 from tests.training.toys import TINY, run, sequence
 
@@ -41,6 +42,13 @@ def test_nothing_is_counted_before_it_is_fitted(monkeypatch: pytest.MonkeyPatch)
     assert FeatureRegression(KmerSpec(3), 2)(codes).tolist() == [[0.0, 0.0]]
     with pytest.raises(TypeError):
         of_three_mers()(codes)
+
+
+@pytest.mark.parametrize("items", [_OF_SHORT, _OF_LONG])
+def test_what_the_baselines_count_is_tried(items: tuple[str, ...]) -> None:
+    """Or a model could be worse than one of them."""
+    wanted = {f"kmer:{k}" for k in KS} | {f"stranded-kmer:{k}" for k in STRANDED_KS}
+    assert wanted <= set(items)
 
 
 @pytest.mark.parametrize("item", ["kmer:3", "stranded-kmer:3", "protein:2"])
