@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 FUZZ_MINUTES ?= 20
 
-.PHONY: help demo test check lint fix docs fuzz clean
+.PHONY: help demo test check lint fix docs fuzz package clean
 
 help:
 	@echo "make demo    train and test on the real DNA in data/, on a CPU, in minutes"
@@ -15,6 +15,7 @@ help:
 	@echo "make fix     apply automatic fixes"
 	@echo "make fuzz    random input to all readers for FUZZ_MINUTES=20"
 	@echo "make docs    write the documentation site into site/; open site/index.html"
+	@echo "make package  build wheel and sdist; install the wheel into an empty environment, run the demo"
 	@echo "make clean   remove what these commands made, .venv included"
 
 # Installed anew only when pyproject.toml has changed. A half-made environment leaves no stamp.
@@ -48,6 +49,13 @@ fuzz: $(STAMP)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+package: $(STAMP)
+	rm -rf dist build/empty
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build && empty/bin/rmt-genomics demo --out demo --overwrite
 
 clean:
 	rm -rf $(VENV) runs build dist site .coverage .coverage.* .hypothesis
