@@ -18,6 +18,7 @@ from rmt_genomics.training.data_module import PreparedData
 logger = logging.getLogger("rmt_genomics.training")
 
 SHORT_BP = 1024
+MANY_SHORT = 2000  # examples of at most that length
 _STEM_POOLS = ((2048, 4), (8192, 8), (65_536, 16))  # longest examples in bp, positions merged
 _STEM_POOL_BEYOND = 32
 _SEGMENT = 128  # tokens after the stem
@@ -55,6 +56,11 @@ class TrainingPart:
     def typical_bp(self) -> int:
         """The length that nine of ten examples do not exceed."""
         return int(np.quantile(self.lengths_bp, 0.9))
+
+    @property
+    def are_many_short(self) -> bool:
+        """Whether there are so many short examples that rare motifs can be told from chance."""
+        return self.typical_bp <= SHORT_BP and len(self.lengths_bp) >= MANY_SHORT
 
     @property
     def total_bp(self) -> int:
@@ -141,6 +147,14 @@ def _sizes(config: ExperimentConfig, data: TrainingPart, stem_pool: int) -> dict
 def _regularisation(data: TrainingPart) -> dict[str, Choice]:
     n = len(data.lengths_bp)
     reason = f"{n:,} training examples"
+    if data.are_many_short:
+        reason = f"{n:,} short training examples"
+        return {
+            "model.dropout": Choice(0.2, reason),
+            "training.weight_decay": Choice(0.1, reason),
+            "training.learning_rate": Choice(2e-3, "one layer of small width"),
+            "training.shift_bp": Choice(3, reason),
+        }
     return {
         "model.dropout": Choice(0.1 if n >= 5000 or data.is_simulated else 0.2, reason),
         "training.weight_decay": Choice(0.05, reason),

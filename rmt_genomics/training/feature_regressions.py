@@ -27,7 +27,7 @@ from rmt_genomics.model.batching import compute_in_batches
 from rmt_genomics.model.features import Feature, parse_features
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec, linear_map
 from rmt_genomics.model.metrics import compute_metrics, logits_of, main_metric, probabilities_of
-from rmt_genomics.training.automatic import SHORT_BP, Choice
+from rmt_genomics.training.automatic import SHORT_BP, Choice, TrainingPart
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import PreparedData
 from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
@@ -50,6 +50,7 @@ _OF_ALL = (
 )  # all of the baselines
 _OF_SHORT = (*_OF_ALL, "kmer:5", "stranded-kmer:5")
 _OF_LONG = (*_OF_ALL, "protein:3")
+_OF_MANY_SHORT = "wide:6,8,10,12"  # no regression: trained with the network
 _FEWEST_NATS = 4.0  # by which a part must lower the loss of all validation examples together
 _OF_NETWORK = np.round(np.arange(0, 1.51, 0.1), 1).tolist()
 _OF_REGRESSION = [*_OF_NETWORK, 2.0, 3.0]  # a regularised regression is too unsure
@@ -132,14 +133,17 @@ class FeatureFits:
     def choose(self, config: ExperimentConfig, until: float | None = None) -> Choice:
         """Return the value of ``model.features``: one feature, a pair of two kinds, or none.
 
-        After the time ``until`` (``time.monotonic``) no other feature is tried.
+        And ``wide`` k-mers, which are no regression, for many short examples. After the time
+        ``until`` (``time.monotonic``) no other feature is tried.
         """
         if isinstance(self.data.store, SimulatedStore):
             return Choice("none", "a regression would need examples that do not change")
         if self._has_one_class():
             return Choice("none", "the training part has one class only")
-        lengths_bp = [len(example.interval) for example in self.data.split.train]
-        items = _OF_SHORT if np.quantile(lengths_bp, 0.9) <= SHORT_BP else _OF_LONG
+        part = TrainingPart.of(self.data)
+        lengths_bp = part.lengths_bp
+        wide = [_OF_MANY_SHORT] if part.are_many_short else []
+        items = _OF_SHORT if part.typical_bp <= SHORT_BP else _OF_LONG
         products = len(lengths_bp) * len(self.data.scheme.classes)
         fits: list[Fit] = []
         for (feature,) in (parse_features([item]) for item in items):
@@ -152,13 +156,17 @@ class FeatureFits:
         num_examples = len(self.data.split.validation)
         useful = [fit for fit in fits if fit.score > _NOT_BY_CHANCE / np.sqrt(num_examples)]
         if not useful:
-            return Choice("none", "no k-mer frequencies tell more about the labels than chance may")
+            reason = "no k-mer frequencies tell more about the labels than chance may"
+            return Choice(tuple(wide) or "none", reason)
         first = _first_of_the_best(useful, num_examples)
         pairs = [self.mean([first, other]) for other in useful if _kind(other) != _kind(first)]
         best = _first_of_the_best([first, *pairs], num_examples)
         metric = main_metric(self.data.scheme.task)
         reason = f"the best of {len(fits)} regressions and their pairs: validation {metric}"
-        return Choice(tuple(best.regressions), f"{reason} {three_digits(best.score)}")
+        reason += f" {three_digits(best.score)}"
+        if wide:
+            reason += f"; wide k-mers for {len(lengths_bp):,} short examples"
+        return Choice((*best.regressions, *wide), reason)
 
     def _has_one_class(self) -> bool:
         scheme, train = self.data.scheme, self.data.split.train

@@ -1,11 +1,12 @@
 """Settings chosen by the data: each choice, what is given stays, and what is written."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rmt_genomics.training import read_config
+from rmt_genomics.training import automatic, read_config
 from rmt_genomics.training.automatic import TrainingPart, choose, cost, settled
 from rmt_genomics.training.config_file import to_toml
 from tests.training.toys import run, sequence
@@ -81,12 +82,22 @@ def test_a_time_budget_settles_the_epochs() -> None:
 
 
 def test_small_data_get_more_dropout_and_more_epochs() -> None:
-    small, large = values([1000] * 200), values([1000] * 50_000)
+    small, large = values([1200] * 200), values([1200] * 50_000)
 
     assert small["model.dropout"] == 0.2
     assert large["model.dropout"] == 0.1
+    assert large["training.shift_bp"] == 0
     assert small["training.max_epochs"] == 60
     assert large["training.max_epochs"] < 30
+
+
+def test_many_short_examples_are_regularised_more() -> None:
+    found = values([101] * 5000)
+
+    assert found["model.dropout"] == 0.2
+    assert found["training.weight_decay"] == 0.1
+    assert found["training.shift_bp"] == 3
+    assert values([101] * 500)["training.shift_bp"] == 0
 
 
 def test_an_epoch_of_large_data_is_a_sample() -> None:
@@ -127,6 +138,24 @@ def test_each_choice_has_its_reason_in_the_file(tmp_path: Path) -> None:
     assert lines[at - 1] == "# nine of ten training examples have at most 30,000 bp"
     (tmp_path / "config.toml").write_text(text)
     assert read_config(tmp_path / "config.toml") == settled(config, choices)
+
+
+def test_many_short_examples_have_wide_kmers_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random, fasta, labels = np.random.default_rng(0), tmp_path / "a.fa", tmp_path / "a.tsv"
+    gc = {"rich": 0.6, "poor": 0.4}
+    names = [(f"r{i}", ("rich", "poor")[i % 2]) for i in range(60)]
+    fasta.write_text("".join(f">{n}\n{sequence(random, gc[c], 200)}\n" for n, c in names))
+    labels.write_text("record\tlabel\n" + "".join(f"{n}\t{c}\n" for n, c in names))
+
+    for most, has_wide in ((40, True), (80, False)):
+        monkeypatch.setattr(automatic, "MANY_SHORT", most)
+        out = tmp_path / str(most)
+        run((fasta, labels), out, model__features="auto", training__max_epochs=1)
+        features = json.loads((out / "config.json").read_text())["features"]
+        assert ("wide:6,8,10,12" in features) == has_wide
+        assert "kmer:2" in features
 
 
 def test_the_same_data_have_the_same_settings_and_a_resumed_run_keeps_them(tmp_path: Path) -> None:
