@@ -22,11 +22,12 @@ if "OMP_WAIT_POLICY" not in os.environ:
         )
 
 if TYPE_CHECKING:
+    from rmt_genomics.estimator import RMTEstimator, RMTTransformer
     from rmt_genomics.model import RMTClassifier
 
     __version__: str
 
-__all__ = ["RMTClassifier", "__version__"]
+__all__ = ["RMTClassifier", "RMTEstimator", "RMTTransformer", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -34,6 +35,10 @@ def __getattr__(name: str) -> object:
         from rmt_genomics.model import RMTClassifier
 
         return RMTClassifier
+    if name in ("RMTEstimator", "RMTTransformer"):
+        from rmt_genomics import estimator
+
+        return getattr(estimator, name)
     if name == "__version__":
         return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,9 +14,12 @@ from torch import Tensor
 from rmt_genomics.dna import encode
 from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.dna.python_inputs import each_letters
-from rmt_genomics.errors import DataError
+from rmt_genomics.errors import ConfigError, DataError
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
 from rmt_genomics.model.tokenization import N, to_device
+from rmt_genomics.parsing import shown
+
+MAX_ROWS = 64  # sequences in a batch
 
 
 def compute_in_batches(
@@ -25,19 +28,37 @@ def compute_in_batches(
     row_shape: tuple[int, ...],
     *,
     dtype: Any = np.float64,
+    batch_size: int | None = None,
 ) -> np.ndarray:
     """Run a computation on batches of similar length; return its rows in the order of ``lengths``.
 
     ``compute`` gets the indices of the sequences of a batch, and returns one row for each of them.
     """
     rows = np.empty((len(lengths), *row_shape), dtype=dtype)
-    for batch in batches_of_similar_length(lengths):
+    for batch in batches_of_similar_length(lengths, max_rows=check_batch_size(batch_size)):
         rows[batch] = compute(batch)
     return rows
 
 
+def check_batch_size(batch_size: int | None) -> int:
+    """Return the most sequences in a batch: those that were asked for, or 64.
+
+    Raises:
+        ConfigError: If it is not a number of sequences.
+    """
+    if batch_size is None:
+        return MAX_ROWS
+    is_whole = isinstance(batch_size, int | np.integer) and not isinstance(batch_size, bool)
+    if not is_whole or batch_size < 1:
+        raise ConfigError(
+            f"batch_size is {shown(batch_size)}, but must be a whole number from 1 on: the most "
+            "sequences that are computed together. None = 64, or fewer if they are long."
+        )
+    return int(batch_size)
+
+
 def batches_of_similar_length(
-    lengths: Sequence[int], *, max_rows: int = 64, max_bp: int = LONG_BP
+    lengths: Sequence[int], *, max_rows: int = MAX_ROWS, max_bp: int = LONG_BP
 ) -> list[list[int]]:
     """Group indices, longest sequence first, so that a padded batch stays within ``max_bp``.
 

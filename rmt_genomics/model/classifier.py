@@ -8,6 +8,7 @@ Input                               Encoding          Prediction
 a batch of tensors (with gradient)  ``encode``        ``forward``
 a batch of base-code arrays         ``embed_codes``   ``predict_codes``
 any number of strings               ``embed``         ``predict_proba``, ``predict``
+a file of sequences                                   ``predict_table``
 ==================================  ================  ===================================
 
 How a model is saved and loaded is in ``pretrained``.
@@ -17,7 +18,8 @@ Dimensions: b batch, n base pairs, c classes, d model width, f features of the w
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +38,9 @@ from rmt_genomics.model.kmer_regression import FeatureRegression, KmerSpec
 from rmt_genomics.model.metrics import predicted_classes
 from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.rmt.runtime import evaluating
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAX_NAMES = 5  # classes that ``repr`` names
 OnRead = Callable[[int], object]
@@ -195,38 +200,79 @@ class RMTClassifier(Pretrained):
             return logits * self.config.target_std + self.config.target_mean
         return logits.sigmoid() if self.config.task == "multilabel" else logits.softmax(dim=-1)
 
-    def predict(self, sequences: Iterable[Any]) -> list[str] | list[float]:
+    def predict(
+        self, sequences: Iterable[Any], *, batch_size: int | None = None
+    ) -> list[str] | list[float]:
         """Return the label name of each sequence; several joined by ``;`` when multi-label.
 
-        A regression returns the value of each sequence, in the label's unit.
+        A regression returns the value of each sequence, in the label's unit. The arguments are
+        those of ``predict_proba``.
         """
-        outputs = self._in_batches("predict", sequences, self.predict_codes, len(self.classes_))
+        width = len(self.classes_)
+        outputs = self._in_batches(
+            "predict", sequences, self.predict_codes, width, batch_size=batch_size
+        )
         if self.config.task == "regression":
             return [float(value) for value in outputs[:, 0]]
         return [self.label_of(row) for row in outputs]
 
-    def predict_proba(self, sequences: Iterable[Any]) -> np.ndarray:
+    def predict_proba(
+        self, sequences: Iterable[Any], *, calibrated: bool = False, batch_size: int | None = None
+    ) -> np.ndarray:
         """Return the probability of each class, one row per sequence, in the order given.
 
         Args:
             sequences: DNA letters, 5' to 3', of any length from 1 bp: strings, ``Bio.Seq`` or
                 ``SeqRecord``, in a list, a pandas Series, a NumPy array or an iterator.
+            calibrated: Return the temperature-scaled probabilities, by the ``calibration.json`` of
+                the folder that the model was loaded from.
+            batch_size: Most sequences that are computed together; None = 64. Fewer, if they are
+                long. It changes memory and time, not the result.
 
         Returns:
             ``(n, classes)`` float64.
 
         Raises:
             DataError: If a sequence is empty or holds a letter that is not a base.
-            ConfigError: If the model is a regression: use ``predict``.
+            ConfigError: If the model is a regression (use ``predict``), or has no folder.
+            CheckpointError: If the folder has no calibration.
         """
         if self.config.task == "regression":
             raise ConfigError(
                 f"predict_proba: the model is a regression of {self.classes_[0]!r}, but only a "
                 "model of classes has probabilities. Use predict, which returns the values."
             )
-        return self._in_batches("predict_proba", sequences, self.predict_codes, len(self.classes_))
+        calibration = None
+        if calibrated:  # looked for before the work is done
+            from rmt_genomics.prediction.calibration import calibration_of
 
-    def embed(self, sequences: Iterable[Any]) -> np.ndarray:
+            calibration = calibration_of(self)
+        width = len(self.classes_)
+        rows = self._in_batches(
+            "predict_proba", sequences, self.predict_codes, width, batch_size=batch_size
+        )
+        return rows if calibration is None else calibration.apply(rows)
+
+    def predict_table(
+        self, fasta: str | Path, *, calibrated: bool = False, batch_size: int | None = None
+    ) -> "pd.DataFrame":
+        """Return the predictions for a file as a table with the columns of ``predict``.
+
+        They are ``record``, ``length`` (bp), ``label``, ``score``, ``prob_<class>`` for each class
+        and ``note``; of a regression ``record``, ``length``, ``prediction`` and ``note``. There is
+        one row per record, in the order of the file. What is not available (of a record without a
+        known base, say) is missing: NaN. Needs the package pandas.
+
+        Args:
+            fasta: A file, or a folder of files, of any kind that ``rmt-genomics predict`` reads.
+            calibrated: As for ``predict_proba``.
+            batch_size: As for ``predict_proba``.
+        """
+        from rmt_genomics.prediction.run import predict_table
+
+        return predict_table(self, fasta, calibrated=calibrated, batch_size=batch_size)
+
+    def embed(self, sequences: Iterable[Any], *, batch_size: int | None = None) -> np.ndarray:
         """Return the encoding of each sequence, ``(n, 2 * dim)`` float32: forward, then reverse.
 
         After them come the features of the whole sequence that the model reads: ``dim`` of k-mers,
@@ -235,9 +281,12 @@ class RMTClassifier(Pretrained):
 
         Args:
             sequences: As for ``predict_proba``.
+            batch_size: As for ``predict_proba``.
         """
         width = self.config.encoding_width
-        return self._in_batches("embed", sequences, self.embed_codes, width, np.float32)
+        return self._in_batches(
+            "embed", sequences, self.embed_codes, width, dtype=np.float32, batch_size=batch_size
+        )
 
     def _in_batches(
         self,
@@ -245,14 +294,15 @@ class RMTClassifier(Pretrained):
         sequences: Iterable[Any],
         compute: Callable[[list[np.ndarray]], np.ndarray],
         width: int,
-        dtype: type[np.floating] = np.float64,
+        **options: Any,
     ) -> np.ndarray:
+        """Encode sequences and compute one row for each; ``options`` of ``compute_in_batches``."""
         codes = encode_sequences(sequences, caller=caller)
         return compute_in_batches(
             [len(sequence) for sequence in codes],
             lambda batch: compute([codes[index] for index in batch]),
             (width,),
-            dtype=dtype,
+            **options,
         )
 
     def predict_codes(

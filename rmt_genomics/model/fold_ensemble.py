@@ -9,7 +9,7 @@ Dimensions: b sequences of a batch, c classes.
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ from rmt_genomics.model.pretrained import (
     read_config,
 )
 from rmt_genomics.parsing import read_json, read_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MOST_FOLDS = 10_000
 
@@ -81,18 +84,36 @@ class FoldEnsemble:
         mean: np.ndarray = np.mean(outputs, axis=0)
         return mean
 
-    def predict_proba(self, sequences: Iterable[Any]) -> np.ndarray:
+    def predict_proba(
+        self, sequences: Iterable[Any], *, calibrated: bool = False, batch_size: int | None = None
+    ) -> np.ndarray:
         """Return the mean probability of each class, as ``RMTClassifier.predict_proba`` does."""
         if self.config.task == "regression":
             raise ConfigError(
                 "predict_proba: the models are regressions, but only models of classes have "
                 "probabilities. Use predict, which returns the mean of their values."
             )
-        return self._outputs("predict_proba", sequences)
+        calibration = None
+        if calibrated:  # looked for before the work is done
+            from rmt_genomics.prediction.calibration import calibration_of
 
-    def predict(self, sequences: Iterable[Any]) -> list[str] | list[float]:
+            calibration = calibration_of(self)
+        rows = self._outputs("predict_proba", sequences, batch_size)
+        return rows if calibration is None else calibration.apply(rows)
+
+    def predict_table(
+        self, fasta: str | Path, *, calibrated: bool = False, batch_size: int | None = None
+    ) -> "pd.DataFrame":
+        """Return the predictions for a file, as ``RMTClassifier.predict_table`` does."""
+        from rmt_genomics.prediction.run import predict_table
+
+        return predict_table(self, fasta, calibrated=calibrated, batch_size=batch_size)
+
+    def predict(
+        self, sequences: Iterable[Any], *, batch_size: int | None = None
+    ) -> list[str] | list[float]:
         """Return the label or value of each sequence, as ``RMTClassifier.predict`` does."""
-        outputs = self._outputs("predict", sequences)
+        outputs = self._outputs("predict", sequences, batch_size)
         if self.config.task == "regression":
             return [float(value) for value in outputs[:, 0]]
         return [self.label_of(row) for row in outputs]
@@ -104,12 +125,15 @@ class FoldEnsemble:
         (called,) = predicted_classes(outputs[None], self.config.task, self.config.thresholds)
         return ";".join(compress(self.classes_, called))
 
-    def _outputs(self, caller: str, sequences: Iterable[Any]) -> np.ndarray:
+    def _outputs(
+        self, caller: str, sequences: Iterable[Any], batch_size: int | None
+    ) -> np.ndarray:
         codes = encode_sequences(sequences, caller=caller)
         return compute_in_batches(
             [len(sequence) for sequence in codes],
             lambda batch: self.predict_codes([codes[index] for index in batch]),
             (len(self.classes_),),
+            batch_size=batch_size,
         )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.fold_ensemble import AnyModel
 from rmt_genomics.model.kmer_regression import KmerRegression
 from rmt_genomics.model.metrics import logits_of, one_hot, probabilities_of
 from rmt_genomics.model.pretrained import find_model_file
@@ -208,6 +209,27 @@ def find_calibration(model_dir: str | Path, model: ClassifierConfig) -> Calibrat
     assert calibration is not None, "the file is there"
     check_same_classes(path, calibration, model)
     return calibration
+
+
+def calibration_of(model: AnyModel) -> Calibration:
+    """Return the calibration in the folder that a model was loaded from.
+
+    Raises:
+        CheckpointError: If there is none, or it is of another model.
+        ConfigError: If the model was not loaded, or is a regression.
+    """
+    if model.config.task == "regression":
+        raise ConfigError(
+            "calibrated: the model is a regression, but only probabilities are calibrated. Leave "
+            "it out."
+        )
+    if model.folder is None:
+        raise ConfigError(
+            f"calibrated: the model was not loaded from a folder, but its calibration is a file "
+            f"({FILE_NAME}) in the folder of a training. Load it: "
+            "RMTClassifier.from_pretrained(folder)."
+        )
+    return find_calibration(model.folder, model.config)
 
 
 def log_loss(logits: np.ndarray, targets: np.ndarray, task: str) -> float:

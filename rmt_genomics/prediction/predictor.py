@@ -15,7 +15,7 @@ import numpy as np
 from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
-from rmt_genomics.model.batching import batches_of_similar_length
+from rmt_genomics.model.batching import MAX_ROWS, batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import LONG_BP
 from rmt_genomics.model.fold_ensemble import AnyModel
 from rmt_genomics.model.metrics import predicted_classes
@@ -24,7 +24,7 @@ from rmt_genomics.prediction.notes import NO_BASE, Notes
 from rmt_genomics.prediction.progress import ProgressCallback
 
 ABSTAIN, NOT_AVAILABLE = "abstain", "NA"
-MAX_ROWS, MAX_BP = 64, LONG_BP  # of a batch
+MAX_BP = LONG_BP  # of a batch
 WINDOW_RECORDS, WINDOW_BP = 16 * MAX_ROWS, 4 * LONG_BP  # read before the first is computed
 
 
@@ -177,6 +177,7 @@ def predict_records(
     shard: Shard = Shard(),
     progress: ProgressCallback | None = None,
     notes: Notes | None = None,
+    max_rows: int = MAX_ROWS,
 ) -> Iterator[Prediction]:
     """Predict records as they come.
 
@@ -188,6 +189,7 @@ def predict_records(
         progress: Receives the bp that were computed or skipped.
         notes: Finds the notes on the records, and counts them for the caller; by default those on
             lengths and on records without a known base.
+        max_rows: Most records in a batch.
 
     Yields:
         One prediction per record, in the order of the records.
@@ -198,7 +200,7 @@ def predict_records(
     """
     counted = notes or Notes(model.config)
     for row, record, probabilities in compute_rows(
-        records, model.predict_codes, shard=shard, progress=progress
+        records, model.predict_codes, shard=shard, progress=progress, max_rows=max_rows
     ):
         found = counted.of(record)
         label, score, values, labels = decision_rule.apply(model, probabilities)
@@ -218,6 +220,7 @@ def compute_rows(
     *,
     shard: Shard = Shard(),
     progress: ProgressCallback | None = None,
+    max_rows: int = MAX_ROWS,
 ) -> Iterator[tuple[int, EncodedRecord, np.ndarray]]:
     """Yield the index of each record of a shard, the record and its result, in reading order.
 
@@ -229,7 +232,7 @@ def compute_rows(
     for window in _windows(records):
         results: dict[int, np.ndarray] = {}
         lengths = [record.length for record in window]
-        for batch in batches_of_similar_length(lengths, max_rows=MAX_ROWS, max_bp=MAX_BP):
+        for batch in batches_of_similar_length(lengths, max_rows=max_rows, max_bp=MAX_BP):
             if (
                 num_batches % shard.of == shard.number - 1
                 and first_row + max(batch) >= shard.first_row

@@ -1,17 +1,24 @@
 """One run of ``predict``: from its settings to the lines of the output."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rmt_genomics.atomic_io import ResumableFile, resumable_file, sha256_of_file, write_lines
 from rmt_genomics.dna.compression import explain_read_errors
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
-from rmt_genomics.model.fold_ensemble import load_model, model_folders, read_joint_config
+from rmt_genomics.model.batching import check_batch_size
+from rmt_genomics.model.fold_ensemble import (
+    AnyModel,
+    load_model,
+    model_folders,
+    read_joint_config,
+)
 from rmt_genomics.model.pretrained import (
     CONFIG,
     WEIGHTS,
@@ -19,7 +26,8 @@ from rmt_genomics.model.pretrained import (
     find_model_file,
     find_model_folder,
 )
-from rmt_genomics.prediction.calibration import FILE_NAME, find_calibration
+from rmt_genomics.parsing import as_paths
+from rmt_genomics.prediction.calibration import FILE_NAME, calibration_of, find_calibration
 from rmt_genomics.prediction.inputs import InputReader, PredictionInput
 from rmt_genomics.prediction.notes import Notes
 from rmt_genomics.prediction.output_formats import (
@@ -39,6 +47,9 @@ from rmt_genomics.prediction.predictor import (
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
 from rmt_genomics.prediction.training_range import FILE_NAME as TRAINING_RANGE
 from rmt_genomics.prediction.training_range import TrainingRange
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = ("tsv", "bed", "bedgraph")
 _NOTE_FORMAT = 3  # of the note beside partial output; before, there was no column note
@@ -208,6 +219,40 @@ def write_rows(file: ResumableFile, rows: Iterable[Row], *, with_index: bool = F
         if state != file.progress:  # before the row: its checksum must cover all rows in the file
             file.save_progress(state)
         file.write(f"{row}\t{line}" if with_index else line)
+
+
+def predict_table(
+    model: AnyModel, fasta: str | Path, *, calibrated: bool = False, batch_size: int | None = None
+) -> "pd.DataFrame":
+    """Return the predictions for a file as a data frame; see ``RMTClassifier.predict_table``."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ConfigError(
+            "predict_table: returns a pandas.DataFrame, but the package pandas is not installed. "
+            "Install it: pip install 'rmt-genomics[pandas]'."
+        ) from error
+    rule, folder, config = DecisionRule(), model.folder, model.config
+    if calibrated:
+        rule = DecisionRule(calibrated=True, calibration=calibration_of(model))
+    notes = Notes(config, None if folder is None else TrainingRange.load(folder))
+    reader = InputReader(PredictionInput(fasta=tuple(as_paths(fasta))))
+    predictions = predict_records(
+        model, reader, decision_rule=rule, notes=notes, max_rows=check_batch_size(batch_size)
+    )
+    columns = PredictionTable(config.classes, task=config.task).header()[0].split("\t")
+    rows = [_cells(prediction, config.task) for prediction in predictions]
+    notes.warn()
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _cells(prediction: Prediction, task: str) -> list[str | int | float | None]:
+    """Return a row of ``predict_table``: the cells of ``PredictionTable``, as values."""
+    values = prediction.probabilities.tolist()
+    if task != "regression":
+        is_known = not math.isnan(values[0])
+        values = [prediction.label if is_known else None, prediction.score, *values]
+    return [prediction.record, prediction.length, *values, prediction.note]
 
 
 def predicted_lines(config: PredictionConfig) -> Iterator[str]:

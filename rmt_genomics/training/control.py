@@ -67,6 +67,8 @@ class TrainingJob:
     """``time.monotonic`` of the beginning, for a time budget."""
     fold: Fold | None = None
     """The fold of a cross-validation, whose run this is."""
+    cache: Path | None = None
+    """The folder for encoded sequences; None = that of ``atomic_io.default_cache``."""
 
     @property
     def inputs(self) -> list[Path | None]:

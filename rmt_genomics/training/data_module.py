@@ -89,9 +89,10 @@ def read_and_split(
     *,
     seed: int,
     fold: Fold | None = None,
+    cache: Path | None = None,
 ) -> tuple[SequenceStore, list[Example], Split]:
     """Return the sequences, all examples, and their split, or that of a fold."""
-    store, examples = read_examples(fasta, labels, config)
+    store, examples = read_examples(fasta, labels, config, cache)
     options: dict[str, Any] = {
         "how": config.data.split,
         "validation_fraction": config.data.validation_fraction,
@@ -105,13 +106,17 @@ def read_and_split(
 
 
 def read_examples(
-    fasta: Path, labels: LabelSource, config: ExperimentConfig
+    fasta: Path, labels: LabelSource, config: ExperimentConfig, cache: Path | None = None
 ) -> tuple[SequenceStore, list[Example]]:
-    """Return the sequences, and the examples, cut into windows if that is set."""
+    """Return the sequences, and the examples, cut into windows if that is set.
+
+    ``cache`` is the folder for encoded sequences, if it is not the default one.
+    """
     labels.check()  # before a long FASTA file is read
     settings, task = config.data, config.data.task
     store = open_sequences(
         fasta,
+        cache,
         intervals_only=labels.has_intervals(),
         progress=sys.stderr.isatty(),
         names=settings.names,
@@ -138,17 +143,21 @@ def prepare_data(
     seed: int,
     strict: bool = False,
     fold: Fold | None = None,
+    cache: Path | None = None,
 ) -> PreparedData:
     """Read and split the data, and warn of leakage between the parts.
 
-    Without labels, examples are simulated. ``fold`` is that of a cross-validation.
+    Without labels, examples are simulated. ``fold`` is that of a cross-validation, and ``cache``
+    the folder for encoded sequences, if it is not the default one.
 
     Raises:
         DataError: At the first thing that breaks a rule; if ``strict``, leakage does.
     """
     if labels is None:
         return _prepare_simulated(fasta, config, seed=seed, strict=strict)
-    store, examples, split = read_and_split(fasta, labels, config, seed=seed, fold=fold)
+    store, examples, split = read_and_split(
+        fasta, labels, config, seed=seed, fold=fold, cache=cache
+    )
     _check_known_bases(fasta, store, split.train)
     with in_file(str(labels)):
         scheme = LabelScheme.of(examples, config.data.task)

@@ -251,7 +251,13 @@ def _settle(
         choices = choose(config, TrainingPart.of_simulation(config.simulation))
     whole = settled(config, choices)
     data = prepare_data(
-        job.fasta, job.labels, whole, seed=job.seed, strict=job.strict, fold=job.fold
+        job.fasta,
+        job.labels,
+        whole,
+        seed=job.seed,
+        strict=job.strict,
+        fold=job.fold,
+        cache=job.cache,
     )
     if not job.resume and not is_simulated:
         choices = choose(config, TrainingPart.of(data))
