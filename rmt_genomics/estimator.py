@@ -402,13 +402,17 @@ def _label_lists(y: Any) -> list[Any] | None:
     """Return labels that are lists of names, one list per sequence; None if they are an array."""
     if issparse(y) or hasattr(y, "columns") or getattr(y, "ndim", 1) != 1:
         return None
-    rows = list(y)
-    if not rows or not all(isinstance(row, _SEVERAL) for row in rows):
+    rows = y if isinstance(y, list | tuple) else np.asarray(y).tolist()
+    if (
+        not isinstance(rows, list | tuple)
+        or not rows
+        or not all(isinstance(row, _SEVERAL) for row in rows)
+    ):
         return None
     is_numeric = not any(isinstance(label, str) for row in rows for label in row)
     is_ordered = all(isinstance(row, list | tuple) for row in rows)
     is_matrix = is_numeric and is_ordered and len({len(row) for row in rows}) == 1
-    return None if is_matrix else rows
+    return None if is_matrix else list(rows)
 
 
 def _sorted_classes(labels: list[Any], dtype: Any = None) -> np.ndarray:

@@ -21,6 +21,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
+_UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _MOST_SHOWN = 100
 _LONGEST_LINE = 1_000_000  # bytes
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
@@ -205,3 +206,8 @@ def _json_number(text: str) -> int | float:
 
 def _refuse_number(text: str) -> NoReturn:
     raise ValueError(f"{shown(text)} is not a finite number of 64 bits")
+
+
+def readable(text: str) -> str:
+    """Replace the characters that neither HTML, SVG nor Markdown may hold by U+FFFD."""
+    return _UNREADABLE.sub("\ufffd", text)

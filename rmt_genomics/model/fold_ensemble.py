@@ -125,9 +125,7 @@ class FoldEnsemble:
         (called,) = predicted_classes(outputs[None], self.config.task, self.config.thresholds)
         return ";".join(compress(self.classes_, called))
 
-    def _outputs(
-        self, caller: str, sequences: Iterable[Any], batch_size: int | None
-    ) -> np.ndarray:
+    def _outputs(self, caller: str, sequences: Iterable[Any], batch_size: int | None) -> np.ndarray:
         codes = encode_sequences(sequences, caller=caller)
         return compute_in_batches(
             [len(sequence) for sequence in codes],

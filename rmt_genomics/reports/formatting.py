@@ -1,6 +1,5 @@
 """How numbers and names appear in the report and the model card: one formatter for both."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -9,7 +8,6 @@ from typing import Any
 from rmt_genomics.errors import three_digits
 
 MISSING = "-"  # what is shown for a missing value
-_UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,3 @@ def number(value: Cell) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return three_digits(value) if isfinite(value) else MISSING
-
-
-def readable(text: str) -> str:
-    """Replace the characters that neither HTML, SVG nor Markdown may hold by U+FFFD."""
-    return _UNREADABLE.sub("\ufffd", text)

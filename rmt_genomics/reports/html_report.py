@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError
+from rmt_genomics.parsing import readable
 from rmt_genomics.reports import data_sections, performance_sections, summary_sections
-from rmt_genomics.reports.formatting import number, readable
+from rmt_genomics.reports.formatting import number
 from rmt_genomics.reports.markdown import template_environment
 from rmt_genomics.reports.run_results import RunResults, read_run_results
 

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 
 from rmt_genomics.errors import counted
-from rmt_genomics.reports.formatting import number, readable
+from rmt_genomics.parsing import readable
+from rmt_genomics.reports.formatting import number
 
 _MAX_NAMES = 50
 _MARKUP = re.compile(r"[\\`*_\[\]<>|#$~]|&(?=#?\w+;)")  # & only where it begins an entity

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmt_genomics.reports.formatting import number, readable
+from rmt_genomics.plots import (
+    COLOURS,
+    GREY,
+    LINE_STYLES,
+    MAX_COUNTED_CLASSES,
+    MAX_VECTOR_DOTS,
+    classes_to_draw,
+    draw_context,
+    draw_counts,
+    line_style,
+    literal,
+)
+from rmt_genomics.reports.formatting import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,27 +44,7 @@ SCORES = {
 }
 """Columns of ``metrics.jsonl`` that may be drawn, best first, with the label of their axis."""
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_LINE_STYLES = ("-", "--", "-.", ":")
-_GREY = "0.6"
-_BLUE = (0.03, 0.32, 0.61)
-_MAX_COUNTED_CLASSES = 20  # in a matrix of more classes, numbers in cells are too small to read
-_MAX_VECTOR_DOTS = 2000  # more dots become a bitmap: as shapes they would take megabytes
 _MIN_BINS, _MAX_BINS = 6, 30
-_SMALLEST_RANGE = 0.2  # of an axis of scores: less looks like a difference where there is none
-
-
-def literal(name: str) -> str:
-    r"""Return a name that matplotlib shows unchanged.
-
-    A pair of $ would be a formula, and a legend leaves out names that begin with _.
-
-    Examples:
-        >>> literal("US$ to $")
-        'US\\$ to \\$'
-    """
-    escaped = readable(name).replace("$", r"\$")
-    return f"\u200b{escaped}" if escaped.startswith("_") else escaped
 
 
 def _new_figure(width: float, height: float) -> "Figure":
@@ -127,7 +119,7 @@ def _draw_over_epochs(
 
     rows = [row for row in epochs if row.get(key) is not None]
     values = [row[key] for row in rows]
-    style: dict[str, Any] = {"color": _COLOURS[index], "linestyle": _LINE_STYLES[index]}
+    style: dict[str, Any] = {"color": COLOURS[index], "linestyle": LINE_STYLES[index]}
     numbers = [row["epoch"] for row in rows]
     axes.plot(numbers, values, label=label, marker="o", markersize=3, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -142,40 +134,20 @@ def confusion_matrix(confusion: Sequence[Any], classes: Sequence[str]) -> "Figur
     """
     counts = np.array(confusion)
     if counts.ndim == 2:
-        has_counts = len(classes) <= _MAX_COUNTED_CLASSES
+        has_counts = len(classes) <= MAX_COUNTED_CLASSES
         matrix = max(1.6, 0.6 * len(classes)) if has_counts else min(24.0, 0.25 * len(classes))
         names = 0.6 + 0.085 * max(map(len, classes))
         figure = _new_figure(matrix + names, matrix + 0.75 * names)
-        _draw_counts(figure.subplots(), counts, classes)
+        draw_counts(figure.subplots(), counts, classes)
         return figure
     columns = min(4, len(classes))
     rows = -(-len(classes) // columns)
     figure = _new_figure(2.6 * columns, 2.6 * rows)
     for index, (name, class_counts) in enumerate(zip(classes, counts, strict=True)):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _draw_counts(axes, class_counts, ("no", "yes"))
+        draw_counts(axes, class_counts, ("no", "yes"))
         axes.set_title(literal(name), fontsize=10)
     return figure
-
-
-def _draw_counts(axes: "Axes", counts: np.ndarray, names: Sequence[str]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    fractions = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    # from transparent to blue, so that the background may have any colour
-    shades = LinearSegmentedColormap.from_list("shades", [(*_BLUE, 0.0), (*_BLUE, 1.0)])
-    axes.imshow(fractions, cmap=shades, vmin=0, vmax=1)
-    ticks, labels = np.arange(len(names)), [literal(name) for name in names]
-    axes.set_xticks(ticks, labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, labels)
-    axes.tick_params(labelsize=9, length=0)
-    axes.set(xlabel="predicted", ylabel="truth")
-    if len(names) > _MAX_COUNTED_CLASSES:
-        return
-    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if fractions[row, column] > 0.6 else "black"
-        axes.text(column, row, number(int(count)), color=colour, **style)
 
 
 def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> "Figure":
@@ -185,13 +157,13 @@ def roc_curves(truth: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
     """
     from sklearn.metrics import auc, roc_curve
 
-    drawn = _classes_to_draw(truth)
+    drawn = classes_to_draw(truth)
     figure, axes = _new_square(num_lines=1 + len(drawn))
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="chance")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="chance")
     for index in drawn:
         false_rate, true_rate, _ = roc_curve(truth[:, index], probabilities[:, index])
         label = f"{literal(classes[index])} (area {number(float(auc(false_rate, true_rate)))})"
-        axes.plot(false_rate, true_rate, label=label, **_curve_style(index))
+        axes.plot(false_rate, true_rate, label=label, **line_style(index))
     axes.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
     _add_legend(figure, axes, is_defined=bool(drawn))
     return figure
@@ -203,29 +175,17 @@ def precision_recall_curves(
     """Draw one precision-recall curve per class; arguments as for ``roc_curves``."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    drawn = _classes_to_draw(truth)
+    drawn = classes_to_draw(truth)
     figure, axes = _new_square(num_lines=len(drawn))
     for index in drawn:
         precision, recall, _ = precision_recall_curve(truth[:, index], probabilities[:, index])
         average = float(average_precision_score(truth[:, index], probabilities[:, index]))
         label = f"{literal(classes[index])} (average precision {number(average)})"
         # steps: straight lines between two thresholds would be too optimistic
-        axes.plot(recall, precision, label=label, drawstyle="steps-post", **_curve_style(index))
+        axes.plot(recall, precision, label=label, drawstyle="steps-post", **line_style(index))
     axes.set(xlabel="recall", ylabel="precision")
     _add_legend(figure, axes, is_defined=bool(drawn))
     return figure
-
-
-def _classes_to_draw(truth: np.ndarray) -> list[int]:
-    """Return the classes with positive and negative examples; of two exclusive ones the second."""
-    defined = [index for index in range(truth.shape[1]) if 0 < truth[:, index].sum() < len(truth)]
-    is_binary = truth.shape[1] == 2 and bool((truth.sum(axis=1) == 1).all())
-    return [index for index in defined if index == 1] if is_binary else defined
-
-
-def _curve_style(index: int) -> dict[str, Any]:
-    colour = _COLOURS[index % len(_COLOURS)]
-    return {"color": colour, "linestyle": _LINE_STYLES[index % len(_LINE_STYLES)], "linewidth": 2}
 
 
 def _new_square(num_lines: int) -> "tuple[Figure, Axes]":
@@ -249,14 +209,14 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> "Figure":
     filled = [row for row in bins if row["n"]]
     figure = _new_figure(4.4, 4.6)
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
-    upper.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="perfect calibration")
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfect calibration")
     confidence, accuracy = ([row[key] for row in filled] for key in ("confidence", "accuracy"))
-    upper.plot(confidence, accuracy, color=_COLOURS[0], marker="o", label="this model")
+    upper.plot(confidence, accuracy, color=COLOURS[0], marker="o", label="this model")
     upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
     upper.legend(frameon=False, loc="upper left")
     edges, counts = [row["low"] for row in bins], [row["n"] for row in bins]
     widths = [row["high"] - row["low"] for row in bins]
-    lower.bar(edges, counts, widths, align="edge", color=_COLOURS[0], alpha=0.6)
+    lower.bar(edges, counts, widths, align="edge", color=COLOURS[0], alpha=0.6)
     lower.set(xlabel="confidence (probability of the predicted class)", ylabel="examples")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     for axes in (upper, lower):
@@ -269,62 +229,10 @@ def score_over_visible(context: Mapping[str, Any]) -> "Figure":
 
     ``context`` is that of ``metrics.json``; None for the visible bp is the whole sequence.
     """
-    from rmt_genomics.model.metrics import metric_name  # loads torch
-
-    metric = context["metric"]
-    reset = context["memory_reset"].get(metric)
-    rows = [row for row in context["visible"] if row.get(metric) is not None]
-    shortened = [row for row in rows if row.get("bp") is not None]
-    shortened.sort(key=lambda row: int(row["bp"]))
-    whole = [row[metric] for row in rows if row.get("bp") is None]
     figure, axes = _new_axes(4.6, 3.5)
-    axes.set_xscale("log", base=2)
-    ticks = [row["bp"] for row in shortened]
-    labels = [_short_length(length_bp) for length_bp in ticks]
-    if whole:
-        axes.axhline(whole[0], color=_COLOURS[0], linestyle=":", linewidth=1)
-        ticks.append(2 * max(ticks, default=1))
-        labels.append("all")
-    scores = [row[metric] for row in shortened] + whole[:1]
-    axes.plot(ticks, scores, color=_COLOURS[0], marker="o", label="only these bases visible")
-    if reset is not None:
-        axes.axhline(reset, color=_COLOURS[1], linestyle="--", label="memory reset at prediction")
-    axes.set(xlabel="visible bases (bp)", ylabel=metric_name(metric))
-    if drawn := [*scores, *([] if reset is None else [reset])]:
-        axes.set_ylim(*_limits(drawn))
-    axes.set_xticks(ticks, labels, fontsize=9)
-    axes.minorticks_off()
+    draw_context(axes, context)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center")
     return figure
-
-
-def _limits(scores: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of an axis for scores of at most 1, so that small differences look small.
-
-    Examples:
-        >>> [round(end, 3) for end in _limits([0.98, 1.0])]
-        [0.79, 1.01]
-    """
-    low, high = min(scores), max(scores)
-    missing = max(0.0, _SMALLEST_RANGE - (high - low))
-    low, high = low - missing / 2, high + missing / 2
-    above = max(0.0, high - 1)  # no score is there
-    margin = 0.05 * (high - low)
-    return low - above - margin, high - above + margin
-
-
-def _short_length(length_bp: int) -> str:
-    """Write a length with two digits and its unit.
-
-    Examples:
-        >>> [_short_length(length) for length in (512, 1024, 4096, 131072, 1048576)]
-        ['512', '1 kb', '4.1 kb', '131 kb', '1 Mb']
-    """
-    for size, unit in ((1_000_000, "Mb"), (1000, "kb")):
-        if length_bp >= size:
-            digits = ".0f" if length_bp >= 10 * size else ".2g"
-            return f"{length_bp / size:{digits}} {unit}"
-    return str(length_bp)
 
 
 def predicted_against_true(truth: np.ndarray, predicted: np.ndarray, name: str) -> "Figure":
@@ -332,9 +240,9 @@ def predicted_against_true(truth: np.ndarray, predicted: np.ndarray, name: str) 
     figure, axes = _new_axes(4.4, 4.4)
     both = np.concatenate([truth, predicted])
     ends = float(both.min()), float(both.max())
-    axes.plot(ends, ends, color=_GREY, linewidth=1)
-    dots = axes.scatter(truth, predicted, s=12, color=_COLOURS[0], alpha=0.6, linewidths=0)
-    dots.set_rasterized(len(truth) > _MAX_VECTOR_DOTS)
+    axes.plot(ends, ends, color=GREY, linewidth=1)
+    dots = axes.scatter(truth, predicted, s=12, color=COLOURS[0], alpha=0.6, linewidths=0)
+    dots.set_rasterized(len(truth) > MAX_VECTOR_DOTS)
     axes.set(xlabel=f"true {literal(name)}", ylabel=f"predicted {literal(name)}")
     return figure
 
@@ -386,12 +294,12 @@ def _draw_lengths(axes: "Axes", groups: Groups) -> None:
 
 def _draw_histogram(axes: "Axes", groups: Groups, edges: np.ndarray) -> None:
     """Draw one outline per group, or of all values if colours do not suffice; one is filled."""
-    if len(groups) > len(_COLOURS):
+    if len(groups) > len(COLOURS):
         groups = {"all": [value for values in groups.values() for value in values]}
     for index, (name, values) in enumerate(groups.items()):
         counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
-        style = _LINE_STYLES[index % len(_LINE_STYLES)]
-        axes.stairs(counts, edges, label=literal(name), color=_COLOURS[index], linestyle=style)
+        style = LINE_STYLES[index % len(LINE_STYLES)]
+        axes.stairs(counts, edges, label=literal(name), color=COLOURS[index], linestyle=style)
         if len(groups) == 1:
-            axes.stairs(counts, edges, fill=True, color=_COLOURS[index], alpha=0.3)
+            axes.stairs(counts, edges, fill=True, color=COLOURS[index], alpha=0.3)
     _hide_frame(axes)
