@@ -53,6 +53,7 @@ _BLUE = (0.03, 0.32, 0.61)
 MAX_COUNTED_CLASSES = 20  # in a matrix of more classes, numbers in cells are too small to read
 _MAX_LEGEND = 6  # more lines are named beside the axes, not in them
 MAX_VECTOR_DOTS = 2000  # more dots become a bitmap: as shapes they would take megabytes
+_MAX_TICKS = 8
 _SMALLEST_RANGE = 0.2  # of an axis of scores: less looks like a difference where there is none
 _LABELS = {
     "loss": "loss per example",
@@ -225,7 +226,7 @@ def calibration(
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfect calibration")
     points = [[row[key] for row in bins] for key in ("confidence", "accuracy")]
     ax.plot(*points, marker="o", markersize=3, label=label, **line_style(0))
-    ax.scatter(*points, s=[20 + 160 * share for share in shares], color=COLOURS[0], zorder=3)
+    ax.scatter(*points, s=[20 + 160 * share for share in shares], color=COLOURS[0], clip_on=False)
     ax.set(xlabel="confidence (probability of the predicted class)", ylabel="accuracy")
     ax.set(xlim=(-0.02, 1.02), ylim=(0, 1.02), aspect="equal")
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16))
@@ -503,14 +504,15 @@ def _draw_steps(ax: "Axes", starts: np.ndarray, stops: np.ndarray, heights: np.n
 
 
 def _finish_lengths(ax: "Axes", lengths: Sequence[float] | np.ndarray, scores: list[float]) -> None:
-    """Set a logarithmic axis of lengths in bp, with short labels, and the limits of scores."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
+    """Set a logarithmic axis with ticks at lengths in bp, and the limits of scores."""
+    ticks = np.unique(np.maximum(lengths, 1.0))
+    low, high = ticks[0], ticks[-1]
+    if len(ticks) > _MAX_TICKS:
+        ticks = np.geomspace(low, high, _MAX_TICKS)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    ax.xaxis.set_major_formatter(lambda value, _: short_length(round(value)))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlim(0.8 * max(1.0, min(lengths)), 1.25 * max(lengths))
+    ax.set_xticks(ticks, [short_length(round(tick)) for tick in ticks], fontsize=9)
+    ax.minorticks_off()
+    ax.set_xlim(0.8 * low, 1.25 * high)
     ax.set_ylim(*score_limits(scores))
 
 

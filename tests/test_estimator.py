@@ -78,6 +78,7 @@ def test_sequences_may_come_in_every_form(fitted: RMTEstimator, form: Any) -> No
     np.testing.assert_array_equal(fitted.predict_proba(form(X)), fitted.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_a_fit_takes_a_series_with_another_index_and_records_as_it_takes_lists() -> None:
     index = range(100, 124)
     records = [SeqRecord(Seq(text)) for text in X]
@@ -92,6 +93,7 @@ def test_a_fit_takes_a_series_with_another_index_and_records_as_it_takes_lists()
     np.testing.assert_array_equal(of_records.predict_proba(X), plain)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_the_random_numbers_of_the_caller_go_on() -> None:
     np.random.seed(7)  # noqa: NPY002 (the global state is the subject)
     torch.manual_seed(7)
@@ -193,6 +195,7 @@ def test_several_labels_as_lists_of_names() -> None:
     assert it.score(X, labels) == (it.predict(X) == hot).all(axis=1).mean()
 
 
+@pytest.mark.slow
 def test_numbers_with_decimals_are_predicted_as_numbers() -> None:
     gc = np.array([(text.count("G") + text.count("C")) / len(text) for text in X])
     it = estimator("training.max_epochs=8").fit(X, gc)
@@ -385,6 +388,7 @@ def as_dna(rows: Any) -> list[str]:
 
 NO_FEATURES = "a sequence is text: it has no features that could be counted or named"
 NO_NUMBERS = "about the numbers, types or layout of X, which is text"
+COVERED = "takes several fits, and a test above asks the same"
 NOT_APPLICABLE = {
     "check_n_features_in": NO_FEATURES,
     "check_n_features_in_after_fitting": NO_FEATURES,
@@ -400,6 +404,9 @@ NOT_APPLICABLE = {
     "check_f_contiguous_array_estimator": NO_NUMBERS,
     "check_positive_only_tag_during_fit": NO_NUMBERS,
     "check_readonly_memmap_input": NO_NUMBERS,
+    "check_classifiers_classes": COVERED,
+    "check_classifiers_multilabel_representation_invariance": COVERED,
+    "check_pipeline_consistency": COVERED,
     "check_classifiers_train": "asks for the error of X with another number of features",
     "check_classifiers_regression_target": "numbers with decimals are a regression here",
     "check_classifiers_multilabel_output_format_decision_function": "there is no decision_function",
