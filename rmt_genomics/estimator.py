@@ -64,6 +64,8 @@ class RMTEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn publish
         history_: The metrics of each epoch, as in ``metrics.jsonl``.
     """
 
+    classes_: np.ndarray
+
     def __init__(
         self,
         settings: Sequence[str] = (),
@@ -151,7 +153,8 @@ class RMTEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn publish
 
     def _take_classes(self, targets: "Targets") -> None:
         if targets.classes is None:
-            vars(self).pop("classes_", None)  # of an earlier fit
+            if hasattr(self, "classes_"):  # of an earlier fit
+                del self.classes_
             return
         is_known = [name in self.model_.classes_ for name in targets.names]
         if targets.has_matrix and not all(is_known):

@@ -81,6 +81,8 @@ def training_curves(
         metric: ``loss``, or a metric that was logged: ``mcc``, ``accuracy``, ``auroc``, ``r2``.
         ax: Axes to draw on.
     """
+    from matplotlib.ticker import MaxNLocator
+
     rows, where = read_run_epochs(source)
     if metric == "loss":
         lines = {"train_loss": "train", "val_loss": "validation"}
@@ -100,7 +102,7 @@ def training_curves(
         ax.plot(numbers, column, label=label, marker="o", markersize=3, **style)
         values += column
     _mark_best(ax, rows)
-    _whole_numbers(ax.xaxis)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     text = _LABELS.get(metric, _LABELS.get(f"val_{metric}", metric.replace("_", " ")))
     ax.set(xlabel="epoch", ylabel=text)
     ax.set_ylim(min([0.0, *values]), None if metric == "loss" else max([1.0, *values]) + 0.02)
@@ -136,9 +138,10 @@ def roc_curve(
     from sklearn.metrics import roc_curve as compute
 
     scored = read_scored(source, probabilities, classes)
-    ax = ax or _new_axes(4.4, 4.4)
+    drawn = classes_to_draw(scored.truth)
+    ax = ax or _new_square(1 + len(drawn))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="chance")
-    for index in (drawn := classes_to_draw(scored.truth)):
+    for index in drawn:
         rates = compute(scored.truth[:, index], scored.probabilities[:, index])[:2]
         label = f"{literal(scored.classes[index])} (area {three_digits(float(auc(*rates)))})"
         ax.plot(*rates, label=label, **line_style(index))
@@ -159,8 +162,9 @@ def precision_recall_curve(
     from sklearn.metrics import precision_recall_curve as compute
 
     scored = read_scored(source, probabilities, classes)
-    ax = ax or _new_axes(4.4, 4.4)
-    for index in (drawn := classes_to_draw(scored.truth)):
+    drawn = classes_to_draw(scored.truth)
+    ax = ax or _new_square(len(drawn))
+    for index in drawn:
         pair = scored.truth[:, index], scored.probabilities[:, index]
         precision, recall, _ = compute(*pair)
         average = three_digits(float(average_precision_score(*pair)))
@@ -172,13 +176,20 @@ def precision_recall_curve(
     return ax
 
 
+def _new_square(num_lines: int) -> "Axes":
+    """Return square axes of a new figure, with room for the names of lines."""
+    if num_lines > _MAX_LEGEND + 1:
+        return _new_axes(7.0, 4.4)
+    return _new_axes(4.4, 4.5 + 0.26 * num_lines)
+
+
 def _finish_square(ax: "Axes", num_lines: int) -> None:
     """Set the limits of axes from 0 to 1, and name the lines."""
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     if not num_lines:
         ax.text(0.5, 0.8, "not defined: one class only", ha="center", color="0.4")
     elif num_lines <= _MAX_LEGEND:
-        ax.legend(frameon=False, fontsize=9, loc="best")
+        _legend_below(ax)
     else:
         style: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)}
         ax.legend(frameon=False, fontsize=8, ncols=1 + num_lines // 20, **style)
@@ -217,19 +228,19 @@ def calibration(
         task = "multilabel" if scored.is_multilabel else "multiclass"
         bins = reliability(scored.probabilities, targets, task)
     bins = [row for row in bins if row["n"]]
-    ax = ax or _new_axes(4.4, 5.0)
+    ax = ax or _new_square(3)
     total = sum(row["n"] for row in bins)
     edges, widths = [row["low"] for row in bins], [row["high"] - row["low"] for row in bins]
     style: dict[str, Any] = {"align": "edge", "color": "0.88", "edgecolor": "white"}
     shares = [row["n"] / total for row in bins]
     ax.bar(edges, shares, widths, label=f"fraction of {total:,} predictions", **style)
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfect calibration")
-    points = [[row[key] for row in bins] for key in ("confidence", "accuracy")]
-    ax.plot(*points, marker="o", markersize=3, label=label, **line_style(0))
-    ax.scatter(*points, s=[20 + 160 * share for share in shares], color=COLOURS[0], clip_on=False)
+    x, y = ([row[key] for row in bins] for key in ("confidence", "accuracy"))
+    ax.plot(x, y, marker="o", markersize=3, label=label, **line_style(0))
+    ax.scatter(x, y, s=[20 + 160 * share for share in shares], color=COLOURS[0], clip_on=False)
     ax.set(xlabel="confidence (probability of the predicted class)", ylabel="accuracy")
     ax.set(xlim=(-0.02, 1.02), ylim=(0, 1.02), aspect="equal")
-    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    _legend_below(ax)
     return ax
 
 
@@ -311,12 +322,7 @@ def length_curve(
         ax: Axes to draw on.
     """
     if scores is not None:
-        lengths, values = read_pairs(source, scores)
-        ax = ax or _new_axes(5.0, 3.6)
-        ax.plot(lengths, values, marker="o", **line_style(0))
-        _finish_lengths(ax, lengths, values.tolist())
-        ax.set(xlabel="length (bp)", ylabel=metric or "score")
-        return ax
+        return _draw_scores(source, scores, ax, "length (bp)", metric or "score")
     from rmt_genomics.model.metrics import main_metric, metric_name
 
     found, where = read_run_metrics(source)
@@ -352,12 +358,7 @@ def context_curve(source: Any, scores: Any = None, *, ax: "Axes | None" = None) 
         ax: Axes to draw on.
     """
     if scores is not None:
-        lengths, values = read_pairs(source, scores)
-        ax = ax or _new_axes(5.0, 3.6)
-        ax.plot(lengths, values, marker="o", **line_style(0))
-        _finish_lengths(ax, lengths, values.tolist())
-        ax.set(xlabel="visible bases (bp)", ylabel="score")
-        return ax
+        return _draw_scores(source, scores, ax, "visible bases (bp)", "score")
     found, where = read_run_metrics(source)
     context = found if "visible" in found else found.get("context")
     if not context:
@@ -426,16 +427,17 @@ def embedding_map(
     if values is None:
         ax.scatter(*points.T, color=COLOURS[0], **style)
     elif np.issubdtype(values.dtype, np.floating):
-        dots = ax.scatter(*points.T, c=values, cmap="viridis", **style)
+        dots = ax.scatter(points[:, 0], points[:, 1], c=values, cmap="viridis", **style)
         ax.figure.colorbar(dots, ax=ax, shrink=0.8)
     else:
+        values = values if values.dtype.kind in "iub" else values.astype(str)
         classes = np.unique(values)
         for index, name in enumerate(classes):
             marker = _MARKERS[index // len(COLOURS) % len(_MARKERS)]
             style |= {"color": COLOURS[index % len(COLOURS)], "marker": marker}
             ax.scatter(*points[values == name].T, label=literal(str(name)), **style)
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-        ax.legend(frameon=False, fontsize=9, ncols=1 + len(classes) // 20, **place)
+        ax.legend(frameon=False, fontsize=9, markerscale=1.5, ncols=1 + len(classes) // 20, **place)
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.locator_params(nbins=5)
     return ax
@@ -501,6 +503,16 @@ def _draw_steps(ax: "Axes", starts: np.ndarray, stops: np.ndarray, heights: np.n
     low, high = float(np.nanmin(y, initial=0)), float(np.nanmax(y, initial=0))
     margin = 0.05 * (high - low) or 1.0
     ax.set_ylim(low - margin * (low < 0), high + margin * (high > 0 or low == 0))
+
+
+def _draw_scores(lengths: Any, scores: Any, ax: "Axes | None", below: str, beside: str) -> "Axes":
+    """Draw scores at lengths in bp."""
+    lengths, values = read_pairs(lengths, scores)
+    ax = ax or _new_axes(5.0, 3.6)
+    ax.plot(lengths, values, marker="o", **line_style(0))
+    _finish_lengths(ax, lengths, values.tolist())
+    ax.set(xlabel=below, ylabel=beside)
+    return ax
 
 
 def _finish_lengths(ax: "Axes", lengths: Sequence[float] | np.ndarray, scores: list[float]) -> None:
@@ -571,6 +583,11 @@ def line_style(index: int) -> dict[str, Any]:
     return {"color": colour, "linestyle": LINE_STYLES[index % len(LINE_STYLES)], "linewidth": 2}
 
 
+def _legend_below(ax: "Axes") -> None:
+    """Name the lines below the axes, where the names hide nothing."""
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+
+
 def _new_axes(width: float, height: float) -> "Axes":
     """Return axes of a new figure, in inches, without the upper and the right line."""
     from matplotlib import pyplot as plt
@@ -578,9 +595,3 @@ def _new_axes(width: float, height: float) -> "Axes":
     _, ax = plt.subplots(figsize=(width, height), layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
-
-
-def _whole_numbers(axis: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(integer=True))
