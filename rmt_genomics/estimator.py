@@ -100,8 +100,9 @@ class RMTEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn publish
         config = read_config(None, [*settings, f"data.task={targets.task}"])
         _check_arguments(config, self.seed)
         codes = encode_sequences(X, caller=_CALLER)
-        _check_lengths(codes, y=targets.values, groups=groups)
-        labels = _ArrayLabels("y", labels=targets.names_of_each(), groups=_group_names(groups))
+        group_names = _group_names(groups)
+        _check_lengths(codes, y=targets.values, groups=group_names)
+        labels = _ArrayLabels("y", labels=targets.names_of_each(), groups=group_names)
         with tempfile.TemporaryDirectory(prefix="rmt-genomics-") as folder:
             self._train(Path(folder), map(decode, codes), labels, config)
         self._is_multilabel = targets.is_multilabel
@@ -110,7 +111,8 @@ class RMTEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn publish
 
     def _settings(self) -> list[str]:
         given = self.settings
-        if isinstance(given, str) or not all(isinstance(each, str) for each in given):
+        is_list = isinstance(given, list | tuple)
+        if not is_list or not all(isinstance(each, str) for each in given):
             raise ConfigError(
                 f"RMTEstimator: settings is {shown(given)}, but must be a list of KEY=VALUE. For "
                 "example: settings=['model.preset=tiny']."
@@ -358,6 +360,8 @@ class Targets:
                     f"{_CALLER}: y is {value} for sequence {row}, but each sequence needs a label. "
                     "Fill it in, or leave the sequence out."
                 )
+        if array.dtype == object and not any(isinstance(value, str) for value in array):
+            array = np.array(array.tolist())  # pandas may have numbers as objects
         is_float = np.issubdtype(array.dtype, np.floating)
         if task == "regression" or (task == "auto" and is_float and (array % 1 != 0).any()):
             try:
@@ -485,7 +489,7 @@ def _group_names(groups: Any) -> list[str] | None:
     """Return a name for each group: its number in the order in which groups come."""
     if groups is None:
         return None
-    values = np.asarray(groups).tolist()
+    values = column_or_1d(groups).tolist()
     if missing := [row for row, value in enumerate(values) if _is_missing(value)]:
         raise DataError(
             f"{_CALLER}: the group of sequence {missing[0]} is missing, but each sequence needs "

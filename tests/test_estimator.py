@@ -23,6 +23,7 @@ from sklearn.utils import estimator_checks
 
 from rmt_genomics import RMTClassifier, RMTEstimator, RMTTransformer
 from rmt_genomics.errors import ConfigError, RMTGenomicsError, RMTGenomicsWarning
+from rmt_genomics.estimator import Targets
 from tests.training.toys import TINY, sequence
 
 SETTINGS = [f"{key}={value}" for key, value in TINY.items()]
@@ -208,6 +209,13 @@ def test_numbers_with_decimals_are_predicted_as_numbers() -> None:
         it.predict_proba(X)
 
 
+def test_numbers_that_pandas_has_as_objects_are_numbers() -> None:
+    gc = pd.Series(np.linspace(0, 1, 24), dtype=object)
+
+    assert Targets.read(gc, "auto").task == "regression"
+    assert Targets.read(pd.Series([True, False], dtype=object), "auto").classes.dtype == bool
+
+
 def test_whole_numbers_are_classes_unless_the_task_is_regression() -> None:
     whole = np.where(Y == "rich", 2.0, 1.0)
     as_numbers = RMTEstimator([*ONE_EPOCH, "data.task=regression"], device="cpu")
@@ -303,6 +311,8 @@ def few(y: Any, **options: Any) -> Any:
         (lambda it: it.fit(X), "requires y to be passed, but the target y is None"),
         (few(Y[:-1]), r"X has 24 sequences, but y has 23 values, and needs one for each"),
         (few(Y, groups=[1, 2]), "X has 24 sequences, but groups has 2 values"),
+        (few(Y, groups=[[1, 2]] * 24), r"should be a 1d array, got an array of shape \(24, 2\)"),
+        (lambda it: it.set_params(settings=None).fit(X, Y), "settings is None, but must be a list"),
         (few(Y, groups=[None] * 24), "the group of sequence 0 is missing"),
         (few([None, *Y[1:]]), "y is None for sequence 0, but each sequence needs a label"),
         (few([1.5, *[float("nan")] * 23]), "y is nan for sequence 1"),
@@ -340,7 +350,7 @@ def few(y: Any, **options: Any) -> Any:
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_sentence(call: Any, words: str) -> None:
-    with pytest.raises(RMTGenomicsError, match=words) as refused:
+    with pytest.raises((RMTGenomicsError, ValueError), match=words) as refused:
         call(RMTEstimator(ONE_EPOCH, device="cpu"))
     assert "/tmp" not in str(refused.value)
 
