@@ -177,7 +177,7 @@ def predict_records(
     shard: Shard = Shard(),
     progress: ProgressCallback | None = None,
     notes: Notes | None = None,
-    max_rows: int = MAX_ROWS,
+    max_rows: int | None = None,
 ) -> Iterator[Prediction]:
     """Predict records as they come.
 
@@ -189,7 +189,7 @@ def predict_records(
         progress: Receives the bp that were computed or skipped.
         notes: Finds the notes on the records, and counts them for the caller; by default those on
             lengths and on records without a known base.
-        max_rows: Most records in a batch.
+        max_rows: Most records in a batch; None = 64.
 
     Yields:
         One prediction per record, in the order of the records.
@@ -220,7 +220,7 @@ def compute_rows(
     *,
     shard: Shard = Shard(),
     progress: ProgressCallback | None = None,
-    max_rows: int = MAX_ROWS,
+    max_rows: int | None = None,
 ) -> Iterator[tuple[int, EncodedRecord, np.ndarray]]:
     """Yield the index of each record of a shard, the record and its result, in reading order.
 
@@ -232,7 +232,9 @@ def compute_rows(
     for window in _windows(records):
         results: dict[int, np.ndarray] = {}
         lengths = [record.length for record in window]
-        for batch in batches_of_similar_length(lengths, max_rows=max_rows, max_bp=MAX_BP):
+        for batch in batches_of_similar_length(
+            lengths, max_rows=max_rows or MAX_ROWS, max_bp=MAX_BP
+        ):
             if (
                 num_batches % shard.of == shard.number - 1
                 and first_row + max(batch) >= shard.first_row
