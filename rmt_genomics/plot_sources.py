@@ -223,8 +223,8 @@ def project(vectors: np.ndarray, method: str) -> tuple[np.ndarray, list[str]]:
             "pip install umap-learn. Or use method='pca'."
         ) from error
     neighbours = min(15, len(vectors) - 1)
-    points = UMAP(n_components=2, n_neighbors=neighbours, random_state=0).fit_transform(vectors)
-    return points, ["UMAP 1", "UMAP 2"]
+    umap = UMAP(n_components=2, n_neighbors=neighbours, random_state=0, n_jobs=1)
+    return umap.fit_transform(vectors), ["UMAP 1", "UMAP 2"]
 
 
 def read_bedgraph(

@@ -1,8 +1,10 @@
 """``rmt_genomics.plots``: each figure from a folder, from metrics and from arrays."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -322,7 +324,24 @@ def test_what_cannot_be_drawn_is_refused_with_a_sentence(run: Path, draw: Any, w
         draw(run)
 
 
-def test_umap_without_its_package_says_what_to_install() -> None:
+def test_umap_is_used_if_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class UMAP:
+        def __init__(self, **options: int) -> None:
+            assert options["n_neighbors"] == 7  # there are 8 vectors
+            assert options["random_state"] == 0
+
+        def fit_transform(self, vectors: np.ndarray) -> np.ndarray:
+            return vectors[:, 1:]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    ax = plots.embedding_map(PROBABILITIES, method="umap")
+
+    assert ax.get_xlabel() == "UMAP 1"
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), PROBABILITIES[:, 1:])
+
+
+def test_umap_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(RMTGenomicsError, match="pip install umap-learn"):
         plots.embedding_map(PROBABILITIES, method="umap")
 
