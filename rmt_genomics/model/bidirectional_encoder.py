@@ -150,7 +150,7 @@ def segment_blocks(encoder: BothStrands, codes: Codes) -> Iterator[tuple[list[Se
         start, _, left, _ = block[0]
         _, stop, _, right = block[-1]
         begin = start - left
-        tokens = _tokenize_both_strands(encoder, codes, begin, stop + right)
+        tokens = tokenize_both_strands(encoder, codes, begin, stop + right)
         segments = [
             Segment(
                 tokens[:, start - left - begin : stop + right - begin],
@@ -162,14 +162,14 @@ def segment_blocks(encoder: BothStrands, codes: Codes) -> Iterator[tuple[list[Se
             for start, stop, left, right in block
         ]
         is_end = stop == num_tokens
-        yield segments, len(codes) if is_end else _bases(encoder, codes, stop, stop + 1)[0]
+        yield segments, len(codes) if is_end else bases_of_tokens(encoder.tokenizer, len(codes), stop, stop + 1)[0]
 
 
-def _tokenize_both_strands(
+def tokenize_both_strands(
     encoder: BothStrands, codes: Codes, start: int, stop: int
 ) -> Integer[Tensor, "2 t"]:
-    """Make tokens ``[start, stop)`` of both strands from their bases."""
-    first, end = _bases(encoder, codes, start, stop)
+    """Make tokens ``[start, stop)`` of both strands of one sequence from their bases."""
+    first, end = bases_of_tokens(encoder.tokenizer, len(codes), start, stop)
     device = next(encoder.parameters()).device
     forward, opposite = (
         to_device(torch.from_numpy(part)[None], device)
@@ -180,14 +180,16 @@ def _tokenize_both_strands(
     return tokenize(encoder.tokenizer, both, lengths.repeat(2))[0]
 
 
-def _bases(encoder: BothStrands, codes: Codes, start: int, stop: int) -> tuple[int, int]:
-    """Return where the bases of tokens ``[start, stop)`` begin and end.
+def bases_of_tokens(
+    tokenizer: Tokenizer, length_bp: int, start: int, stop: int
+) -> tuple[int, int]:
+    """Return where the bases of tokens ``[start, stop)`` of a sequence begin and end.
 
     Tokenized alone, these bases give exactly those tokens: k-mers are counted from the left, and
     fewer bases than a stride follow the last one.
     """
-    k, stride = encoder.tokenizer.k, encoder.tokenizer.stride
-    num_kmers, covered = encoder.tokenizer.count_kmers(len(codes))
+    k, stride = tokenizer.k, tokenizer.stride
+    num_kmers, covered = tokenizer.count_kmers(length_bp)
     begin = start * stride if start < num_kmers else covered + start - num_kmers
     if stop > num_kmers:
         return begin, covered + stop - num_kmers

@@ -215,7 +215,14 @@ def hash_kmers(
         is_known &= base != N
         forward = forward * 4 + base
         reverse += (3 - base) << (2 * offset)
+    return buckets_of(forward, reverse, k).masked_fill(is_known == 0, 0), is_known
+
+
+def buckets_of(
+    forward: Int[Tensor, "*kmers"], reverse: Int[Tensor, "*kmers"], k: int
+) -> Int[Tensor, "*kmers"]:
+    """Return the buckets of k-mers by their numbers on both strands."""
     buckets = torch.minimum(forward, reverse)
     if 4**k > NUM_BUCKETS:
         buckets = ((buckets * HASH_MULTIPLIER) & 0xFFFFFFFF) >> 14
-    return buckets.masked_fill(is_known == 0, 0), is_known
+    return buckets

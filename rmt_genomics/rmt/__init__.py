@@ -5,7 +5,7 @@ from rmt_genomics.rmt.language_model import (
     RecurrentMemoryTransformer,
     RecurrentMemoryTransformerWrapper,
 )
-from rmt_genomics.rmt.replay import KeepSegments, replay, replay_with_outputs
+from rmt_genomics.rmt.replay import InputGradients, KeepSegments, replay, replay_with_outputs
 from rmt_genomics.rmt.segment_transformer import SegmentTransformer
 from rmt_genomics.rmt.segments import Segment, Segments
 from rmt_genomics.rmt.unroll import (
@@ -17,6 +17,7 @@ from rmt_genomics.rmt.unroll import (
 )
 
 __all__ = [
+    "InputGradients",
     "KeepSegments",
     "RMTConfig",
     "RecurrentMemoryTransformer",

@@ -9,6 +9,9 @@ With ``stem_pool`` p above 1 each p neighbouring tokens become one pooled token:
 filter among them, and the mean of their embeddings. The transformer then reads 1/p of the
 positions. Where a sequence ends within such a group, only its real tokens count.
 
+*Soft tokens* are a weight of each token id instead of one id. They are embedded as the weighted sum
+of what their ids are: so there is a gradient for what was read.
+
 Dimensions: b batch, n tokens in a segment, r pooled tokens (n / p, rounded up), d model width;
 ``with_halo`` tokens and their halo, c channels.
 """
@@ -16,7 +19,7 @@ Dimensions: b batch, n tokens in a segment, r pooled tokens (n / p, rounded up),
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from rmt_genomics.rmt.config import STEM_CHANNELS, RMTConfig
@@ -38,7 +41,7 @@ class TokenEmbedding(nn.Module):
     def forward(self, segment: Segment, *, starts_at: int = 0) -> Float[Tensor, "b r d"]:
         """Embed a segment, or the part that begins at a position of it; the halo gets no vector."""
         inside = slice(segment.left, segment.left + segment.length)
-        tokens = segment.tokens[:, inside].long()
+        tokens = segment.tokens[:, inside]
         embedded = pooled_embedding(self.embedding, tokens, segment.keep_inside, self.pool_size)
         if self.stem is not None:
             embedded = embedded + self.stem(segment)
@@ -72,7 +75,7 @@ class ConvolutionStem(nn.Module):
 
     def convolve_embeddings(self, segment: Segment) -> Float[Tensor, "b n d"]:
         """Convolve the embeddings of the tokens."""
-        embedded = _masked(self.embedding(segment.tokens.long()), segment)
+        embedded = _masked(_vectors(self.embedding.weight, segment.tokens), segment)
         padded = F.pad(rearrange(embedded, "b n c -> b c n"), self._padding(segment))
         convolved: Tensor = self.convolution(padded)
         return rearrange(convolved, "b d n -> b n d")
@@ -86,7 +89,7 @@ class ConvolutionStem(nn.Module):
         width = self.convolution.kernel_size[0]
         filters = torch.einsum("v c, d c w -> w v d", weight, self.convolution.weight)
         identity = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
-        one_hot = _masked(F.embedding(segment.tokens.long(), identity), segment)
+        one_hot = _masked(_vectors(identity, segment.tokens), segment)
         padded = F.pad(one_hot, (0, 0, *self._padding(segment)))
         windows = padded.flatten(1).unfold(1, width * len(weight), len(weight))
         return F.linear(windows, rearrange(filters, "w v d -> d (w v)"), self.convolution.bias)
@@ -95,6 +98,15 @@ class ConvolutionStem(nn.Module):
         """Return how many neighbours lie beyond the ends of the sequence."""
         right = segment.tokens.shape[1] - segment.left - segment.length
         return self.halo[0] - segment.left, self.halo[1] - right
+
+
+def _vectors(
+    weight: Float[Tensor, "v c"], tokens: Shaped[Tensor, "b n"] | Float[Tensor, "b n v"]
+) -> Float[Tensor, "b n c"]:
+    """Return the rows of ``weight`` that tokens name; of soft tokens the weighted sums."""
+    if tokens.is_floating_point():
+        return tokens @ weight
+    return F.embedding(tokens.long(), weight)
 
 
 def _masked(vectors: Float[Tensor, "b n c"], segment: Segment) -> Float[Tensor, "b n c"]:
@@ -110,16 +122,23 @@ def pooled_mask(keep: Bool[Tensor, "b n"] | None, p: int) -> Bool[Tensor, "b r"]
 
 
 def pooled_embedding(
-    embedding: nn.Embedding, tokens: Int64[Tensor, "b n"], keep: Bool[Tensor, "b n"] | None, p: int
+    embedding: nn.Embedding,
+    tokens: Shaped[Tensor, "b n"] | Float[Tensor, "b n v"],
+    keep: Bool[Tensor, "b n"] | None,
+    p: int,
 ) -> Float[Tensor, "b r d"]:
     """Return the mean embedding of each p neighbouring tokens, of real ones only; zero if none."""
-    if p == 1:
-        return embedding(tokens)  # type: ignore[no-any-return]
     weight = embedding.weight
-    is_real = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
+    if p == 1:
+        return _vectors(weight, tokens)
+    is_real = tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if keep is None else keep
     shares = _groups(is_real.to(weight.dtype), p)
     shares = shares / shares.sum(dim=2, keepdim=True).clamp(min=1)
-    bags, weights = (rearrange(x, "b r p -> (b r) p") for x in (_groups(tokens, p), shares))
+    if tokens.is_floating_point():
+        padded = F.pad(tokens, (0, 0, 0, -tokens.shape[1] % p))
+        grouped = rearrange(padded, "b (r p) v -> b r p v", p=p)
+        return torch.einsum("b r p v, b r p -> b r v", grouped, shares) @ weight
+    bags, weights = (rearrange(x, "b r p -> (b r) p") for x in (_groups(tokens.long(), p), shares))
     means = F.embedding_bag(bags, weight, mode="sum", per_sample_weights=weights)
     return rearrange(means, "(b r) d -> b r d", b=tokens.shape[0])
 

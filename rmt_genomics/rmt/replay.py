@@ -13,6 +13,9 @@ The algorithm, in the order of this file:
 3. ``_GradientSums.backward_through`` takes the gradients back over that segment, to the memory it
    read, and adds up the gradients of the parameters.
 
+Segments may hold *inputs* whose gradient is wanted (``InputGradients``): each is handed out as soon
+as backward has gone over its segment, so that no more than one is held.
+
 Four things make the second run repeat the first: the same memory read, random state (dropout
 masks), autocast setting and modules (``_ModuleState``). Parameters are inputs of one autograd
 function, so DDP, hooks, gradient scaling and accumulation see ordinary gradients; a step that uses
@@ -24,7 +27,7 @@ Dimensions: s segments, b batch, m memory tokens, d model width.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -57,6 +60,21 @@ FRACTION_FOR_GRAPHS = 0.25
 """Of the free memory: what the saved graphs may take with ``keep_segments="auto"``."""
 
 KeepSegments = int | Literal["auto"]
+
+
+class InputGradients(NamedTuple):
+    """How replay gets at what a segment holds, and who receives its gradient.
+
+    Attributes:
+        attach: Maps a segment to the same segment around a new leaf of the autograd graph, and that
+            leaf: a tensor that requires a gradient.
+        receive: Called in backward with the index of a segment and the gradient of its leaf, from
+            the last segment to the first; not for one that no gradient reaches.
+    """
+
+    attach: Callable[[Any], tuple[Any, Tensor]]
+    receive: Callable[[int, Tensor], None]
+
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
@@ -116,11 +134,13 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     memory_device: torch.device | None = None,
     parameters: Iterable[Tensor] | None = None,
     module: nn.Module | None = None,
+    inputs: InputGradients | None = None,
 ) -> RunOutput:
     """Do as ``replay`` for a step with cache; the first segment reads ``cache``.
 
     The cache that each segment read is kept too: with XL memories that is what grows. ``module``
-    (None = the step) holds the parameters, and is as it was when a segment is run again.
+    (None = the step) holds the parameters, and is as it was when a segment is run again. With
+    ``inputs``, backward also hands out the gradient of what each segment holds.
     """
     check_run(segments, bptt_depth)
     if keep_segments != "auto" and as_declared("keep_segments", int, keep_segments) < 1:
@@ -135,11 +155,14 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
             )
         parameters = module.parameters()
     trained = [tensor for tensor in dict.fromkeys(parameters) if tensor.requires_grad]
+    if inputs is not None and torch.is_grad_enabled() and not (trained or memory.requires_grad):
+        memory = memory.detach().requires_grad_()  # else backward would not be called
     if not (torch.is_grad_enabled() and (trained or memory.requires_grad)):
         output = unroll_with_outputs(step, segments, memory, cache, bptt_depth=bptt_depth)
         return output._replace(memories=output.memories.to(memory_device or memory.device))
     autocast = capture_autocast(memory.device)
-    runner = _SegmentRunner(step, segments, keep_segments, autocast, _ModuleState(module, trained))
+    state = _ModuleState(module, trained)
+    runner = _SegmentRunner(step, segments, keep_segments, autocast, state, inputs)
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
     run: Callable[..., tuple[Tensor, ...]] = _Replay.apply
     if torch.compiler.is_compiling():  # the caller is compiled; the step may be, this must not
@@ -197,14 +220,24 @@ class _Replay(torch.autograd.Function):
                 grad_outputs.get(index),
             )
             if sums.has_gradient:  # otherwise the segment is not run again
-                read, written = ctx.runner.recompute(
+                graph = ctx.runner.recompute(
                     index, memories_read[index].to(memory.device), caches[index]
                 )
-                sums.backward_through(read, written, is_first=index == 0)
+                grad_input = sums.backward_through(graph, is_first=index == 0)
+                if grad_input is not None:
+                    ctx.runner.inputs.receive(index, grad_input)
         grad_memory = sums.grad_memory if memory.requires_grad else None
         if grad_memory is None and sums.underflowed and memory.requires_grad:
             grad_memory = torch.zeros_like(memory)
         return None, None, None, grad_memory, None, *sums.grad_parameters
+
+
+class _Graph(NamedTuple):
+    """What a segment wrote, joined by a graph to what it read and to its input, if one is wanted."""
+
+    read: Tensor
+    written: StepOutput
+    leaf: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -216,8 +249,9 @@ class _SegmentRunner:
     keep_segments: KeepSegments
     autocast: Callable[[], torch.autocast]  # makes contexts with the caller's autocast setting
     modules: "_ModuleState"
+    inputs: InputGradients | None = None
     random_states: list[RandomState] = field(default_factory=list)
-    saved_graphs: dict[int, tuple[Tensor, StepOutput]] = field(default_factory=dict)
+    saved_graphs: dict[int, _Graph] = field(default_factory=dict)
     last_cache: Cache = ()
 
     def run(
@@ -247,7 +281,7 @@ class _SegmentRunner:
                 written = self.step(segment, memory, cache)
             else:
                 self.saved_graphs[index] = self._run_with_graph(index, memory, cache)
-                _, written = self.saved_graphs[index]
+                written = self.saved_graphs[index].written
             memory, cache = written.memory.detach(), detached(written.cache)
             if index == 0:
                 memories = memory.new_empty(len(self.segments), *memory.shape, device=memory_device)
@@ -257,7 +291,7 @@ class _SegmentRunner:
         self.last_cache = cache
         return memories, caches, outputs
 
-    def recompute(self, index: int, memory: Tensor, cache: Cache) -> tuple[Tensor, StepOutput]:
+    def recompute(self, index: int, memory: Tensor, cache: Cache) -> _Graph:
         """Return the memory that a segment reads and what it writes, joined by a graph."""
         if index in self.saved_graphs:
             return self.saved_graphs.pop(index)  # backward frees it
@@ -270,18 +304,20 @@ class _SegmentRunner:
         finally:
             before.restore()
 
-    def _run_with_graph(
-        self, index: int, memory: Tensor, cache: Cache
-    ) -> tuple[Tensor, StepOutput]:
-        """Run one segment with a graph that begins at the memory it reads."""
+    def _run_with_graph(self, index: int, memory: Tensor, cache: Cache) -> _Graph:
+        """Run one segment with a graph that begins at the memory it reads, and at its input."""
         read = memory.detach().requires_grad_()
+        segment, leaf = self.segments[index], None
         # Backward may be called in inference mode, where no graph is recorded.
         with torch.inference_mode(mode=False), torch.enable_grad(), self.autocast():
+            if self.inputs is not None:
+                segment, leaf = self.inputs.attach(segment)
             # A view, not the leaf itself: PyTorch's module hooks (FlopCounterMode) refuse leaves.
-            written = self.step(self.segments[index], read.view_as(read), cache)
+            written = self.step(segment, read.view_as(read), cache)
             if index in (0, len(self.segments) - 1):  # in each it would take a tenth of the time
-                self.modules.check_sources([written.memory, written.output], read)
-        return read, written
+                sources = [read] if leaf is None else [read, leaf]
+                self.modules.check_sources([written.memory, written.output], *sources)
+        return _Graph(read, written, leaf)
 
     def _run_measured(self, memory: Tensor, cache: Cache) -> tuple[StepOutput, int]:
         """Run the first segment, and choose by its size the first one whose graph is saved."""
@@ -291,7 +327,7 @@ class _SegmentRunner:
         first_saved = max(0, len(self.segments) - max(1, fitting))
         if first_saved == 0:
             self.saved_graphs[0] = graph
-        return graph[1], first_saved
+        return graph.written, first_saved
 
 
 class _ModuleState:
@@ -412,6 +448,7 @@ class _GradientSums:
         self.grad_parameters: list[Tensor | None] = [None] * len(parameters)
         self.grad_by_distance: list[Tensor | None] = []
         self.grad_output: Tensor | None = None
+        self.grad_input: Tensor | None = None  # of the present segment
         self.underflowed = False  # a gradient became too small and was dropped
 
     @property
@@ -433,13 +470,19 @@ class _GradientSums:
         self.grad_by_distance.insert(0, grad_memory)
         self.grad_output = grad_output
 
-    def backward_through(self, read: Tensor, written: StepOutput, *, is_first: bool) -> None:
-        """Take the gradients back over one segment, whose graph is freed."""
+    def backward_through(self, graph: _Graph, *, is_first: bool) -> Tensor | None:
+        """Take the gradients back over one segment, whose graph is freed.
+
+        Returns:
+            The gradient of the segment's input, if it is wanted and not zero.
+        """
+        read, written, leaf = graph
         targets = [written.memory, written.output]
         gradients = [self.grad_memory, self.grad_output]
+        self.grad_input = None
         if self.bptt_depth is None or is_first:  # nothing has to be kept apart
-            self.grad_by_distance = [self._to_memory_and_parameters(targets, gradients, read)]
-            return
+            self.grad_by_distance = [self._to_all(targets, gradients, read, leaf)]
+            return self.grad_input
         # Losses that have crossed bptt_depth - 1 segments end here: they reach the parameters only.
         going_on = self.grad_by_distance[: self.bptt_depth - 1]
         has_loss = [gradient is not None for gradient in self.grad_by_distance]
@@ -447,25 +490,35 @@ class _GradientSums:
         crossed: list[Tensor | None] = [None] * len(going_on)
         if sum(has_loss) == 1 and has_loss.index(True) < len(going_on):
             distance = has_loss.index(True)
-            crossed[distance] = self._to_memory_and_parameters(targets, gradients, read)
+            crossed[distance] = self._to_all(targets, gradients, read, leaf)
         else:  # one pass per distance, and one for the parameters
             for distance, gradient in enumerate(going_on):
                 own = [gradient, self.grad_output if distance == 0 else None]
                 (grad_read,) = gradients_of(targets, own, [read], retain_graph=True)
                 crossed[distance] = self._flush_subnormals(grad_read)
-            self._add_up(gradients_of(targets, gradients, self.parameters))
+            inputs = [*self.parameters, *([] if leaf is None else [leaf])]
+            self._add_up(gradients_of(targets, gradients, inputs))
         self.grad_by_distance = crossed
+        return self.grad_input
 
-    def _to_memory_and_parameters(
-        self, targets: list[Tensor | None], gradients: list[Tensor | None], read: Tensor
+    def _to_all(
+        self,
+        targets: list[Tensor | None],
+        gradients: list[Tensor | None],
+        read: Tensor,
+        leaf: Tensor | None,
     ) -> Tensor | None:
-        """Go through the graph once, for the memory read and for the parameters."""
-        grad_read, *grad_parameters = gradients_of(targets, gradients, [read, *self.parameters])
-        self._add_up(grad_parameters)
+        """Go through the graph once, for the memory read, for the parameters and for the input."""
+        inputs = [read, *self.parameters, *([] if leaf is None else [leaf])]
+        grad_read, *others = gradients_of(targets, gradients, inputs)
+        self._add_up(others)
         return self._flush_subnormals(grad_read)
 
-    def _add_up(self, grad_parameters: Sequence[Tensor | None]) -> None:
-        """Add one segment's gradients of the parameters to their sums."""
+    def _add_up(self, gradients: Sequence[Tensor | None]) -> None:
+        """Add one segment's gradients of the parameters to their sums; keep that of the input."""
+        grad_parameters = gradients[: len(self.parameters)]
+        if len(gradients) > len(self.parameters):
+            self.grad_input = gradients[-1]
         for index, gradient in enumerate(grad_parameters):
             if gradient is not None:
                 total = self.grad_parameters[index]

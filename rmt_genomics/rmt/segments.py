@@ -3,14 +3,14 @@
 The sequences of a batch have different lengths. They are sorted, longest first, so that the batch
 rows that reach into a segment are the first ones; rows that have ended are not computed at all.
 
-Dimensions: b batch, n tokens in a segment; ``active`` batch rows that have not ended.
+Dimensions: b batch, n tokens in a segment, v vocabulary; ``active`` batch rows that have not ended.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from rmt_genomics.rmt.argument_checks import INTEGERS, check_tensor
@@ -21,7 +21,8 @@ class Segment(NamedTuple):
     """Consecutive tokens read in one pass, with their neighbours.
 
     Attributes:
-        tokens: Token ids, ``left`` halo tokens, ``length`` tokens, then the right halo.
+        tokens: Token ids, ``left`` halo tokens, ``length`` tokens, then the right halo. Or soft
+            tokens, a weight of each id (see ``embedding``).
         keep: True where ``tokens`` is real; None = everywhere.
         left: Halo tokens on the left; 0 at the start of a sequence.
         length: Tokens ``n`` of the segment itself.
@@ -29,7 +30,7 @@ class Segment(NamedTuple):
         may_be_empty: A batch row may have no real token here; its memory is then not updated.
     """
 
-    tokens: Integer[Tensor, "active with_halo"]
+    tokens: Integer[Tensor, "active with_halo"] | Float[Tensor, "active with_halo v"]
     keep: Bool[Tensor, "active with_halo"] | None
     left: int
     length: int
