@@ -66,8 +66,8 @@ class NetworkGradients(NamedTuple):
 def network_gradients(
     target: Target,
     codes: Codes,
-    points: Sequence[float],
-    weights: Sequence[float],
+    points: Float[np.ndarray, " a"],
+    weights: Float[np.ndarray, " a"],
     on_read: Callable[[int], object] = lambda _: None,
 ) -> NetworkGradients:
     """Return the weighted sum of the gradients at some points between N (0) and the record (1).
@@ -81,8 +81,8 @@ def network_gradients(
     kept = -(-total.num_tokens // size) * encoder.step.memory.read_identity.numel()
     at_once = max(1, min(_TOKENS_AT_ONCE // (2 * size), _FLOATS_AT_ONCE // (2 * kept)))
     for first in range(0, len(points), at_once):
-        own = torch.tensor(points[first : first + at_once], dtype=torch.float64)
-        total.weights = torch.tensor(weights[first : first + at_once], dtype=torch.float64)
+        own = torch.from_numpy(points[first : first + at_once])
+        total.weights = torch.from_numpy(weights[first : first + at_once])
         with evaluating(target.model), _frozen(target.model), torch.enable_grad():
             strands = _encode(encoder, _SoftSegments(encoder, codes, own), total)
             score = target.network(strands)
@@ -94,7 +94,7 @@ def network_gradients(
 
 def gradient_times_input(target: Target, codes: Codes) -> np.ndarray:
     """Return the gradient of each base less that of N, ``(4, n)``, of the network alone."""
-    return network_gradients(target, codes, [1.0], [1.0]).bases
+    return network_gradients(target, codes, np.ones(1), np.ones(1)).bases
 
 
 def integrated_gradients(
@@ -107,9 +107,10 @@ def integrated_gradients(
     ``MOST_POINTS``.
     """
     intervals = FIRST_POINTS
-    inner = np.arange(1, intervals) / intervals
-    weights = np.array([0.5, *np.ones(len(inner)), 0.5]) / intervals
-    gradients = network_gradients(target, codes, [0, *inner, 1], weights, on_read)
+    weights = np.full(intervals + 1, 1 / intervals)
+    weights[[0, -1]] /= 2
+    points = np.linspace(0, 1, intervals + 1)
+    gradients = network_gradients(target, codes, points, weights, on_read)
     bases, difference = gradients.bases, gradients.scores[-1] - gradients.scores[0]
     known = codes < UNKNOWN
     own = codes[known], np.flatnonzero(known)
@@ -118,7 +119,7 @@ def integrated_gradients(
         if missing <= TOLERANCE * abs(difference) / 2:
             break
         middles = (np.arange(intervals) + 0.5) / intervals
-        more = network_gradients(target, codes, middles, np.ones(intervals) / intervals, on_read)
+        more = network_gradients(target, codes, middles, np.full(intervals, 1 / intervals), on_read)
         bases = (bases + more.bases) / 2
         intervals *= 2
     return bases
@@ -352,7 +353,7 @@ def _composition_weights(
             parts += weight * gradient * roots
         ends = [float(target.features_of(kind, _hidden(layer, each))) for each in (0 * roots, roots)]
     each = parts.double().cpu() / counts.cpu().clamp(min=1)  # of one k-mer of the record
-    other = reverse_complement_counts(each[-1:], layer.k)[0]  # type: ignore[arg-type]
+    other = reverse_complement_counts(each[-1:], layer.k)[0]
     return each[0] + other, ends[1] - ends[0]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 from torch import Tensor, nn
 
 from rmt_genomics.dna.genetic_code import CLASS_OF_CODON, STOP, expected_kmer_frequencies
@@ -75,8 +75,8 @@ def count_kmers(codes: UInt8[Tensor, "b n"], k: int) -> Int[Tensor, "b kmers"]:
     return counts.view(len(codes), num_ids)[:, : 4**k]
 
 
-def reverse_complement_counts(counts: Int[Tensor, "b kmers"], k: int) -> Int[Tensor, "b kmers"]:
-    """Return the counts of the other strand, on which each k-mer is reverse-complemented."""
+def reverse_complement_counts(counts: Num[Tensor, "b kmers"], k: int) -> Num[Tensor, "b kmers"]:
+    """Return the counts (or weights) of the other strand: each k-mer is reverse-complemented."""
     bases = list(range(1, k + 1))  # one axis per base of the k-mer
     forward = counts.reshape(len(counts), *[4] * k)
     return forward.flip(bases).permute(0, *reversed(bases)).reshape(counts.shape)
