@@ -18,6 +18,7 @@ COMMANDS = {  # in the order in which a new user needs them
     "predict": "Predict the label of each FASTA record.",
     "join": "Merge the files of predict --shard, in input order.",
     "embed": "Compute an embedding of each FASTA record.",
+    "explain": "Show where in a record the signal of a class is.",
     "simulate": "Simulate sequences whose labels test a model's memory.",
 }
 """Every command with the first line of its help; module and function have the command's name."""

@@ -1,4 +1,4 @@
-"""Attributions along a record: what is explained, the track, its top regions.
+"""Attributions along a record: what is explained, the track, its top regions, files and a figure.
 
 A *score* is the logit of one class, or the value of a regression in the unit of its label. An
 attribution says what each base, or each piece of a record, adds to it. All coordinates are 0-based,
@@ -7,9 +7,13 @@ half-open and on the forward strand.
 Dimensions: b batch, c classes, d model width, e features, n base pairs.
 """
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,10 +25,31 @@ from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.bidirectional_encoder import encode_long
 from rmt_genomics.model.classifier import Encoding
+from rmt_genomics.parsing import read_json, read_text
 from rmt_genomics.rmt.runtime import evaluating
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 REGION_BP = 20  # of a top region, before neighbours are joined
 MOST_REGIONS = 20
+MANIFEST = "explain.json"
+"""The file that lists what ``explain`` has written into a folder."""
+
+_PROGRAM = "rmt-genomics explain"
+_BEST_FIRST = ("integrated_gradients", "gradient", "mutagenesis", "occlusion", "occlusion_shuffle")
+_LOGO_BP = 60
+_BINS = 800  # of a figure
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "0.6"
+_LETTERS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
+_NAMES = {
+    "gradient": "gradient x input",
+    "integrated_gradients": "integrated gradients",
+    "mutagenesis": "mutagenesis",
+    "occlusion": "occlusion by N",
+    "occlusion_shuffle": "occlusion by a shuffle",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,3 +235,265 @@ def _joined(windows: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         current = start, end
     if current is not None:
         yield current
+
+
+def best_track(attributions: Sequence[Attribution]) -> Attribution:
+    """Return the track that says most precisely where the signal is."""
+    return min(attributions, key=lambda each: _BEST_FIRST.index(each.method))
+
+
+def check_bigwig() -> None:
+    """Raise ConfigError unless the package that writes bigWig is installed."""
+    if find_spec("pybigtools") is None:
+        raise ConfigError(
+            "--bigwig: needs the package pybigtools, but it is not installed. Install it: "
+            "pip install 'rmt-genomics[bigwig]'"
+        )
+
+
+class TrackFiles:
+    """Writes the tracks of one record after the other into a folder.
+
+    ``METHOD.bedgraph`` and ``segments.tsv``, ``top_regions.bed``, ``summary.tsv`` have the lines of
+    all records; each record has a figure, ``RECORD.png``, and ``RECORD.npz``.
+
+    Args:
+        folder: An empty folder.
+        kinds: Of the features of the whole sequence that the model has.
+    """
+
+    def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
+        self.folder, self.kinds = folder, tuple(kinds)
+        self.summary: list[str] = []
+        """The lines of ``summary.tsv``."""
+        self._lengths: dict[str, int] = {}
+        self._stems: set[str] = set()
+        self._add("summary.tsv", [])
+
+    def add(self, codes: Codes, attributions: Sequence[Attribution]) -> None:
+        """Write the tracks of one record; ``codes`` are those of the whole record."""
+        first = attributions[0]
+        self._lengths[first.record] = first.length
+        for each in attributions:
+            self._add(f"{each.method}.bedgraph", bedgraph_lines(each))
+            if each.by_base is None:
+                self._add("segments.tsv", _segment_lines(each))
+        best = best_track(attributions)
+        regions = top_regions(best)
+        self._add("top_regions.bed", _bed_lines(best, regions))
+        lines = [_summary_line(each, self.kinds) for each in attributions]
+        self._add("summary.tsv", lines)
+        stem = self._stem(first.record)
+        tracks = {each.method: each for each in attributions if each.by_base is not None}
+        if tracks:
+            some = next(iter(tracks.values()))
+            start, end = int(some.starts[0]), int(some.ends[-1])
+            arrays = {method: each.by_base[None] for method, each in tracks.items()}  # type: ignore[index]
+            arrays |= {"one_hot": one_hot(codes[start:end]), "start": np.array(start)}
+            with (self.folder / f"{stem}.npz").open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        draw(codes, attributions, regions).savefig(self.folder / f"{stem}.png", dpi=150)
+
+    def write_bigwigs(self) -> None:
+        """Write ``METHOD.bw`` beside each bedGraph."""
+        import pybigtools
+
+        for path in sorted(self.folder.glob("*.bedgraph")):
+            with path.open(encoding="utf-8") as lines:
+                rows = (line.rstrip("\n").split("\t") for line in lines)
+                entries = ((name, int(a), int(b), float(value)) for name, a, b, value in rows)
+                pybigtools.open(str(path.with_suffix(".bw")), "w").write(self._lengths, entries)
+
+    def write_manifest(self) -> list[str]:
+        """Write the list of all files, and return it."""
+        names = sorted([*(path.name for path in self.folder.iterdir()), MANIFEST])
+        text = json.dumps({"program": _PROGRAM, "files": names}, indent=2)
+        (self.folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+        return names
+
+    def _add(self, name: str, lines: Sequence[str] | Iterator[str]) -> None:
+        headers = {
+            "segments.tsv": "record\tstart\tend\tmethod\teffect\tthrough_memory\tshare",
+            "summary.tsv": "\t".join([*_SUMMARY_COLUMNS, *self.kinds]),
+        }
+        path = self.folder / name
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            if name in headers and not file.tell():
+                self._write(file, name, headers[name])
+            for line in lines:
+                self._write(file, name, line)
+
+    def _write(self, file: IO[str], name: str, line: str) -> None:
+        if name == "summary.tsv":
+            self.summary.append(line)
+        file.write(f"{line}\n")
+
+    def _stem(self, record: str) -> str:
+        """Return a name for the files of a record that every file system takes."""
+        safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", record).lstrip(".")[:80] or "record"
+        number, stem = 1, safe
+        while stem.lower() in self._stems:
+            number += 1
+            stem = f"{safe}_{number}"
+        self._stems.add(stem.lower())
+        return stem
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the files that an earlier run has written into a folder, by its manifest.
+
+    Raises:
+        ConfigError: If there is no such manifest: nothing else is replaced.
+    """
+    path = folder / MANIFEST
+    content: Any = None
+    if path.is_file() and not path.is_symlink():
+        content = read_json(read_text(path, "a list of files", ConfigError), str(path), "", ConfigError)
+    names = content.get("files") if isinstance(content, dict) else None
+    if not isinstance(names, list) or content.get("program") != _PROGRAM:
+        raise ConfigError(
+            f"{folder}: has no {MANIFEST} of an earlier run, but only files of such a run are "
+            "replaced. Give another --out."
+        )
+    return [name for name in names if isinstance(name, str) and Path(name).name == name]
+
+
+def bedgraph_lines(attribution: Attribution) -> Iterator[str]:
+    """Yield ``record start end value``; neighbours of equal value are one line."""
+    texts = [f"{value:.6g}" for value in attribution.values]
+    starts, ends = attribution.starts.tolist(), attribution.ends.tolist()
+    first = 0
+    for index in range(1, len(texts) + 1):
+        if index == len(texts) or texts[index] != texts[first]:
+            yield f"{attribution.record}\t{starts[first]}\t{ends[index - 1]}\t{texts[first]}"
+            first = index
+
+
+def _segment_lines(attribution: Attribution) -> Iterator[str]:
+    none = np.full(len(attribution.values), np.nan)
+    columns = [attribution.values, attribution.through_memory, attribution.shares]
+    numbers = np.stack([none if each is None else each for each in columns], axis=1)
+    for start, end, row in zip(attribution.starts, attribution.ends, numbers, strict=True):
+        cells = ("NA" if np.isnan(each) else f"{each:.6g}" for each in row)
+        yield "\t".join([attribution.record, str(start), str(end), attribution.method, *cells])
+
+
+def _bed_lines(attribution: Attribution, regions: Sequence[Region]) -> Iterator[str]:
+    largest = max((abs(region.value) for region in regions), default=1.0)
+    for region in sorted(regions):
+        name = f"{attribution.class_name}:{region.value:+.4g}"
+        score = round(1000 * abs(region.value) / largest)
+        cells = (attribution.record, region.start, region.end, name, score, ".")
+        yield "\t".join(map(str, cells))
+
+
+_SUMMARY_COLUMNS = (
+    *("record", "length", "class", "method", "score", "score_of_N"),
+    *("explained", "unexplained", "network"),
+)
+
+
+def _summary_line(attribution: Attribution, kinds: Sequence[str]) -> str:
+    terms = attribution.terms
+    numbers = [attribution.score, attribution.baseline_score, attribution.explained]
+    numbers += [attribution.unexplained, *(terms.get(kind) for kind in ("network", *kinds))]
+    cells = ("NA" if each is None else f"{each:.4f}" for each in numbers)
+    texts = (attribution.record, attribution.length, attribution.class_name, attribution.method)
+    return "\t".join([*map(str, texts), *cells])
+
+
+def draw(
+    codes: Codes, attributions: Sequence[Attribution], regions: Sequence[Region]
+) -> "Figure":
+    """Draw the tracks of a record, and the strongest region with its letters.
+
+    From top to bottom: effects of pieces; one track of bases, summed in bins, with the top regions;
+    the bases of the strongest region, each letter as high as its value.
+    """
+    from matplotlib.figure import Figure
+
+    pieces = [each for each in attributions if each.by_base is None]
+    tracks = [each for each in attributions if each.by_base is not None]
+    best = best_track(tracks) if tracks else None
+    panels = len(pieces) + (2 if best is not None else 0)
+    figure = Figure(figsize=(10, 1.0 + 2.0 * panels), layout="constrained")
+    axes = list(figure.subplots(panels, 1, squeeze=False)[:, 0])
+    first = attributions[0]
+    figure.suptitle(
+        _literal(f"{first.record}: {first.class_name}, score {first.score:.3g} "
+        f"({first.baseline_score:.3g} if all N)"),
+        fontsize=11,
+    )
+    for each in pieces:
+        _draw_pieces(axes.pop(0), each)
+    if best is not None:
+        _draw_bases(axes.pop(0), best, regions)
+        _draw_logo(axes.pop(0), codes, best, regions)
+    return figure
+
+
+def _literal(text: str) -> str:
+    return text.replace("$", r"\$")
+
+
+def _draw_pieces(axes: "Axes", track: Attribution) -> None:
+    edges = np.append(track.starts, track.ends[-1])
+    axes.stairs(track.values, edges, fill=True, color=_BLUE, alpha=0.45, label="effect")
+    if track.through_memory is not None and track.through_memory.any():
+        axes.stairs(track.through_memory, edges, color=_ORANGE, label="through the memory")
+        axes.legend(frameon=False, fontsize=8, ncols=2)
+    _finish(axes, int(edges[0]), int(edges[-1]), _NAMES[track.method])
+
+
+def _draw_bases(axes: "Axes", track: Attribution, regions: Sequence[Region]) -> None:
+    size = max(1, len(track.values) // _BINS)
+    starts = np.arange(0, len(track.values), size)
+    edges = np.append(track.starts[starts], track.ends[-1])
+    axes.stairs(np.add.reduceat(track.values, starts), edges, fill=True, color=_BLUE)
+    least = (edges[-1] - edges[0]) / 300  # so that a region of a long record is seen
+    for region in regions:
+        middle, half = (region.start + region.end) / 2, max(least, region.end - region.start) / 2
+        axes.axvspan(middle - half, middle + half, color=_ORANGE, alpha=0.2, linewidth=0)
+    unit = "" if size == 1 else f",\nsum of {size} bp"
+    _finish(axes, int(edges[0]), int(edges[-1]), f"{_NAMES[track.method]}{unit}")
+
+
+def _draw_logo(
+    axes: "Axes", codes: Codes, track: Attribution, regions: Sequence[Region]
+) -> None:
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    first, end = int(track.starts[0]), int(track.ends[-1])
+    if end - first > _LOGO_BP:
+        middle = (regions[0].start + regions[0].end) // 2 if regions else (first + end) // 2
+        begin = min(max(first, middle - _LOGO_BP // 2), end - _LOGO_BP)
+    else:
+        begin = first
+    stop = min(end, begin + _LOGO_BP)
+    values = track.values[begin - first : stop - first]
+    for position, value in zip(range(begin, stop), values, strict=True):
+        if codes[position] == UNKNOWN or not value:
+            continue
+        letter = "ACGT"[codes[position]]
+        path = TextPath((0, 0), letter, size=1)
+        box = path.get_extents()
+        scale = Affine2D().translate(-box.x0, -box.y0).scale(0.95 / box.width, value / box.height)
+        shape = scale.translate(position, 0).transform_path(path)
+        axes.add_patch(PathPatch(shape, color=_LETTERS[letter], linewidth=0))
+    largest = max(np.abs(values).max(initial=0), 1e-12)
+    low, high = min(0.0, values.min(initial=0)), max(0.0, values.max(initial=0))
+    axes.set_ylim(low - 0.05 * largest, high + 0.05 * largest)
+    _finish(axes, begin, stop, f"{_NAMES[track.method]},\nstrongest region")
+    axes.set_xlabel("base pairs from the start of the record (0-based)")
+
+
+def _finish(axes: "Axes", start: int, end: int, label: str) -> None:
+    from matplotlib.ticker import StrMethodFormatter
+
+    axes.axhline(0, color=_GREY, linewidth=0.8)
+    axes.set_xlim(start, end)
+    axes.set_ylabel(label, fontsize=9)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.spines[["top", "right"]].set_visible(False)
