@@ -3,9 +3,9 @@
     python benchmarks/explain.py --out explain.json
 
 Motifs: a model of each task (detect, two_facts, order of ``rmt-genomics simulate``) learns from
-sequences of at most 16 segments of 512 bases, for ``--train-seconds`` of processor time. It explains
-fresh sequences of ``--length`` (64 kb) that it predicts rightly: AUROC of the size of the attribution
-against the bases of the motifs, mean over sequences.
+sequences of at most 16 segments of 512 bases, for ``--train-seconds`` of processor time. It
+explains fresh sequences of ``--length`` (64 kb) that it predicts rightly: AUROC of the size of the
+attribution against the bases of the motifs, mean over sequences.
 
 Breakpoints: a model of mosaics (``--genomes``, ``--labels`` as for ``benchmarks/mosaics.py``) is
 given as ``--mosaic-model``. The two segments between which the effect of occlusion changes most are
@@ -101,7 +101,9 @@ def _motifs(task: str, options: argparse.Namespace) -> dict[str, Any]:
             track = explainer.attribute(method)
             sizes = np.repeat(np.abs(track.values), track.ends - track.starts)
             scores[method].append(float(roc_auc_score(planted, sizes)))
-    means = {f"auroc_{method}": round(float(np.mean(each)), 4) for method, each in scores.items() if each}
+    means = {
+        f"auroc_{method}": round(float(np.mean(each)), 4) for method, each in scores.items() if each
+    }
     return {"task": task, **trained, "length": options.length, "n": right,
             "accuracy": round(right / max(1, number), 3), **means}  # fmt: skip
 

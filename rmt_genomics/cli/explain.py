@@ -30,7 +30,9 @@ _METHODS = ("gradient", "integrated_gradients", "occlusion", "occlusion_shuffle"
     multiple=True,
     help="Repeatable; default: gradient, integrated_gradients and occlusion.",
 )
-@click.option("--piece", "piece_bp", type=BP, metavar="BP", help="For occlusion; default: segments.")
+@click.option(
+    "--piece", "piece_bp", type=BP, metavar="BP", help="For occlusion; default: segments."
+)
 @click.option("--bigwig", is_flag=True, help="Also write METHOD.bw.")
 @name_options
 @click.option("--out", type=PATH, required=True, help="Folder for the results.")
@@ -50,7 +52,7 @@ def explain(
 
     MODEL is the folder of a trained model, or hf://owner/name; FASTA is a sequence file, as for
     predict. All records are explained, or the one of --interval. A score is the logit of one class,
-    or the value of a regression; a track says what each base or each piece of the record adds to it.
+    or the value of a regression; a track says what each base or piece of the record adds to it.
     Positions are 0-based, half-open, on the forward strand; both strands are read.
 
     occlusion: the score less that with a piece replaced by N (occlusion_shuffle: by its own bases
@@ -84,7 +86,9 @@ def explain(
     with locked(out, is_folder=True):
         with staged_files(out) as stage:
             files = TrackFiles(stage, tuple(model.config.features_by_kind))
-            for codes, tracks in _tracks(model, _records(fasta, names, part), chosen, part, options):
+            for codes, tracks in _tracks(
+                model, _records(fasta, names, part), chosen, part, options
+            ):
                 files.add(codes, tracks)
             if options["bigwig"]:
                 files.write_bigwigs()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.dna.alphabet import UNKNOWN, Codes
+from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.interpretation.gradients import (
@@ -83,7 +83,7 @@ class RecordExplainer:
     @cached_property
     def baseline_score(self) -> float:
         """The score of a record of this length that is all N."""
-        return self.target.of_record(np.full_like(self.codes, UNKNOWN))
+        return self.target.of_unknown(len(self.codes))
 
     @cached_property
     def features(self) -> FeatureTerms:

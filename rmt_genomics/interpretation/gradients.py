@@ -19,13 +19,14 @@ the line, n base pairs.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
-from jaxtyping import Float, Integer
+from einops import rearrange
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
@@ -47,20 +48,13 @@ from rmt_genomics.rmt import InputGradients, Segment, replay_with_outputs
 from rmt_genomics.rmt.runtime import evaluating
 from rmt_genomics.rmt.segments import borders
 
-FIRST_POINTS, MOST_POINTS = 8, 128  # intervals of the line from N to the record
-TOLERANCE = 0.01  # of the difference of scores: what integrated gradients may miss
+FIRST_PARTS, MOST_POINTS = 4, 240  # of the line from N to the record
+MOST_CHANGE = 1 / 4  # of the score in a part, relative to that on the whole line
+_POINTS_A_PART, _SHORTEST_PART, _LEAST_SHARE = 4, 2.0**-20, 1 / 64
+TOLERANCE = 0.008  # of the difference of scores: what integrated gradients may miss
 _TOKENS_AT_ONCE = 1 << 15  # in a batch of points
 _FLOATS_AT_ONCE = 1 << 23  # in the memories that replay keeps
 _COMPOSITION_POINTS = 32
-
-
-class NetworkGradients(NamedTuple):
-    """Gradients of the network's part of a score, weighted over points of the line."""
-
-    bases: np.ndarray
-    """``(4, n)`` float32: of A, C, G, T at each base, less that of N; both strands added."""
-
-    scores: np.ndarray  # (a,): the network's part of the score at each point
 
 
 def network_gradients(
@@ -69,32 +63,49 @@ def network_gradients(
     points: Float[np.ndarray, " a"],
     weights: Float[np.ndarray, " a"],
     on_read: Callable[[int], object] = lambda _: None,
-) -> NetworkGradients:
-    """Return the weighted sum of the gradients at some points between N (0) and the record (1).
+) -> np.ndarray:
+    """Return the weighted sum of the network's gradients at points from N (0) to the record (1).
 
     ``on_read`` is called with the bp read, each counted once per point.
+
+    Returns:
+        ``(4, n)``: the gradient of A, C, G, T at each base, less that of N; both strands added.
     """
     encoder = target.model.encoder
     total = _StrandGradients(encoder, codes)
-    scores = []
-    size = min(encoder.config.tokens_per_segment, total.num_tokens)
-    kept = -(-total.num_tokens // size) * encoder.step.memory.read_identity.numel()
-    at_once = max(1, min(_TOKENS_AT_ONCE // (2 * size), _FLOATS_AT_ONCE // (2 * kept)))
+    at_once = _points_at_once(total)
     for first in range(0, len(points), at_once):
         own = torch.from_numpy(points[first : first + at_once])
         total.weights = torch.from_numpy(weights[first : first + at_once])
         with evaluating(target.model), _frozen(target.model), torch.enable_grad():
-            strands = _encode(encoder, _SoftSegments(encoder, codes, own), total)
-            score = target.network(strands)
+            score = target.network(_encode(encoder, _SoftSegments(encoder, total.ids, own), total))
             score.sum().backward()  # type: ignore[no-untyped-call]
-        scores.append(score.detach().double().cpu().numpy())
         on_read(len(own) * len(codes))
-    return NetworkGradients(total.on_forward_strand(), np.concatenate(scores))
+    return total.on_forward_strand()
+
+
+def network_scores(
+    target: Target,
+    codes: Codes,
+    points: Float[np.ndarray, " a"],
+    on_read: Callable[[int], object] = lambda _: None,
+) -> np.ndarray:
+    """Return the network's part of the score at points from N (0) to the record (1)."""
+    encoder = target.model.encoder
+    total = _StrandGradients(encoder, codes)
+    at_once, scores = _points_at_once(total), []
+    for first in range(0, len(points), at_once):
+        own = torch.from_numpy(points[first : first + at_once])
+        with evaluating(target.model), torch.no_grad():
+            strands = _encode(encoder, _SoftSegments(encoder, total.ids, own), total)
+            scores.append(target.network(strands).double().cpu().numpy())
+        on_read(len(own) * len(codes))
+    return np.concatenate(scores)
 
 
 def gradient_times_input(target: Target, codes: Codes) -> np.ndarray:
     """Return the gradient of each base less that of N, ``(4, n)``, of the network alone."""
-    return network_gradients(target, codes, np.ones(1), np.ones(1)).bases
+    return network_gradients(target, codes, np.ones(1), np.ones(1))
 
 
 def integrated_gradients(
@@ -102,27 +113,63 @@ def integrated_gradients(
 ) -> np.ndarray:
     """Return the mean gradient from N to the record, ``(4, n)``, of the network alone.
 
-    The integral is a sum over points (trapezoids). Their number is doubled until the bases of the
-    record add up to the difference of the scores within ``TOLERANCE``, or there are
-    ``MOST_POINTS``.
+    The score of a model that decides may jump somewhere on the line, so the line is first divided
+    where the score changes, which takes predictions only. Each part has the points of a Gauss
+    quadrature; where the bases do not add up to the difference of the scores at its ends, it is
+    halved, until there are ``MOST_POINTS``.
     """
-    intervals = FIRST_POINTS
-    weights = np.full(intervals + 1, 1 / intervals)
-    weights[[0, -1]] /= 2
-    points = np.linspace(0, 1, intervals + 1)
-    gradients = network_gradients(target, codes, points, weights, on_read)
-    bases, difference = gradients.bases, gradients.scores[-1] - gradients.scores[0]
-    known = codes < UNKNOWN
-    own = codes[known], np.flatnonzero(known)
-    while intervals < MOST_POINTS:
-        missing = abs(bases[own].sum(dtype=np.float64) - difference)
-        if missing <= TOLERANCE * abs(difference) / 2:
-            break
-        middles = (np.arange(intervals) + 0.5) / intervals
-        more = network_gradients(target, codes, middles, np.full(intervals, 1 / intervals), on_read)
-        bases = (bases + more.bases) / 2
-        intervals *= 2
+    ends = np.linspace(0, 1, FIRST_PARTS + 1)
+    scores = dict(zip(ends.tolist(), network_scores(target, codes, ends, on_read), strict=True))
+    _divide_line(target, codes, scores, on_read)
+    parts = list(pairwise(sorted(scores)))
+    path = sum(abs(scores[end] - scores[start]) for start, end in parts) or 1.0
+    allowed = TOLERANCE * abs(scores[1.0] - scores[0.0])
+    nodes, weights = np.polynomial.legendre.leggauss(_POINTS_A_PART)
+    known = np.flatnonzero(codes < UNKNOWN)
+    bases, num_points = np.zeros((UNKNOWN, len(codes)), np.float32), 0
+    while parts:
+        start, end = parts.pop(0)  # the longest of those that were halved
+        middle, half = (start + end) / 2, (end - start) / 2
+        own = network_gradients(target, codes, middle + half * nodes, half * weights, on_read)
+        num_points += len(nodes)
+        change = scores[end] - scores[start]
+        error = abs(own[codes[known], known].sum(dtype=np.float64) - change)
+        is_good = error <= allowed * max(half + abs(change) / path / 2, _LEAST_SHARE)
+        if is_good or num_points >= MOST_POINTS or half < _SHORTEST_PART:
+            bases += own
+            continue
+        scores[middle] = float(network_scores(target, codes, np.array([middle]), on_read)[0])
+        parts += [(start, middle), (middle, end)]
     return bases
+
+
+def _divide_line(
+    target: Target,
+    codes: Codes,
+    scores: dict[float, float],
+    on_read: Callable[[int], object],
+) -> None:
+    """Add points to ``scores`` until the score changes little from one to the next."""
+    while len(scores) * _POINTS_A_PART <= MOST_POINTS:
+        limit = MOST_CHANGE * (max(scores.values()) - min(scores.values()))
+        parts = pairwise(sorted(scores))
+        middles = [
+            (start + end) / 2
+            for start, end in parts
+            if abs(scores[end] - scores[start]) > limit and end - start > _SHORTEST_PART
+        ]
+        if not middles:
+            break
+        found = network_scores(target, codes, np.array(middles), on_read)
+        scores |= dict(zip(middles, found.tolist(), strict=True))
+
+
+def _points_at_once(total: "_StrandGradients") -> int:
+    """Return how many points are read in one batch."""
+    step = total.encoder.step
+    size = min(step.config.tokens_per_segment, total.num_tokens)
+    kept = -(-total.num_tokens // size) * step.memory.read_identity.numel()
+    return max(1, min(_TOKENS_AT_ONCE // (2 * size), _FLOATS_AT_ONCE // (2 * kept)))
 
 
 @contextmanager
@@ -144,7 +191,7 @@ def _encode(
     """Return the pooled memories of both strands; backward fills ``gradients``."""
 
     def attach(segment: Segment) -> tuple[Segment, Tensor]:
-        leaf = segment.tokens.detach().requires_grad_()
+        leaf = segments.soften(segment.tokens).detach().requires_grad_()
         return segment._replace(tokens=leaf), leaf
 
     run = replay_with_outputs(
@@ -160,15 +207,16 @@ def _encode(
 
 
 class _SoftSegments(Sequence[Segment]):
-    """Both strands of a record as soft tokens, a segment at a time, when asked for.
+    """Both strands of a record as tokens, soft ones where needed, a segment at a time.
 
     Each point of the line from N to the record has two rows: forward strand, reverse strand.
     """
 
-    def __init__(self, encoder: BothStrands, codes: Codes, points: Tensor) -> None:
-        self.encoder, self.codes, self.points = encoder, codes, points
-        self.size = encoder.config.tokens_per_segment
-        self.num_tokens = encoder.tokenizer.num_tokens(len(codes))
+    def __init__(
+        self, encoder: BothStrands, ids: Integer[Tensor, "strand tokens"], points: Tensor
+    ) -> None:
+        self.encoder, self.ids, self.points = encoder, ids, points
+        self.size, self.num_tokens = encoder.config.tokens_per_segment, ids.shape[1]
 
     def __len__(self) -> int:
         return -(-self.num_tokens // self.size)
@@ -179,16 +227,26 @@ class _SoftSegments(Sequence[Segment]):
         start, stop, left, right = borders(
             index, self.size, self.num_tokens, self.encoder.config.halo
         )
-        ids = tokenize_both_strands(self.encoder, self.codes, start - left, stop + right)
+        tokens = self.ids[:, start - left : stop + right]
+        if not self.is_record:
+            tokens = self.soften(tokens)
+        return Segment(tokens, None, left, stop - start, is_start=start == 0)
+
+    @property
+    def is_record(self) -> bool:
+        """Whether the record itself is read, so that ids are the same and faster."""
+        return self.points.tolist() == [1.0]
+
+    def soften(self, tokens: Shaped[Tensor, "rows t *v"]) -> Float[Tensor, "a_strand t v"]:
+        """Return soft tokens at each point of the line, for ids of both strands."""
+        if tokens.is_floating_point():
+            return tokens
         weight = self.encoder.step.embed.embedding.weight
-        known = F.one_hot(ids.long(), len(weight)).to(weight.dtype)
+        known = F.one_hot(tokens.long(), len(weight)).to(weight.dtype)
         unknown = torch.zeros_like(known[0, 0])
         unknown[id_of_n(self.encoder)] = 1
         points = self.points.to(known)[:, None, None, None]
-        soft = rearrange(
-            unknown + points * (known - unknown), "a strand t v -> (a strand) t v"
-        )
-        return Segment(soft, None, left, stop - start, is_start=start == 0)
+        return rearrange(unknown + points * (known - unknown), "a strand t v -> (a strand) t v")
 
 
 def id_of_n(encoder: BothStrands) -> int:
@@ -202,6 +260,7 @@ class _StrandGradients:
     def __init__(self, encoder: BothStrands, codes: Codes) -> None:
         self.encoder, self.codes = encoder, codes
         self.num_tokens = encoder.tokenizer.num_tokens(len(codes))
+        self.ids = tokenize_both_strands(encoder, codes, 0, self.num_tokens)
         self.weights = torch.ones(1)  # of the points whose gradients are added next
         dtype = encoder.step.embed.embedding.weight.dtype
         self.strands = torch.zeros(2, len(codes), UNKNOWN, dtype=dtype)  # on the CPU
@@ -219,8 +278,10 @@ class _StrandGradients:
         if tokenizer.kind == "base":
             self.strands[:, first : first + relative.shape[1]] += relative[..., :UNKNOWN].cpu()
             return
-        ids = tokenize_both_strands(self.encoder, self.codes, start - left, stop + right).long()
-        num_kmers = min(max(0, tokenizer.count_kmers(len(self.codes))[0] - start + left), ids.shape[1])
+        ids = self.ids[:, start - left : stop + right].long()
+        num_kmers = min(
+            max(0, tokenizer.count_kmers(len(self.codes))[0] - start + left), ids.shape[1]
+        )
         k, stride = tokenizer.k, tokenizer.stride
         for offset in range(k):  # a base of each k-mer in turn
             share = _of_other_bases(ids[:, :num_kmers], relative[:, :num_kmers], k, offset) / k
@@ -351,7 +412,9 @@ def _composition_weights(
             score = target.features_of(kind, _hidden(layer, read))
             (gradient,) = torch.autograd.grad(score, read)
             parts += weight * gradient * roots
-        ends = [float(target.features_of(kind, _hidden(layer, each))) for each in (0 * roots, roots)]
+        ends = [
+            float(target.features_of(kind, _hidden(layer, each))) for each in (0 * roots, roots)
+        ]
     each = parts.double().cpu() / counts.cpu().clamp(min=1)  # of one k-mer of the record
     other = reverse_complement_counts(each[-1:], layer.k)[0]
     return each[0] + other, ends[1] - ends[0]

@@ -154,7 +154,7 @@ class PrefixMemory:
 
     def segment(self, strand: int, index: int, edits: Sequence[Edit]) -> Segment:
         """Return a segment of one strand, with a row for each edit."""
-        start, stop, left, right = self._borders[index]
+        start, stop, left, _ = self._borders[index]
         first, end = int(self._first_bp[index]), int(self._end_bp[index])
         rows = np.repeat(self.strands[strand][None, first:end], len(edits), axis=0)
         for row, edit in zip(rows, edits, strict=True):

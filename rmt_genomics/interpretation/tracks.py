@@ -23,7 +23,7 @@ from torch import Tensor
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.model.bidirectional_encoder import encode_long
+from rmt_genomics.model.bidirectional_encoder import BothStrands, readout_chunks, segment_blocks
 from rmt_genomics.model.classifier import Encoding
 from rmt_genomics.parsing import read_json, read_text
 from rmt_genomics.rmt.runtime import evaluating
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 REGION_BP = 20  # of a top region, before neighbours are joined
 MOST_REGIONS = 20
+LEAST_FRACTION = 0.05  # of the strongest region, that a region has
 MANIFEST = "explain.json"
 """The file that lists what ``explain`` has written into a folder."""
 
@@ -109,19 +110,28 @@ class Target:
         )
         return with_features - without
 
-    def of_record(self, codes: Codes) -> float:
-        """Return the score of a record."""
-        return float(self.of_logits(logits_of_record(self.model, codes))[0])
+    def of_unknown(self, length_bp: int) -> float:
+        """Return the score of a record that is all N.
+
+        Its strands are equal, so that one of them is read.
+        """
+        model, codes = self.model, np.full(length_bp, UNKNOWN, np.uint8)
+        with evaluating(model), torch.inference_mode():
+            pooled = model.encoder.pool(_read_one_strand(model.encoder, codes))
+            features = model.sequence_features(torch.from_numpy(codes)[None])
+            return float(self.of_logits(model.logits(Encoding(pooled.repeat(1, 2), *features)))[0])
 
     def _no_features(self, strands: Float[Tensor, "b two_d"]) -> Float[Tensor, "b e"]:
         return strands.new_zeros(len(strands), self.model.config.num_sequence_features)
 
 
-def logits_of_record(model: RMTClassifier, codes: Codes) -> Float[Tensor, "1 c"]:
-    """Return the logits of one record, read a block of segments at a time."""
-    with evaluating(model), torch.inference_mode():
-        features = model.sequence_features(torch.from_numpy(codes)[None])
-        return model.logits(Encoding(encode_long(model.encoder, codes), *features))
+def _read_one_strand(encoder: BothStrands, codes: Codes) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the read-outs of the forward strand, a block of segments at a time."""
+    memory = encoder.step.memory.initial(1)
+    for segments, _ in segment_blocks(encoder, codes):
+        forward = [each._replace(tokens=each.tokens[:1]) for each in segments]
+        ((chunk, memory),) = readout_chunks(encoder, forward, memory)
+        yield chunk, torch.ones(chunk.shape[:2], dtype=torch.bool, device=chunk.device)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -207,7 +217,8 @@ def top_regions(attribution: Attribution, most: int = MOST_REGIONS) -> list[Regi
     else:
         order = np.argsort(-np.abs(values), kind="stable")[:most]
         regions = [Region(int(starts[i]), int(ends[i]), float(values[i])) for i in order]
-    regions = [region for region in regions if region.value]
+    least = LEAST_FRACTION * max((abs(region.value) for region in regions), default=0)
+    regions = [region for region in regions if abs(region.value) >= max(least, 1e-30)]
     return sorted(regions, key=lambda region: -abs(region.value))
 
 
@@ -348,7 +359,9 @@ def files_of(folder: Path) -> list[str]:
     path = folder / MANIFEST
     content: Any = None
     if path.is_file() and not path.is_symlink():
-        content = read_json(read_text(path, "a list of files", ConfigError), str(path), "", ConfigError)
+        content = read_json(
+            read_text(path, "a list of files", ConfigError), str(path), "", ConfigError
+        )
     names = content.get("files") if isinstance(content, dict) else None
     if not isinstance(names, list) or content.get("program") != _PROGRAM:
         raise ConfigError(
@@ -402,9 +415,7 @@ def _summary_line(attribution: Attribution, kinds: Sequence[str]) -> str:
     return "\t".join([*map(str, texts), *cells])
 
 
-def draw(
-    codes: Codes, attributions: Sequence[Attribution], regions: Sequence[Region]
-) -> "Figure":
+def draw(codes: Codes, attributions: Sequence[Attribution], regions: Sequence[Region]) -> "Figure":
     """Draw the tracks of a record, and the strongest region with its letters.
 
     From top to bottom: effects of pieces; one track of bases, summed in bins, with the top regions;
@@ -420,8 +431,10 @@ def draw(
     axes = list(figure.subplots(panels, 1, squeeze=False)[:, 0])
     first = attributions[0]
     figure.suptitle(
-        _literal(f"{first.record}: {first.class_name}, score {first.score:.3g} "
-        f"({first.baseline_score:.3g} if all N)"),
+        _literal(
+            f"{first.record}: {first.class_name}, score {first.score:.3g} "
+            f"({first.baseline_score:.3g} if all N)"
+        ),
         fontsize=11,
     )
     for each in pieces:
@@ -429,6 +442,7 @@ def draw(
     if best is not None:
         _draw_bases(axes.pop(0), best, regions)
         _draw_logo(axes.pop(0), codes, best, regions)
+    figure.align_ylabels()
     return figure
 
 
@@ -458,9 +472,7 @@ def _draw_bases(axes: "Axes", track: Attribution, regions: Sequence[Region]) -> 
     _finish(axes, int(edges[0]), int(edges[-1]), f"{_NAMES[track.method]}{unit}")
 
 
-def _draw_logo(
-    axes: "Axes", codes: Codes, track: Attribution, regions: Sequence[Region]
-) -> None:
+def _draw_logo(axes: "Axes", codes: Codes, track: Attribution, regions: Sequence[Region]) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D

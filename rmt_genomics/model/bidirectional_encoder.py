@@ -162,7 +162,12 @@ def segment_blocks(encoder: BothStrands, codes: Codes) -> Iterator[tuple[list[Se
             for start, stop, left, right in block
         ]
         is_end = stop == num_tokens
-        yield segments, len(codes) if is_end else bases_of_tokens(encoder.tokenizer, len(codes), stop, stop + 1)[0]
+        yield (
+            segments,
+            len(codes)
+            if is_end
+            else bases_of_tokens(encoder.tokenizer, len(codes), stop, stop + 1)[0],
+        )
 
 
 def tokenize_both_strands(
@@ -180,9 +185,7 @@ def tokenize_both_strands(
     return tokenize(encoder.tokenizer, both, lengths.repeat(2))[0]
 
 
-def bases_of_tokens(
-    tokenizer: Tokenizer, length_bp: int, start: int, stop: int
-) -> tuple[int, int]:
+def bases_of_tokens(tokenizer: Tokenizer, length_bp: int, start: int, stop: int) -> tuple[int, int]:
     """Return where the bases of tokens ``[start, stop)`` of a sequence begin and end.
 
     Tokenized alone, these bases give exactly those tokens: k-mers are counted from the left, and

@@ -69,7 +69,9 @@ class ConvolutionStem(nn.Module):
 
     def forward(self, segment: Segment) -> Float[Tensor, "b r d"]:
         """Return one vector per (pooled) token of the segment, without its halo."""
-        pooled = pooled_max(self.convolve(segment), segment.keep_inside, self.pool_size)
+        is_soft = segment.tokens.is_floating_point()  # whose gradient a convolution has fast
+        convolved = self.convolve_embeddings(segment) if is_soft else self.convolve(segment)
+        pooled = pooled_max(convolved, segment.keep_inside, self.pool_size)
         projected: Tensor = self.project(self.dropout(F.gelu(pooled)))
         return projected
 

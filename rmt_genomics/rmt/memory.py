@@ -89,20 +89,25 @@ class MemoryTokens(nn.Module):
         if self.gate is not None:
             opening = torch.sigmoid(self.gate(torch.cat([memory, written], dim=-1)))
             if self.config.memory_gate == "hard":
-                opening = hard_gate(opening)
+                opening = hard_gate(opening, straight_through=self.training)
             written = torch.lerp(memory, written, opening.to(memory.dtype))
         return F.rms_norm(written, written.shape[-1:]) if self.config.memory_norm else written
 
 
-def hard_gate(opening: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def hard_gate(
+    opening: Float[Tensor, "*shape"], *, straight_through: bool = True
+) -> Float[Tensor, "*shape"]:
     """Make openings below 1/12 exactly 0 and above 11/12 exactly 1; the gradient is unchanged.
 
     A feature whose gate is closed is handed on bit for bit, over any number of segments; a sigmoid
     changes it a little each time. The stretched and cut sigmoid is that of Louizos et al. 2018
     (arXiv:1712.01312, section 2.2), without its noise. The gradient is that of the plain sigmoid
-    (straight-through: Bengio et al. 2013, arXiv:1308.3432), or a closed gate could never open.
+    (straight-through: Bengio et al. 2013, arXiv:1308.3432), or a closed gate could never open. In
+    evaluation mode it is its own: that is how the output depends on the input.
     """
     hard = (_HARD_GATE_SLOPE * (opening - 0.5) + 0.5).clamp(0, 1)
+    if not straight_through:
+        return hard
     return hard.detach() + (opening - opening.detach())
 
 

@@ -233,7 +233,7 @@ class _Replay(torch.autograd.Function):
 
 
 class _Graph(NamedTuple):
-    """What a segment wrote, joined by a graph to what it read and to its input, if one is wanted."""
+    """What a segment wrote, joined by a graph to the memory it read, and to its input if wanted."""
 
     read: Tensor
     written: StepOutput

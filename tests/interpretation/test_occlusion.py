@@ -1,6 +1,7 @@
 """Occlusion with the memory of the unchanged prefix is the naive loop over full predictions."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmt_genomics.dna.alphabet import decode
 from rmt_genomics.interpretation import attribute, occlusion
 from rmt_genomics.interpretation.occlusion import (
     Edit,
@@ -19,7 +21,6 @@ from rmt_genomics.interpretation.occlusion import (
     shuffle_dinucleotides,
 )
 from rmt_genomics.interpretation.tracks import Target
-from rmt_genomics.dna.alphabet import decode
 from rmt_genomics.model import RMTClassifier
 from tests.interpretation.toys import logits, random_codes, toy
 
@@ -158,15 +159,13 @@ def test_a_share_of_a_linear_head_is_the_segment_s_term_of_the_mean() -> None:
     np.testing.assert_allclose(shares, terms[0] + terms[1].flip(0), rtol=1e-9)
 
 
-@given(
-    letters=st.lists(st.integers(0, 4), min_size=1, max_size=60), seed=st.integers(0, 1000)
-)
+@given(letters=st.lists(st.integers(0, 4), min_size=1, max_size=60), seed=st.integers(0, 1000))
 def test_a_shuffle_keeps_each_pair_of_neighbours(letters: list[int], seed: int) -> None:
     codes = np.array(letters, np.uint8)
 
     shuffled = shuffle_dinucleotides(codes, np.random.default_rng(seed))
 
-    pairs = [Counter(zip(each[:-1], each[1:], strict=True)) for each in (codes, shuffled)]
+    pairs = [Counter(pairwise(each)) for each in (codes, shuffled)]
     assert pairs[0] == pairs[1]
     assert sorted(codes) == sorted(shuffled)
 
