@@ -43,6 +43,7 @@ from rmt_genomics.model.kmer_features import (
     count_kmers,
     reverse_complement_counts,
 )
+from rmt_genomics.model.kmer_regression import FeatureRegression
 from rmt_genomics.model.tokenization import BP_AT_ONCE
 from rmt_genomics.rmt import InputGradients, Segment, replay_with_outputs
 from rmt_genomics.rmt.runtime import evaluating
@@ -308,7 +309,8 @@ def _of_other_bases(
     place = 4 ** (k - 1 - offset)
     others = torch.stack([ids + (base - ids // place % 4) * place for base in range(4)], dim=2)
     is_known = (ids < 4**k)[..., None]
-    return relative.gather(2, others.where(is_known, 0)) * is_known
+    entries: Tensor = relative.gather(2, others.where(is_known, 0)) * is_known
+    return entries
 
 
 class FeatureTerms(NamedTuple):
@@ -335,6 +337,7 @@ def feature_terms(target: Target, codes: Codes) -> FeatureTerms:
     terms: dict[str, float] = {}
     with evaluating(model), torch.no_grad():
         for regression in model.regressions or ():
+            assert isinstance(regression, FeatureRegression)
             change = (regression(row) - regression.bias).double()[0, target.index] * target.scale
             if regression.kmers.orf_codons is not None:
                 terms["protein"] = float(change)
@@ -343,7 +346,7 @@ def feature_terms(target: Target, codes: Codes) -> FeatureTerms:
             total = count_kmers(row, k).sum().clamp(min=1).item()
             weight = regression.weight[:, target.index].double().cpu() / total * target.scale
             terms["stranded-kmer" if regression.kmers.is_stranded else "kmer"] = float(change)
-            _spread(codes, k, lambda forward, _, weight=weight: weight[forward], bases)
+            _spread(codes, k, _parts_in(weight), bases)
         if model.proteins is not None:
             ends = (model.proteins(each) for each in (row, torch.full_like(row, UNKNOWN)))
             found, none = (float(target.features_of("protein", each)) for each in ends)
@@ -355,11 +358,16 @@ def feature_terms(target: Target, codes: Codes) -> FeatureTerms:
     for kind, layer in (("kmer", model.composition), ("stranded-kmer", model.stranded)):
         if layer is not None:
             weight, terms[kind] = _composition_weights(target, layer, kind, row)
-            _spread(codes, layer.k, lambda forward, _, weight=weight: weight[forward], bases)
+            _spread(codes, layer.k, _parts_in(weight), bases)
     return FeatureTerms(bases, terms)
 
 
 Lookup = Callable[[Tensor, Tensor], Tensor]  # numbers of k-mers on both strands -> their parts
+
+
+def _parts_in(table: Float[Tensor, " kmers"]) -> Lookup:
+    """Look up parts by the number of a k-mer on the forward strand."""
+    return lambda forward, _: table[forward]
 
 
 def _spread(codes: Codes, k: int, parts: Lookup, bases: np.ndarray) -> None:

@@ -48,4 +48,5 @@ def mutate(
             changes[edit.codes[0], edit.start - start] = score - reference
         done += len(scores)
         on_done(len(scores))
-    return (changes - changes.mean(axis=0)).astype(np.float32)
+    centred: np.ndarray = (changes - changes.mean(axis=0)).astype(np.float32)
+    return centred

@@ -179,7 +179,9 @@ class PrefixMemory:
         (The rows of a product of matrices are rounded differently in a batch.)
         """
         pairs = zip(encoding, self._encoding, strict=True)
-        same = [(own == base).all(dim=1) for own, base in pairs if own is not None]
+        same = [
+            own.eq(base).all(dim=1) for own, base in pairs if own is not None and base is not None
+        ]
         is_same = torch.stack(same).all(dim=0)[:, None]
         return torch.where(is_same, self.logits, self.model.logits(encoding))
 

@@ -12,11 +12,11 @@ from rmt_genomics.datasets.simulation import Simulation
 from rmt_genomics.interpretation import RecordExplainer, top_regions
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 
-LENGTH, MOTIF = 256, 10
+LENGTH, MOTIF = 128, 10
 
 
 def trained() -> RMTClassifier:
-    """A model that has learned, in seconds, whether a motif is anywhere in two to four segments."""
+    """A model that has learned, in seconds, whether a motif is anywhere in two segments."""
     torch.manual_seed(0)
     model = RMTClassifier(
         ClassifierConfig(
@@ -25,14 +25,14 @@ def trained() -> RMTClassifier:
         )
     )  # fmt: skip
     optimiser = torch.optim.AdamW(model.parameters(), lr=6e-3)
-    examples = Simulation(
-        task="detect", length_bp=LENGTH // 2, motif_length_bp=MOTIF, seed=1
-    ).examples(10**9)
+    examples = Simulation(task="detect", length_bp=LENGTH, motif_length_bp=MOTIF, seed=1).examples(
+        10**9
+    )
     for _ in range(150):
         batch = list(islice(examples, 64))
         codes = torch.from_numpy(np.stack([each.codes for each in batch]))
         targets = torch.tensor([int(each.label == "present") for each in batch])
-        loss = F.cross_entropy(model(codes, [LENGTH // 2] * 64), targets)
+        loss = F.cross_entropy(model(codes, [LENGTH] * 64), targets)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -46,17 +46,17 @@ def test_planted_motifs_are_found() -> None:
     simulation = Simulation(task="detect", length_bp=LENGTH, motif_length_bp=MOTIF, seed=2)
     found: dict[str, list[float]] = {}
     hits = 0
-    planted_in = [each for each in simulation.examples(6) if each.sites]
+    planted_in = [each for each in simulation.examples(5) if each.sites][:2]
     for example in planted_in:
         ((start, _),) = example.sites
         planted = np.zeros(LENGTH, bool)
         planted[start : start + MOTIF] = True
         explainer = RecordExplainer(model, example.codes, class_name="present")
-        for method in ("gradient", "integrated_gradients", "occlusion"):
+        for method in ("gradient", "occlusion", "integrated_gradients"):
             track = explainer.attribute(method)
             sizes = np.repeat(np.abs(track.values), track.ends - track.starts)
             found.setdefault(method, []).append(roc_auc_score(planted, sizes))
-        best, *_ = top_regions(explainer.attribute("integrated_gradients"))
+        best, *_ = top_regions(track)
         hits += best.start < start + MOTIF and start < best.end
         nearby = max(0, start - 3), min(LENGTH, start + MOTIF + 3)
         changed = explainer.attribute("mutagenesis", nearby)
@@ -65,6 +65,6 @@ def test_planted_motifs_are_found() -> None:
 
     means = {method: np.mean(each) for method, each in found.items()}
     assert min(means[each] for each in ("gradient", "integrated_gradients")) > 0.95, means
-    assert means["occlusion"] > 0.8, means  # of whole segments
+    assert means["occlusion"] > 0.7, means  # of whole segments, of two
     assert means["mutagenesis"] > 0.9, means
-    assert hits == len(planted_in) > 1
+    assert hits == len(planted_in) == 2
