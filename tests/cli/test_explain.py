@@ -12,7 +12,8 @@ from rmt_genomics.model import RMTClassifier
 from tests.cli.toys import fail, run, succeed
 from tests.interpretation.toys import random_codes, toy
 
-LETTERS = {name: decode(random_codes(60, seed=seed)) for seed, name in enumerate(("one", "two"))}
+LENGTH = 22  # three segments of six bases and a part of one
+LETTERS = {name: decode(random_codes(LENGTH, seed=seed)) for seed, name in enumerate(("one", "two"))}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def rows(path: Path) -> list[list[str]]:
 
 def values(path: Path, record: str) -> np.ndarray:
     """The values of a bedGraph, one per base; every base of the record has one."""
-    found = np.full(60, np.nan)
+    found = np.full(LENGTH, np.nan)
     for name, start, end, value in rows(path):
         if name == record:
             assert np.isnan(found[int(start) : int(end)]).all()
@@ -55,7 +56,7 @@ def test_tracks_of_all_records_are_written(model: Path, fasta: Path, tmp_path: P
             found = values(out / f"{method}.bedgraph", name)
             np.testing.assert_allclose(found, expected.values, rtol=1e-4, atol=1e-9)
             with np.load(out / f"{name}.npz") as arrays:
-                assert arrays["one_hot"].shape == arrays[method].shape == (1, 4, 60)
+                assert arrays["one_hot"].shape == arrays[method].shape == (1, 4, LENGTH)
                 assert (arrays["one_hot"][0].argmax(axis=0) == encode(letters)).all()
                 projected = (arrays["one_hot"] * arrays[method]).sum(axis=1)[0]
                 np.testing.assert_allclose(projected, expected.values, rtol=1e-4, atol=1e-9)
@@ -65,7 +66,7 @@ def test_tracks_of_all_records_are_written(model: Path, fasta: Path, tmp_path: P
     header, *summary = rows(out / "summary.tsv")
     assert header[-3:] == ["network", "kmer", "protein"]
     assert [row[:4] for row in summary[:3]] == [
-        ["one", "60", "b", method] for method in ("gradient", "integrated_gradients", "occlusion")
+        ["one", str(LENGTH), "b", method] for method in ("gradient", "integrated_gradients", "occlusion")
     ]
     integrated = dict(zip(header, summary[1], strict=True))
     difference = float(integrated["score"]) - float(integrated["score_of_N"])
@@ -74,10 +75,10 @@ def test_tracks_of_all_records_are_written(model: Path, fasta: Path, tmp_path: P
     )
     segments = rows(out / "segments.tsv")
     assert segments[0] == ["record", "start", "end", "method", "effect", "through_memory", "share"]
-    assert len(segments) == 1 + 2 * 10
+    assert len(segments) == 1 + 2 * 4
     for name, start, end, *_ in rows(out / "top_regions.bed"):
         assert name in LETTERS
-        assert 0 <= int(start) < int(end) <= 60
+        assert 0 <= int(start) < int(end) <= LENGTH
     manifest = json.loads((out / "explain.json").read_text())
     assert sorted(path.name for path in out.iterdir()) == manifest["files"]
 
@@ -88,19 +89,19 @@ def test_an_interval_is_explained_in_the_context_of_its_record(
     out = tmp_path / "out"
     methods = [f"--method={name}" for name in ("mutagenesis", "gradient", "occlusion")]
 
-    succeed("explain", model, fasta, "--interval", "two:20-30", *methods, "--out", out)
+    succeed("explain", model, fasta, "--interval", "two:8-14", *methods, "--out", out)
 
     loaded = RMTClassifier.from_pretrained(model)
     for method in ("mutagenesis", "gradient"):
-        expected = attribute(loaded, LETTERS["two"], method=method, interval=(20, 30))
+        expected = attribute(loaded, LETTERS["two"], method=method, interval=(8, 14))
         found = values(out / f"{method}.bedgraph", "two")
-        np.testing.assert_allclose(found[20:30], expected.values, rtol=1e-4, atol=1e-9)
-        assert np.isnan(np.delete(found, range(20, 30))).all()
+        np.testing.assert_allclose(found[8:14], expected.values, rtol=1e-4, atol=1e-9)
+        assert np.isnan(np.delete(found, range(8, 14))).all()
     pieces = rows(out / "occlusion.bedgraph")
-    assert (pieces[0][1], pieces[-1][2]) == ("18", "30")  # the segments that overlap it
+    assert (pieces[0][1], pieces[-1][2]) == ("6", "18")  # the segments that overlap it
     with np.load(out / "two.npz") as arrays:
-        assert arrays["mutagenesis"].shape == (1, 4, 10)
-        assert arrays["start"] == 20
+        assert arrays["mutagenesis"].shape == (1, 4, 6)
+        assert arrays["start"] == 8
     assert not (out / "one.npz").exists()
 
 
@@ -108,7 +109,7 @@ def test_an_interval_is_explained_in_the_context_of_its_record(
     ("arguments", "words"),
     [
         (["--class", "d"], "class 'd' is unknown, but must be a class of the model: a, b, c."),
-        (["--interval", "two:20-61"], "two:20-61 must satisfy start < end <= 60"),
+        (["--interval", "two:2-23"], "two:2-23 must satisfy start < end <= 22"),
         (["--interval", "three:0-10"], "there is no record 'three', but --interval is a part"),
         (["--interval", "two:20"], "'two:20' is not an interval, but must look like chr1:0-100"),
         (["--interval", "two:20-30(-)"], "has a strand, but tracks are those of both strands"),
@@ -183,9 +184,9 @@ def test_bigwig_has_the_values_of_the_bedgraph(model: Path, fasta: Path, tmp_pat
     succeed("explain", model, fasta, "--method", "gradient", "--bigwig", "--out", out)
 
     track = pybigtools.open(str(out / "gradient.bw"))
-    assert track.chroms() == {"one": 60, "two": 60}
+    assert track.chroms() == {"one": LENGTH, "two": LENGTH}
     expected = values(out / "gradient.bedgraph", "two")
-    np.testing.assert_allclose(track.values("two", 0, 60, fillna=None), expected, rtol=1e-5)
+    np.testing.assert_allclose(track.values("two", 0, LENGTH, fillna=None), expected, rtol=1e-5)
 
 
 def test_without_its_package_bigwig_is_refused(
