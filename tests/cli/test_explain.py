@@ -16,6 +16,12 @@ LENGTH = 22  # three segments of six bases and a part of one
 LETTERS = {name: decode(random_codes(LENGTH, seed=seed)) for seed, name in enumerate(("one", "two"))}
 
 
+@pytest.fixture(autouse=True)
+def _few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What integrated gradients are worth is tested elsewhere."""
+    monkeypatch.setattr("rmt_genomics.interpretation.gradients.MOST_POINTS", 1)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
@@ -44,6 +50,7 @@ def values(path: Path, record: str) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_tracks_of_all_records_are_written(model: Path, fasta: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
