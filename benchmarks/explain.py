@@ -7,9 +7,9 @@ sequences of at most 16 segments of 512 bases, for ``--train-seconds`` of proces
 explains fresh sequences of ``--length`` (64 kb) that it predicts rightly: AUROC of the size of the
 attribution against the bases of the motifs, mean over sequences.
 
-Breakpoints: a model of mosaics (``--genomes``, ``--labels`` as for ``benchmarks/mosaics.py``) is
-given as ``--mosaic-model``. The two segments between which the effect of occlusion changes most are
-compared with the true breakpoints: found within one segment.
+Breakpoints: ``--mosaic-model`` is a model of the mosaics in ``--mosaics``. The borders of segments
+at which the effect of occlusion changes most are compared with the true breakpoints: found within
+one segment.
 
 Cost: time of each method relative to one prediction, and the peak of memory of one record of
 ``--cost-length`` (1 Mb), in a process of its own.
@@ -33,6 +33,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from rmt_genomics.datasets.simulation import TASKS, Simulated, Simulation
+from rmt_genomics.dna import read_encoded
 from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.interpretation import RecordExplainer
 from rmt_genomics.interpretation.occlusion import PrefixMemory, occlude, segment_pieces
@@ -74,8 +75,7 @@ def _options() -> argparse.Namespace:
     add("--number", type=int, default=10, help="explained sequences a task")
     add("--models", type=Path, help="keep trained models here; those there are not trained")
     add("--mosaic-model", type=Path)
-    add("--genomes", type=Path)
-    add("--labels", type=Path)
+    add("--mosaics", type=Path, help="a folder of rmt-genomics simulate --task mosaic")
     add("--cost-length", type=int, default=1_000_000)
     add("--cost-of", choices=["prediction", *METHODS], help="measure one method, in this process")
     add("--threads", type=int, default=1)
@@ -172,25 +172,19 @@ def _batch(examples: list[Simulated], labels: tuple[str, ...]) -> tuple[Tensor, 
 
 def _breakpoints(options: argparse.Namespace) -> dict[str, Any]:
     """Compare where the effect of occlusion changes most with the true breakpoints."""
-    from rmt_genomics.datasets import EncodedStore
-    from rmt_genomics.datasets.mosaics import MosaicSource
-    from rmt_genomics.datasets.source_records import SourceRecords
-
     model = RMTClassifier.from_pretrained(options.mosaic_model)
-    store = EncodedStore.of([options.genomes])
-    sources = SourceRecords.read(store, options.labels)
-    source = MosaicSource(sources, "validation", options.length)
-    random = np.random.default_rng(TEST_SEED)
-    near, total = 0, 0
-    while total < 2 * options.number:
-        mosaic = source.draw("insertion", random)
-        true = [piece.end for piece in mosaic.pieces][:-1]
+    rows = (options.mosaics / "breakpoints.bed").read_text().splitlines()
+    ends: dict[str, list[int]] = {}
+    for name, _, end, *_ in (row.split("\t") for row in rows):
+        ends.setdefault(name, []).append(int(end))
+    near = total = 0
+    for record in islice(read_encoded(options.mosaics / "sequences.fasta"), options.number):
+        true = ends[record.name][:-1]
+        found = _changes(model, record.codes, len(true)) if true else []
         for edge in true:
-            near += min(abs(each - edge) for each in _changes(model, mosaic.codes, len(true))) <= (
-                model.config.segment_bp
-            )
+            near += min(abs(each - edge) for each in found) <= model.config.segment_bp
             total += 1
-    return {"n": total, "within_one_segment": round(near / total, 3)}
+    return {"n": total, "within_one_segment": round(near / max(1, total), 3)}
 
 
 def _changes(model: RMTClassifier, codes: Codes, number: int) -> list[int]:

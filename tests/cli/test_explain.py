@@ -13,7 +13,9 @@ from tests.cli.toys import fail, run, succeed
 from tests.interpretation.toys import random_codes, toy
 
 LENGTH = 22  # three segments of six bases and a part of one
-LETTERS = {name: decode(random_codes(LENGTH, seed=seed)) for seed, name in enumerate(("one", "two"))}
+LETTERS = {
+    name: decode(random_codes(LENGTH, seed=seed)) for seed, name in enumerate(("one", "two"))
+}
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +75,8 @@ def test_tracks_of_all_records_are_written(model: Path, fasta: Path, tmp_path: P
     header, *summary = rows(out / "summary.tsv")
     assert header[-3:] == ["network", "kmer", "protein"]
     assert [row[:4] for row in summary[:3]] == [
-        ["one", str(LENGTH), "b", method] for method in ("gradient", "integrated_gradients", "occlusion")
+        ["one", str(LENGTH), "b", method]
+        for method in ("gradient", "integrated_gradients", "occlusion")
     ]
     integrated = dict(zip(header, summary[1], strict=True))
     difference = float(integrated["score"]) - float(integrated["score_of_N"])
