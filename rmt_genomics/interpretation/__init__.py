@@ -103,7 +103,7 @@ class RecordExplainer:
             own = own_values(by_base, self.codes[start:end])
             return self._track(method, np.arange(start, end), own, by_base=by_base)
         if method == "gradient":
-            by_base = gradient_times_input(self.target, self.codes)
+            by_base = gradient_times_input(self.target, self.prefix)
         else:
             by_base = integrated_gradients(self.target, self.codes, self.on_read)
         by_base = by_base + self.features.bases

@@ -30,6 +30,7 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
+from rmt_genomics.interpretation.occlusion import PrefixMemory
 from rmt_genomics.interpretation.tracks import Target
 from rmt_genomics.model.bidirectional_encoder import (
     BothStrands,
@@ -45,7 +46,7 @@ from rmt_genomics.model.kmer_features import (
 )
 from rmt_genomics.model.kmer_regression import FeatureRegression
 from rmt_genomics.model.tokenization import BP_AT_ONCE
-from rmt_genomics.rmt import InputGradients, Segment, replay_with_outputs
+from rmt_genomics.rmt import InputGradients, RunOutput, Segment, replay_with_outputs
 from rmt_genomics.rmt.runtime import evaluating
 from rmt_genomics.rmt.segments import borders
 
@@ -104,9 +105,21 @@ def network_scores(
     return np.concatenate(scores)
 
 
-def gradient_times_input(target: Target, codes: Codes) -> np.ndarray:
-    """Return the gradient of each base less that of N, ``(4, n)``, of the network alone."""
-    return network_gradients(target, codes, np.ones(1), np.ones(1))
+def gradient_times_input(target: Target, prefix: PrefixMemory) -> np.ndarray:
+    """Return the gradient of each base less that of N, ``(4, n)``, of the network alone.
+
+    ``prefix`` is the record; what was computed for it is not computed again.
+    """
+    encoder = target.model.encoder
+    total = _StrandGradients(encoder, prefix.codes)
+    segments = _SoftSegments(encoder, total.ids, torch.ones(1))
+    memories = torch.cat([prefix.memory_before[1:], prefix.last_memory[None]])
+    outputs = tuple(prefix.readouts) if encoder.readout == "written" else ()
+    with evaluating(target.model), _frozen(target.model), torch.enable_grad():
+        known = RunOutput(memories.clone(), outputs, ())
+        score = target.network(_encode(encoder, segments, total, known))
+        score.sum().backward()  # type: ignore[no-untyped-call]
+    return total.on_forward_strand()
 
 
 def integrated_gradients(
@@ -187,7 +200,10 @@ def _frozen(module: nn.Module) -> Iterator[None]:
 
 
 def _encode(
-    encoder: BothStrands, segments: "_SoftSegments", gradients: "_StrandGradients"
+    encoder: BothStrands,
+    segments: "_SoftSegments",
+    gradients: "_StrandGradients",
+    known: RunOutput | None = None,
 ) -> Float[Tensor, "a two_d"]:
     """Return the pooled memories of both strands; backward fills ``gradients``."""
 
@@ -200,6 +216,7 @@ def _encode(
         segments,
         encoder.step.memory.initial(2 * len(segments.points)),
         inputs=InputGradients(attach, gradients.add),
+        known=known,
     )
     readouts = torch.stack(run.outputs) if encoder.readout == "written" else run.memories
     is_read = torch.ones(readouts.shape[:2], dtype=torch.bool, device=readouts.device)

@@ -98,6 +98,7 @@ class PrefixMemory:
                 on_read(read_bp - done_bp)
                 done_bp = read_bp
             self.memory_before = torch.stack(before)
+            self.last_memory = memory
             self.readouts = torch.stack(readouts)
             self.pooled = self._pool(self.readouts)
             self._encoding = Encoding(

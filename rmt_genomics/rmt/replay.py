@@ -135,12 +135,14 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
     parameters: Iterable[Tensor] | None = None,
     module: nn.Module | None = None,
     inputs: InputGradients | None = None,
+    known: RunOutput | None = None,
 ) -> RunOutput:
     """Do as ``replay`` for a step with cache; the first segment reads ``cache``.
 
     The cache that each segment read is kept too: with XL memories that is what grows. ``module``
     (None = the step) holds the parameters, and is as it was when a segment is run again. With
-    ``inputs``, backward also hands out the gradient of what each segment holds.
+    ``inputs``, backward also hands out the gradient of what each segment holds. ``known`` is the
+    result of the same run, of a step without a cache: then forward computes nothing.
     """
     check_run(segments, bptt_depth)
     if keep_segments != "auto" and as_declared("keep_segments", int, keep_segments) < 1:
@@ -162,7 +164,7 @@ def replay_with_outputs(  # noqa: PLR0913  # replay's arguments, the cache and t
         return output._replace(memories=output.memories.to(memory_device or memory.device))
     autocast = capture_autocast(memory.device)
     state = _ModuleState(module, trained)
-    runner = _SegmentRunner(step, segments, keep_segments, autocast, state, inputs)
+    runner = _SegmentRunner(step, segments, keep_segments, autocast, state, inputs, known)
     depth = bptt_depth if bptt_depth and bptt_depth < len(segments) else None
     run: Callable[..., tuple[Tensor, ...]] = _Replay.apply
     if torch.compiler.is_compiling():  # the caller is compiled; the step may be, this must not
@@ -250,6 +252,7 @@ class _SegmentRunner:
     autocast: Callable[[], torch.autocast]  # makes contexts with the caller's autocast setting
     modules: "_ModuleState"
     inputs: InputGradients | None = None
+    known: RunOutput | None = None
     random_states: list[RandomState] = field(default_factory=list)
     saved_graphs: dict[int, _Graph] = field(default_factory=dict)
     last_cache: Cache = ()
@@ -263,6 +266,11 @@ class _SegmentRunner:
             The memories written ``[s, b, m, d]``, on ``memory_device``; the cache that each segment
             read, there too; and the outputs of the segments that have one, by index.
         """
+        if self.known is not None:
+            self.random_states = [RandomState.current(memory.device)] * len(self.segments)
+            found = dict(enumerate(each.detach().clone() for each in self.known.outputs))
+            known_memories = self.known.memories.detach().to(memory_device).clone()
+            return known_memories, [()] * len(self.segments), found
         memories = memory  # allocated when the first segment has shown its type
         caches: list[Cache] = []
         outputs: dict[int, Tensor] = {}

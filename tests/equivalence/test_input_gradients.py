@@ -78,6 +78,25 @@ def test_gradients_of_inputs_are_those_of_unroll(
     torch.testing.assert_close([*found, *inputs], list(expected), **EXACT)
 
 
+def test_a_run_that_is_known_has_the_same_gradients() -> None:
+    model = tiny(stem_width=3)
+    segments = [soft(each) for each in ragged(model, [38])]
+    memory = model.memory.initial(1)
+    received: list[dict[int, Tensor]] = [{}, {}]
+    with torch.no_grad():
+        run = unroll_with_outputs(model, segments, memory)
+    gradients = []
+    for known, own in ((None, received[0]), (run, received[1])):
+        inputs = InputGradients(attach, own.__setitem__)
+        output = replay_with_outputs(model, segments, memory, inputs=inputs, known=known)
+        gradients.append(torch.autograd.grad(loss_of(output), list(model.parameters())))
+
+    torch.testing.assert_close(gradients[1], gradients[0], **EXACT)
+    torch.testing.assert_close(received[1], received[0], **EXACT)
+    assert len(received[1]) == len(segments)
+    assert not run.memories.requires_grad
+
+
 def test_inputs_have_gradients_where_nothing_is_trained() -> None:
     model = tiny(stem_width=3).requires_grad_(requires_grad=False)
     segments = [soft(each) for each in ragged(model, [20])]

@@ -17,6 +17,7 @@ from rmt_genomics.interpretation.gradients import (
     network_gradients,
     network_scores,
 )
+from rmt_genomics.interpretation.occlusion import PrefixMemory
 from rmt_genomics.interpretation.tracks import Target, own_values
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.tokenization import reverse_complement as other_strand
@@ -88,6 +89,28 @@ def test_gradients_are_those_of_the_unrolled_network(changes: dict[str, Any], po
     assert all(each.grad is None or each.requires_grad for each in model.parameters())
 
 
+@pytest.mark.parametrize("changes", MODELS, ids=names(MODELS))
+def test_what_is_known_of_a_record_is_not_computed_again(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, codes = toy(**changes), random_codes()
+    target, prefix = Target.of(model, "b"), PrefixMemory(model, codes)
+    passes: list[bool] = []
+    forward = type(model.encoder.step).forward
+    monkeypatch.setattr(
+        type(model.encoder.step),
+        "forward",
+        lambda *arguments: (passes.append(torch.is_grad_enabled()), forward(*arguments))[1],
+    )
+
+    found = gradient_times_input(target, prefix)
+
+    np.testing.assert_allclose(found, plain_gradients(model, codes, 1, 1.0), **EXACT)
+    assert passes[: len(prefix.readouts)] == [True] * len(
+        prefix.readouts
+    )  # each once, for backward
+
+
 def test_points_are_weighted_and_their_batches_change_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -145,7 +168,7 @@ def test_the_gradient_of_a_kmer_token_is_shared_by_its_bases() -> None:
     model = toy(tokenizer_kind="kmer", k=3, stride=3, segment_length=2, stem_width=0)
     codes = random_codes(12)
 
-    by_base = gradient_times_input(Target.of(model, "a"), codes)
+    by_base = gradient_times_input(Target.of(model, "a"), PrefixMemory(model, codes))
 
     own = own_values(by_base, codes)
     assert np.ptp(own.reshape(4, 3) - own.reshape(4, 3)[:, :1]) == pytest.approx(0, abs=1e-12)
@@ -170,7 +193,7 @@ def test_with_memory_reset_no_gradient_crosses_a_segment() -> None:
     for reset, is_local in (("segment", True), ("never", False)):
         model = toy(memory_reset=reset, pooling="last", stem_width=0)
 
-        by_base = gradient_times_input(Target.of(model, "a"), codes)
+        by_base = gradient_times_input(Target.of(model, "a"), PrefixMemory(model, codes))
 
         # last pooling: the last segment of either strand is read
         assert (by_base[:, 6:-6] == 0).all() == is_local
