@@ -177,6 +177,24 @@ def test_only_files_of_an_earlier_run_are_replaced(
     assert (other / "gradient.bedgraph").read_text() == "mine"
 
 
+def test_records_of_one_base_or_without_a_known_one_are_explained(
+    model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.fa"
+    path.write_text(">n\nNNNNNNNNN\n>a\nA\n")
+    out = tmp_path / "out"
+
+    succeed("explain", model, path, "--class", "a", "--out", out)
+
+    found = {(row[0], row[3]): row for row in rows(out / "summary.tsv")[1:]}
+    for method in ("gradient", "integrated_gradients", "occlusion"):
+        score, of_n, explained = found["n", method][4:7]
+        assert score == of_n
+        assert float(explained) == 0
+    assert float(found["a", "occlusion"][7]) == pytest.approx(0, abs=1e-4)
+    assert {row[0] for row in rows(out / "top_regions.bed")} == {"a"}
+
+
 def test_names_that_are_no_file_names_are_changed(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.fa"
     path.write_text(f">a/b\n{LETTERS['one']}\n>a|b\n{LETTERS['two']}\n>..\n{LETTERS['two']}\n")
