@@ -159,3 +159,21 @@ def test_hard_gate_by_hand() -> None:
     assert hard[1].item() == 0
     assert hard[4].item() == 1
     assert opening.grad.tolist() == [1.0] * 6
+
+
+def test_in_evaluation_the_gradient_of_a_hard_gate_is_that_of_what_it_computes() -> None:
+    memory = tiny(memory_gate="hard").memory
+    read, written = torch.randn(2, 1, 2, 8, dtype=torch.float64)
+    written.requires_grad_()
+    with torch.no_grad():
+        memory.gate.weight.mul_(5)  # some gates are fully open or closed
+        memory.gate.bias.zero_()
+
+    def agrees() -> bool:
+        update = lambda each: memory.update(read, each)  # noqa: E731
+        return torch.autograd.gradcheck(update, written, raise_exception=False)
+
+    memory.eval()
+    assert agrees()
+    memory.train()
+    assert not agrees()  # straight-through, so that a closed gate can open
