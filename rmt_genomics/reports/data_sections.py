@@ -8,7 +8,7 @@ from typing import Any
 from rmt_genomics.datasets.examples import SPLITS
 from rmt_genomics.reports import plots
 from rmt_genomics.reports.formatting import Cell, Table, number
-from rmt_genomics.reports.inline_svg import plot
+from rmt_genomics.reports.plot_files import plot
 from rmt_genomics.reports.run_results import Row, RunResults, length_bp
 
 _PROBES = {"length": "length", "gc": "GC", "n": "fraction of N", "all": "all three"}

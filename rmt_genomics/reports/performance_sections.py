@@ -10,7 +10,7 @@ from rmt_genomics.evaluation.tables import baseline_meaning, baseline_name, show
 from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
 from rmt_genomics.reports.formatting import Cell, Estimate, Table, estimate
-from rmt_genomics.reports.inline_svg import plot
+from rmt_genomics.reports.plot_files import plot
 from rmt_genomics.reports.run_results import RunResults
 
 _MAX_TABLE_CLASSES = 20  # a wider confusion table is not readable

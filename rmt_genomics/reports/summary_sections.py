@@ -7,7 +7,7 @@ from rmt_genomics.evaluation.summary import CONTROL, headline_metric, summary_of
 from rmt_genomics.model.metrics import METRICS, metric_name
 from rmt_genomics.reports import plots
 from rmt_genomics.reports.formatting import Estimate, Table, estimate, number
-from rmt_genomics.reports.inline_svg import plot
+from rmt_genomics.reports.plot_files import plot
 from rmt_genomics.reports.run_results import RunResults
 
 _MAX_SCORES = 4

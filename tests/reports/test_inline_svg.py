@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rmt_genomics.dna import composition_of
-from rmt_genomics.reports.inline_svg import plot
+from rmt_genomics.reports.plot_files import plot
 from rmt_genomics.reports.plots import (
     composition,
     confusion_matrix,
