@@ -41,7 +41,7 @@ def variants(
     one record or window share the memory up to where they begin; results are those of predicting
     each sequence as a whole.
 
-    A table has a row per alternative: chrom, pos, ref and alt as in the VCF, for each class
+    A table has a row per alternative: chrom, pos (1-based), ref, alt as in the VCF, for each class
     logit_ref_CLASS, logit_alt_CLASS and delta_CLASS (alternative less reference), and a note. VCF
     has the lines of the input with these names in INFO, one number per alternative. Of a regression
     it is prediction_ref and prediction_alt, in the unit of the label.

@@ -95,7 +95,8 @@ class VariantEffect:
     @property
     def delta(self) -> np.ndarray:
         """``logits_alt - logits_ref``."""
-        return self.logits_alt - self.logits_ref
+        difference: np.ndarray = self.logits_alt - self.logits_ref
+        return difference
 
 
 class VcfFile:

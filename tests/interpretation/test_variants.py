@@ -15,21 +15,26 @@ from rmt_genomics.interpretation.variants import Change, logits_of_changes
 from tests.interpretation.toys import logits, random_codes, toy
 
 EXACT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-11}
-MODELS: list[dict[str, Any]] = [
-    {},
-    {"pooling": "mean", "strand_head": "symmetric", "stem_width": 0},
-    {"pooling": "attention", "readout": "carried", "memory_gate": False},
-    {"pooling": "max", "stem_pool": 3, "segment_length": 3},
-    {"pooling": "mean", "memory_reset": "segment"},
-    {"tokenizer_kind": "kmer", "k": 3, "stride": 2, "segment_length": 4},
-    {"tokenizer_kind": "kmer", "k": 3, "stride": 3, "segment_length": 2, "stem_width": 0},
-    {"features": ("kmer:2", "protein:1", "wide:3"), "orf_codons": 3, "pooling": "mean"},
-    {"features": ("stranded-kmer:2", "protein:1"), "orf_codons": 3, "feature_head": "regression"},
+MODELS: list[tuple[int, dict[str, Any]]] = [  # lengths in bp; segments have six tokens
+    (48, {}),
+    (43, {"stem_width": 5}),  # the last segment is shorter than the halo
+    (48, {"pooling": "mean", "strand_head": "symmetric", "stem_width": 0}),
+    (45, {"pooling": "attention", "readout": "carried", "memory_gate": False}),
+    (45, {"pooling": "max", "stem_pool": 3, "segment_length": 3}),
+    (48, {"pooling": "mean", "memory_reset": "segment"}),
+    # The last segment has one token, a single base, which is in a k-mer if bases follow.
+    (50, {"tokenizer_kind": "kmer", "k": 3, "stride": 2, "segment_length": 4}),
+    (45, {"tokenizer_kind": "kmer", "k": 3, "stride": 3, "segment_length": 2, "stem_width": 0}),
+    (45, {"features": ("kmer:2", "protein:1", "wide:3"), "orf_codons": 3, "pooling": "mean"}),
+    (
+        45,
+        {
+            "features": ("stranded-kmer:2", "protein:1"),
+            "orf_codons": 3,
+            "feature_head": "regression",
+        },
+    ),
 ]
-
-
-def names(values: list[dict[str, Any]]) -> list[str]:
-    return [",".join(map(str, each.values())) or "default" for each in values]
 
 
 def changes_of(codes: Codes) -> list[Change]:
@@ -47,10 +52,12 @@ def changes_of(codes: Codes) -> list[Change]:
     return found
 
 
-@pytest.mark.parametrize("changes", MODELS, ids=names(MODELS))
-def test_logits_of_changes_are_those_of_full_predictions(changes: dict[str, Any]) -> None:
-    is_whole = not changes or "pooling" in changes  # whole segments, or half a segment at the end
-    model, codes = toy(**changes), random_codes(48 if is_whole else 45)
+@pytest.mark.parametrize(("length", "changes"), MODELS)
+def test_logits_of_changes_are_those_of_full_predictions(
+    length: int, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "SEGMENTS_AT_ONCE", 3)
+    model, codes = toy(**changes), random_codes(length)
     edits = changes_of(codes)
 
     found = logits_of_changes(PrefixMemory(model, codes), edits).numpy()
