@@ -141,7 +141,7 @@ class _ShardFile:
         pattern = rf"{_MARK} ([0-9]{{1,18}})/([0-9]{{1,18}}) (\S+)"
         if (mark := re.fullmatch(pattern, next(self._lines, ""))) is None:
             raise DataError(
-                f"{path}: is not a shard, but must be a file that --shard has written. "
+                f"{path}: is not a shard, but must be a file that predict --shard has written. "
                 "Only such files can be joined."
             )
         self.number, self.of, self.run_id = int(mark[1]), int(mark[2]), mark[3]
@@ -179,12 +179,12 @@ class _ShardFile:
     def _incomplete(self) -> DataError:
         return DataError(
             f"{self.path}: the shard is incomplete, but must end with its number of rows. "
-            "Make it again, or continue it: --shard ... --resume."
+            "Make it again, or continue it: predict --shard ... --resume."
         )
 
     def _damaged(self, what: str) -> DataError:
         return DataError(
-            f"{self.path}: is damaged, {what}, but must be a file that --shard has "
+            f"{self.path}: is damaged, {what}, but must be a file that predict --shard has "
             "written. Make it again."
         )
 
@@ -197,7 +197,7 @@ def joined_lines(paths: Sequence[Path]) -> Iterator[str]:
     """
     with ExitStack() as stack:
         for path in paths:
-            check_is_file(path, "a shard that --shard has written")
+            check_is_file(path, "a shard that predict --shard has written")
         shards = [
             _ShardFile(path, stack.enter_context(path.open(encoding="utf-8", newline="\n")))
             for path in paths
