@@ -179,8 +179,12 @@ def test_a_window_is_read_once(fasta: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
 
     list(variant_effects(toy(), given_variants(), fasta, window=24))
-
     assert made == [24, 24, 24, 24, 20]
+
+    monkeypatch.setattr(variants, "TASK_ROWS", 1)
+    made.clear()
+    list(variant_effects(toy(), given_variants()[::6], fasta, window=24))
+    assert made == [24]  # two tasks, one window
 
 
 def test_a_regression_has_the_unit_of_its_label(fasta: Path) -> None:
