@@ -17,7 +17,7 @@ from rmt_genomics.atomic_io import HashingReader
 from rmt_genomics.dna import IndexedFasta, Interval
 from rmt_genomics.dna.alphabet import Codes, encode, encode_pieces
 from rmt_genomics.dna.compression import check_is_file, explain_read_errors, open_decompressed
-from rmt_genomics.errors import DataError, counted
+from rmt_genomics.errors import ConfigError, DataError, counted
 from rmt_genomics.model import ClassifierConfig
 from rmt_genomics.parsing import read_integer, shown
 from rmt_genomics.prediction.output_formats import number
@@ -227,6 +227,8 @@ class Reference:
     """
 
     def __init__(self, fasta: Path, window: int | None) -> None:
+        if window is not None and window < 1:
+            raise ConfigError(f"window is {window}, but must be at least 1, in bp.")
         self.fasta, self.window = IndexedFasta(fasta), window
         self.lengths = self.fasta.lengths
 
