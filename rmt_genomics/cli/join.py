@@ -14,9 +14,9 @@ from rmt_genomics.cli.options import PATH
 def join(shards: tuple[Path, ...], out: Path | None, *, overwrite: bool) -> None:
     """Merge the files of predict --shard, in input order.
 
-    SHARDS are all the shards of one run, in any order. The result is, byte for byte, what predict
-    without --shard would have written. A shard that is missing, incomplete, given twice, or of
-    another run or input is an error.
+    SHARDS are all the shards of one run of predict or variants, in any order. The result is, byte
+    for byte, what the command would have written without --shard. A shard that is missing,
+    incomplete, given twice, or of another run or input is an error.
     """
     from rmt_genomics.atomic_io import check_new_file, write_lines
     from rmt_genomics.prediction.sharding import is_prediction_file, joined_lines

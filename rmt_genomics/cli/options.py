@@ -1,5 +1,6 @@
 """Option types and options that several commands share."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,23 @@ window_option = click.option(
 )
 step_option = click.option(
     "--step", "step_bp", type=BP, metavar="BP", help="From window to window; default: --window."
+)
+
+
+def parse_shard(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """Parse ``I/N``: shard I of N."""
+    if value is None:
+        return None
+    shard = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", value)
+    if shard is None or not 1 <= int(shard[1]) <= int(shard[2]):
+        raise click.BadParameter(f"{value[:50]!r} is not a shard: write 1/4 for the first of four.")
+    return int(shard[1]), int(shard[2])
+
+
+shard_option = click.option(
+    "--shard", callback=parse_shard, metavar="I/N", help="Only this shard, for join."
 )
 
 

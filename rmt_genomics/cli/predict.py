@@ -1,7 +1,6 @@
 """``rmt-genomics predict``: DNA in, a table of labels and probabilities out."""
 
 import logging
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from rmt_genomics.cli.options import (
     PATH,
     SEQUENCES,
     name_options,
+    shard_option,
 )
 
 if TYPE_CHECKING:
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FRACTION = click.FloatRange(min=0, max=1, min_open=True, max_open=True)
-
-
-def _shard(
-    _context: click.Context, _option: click.Parameter, value: str | None
-) -> tuple[int, int] | None:
-    """Parse ``I/N``: shard I of N."""
-    if value is None:
-        return None
-    shard = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", value)
-    if shard is None or not 1 <= int(shard[1]) <= int(shard[2]):
-        raise click.BadParameter(f"{value[:50]!r} is not a shard: write 1/4 for the first of four.")
-    return int(shard[1]), int(shard[2])
 
 
 @click.command()
@@ -58,7 +46,7 @@ def _shard(
 @click.option("--out", type=PATH, help="Write here instead of to stdout.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run of --out.")
 @click.option("--processes", type=COUNT, metavar="N", help="Run N, a shard each.")
-@click.option("--shard", callback=_shard, metavar="I/N", help="Only this shard, for join.")
+@shard_option
 @click.option("--device", type=DEVICE, default="auto", help="Where to compute.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 def predict(

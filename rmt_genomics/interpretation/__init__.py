@@ -26,6 +26,8 @@ from rmt_genomics.interpretation.occlusion import (
     shuffle_dinucleotides,
 )
 from rmt_genomics.interpretation.tracks import Attribution, Region, Target, own_values, top_regions
+from rmt_genomics.interpretation.variants import variant_effects
+from rmt_genomics.interpretation.vcf import VariantEffect
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import encode_sequences
 
@@ -40,11 +42,13 @@ __all__ = [
     "PrefixMemory",
     "RecordExplainer",
     "Region",
+    "VariantEffect",
     "attribute",
     "occlude",
     "segment_pieces",
     "shuffle_dinucleotides",
     "top_regions",
+    "variant_effects",
 ]
 
 OnRead = Callable[[int], object]

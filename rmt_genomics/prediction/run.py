@@ -1,7 +1,7 @@
 """One run of ``predict``: from its settings to the lines of the output."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -198,19 +198,43 @@ class PredictionRun:
         self, out: Path, key: dict[str, Any], header: list[str], *, resume: bool
     ) -> Iterator[ResumableFile]:
         """Open the output; it has a header, and its rows are of the input that is there now."""
-        with resumable_file(out, key, resume=resume) as file:
-            if file.progress is None:  # stopped before its first row
-                file.clear()
-            else:
-                self.reader.check_unchanged(file.path, file.progress)
-            first = list(islice(file.lines(), len(header)))
-            if len(first) < len(header):
-                file.clear()
-                for line in header:
-                    file.write(line)
-            elif first != header:
-                raise file.damaged("its header is of other output")
+        check = self.reader.check_unchanged
+        with resumable_output(out, key, header, resume=resume, check_input=check) as file:
             yield file
+
+
+@contextmanager
+def resumable_output(
+    out: Path,
+    key: dict[str, Any],
+    header: list[str],
+    *,
+    resume: bool,
+    check_input: Callable[[Path, dict[str, Any]], None] = lambda *_: None,
+) -> Iterator[ResumableFile]:
+    """Open output that has a header.
+
+    Args:
+        out: The file.
+        key: What its rows depend on.
+        header: Its first lines.
+        resume: Keep the rows of an interrupted run.
+        check_input: Gets the path of the partial output and the state that was saved with its
+            rows; raises ConfigError if the input has changed since.
+    """
+    with resumable_file(out, key, resume=resume) as file:
+        if file.progress is None:  # stopped before its first row
+            file.clear()
+        else:
+            check_input(file.path, file.progress)
+        first = list(islice(file.lines(), len(header)))
+        if len(first) < len(header):
+            file.clear()
+            for line in header:
+                file.write(line)
+        elif first != header:
+            raise file.damaged("its header is of other output")
+        yield file
 
 
 def write_rows(file: ResumableFile, rows: Iterable[Row], *, with_index: bool = False) -> None:

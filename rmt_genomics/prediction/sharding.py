@@ -16,16 +16,19 @@ import signal
 import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from heapq import merge
+from itertools import chain
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 
+from rmt_genomics.atomic_io import ResumableFile
 from rmt_genomics.dna.compression import check_is_file
 from rmt_genomics.errors import DataError, RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.model.pretrained import choose_device
@@ -33,17 +36,30 @@ from rmt_genomics.parsing import first_line, read_integer
 from rmt_genomics.prediction.notes import Notes
 from rmt_genomics.prediction.predictor import Shard
 from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
-from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, Row, write_rows
+from rmt_genomics.prediction.run import (
+    PredictionConfig,
+    PredictionRun,
+    Row,
+    resumable_output,
+    write_rows,
+)
 
 _MARK, _HEADER, _END = "#rmt-genomics shard", "#header", "#end"
 _TABLE = r"record\t(start\tend\t(strand\t)?)?length\t(label\tscore\t|prediction(\t|$))"
 _TRACK = r"track (name=.* useScore=1$|type=bedGraph name=)"
-_FIRST_LINE = re.compile(f"{_MARK} |{_TABLE}|{_TRACK}")
+_EFFECTS = r"chrom\tpos\tref\talt\t(logit|prediction)_ref_"
+_FIRST_LINE = re.compile(f"{_MARK} |{_TABLE}|{_TRACK}|{_EFFECTS}")
+VCF_MARK = "##rmt-genomics=variants"
+"""The second line of VCF that this program has written; the first is that of the format."""
 
 
 def is_prediction_file(path: Path) -> bool:
-    """Whether the first line of a file is one that ``predict`` or ``join`` writes."""
-    return _FIRST_LINE.match(first_line(path)) is not None
+    """Whether a file begins as those that ``predict``, ``variants`` and ``join`` write."""
+    if _FIRST_LINE.match(first_line(path)):
+        return True
+    with path.open("rb") as file:
+        start = file.read(200).decode(errors="replace").splitlines()
+    return start[1:2] == [VCF_MARK]
 
 
 def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bool) -> None:
@@ -53,23 +69,62 @@ def write_shard(config: PredictionConfig, out: Path, shard: Shard, *, resume: bo
     """
     config.input.check_rereadable()
     run = PredictionRun(config)
-    key = run.key()
+    header, check = run.output_format.header(), run.reader.check_unchanged
+    with shard_output(out, run.key(), header, shard, resume=resume, check_input=check) as output:
+        if output.first_row is None:
+            return
+        with progress_bar(config.input.total_bp) as progress:
+            rows = run.rows(Shard(shard.number, shard.of, output.first_row), progress)
+            write_rows(output.file, rows, with_index=True)
+        output.end(run.reader.num_records, run.reader.checksum())
+    run.notes.warn()
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOutput:
+    """A shard file that is being written."""
+
+    file: ResumableFile
+    first_row: int | None
+    """The first row that may still be missing; None if nothing is."""
+
+    def end(self, num_rows: int, input_checksum: str) -> None:
+        """Write the last line: the number of rows of all shards, and the checksum of the input."""
+        self.file.write(f"{_END} {num_rows} {input_checksum}")
+
+
+@contextmanager
+def shard_output(
+    out: Path,
+    key: dict[str, Any],
+    header: Sequence[str],
+    shard: Shard,
+    *,
+    resume: bool,
+    check_input: Callable[[Path, dict[str, Any]], None] = lambda *_: None,
+) -> Iterator[ShardOutput]:
+    """Open the file of a shard; its rows are to be written after their indices, then its end.
+
+    Args:
+        out: The file.
+        key: What the rows of all shards depend on.
+        header: That of the joined output.
+        shard: Which one it is.
+        resume: Keep the rows of an interrupted run.
+        check_input: As for ``run.resumable_output``.
+    """
     run_id = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    key["shard"] = f"{shard.number}/{shard.of}"
-    (joined_header,) = run.output_format.header()
-    header = [f"{_MARK} {key['shard']} {run_id}", f"{_HEADER} {joined_header}"]
-    with run.resumable_output(out, key, header, resume=resume) as file:
+    key = {**key, "shard": f"{shard.number}/{shard.of}"}
+    own = [f"{_MARK} {key['shard']} {run_id}", *(f"{_HEADER} {line}" for line in header)]
+    with resumable_output(out, key, own, resume=resume, check_input=check_input) as file:
         (last,) = deque(file.lines(), maxlen=1)
         if last.startswith(_END):
+            yield ShardOutput(file, None)
             return
-        row = -1 if last == header[-1] else read_integer(last.partition("\t")[0])
+        row = -1 if last == own[-1] else read_integer(last.partition("\t")[0])
         if row is None:
             raise file.damaged("its last line does not begin with the index of a row")
-        with progress_bar(config.input.total_bp) as progress:
-            rows = run.rows(Shard(shard.number, shard.of, row + 1), progress)
-            write_rows(file, rows, with_index=True)
-        file.write(f"{_END} {run.reader.num_records} {run.reader.checksum()}")
-    run.notes.warn()
+        yield ShardOutput(file, row + 1)
 
 
 class _ShardFile:
@@ -90,10 +145,14 @@ class _ShardFile:
                 "Only such files can be joined."
             )
         self.number, self.of, self.run_id = int(mark[1]), int(mark[2]), mark[3]
-        header = next(self._lines, "")
-        if not header.startswith(_HEADER):
+        self.header: list[str] = []
+        for line in self._lines:
+            if not line.startswith(f"{_HEADER} "):
+                self._lines = chain([line], self._lines)
+                break
+            self.header.append(line.removeprefix(f"{_HEADER} "))
+        if not self.header:
             raise self._incomplete()
-        self.header = header.removeprefix(f"{_HEADER} ")
 
     def _read(self, file: IO[str]) -> Iterator[str]:
         try:
@@ -144,7 +203,7 @@ def joined_lines(paths: Sequence[Path]) -> Iterator[str]:
             for path in paths
         ]
         _check_complete_set(shards)
-        yield shards[0].header
+        yield from shards[0].header
         num_rows = 0
         for row, line in merge(*(shard.rows() for shard in shards)):
             if row != num_rows:
@@ -175,7 +234,7 @@ def lines_of_shard(path: Path) -> Iterator[str]:
     """Yield the header and the rows of one shard file, without their indices."""
     with path.open(encoding="utf-8", newline="\n") as file:
         shard = _ShardFile(path, file)
-        yield shard.header
+        yield from shard.header
         for _, line in shard.rows():
             yield line
 
