@@ -16,10 +16,10 @@ from rmt_genomics.interpretation.gradients import (
     gradient_times_input,
     integrated_gradients,
 )
-from rmt_genomics.interpretation.mutagenesis import mutate
 from rmt_genomics.interpretation.occlusion import (
     Edit,
     PrefixMemory,
+    mutate,
     occlude,
     segment_pieces,
     segment_shares,

@@ -7,7 +7,8 @@ changed segments alone.
 
 Occlusion replaces one piece of a record after the other, by N or by its own bases in another
 order, shuffled such that each pair of neighbours is as common as before (Altschul and Erickson
-1985). The effect of a piece is the score of the record less that without the piece.
+1985). The effect of a piece is the score of the record less that without the piece. In-silico
+mutagenesis (``mutate``) changes each base of an interval to each other one.
 
 Dimensions: s segments, e edits (rows of a batch), m memory tokens, d model width, c classes.
 """
@@ -23,6 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes, reverse_complement_codes
+from rmt_genomics.interpretation.tracks import Target
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.bidirectional_encoder import (
     SEGMENTS_AT_ONCE,
@@ -401,3 +403,42 @@ def segment_shares(
         sums = np.concatenate([[0.0], np.cumsum(own)])
         total += np.diff(np.interp(edges, strand_edges, sums))
     return total
+
+
+def mutate(
+    prefix: PrefixMemory,
+    target: Target,
+    start: int,
+    end: int,
+    on_done: Callable[[int], object] = lambda _: None,
+) -> np.ndarray:
+    """Return how each base would change the score, ``(4, end - start)`` float32.
+
+    The change is centred: the mean over the four bases is subtracted, so that the entry of the base
+    that is there is positive where others lower the score. The entries of an N are zero.
+
+    Args:
+        prefix: The record.
+        target: The score.
+        start: First base that is changed, 0-based, forward strand.
+        end: The base after the last one.
+        on_done: Called with the number of variants that were read since the last call.
+    """
+    codes = prefix.codes
+    edits = [
+        Edit(position, np.array([base], np.uint8))
+        for position in range(start, end)
+        for base in range(UNKNOWN)
+        if base != codes[position] < UNKNOWN
+    ]
+    changes = np.zeros((UNKNOWN, end - start))
+    reference = float(target.of_logits(prefix.logits)[0])
+    done = 0
+    for logits, _ in prefix.logits_of(edits):
+        scores = target.of_logits(logits).double().cpu().numpy()
+        for edit, score in zip(edits[done:], scores, strict=False):
+            changes[edit.codes[0], edit.start - start] = score - reference
+        done += len(scores)
+        on_done(len(scores))
+    centred: np.ndarray = (changes - changes.mean(axis=0)).astype(np.float32)
+    return centred
