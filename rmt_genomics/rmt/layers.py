@@ -138,9 +138,11 @@ class FeedForward(nn.Module):
             F.pad(weight, (0, 0, 0, padding)) for weight in self.expand.weight.chunk(2)
         )
         product = F.linear(hidden, to_value) * F.gelu(F.linear(hidden, to_gate))
-        if not isinstance(self.norm, nn.Identity):  # the mean is over the features there are
-            product, padding = self.norm(product[..., :inner]), 0
-        return F.linear(self.dropout(product), F.pad(self.contract.weight, (0, padding)))
+        draws = self.training and self.dropout.p > 0
+        if draws or not isinstance(self.norm, nn.Identity):
+            # Of the features there are: their mean, and as many random numbers as without padding.
+            product, padding = self.dropout(self.norm(product[..., :inner])), 0
+        return F.linear(product, F.pad(self.contract.weight, (0, padding)))
 
 
 class Residual(nn.Module):
