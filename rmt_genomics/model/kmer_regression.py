@@ -11,6 +11,7 @@ Dimensions: n sequences, f k-mers, c classes; b batch, n base pairs in a module.
 """
 
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +181,9 @@ class KmerRegression:
             features = features / features.dtype.type(one_scale)
         scaler = StandardScaler(with_std=kmers.orf_codons is None).fit(features)
         pipeline = make_pipeline(scaler, regression)
-        coefficients = _coefficients(pipeline, features, targets, len(classes), task)
+        with warnings.catch_warnings():  # of very many classes
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            coefficients = _coefficients(pipeline, features, targets, len(classes), task)
         scale = np.full(features.shape[1], one_scale) if scaler.scale_ is None else scaler.scale_
         return cls(tuple(classes), task, kmers, scaler.mean_ * one_scale, scale, *coefficients)
 

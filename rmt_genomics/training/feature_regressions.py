@@ -38,7 +38,7 @@ _STRENGTHS = (1.0, 0.1, 0.01, 0.001)  # scikit-learn's C: smaller is a stronger 
 _OF_LARGE_FITS = (0.01,)
 _LARGE_FIT = 1 << 28  # numbers (examples x k-mers x classes) of a fit that takes long
 _MOST_NUMBERS = 1 << 26  # of all frequencies that a regression is fitted on: 256 MB
-_MOST_PRODUCTS = 1 << 33  # examples x classes x k-mers of a feature that is tried
+_MOST_PRODUCTS = 1 << 33  # examples x classes x k-mers (at least 256) of a feature that is tried
 _ROWS_AT_ONCE = 4096
 _NOT_BY_CHANCE = 2.0  # standard errors of the metric on the validation examples
 _OF_ALL = (
@@ -51,6 +51,7 @@ _OF_ALL = (
 _OF_SHORT = (*_OF_ALL, "kmer:5", "stranded-kmer:5")
 _OF_LONG = (*_OF_ALL, "protein:3")
 _OF_MANY_SHORT = "wide:6,8,10,12"  # no regression: trained with the network
+_MOST_WIDE_CLASSES = 8  # each takes 4 MB of weights
 _FEWEST_NATS = 4.0  # by which a part must lower the loss of all validation examples together
 _OF_NETWORK = np.round(np.arange(0, 1.51, 0.1), 1).tolist()
 _OF_REGRESSION = [*_OF_NETWORK, 2.0, 3.0]  # a regularised regression is too unsure
@@ -142,7 +143,8 @@ class FeatureFits:
             return Choice("none", "the training part has one class only")
         part = TrainingPart.of(self.data)
         lengths_bp = part.lengths_bp
-        wide = [_OF_MANY_SHORT] if part.are_many_short else []
+        are_few_classes = len(self.data.scheme.classes) <= _MOST_WIDE_CLASSES
+        wide = [_OF_MANY_SHORT] if part.are_many_short and are_few_classes else []
         items = _OF_SHORT if part.typical_bp <= SHORT_BP else _OF_LONG
         products = len(lengths_bp) * len(self.data.scheme.classes)
         fits: list[Fit] = []
@@ -151,7 +153,7 @@ class FeatureFits:
             is_stranded = feature.kind == "stranded-kmer"
             if is_late or (is_stranded and config.model.strand_head == "symmetric"):
                 continue
-            if products * 4 ** feature.ks[0] <= _MOST_PRODUCTS:
+            if products * 4 ** max(4, feature.ks[0]) <= _MOST_PRODUCTS:
                 fits.append(self.fit_one(feature))
         num_examples = len(self.data.split.validation)
         useful = [fit for fit in fits if fit.score > _NOT_BY_CHANCE / np.sqrt(num_examples)]

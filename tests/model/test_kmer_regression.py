@@ -190,3 +190,10 @@ def test_a_damaged_baseline_is_refused(
     with pytest.raises(CheckpointError, match=f"is not .*{words}") as caught:
         KmerRegression.load(path)
     assert len(str(caught.value)) < 800
+
+
+def test_very_many_classes_are_fitted_without_a_warning() -> None:
+    """scikit-learn asks whether they are numbers; pytest makes an error of a warning."""
+    codes, classes = sequences("ACGT", 30), tuple(f"c{index}" for index in range(16))
+    regression = fit(codes, np.arange(30) % 16, classes, "multiclass")
+    assert predict(regression, codes).shape == (30, 16)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rmt_genomics.training import automatic, read_config
+from rmt_genomics.training import automatic, feature_regressions, read_config
 from rmt_genomics.training.automatic import TrainingPart, choose, cost, settled
 from rmt_genomics.training.config_file import to_toml
 from tests.training.toys import run, sequence
@@ -156,6 +156,12 @@ def test_many_short_examples_have_wide_kmers_too(
         features = json.loads((out / "config.json").read_text())["features"]
         assert ("wide:6,8,10,12" in features) == has_wide
         assert "kmer:2" in features
+
+    monkeypatch.setattr(automatic, "MANY_SHORT", 40)
+    monkeypatch.setattr(feature_regressions, "_MOST_WIDE_CLASSES", 1)
+    out = tmp_path / "many classes"
+    run((fasta, labels), out, model__features="auto", training__max_epochs=1)
+    assert "wide" not in (out / "config.json").read_text()
 
 
 def test_the_same_data_have_the_same_settings_and_a_resumed_run_keeps_them(tmp_path: Path) -> None:
