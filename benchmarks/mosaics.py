@@ -114,7 +114,12 @@ def _options() -> argparse.Namespace:
     add("--dim", type=int, default=64)
     add("--depth", type=int, default=1)
     add("--out", type=Path, required=True, help="JSON lines, appended to")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.test_fasta is None) != (options.test_labels is None):
+        parser.error("--test-fasta and --test-labels belong together")
+    if options.test_fasta and not options.test_lengths:
+        parser.error("--test-fasta has no effect without --test-lengths")
+    return options
 
 
 def _sources(fasta: Path, labels: Path, column: str) -> SourceRecords:

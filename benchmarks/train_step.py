@@ -17,6 +17,7 @@ residual streams, and with one. There are two kinds of work:
 import argparse
 import platform
 import resource
+from typing import Any
 
 import torch
 from contest import hold, take_part
@@ -110,20 +111,24 @@ def _job(options: argparse.Namespace):
     return _theirs(options, tokens, streams=int(options.contestant[-1]))
 
 
+def _sizes(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments that are the same for all; ours has the names of the published."""
+    return {
+        "num_tokens": VOCABULARY,
+        "num_memory_tokens": options.memory,
+        "dim": options.dim,
+        "depth": options.depth,
+        "heads": options.heads,
+        "dim_head": options.dim // options.heads,
+        "seq_len": options.segment,
+        "causal": False,
+    }
+
+
 def _ours(options: argparse.Namespace, tokens: Tensor):
     from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, replay
 
-    config = RMTConfig(
-        num_tokens=VOCABULARY,
-        num_memory_tokens=options.memory,
-        dim=options.dim,
-        depth=options.depth,
-        heads=options.heads,
-        seq_len=options.segment,
-        dim_head=options.dim // options.heads,
-        causal=False,
-        stem_width=11,
-    )
+    config = RMTConfig(**_sizes(options), stem_width=11)
     model, head = SegmentTransformer(config), torch.nn.Linear(options.dim, 2)
     _compile(model, options)
     segments = Segments(tokens, [options.tokens] * options.batch, options.segment, config.halo)
@@ -156,16 +161,7 @@ def _compile(model, options: argparse.Namespace) -> None:
 def _wrapper(options: argparse.Namespace, tokens: Tensor):
     from rmt_genomics.rmt import RecurrentMemoryTransformer, RecurrentMemoryTransformerWrapper
 
-    transformer = RecurrentMemoryTransformer(
-        num_tokens=VOCABULARY,
-        num_memory_tokens=options.memory,
-        dim=options.dim,
-        depth=options.depth,
-        heads=options.heads,
-        dim_head=options.dim // options.heads,
-        seq_len=options.segment,
-        causal=False,
-    )
+    transformer = RecurrentMemoryTransformer(**_sizes(options))
     _compile(transformer.transformer, options)
     model, (x, labels) = RecurrentMemoryTransformerWrapper(transformer), _next_tokens(tokens)
     keep = 1 if options.contestant == "ours-1" else "auto"
@@ -193,14 +189,7 @@ def _theirs(options: argparse.Namespace, tokens: Tensor, streams: int):
 
     model = RecurrentMemoryTransformerWrapper(
         RecurrentMemoryTransformer(
-            num_tokens=VOCABULARY,
-            num_memory_tokens=options.memory,
-            dim=options.dim,
-            depth=options.depth,
-            heads=options.heads,
-            dim_head=options.dim // options.heads,
-            seq_len=options.segment,
-            causal=False,
+            **_sizes(options),
             num_residual_streams=streams,
             use_flash_attn=options.work == "tokens",
         )

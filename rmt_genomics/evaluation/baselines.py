@@ -31,8 +31,7 @@ STRANDED_KS = (2, 4)
 _INVERSE_REGULARIZATIONS = (1.0, 0.01, 0.001)
 _OF_LARGE_FITS = (0.01,)
 _LARGE_FIT = 1 << 29  # numbers (examples x k-mers x classes) beyond which a fit takes minutes
-_LARGEST_FIT = 1 << 32  # rows x classes x (k-mers + ...) beyond which it takes many minutes
-_COST_OF_A_CLASS, _FEWEST_OF_A_CLASS = 100, 10  # in k-mers; rows of a sample
+_FEWEST_OF_A_CLASS = 10  # rows of a sample
 _MAX_FREQUENCIES = 1 << 28  # of all train rows together: 1 GB
 _ROWS_AT_ONCE = 4096
 
@@ -220,8 +219,7 @@ def fit_kmer_baselines(
         candidates = []
         for kmers in specs:
             rows, num_classes = np.arange(len(train)), len(validation.classes)
-            cost = num_classes * (kmers.num_features + _COST_OF_A_CLASS)
-            affordable = _LARGEST_FIT // cost
+            affordable = kmers.affordable_rows(num_classes)
             if affordable < min(len(train), _FEWEST_OF_A_CLASS * num_classes):
                 notes.append(
                     f"{description_of(kmers).capitalize()} was not fitted: {len(train):,} train "

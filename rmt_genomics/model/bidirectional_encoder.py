@@ -161,13 +161,10 @@ def segment_blocks(encoder: BothStrands, codes: Codes) -> Iterator[tuple[list[Se
             )
             for start, stop, left, right in block
         ]
-        is_end = stop == num_tokens
-        yield (
-            segments,
-            len(codes)
-            if is_end
-            else bases_of_tokens(encoder.tokenizer, len(codes), stop, stop + 1)[0],
-        )
+        read_bp = len(codes)
+        if stop < num_tokens:
+            read_bp, _ = bases_of_tokens(encoder.tokenizer, len(codes), stop, stop + 1)
+        yield segments, read_bp
 
 
 def tokenize_both_strands(

@@ -49,6 +49,8 @@ FILE_NAMES = {
 """The file in a model folder of each kind of baseline."""
 
 K = 4
+_LARGEST_FIT = 1 << 32  # rows x classes x (k-mers + the cost of a class): it takes minutes
+_COST_OF_A_CLASS = 100  # in k-mers
 _LARGE = 1 << 25  # frequencies (n * f) beyond which they are float32, in half the memory and time
 _FLAGS = ("is_stranded", "has_length")  # of a KmerSpec, in the metadata of a file
 _ARRAYS = ("mean", "scale", "coefficients", "intercepts")
@@ -82,6 +84,10 @@ class KmerSpec:
             return int(len(AMINO_ACID_CLASSES) ** self.k)
         num_kmers = 4**self.k if self.is_stranded else num_canonical_kmers(self.k)
         return num_kmers + 2 * self.has_length
+
+    def affordable_rows(self, num_classes: int) -> int:
+        """Return on how many sequences of so many classes a fit takes minutes, not hours."""
+        return _LARGEST_FIT // (num_classes * (self.num_features + _COST_OF_A_CLASS))
 
     def frequencies(self, codes: np.ndarray) -> np.ndarray:
         """Return the frequency of each k-mer in one sequence of base codes, of any length.

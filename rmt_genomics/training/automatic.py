@@ -58,7 +58,7 @@ class TrainingPart:
         return int(np.quantile(self.lengths_bp, 0.9))
 
     @property
-    def are_many_short(self) -> bool:
+    def has_many_short(self) -> bool:
         """Whether there are so many short examples that rare motifs can be told from chance."""
         return self.typical_bp <= SHORT_BP and len(self.lengths_bp) >= MANY_SHORT
 
@@ -146,19 +146,14 @@ def _sizes(config: ExperimentConfig, data: TrainingPart, stem_pool: int) -> dict
 
 def _regularisation(data: TrainingPart) -> dict[str, Choice]:
     n = len(data.lengths_bp)
-    reason = f"{n:,} training examples"
-    if data.are_many_short:
-        reason = f"{n:,} short training examples"
-        return {
-            "model.dropout": Choice(0.2, reason),
-            "training.weight_decay": Choice(0.1, reason),
-            "training.learning_rate": Choice(2e-3, "one layer of small width"),
-            "training.shift_bp": Choice(3, reason),
-        }
+    is_short = data.has_many_short
+    is_large = not is_short and (n >= 5000 or data.is_simulated)
+    reason = f"{n:,} short training examples" if is_short else f"{n:,} training examples"
     return {
-        "model.dropout": Choice(0.1 if n >= 5000 or data.is_simulated else 0.2, reason),
-        "training.weight_decay": Choice(0.05, reason),
+        "model.dropout": Choice(0.1 if is_large else 0.2, reason),
+        "training.weight_decay": Choice(0.1 if is_short else 0.05, reason),
         "training.learning_rate": Choice(2e-3, "one layer of small width"),
+        "training.shift_bp": Choice(3 if is_short else 0, reason),
     }
 
 

@@ -38,16 +38,10 @@ _STRENGTHS = (1.0, 0.1, 0.01, 0.001)  # scikit-learn's C: smaller is a stronger 
 _OF_LARGE_FITS = (0.01,)
 _LARGE_FIT = 1 << 28  # numbers (examples x k-mers x classes) of a fit that takes long
 _MOST_NUMBERS = 1 << 26  # of all frequencies that a regression is fitted on: 256 MB
-_MOST_PRODUCTS = 1 << 33  # examples x classes x k-mers (at least 256) of a feature that is tried
 _ROWS_AT_ONCE = 4096
 _NOT_BY_CHANCE = 2.0  # standard errors of the metric on the validation examples
-_OF_ALL = (
-    "kmer:2",
-    "kmer:4",
-    "kmer:6",
-    "stranded-kmer:2",
-    "stranded-kmer:4",
-)  # all of the baselines
+# All that the baselines count, for any length.
+_OF_ALL = ("kmer:2", "kmer:4", "kmer:6", "stranded-kmer:2", "stranded-kmer:4")
 _OF_SHORT = (*_OF_ALL, "kmer:5", "stranded-kmer:5")
 _OF_LONG = (*_OF_ALL, "protein:3")
 _OF_MANY_SHORT = "wide:6,8,10,12"  # no regression: trained with the network
@@ -106,7 +100,7 @@ class FeatureFits:
             self.data.split,
             self.data.scheme,
         )
-        train = _sample(split.train, _MOST_NUMBERS // kmers.num_features)
+        train = _sample(split.train, _most_rows(kmers))
         features, targets = _features(self.data.store, train, kmers), scheme.targets(train)
         validation = _features(self.data.store, split.validation, kmers)
         num_columns = 1 if scheme.task in ("binary", "regression") else len(scheme.classes)
@@ -143,31 +137,35 @@ class FeatureFits:
             return Choice("none", "the training part has one class only")
         part = TrainingPart.of(self.data)
         lengths_bp = part.lengths_bp
-        are_few_classes = len(self.data.scheme.classes) <= _MOST_WIDE_CLASSES
-        wide = [_OF_MANY_SHORT] if part.are_many_short and are_few_classes else []
+        num_classes = len(self.data.scheme.classes)
+        wide, with_wide = [], ""
+        if part.has_many_short and num_classes <= _MOST_WIDE_CLASSES:
+            wide = [_OF_MANY_SHORT]
+            with_wide = f"; wide k-mers for {len(lengths_bp):,} short examples"
         items = _OF_SHORT if part.typical_bp <= SHORT_BP else _OF_LONG
-        products = len(lengths_bp) * len(self.data.scheme.classes)
         fits: list[Fit] = []
         for (feature,) in (parse_features([item]) for item in items):
             is_late = until is not None and fits and time.monotonic() > until
             is_stranded = feature.kind == "stranded-kmer"
             if is_late or (is_stranded and config.model.strand_head == "symmetric"):
                 continue
-            if products * 4 ** max(4, feature.ks[0]) <= _MOST_PRODUCTS:
+            kmers = KmerSpec.of(feature, self.orf_codons)
+            if min(len(lengths_bp), _most_rows(kmers)) <= kmers.affordable_rows(num_classes):
                 fits.append(self.fit_one(feature))
+        if not fits:
+            reason = f"a regression on k-mers for {num_classes:,} classes would take hours"
+            return Choice(tuple(wide) or "none", reason + with_wide)
         num_examples = len(self.data.split.validation)
         useful = [fit for fit in fits if fit.score > _NOT_BY_CHANCE / np.sqrt(num_examples)]
         if not useful:
             reason = "no k-mer frequencies tell more about the labels than chance may"
-            return Choice(tuple(wide) or "none", reason)
+            return Choice(tuple(wide) or "none", reason + with_wide)
         first = _first_of_the_best(useful, num_examples)
         pairs = [self.mean([first, other]) for other in useful if _kind(other) != _kind(first)]
         best = _first_of_the_best([first, *pairs], num_examples)
         metric = main_metric(self.data.scheme.task)
         reason = f"the best of {len(fits)} regressions and their pairs: validation {metric}"
-        reason += f" {three_digits(best.score)}"
-        if wide:
-            reason += f"; wide k-mers for {len(lengths_bp):,} short examples"
+        reason += f" {three_digits(best.score)}{with_wide}"
         return Choice((*best.regressions, *wide), reason)
 
     def _has_one_class(self) -> bool:
@@ -260,6 +258,10 @@ def loss_of(loss: WeightedLoss | RegressionLoss, logits: Floats, targets: np.nda
     if of_targets.is_floating_point():
         of_targets = of_targets.float()
     return float(loss.cpu()(torch.from_numpy(logits), of_targets))
+
+
+def _most_rows(kmers: KmerSpec) -> int:
+    return _MOST_NUMBERS // kmers.num_features
 
 
 def _kind(fit: Fit) -> str:

@@ -11,6 +11,7 @@ from rmt_genomics.interpretation import attribute
 from rmt_genomics.model import RMTClassifier
 from tests.cli.toys import fail, run, succeed
 from tests.interpretation.toys import random_codes, toy
+from tests.prediction.toys import write_fasta
 
 LENGTH = 22  # three segments of six bases and a part of one
 LETTERS = {
@@ -33,9 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("fasta") / "x.fa"
-    path.write_text("".join(f">{name}\n{letters}\n" for name, letters in LETTERS.items()))
-    return path
+    return write_fasta(tmp_path_factory.mktemp("fasta") / "x.fa", LETTERS)
 
 
 def rows(path: Path) -> list[list[str]]:

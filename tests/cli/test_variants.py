@@ -12,6 +12,7 @@ from rmt_genomics.interpretation import variants
 from rmt_genomics.model import RMTClassifier
 from tests.cli.toys import fail, run, succeed
 from tests.interpretation.toys import logits, random_codes, toy
+from tests.prediction.toys import write_fasta
 
 RECORDS = {"one": decode(random_codes(60, seed=1)), "two": decode(random_codes(20, seed=2))}
 HEADER = """##fileformat=VCFv4.2
@@ -57,9 +58,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("fasta") / "x.fa"
-    path.write_text("".join(f">{name}\n{letters}\n" for name, letters in RECORDS.items()))
-    return path
+    return write_fasta(tmp_path_factory.mktemp("fasta") / "x.fa", RECORDS)
 
 
 @pytest.fixture

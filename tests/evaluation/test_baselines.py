@@ -20,6 +20,7 @@ from rmt_genomics.evaluation.baselines import (
 from rmt_genomics.evaluation.context_ablation import average_of_segments
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 from rmt_genomics.evaluation.metrics_report import FittedReferences, metrics_report
+from rmt_genomics.model import kmer_regression
 from rmt_genomics.model.kmer_regression import KmerRegression, KmerSpec
 from tests.evaluation.toys import codes_of, make_eval_set
 from tests.model.toys import toy
@@ -317,7 +318,7 @@ def test_windows_are_left_out_if_they_equal_another_prediction(tmp_path: Path) -
 def test_a_fit_that_would_take_hours_is_left_out_with_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "_LARGEST_FIT", 100)
+    monkeypatch.setattr(kmer_regression, "_LARGEST_FIT", 100)
 
     fitted = fit_toys(make_eval_set(tmp_path, [60] * 12))
 

@@ -14,6 +14,7 @@ from rmt_genomics.interpretation import variant_effects, variants
 from rmt_genomics.interpretation.occlusion import PrefixMemory
 from rmt_genomics.interpretation.variants import Change, logits_of_changes
 from tests.interpretation.toys import logits, random_codes, toy
+from tests.prediction.toys import write_fasta
 
 EXACT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-11}
 MODELS: list[tuple[int, dict[str, Any]]] = [  # lengths in bp; segments have six tokens
@@ -142,9 +143,8 @@ def given_variants() -> list[tuple[str, int, str, str]]:
 
 @pytest.fixture(scope="module")
 def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("fasta") / "x.fa"
-    path.write_text("".join(f">{name}\n{letters.lower()}\n" for name, letters in RECORDS.items()))
-    return path
+    lower = {name: letters.lower() for name, letters in RECORDS.items()}
+    return write_fasta(tmp_path_factory.mktemp("fasta") / "x.fa", lower)
 
 
 @pytest.mark.parametrize("window", [None, 24])

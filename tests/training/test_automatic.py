@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rmt_genomics.model import kmer_regression
 from rmt_genomics.training import automatic, feature_regressions, read_config
 from rmt_genomics.training.automatic import TrainingPart, choose, cost, settled
 from rmt_genomics.training.config_file import to_toml
@@ -159,9 +160,11 @@ def test_many_short_examples_have_wide_kmers_too(
 
     monkeypatch.setattr(automatic, "MANY_SHORT", 40)
     monkeypatch.setattr(feature_regressions, "_MOST_WIDE_CLASSES", 1)
+    monkeypatch.setattr(kmer_regression, "_LARGEST_FIT", 100)
     out = tmp_path / "many classes"
     run((fasta, labels), out, model__features="auto", training__max_epochs=1)
-    assert "wide" not in (out / "config.json").read_text()
+    assert json.loads((out / "config.json").read_text())["features"] == []
+    assert "2 classes would take hours" in (out / "config.toml").read_text()
 
 
 def test_the_same_data_have_the_same_settings_and_a_resumed_run_keeps_them(tmp_path: Path) -> None:
