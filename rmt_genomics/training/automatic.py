@@ -149,12 +149,14 @@ def _regularisation(data: TrainingPart) -> dict[str, Choice]:
     is_short = data.has_many_short
     is_large = not is_short and (n >= 5000 or data.is_simulated)
     reason = f"{n:,} short training examples" if is_short else f"{n:,} training examples"
-    return {
+    choices = {
         "model.dropout": Choice(0.1 if is_large else 0.2, reason),
         "training.weight_decay": Choice(0.1 if is_short else 0.05, reason),
         "training.learning_rate": Choice(2e-3, "one layer of small width"),
-        "training.shift_bp": Choice(3 if is_short else 0, reason),
     }
+    if is_short:
+        choices["training.shift_bp"] = Choice(3, reason)
+    return choices
 
 
 def _batch(data: TrainingPart) -> dict[str, Choice]:
