@@ -1,6 +1,7 @@
 """``rmt-genomics demo``: what memory is for, on the DNA that comes with this package."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parents[1]
 SEED = 2  # no species of the test part then has a relative among those of the training part
 _OF_EACH_LABEL = 2  # sequences that are predicted
+_EVIDENCE_SECONDS = 5.0
 _QUESTIONS = {
     "insertion or join": (("join",), ("insertion",)),
     "one species or two": (("insertion", "join"), ("intact",)),
@@ -126,7 +128,8 @@ def _train_and_evaluate(run: Path, genomes: Path, *, overwrite: bool) -> "Evalua
     assert trained.split is not None
     test = trained.split.test
     click.echo(f"\n2. Evaluate on {len(test):,} sequences of species never seen: AUROC")
-    evaluate_run(run, fasta, trained=trained)
+    on_evaluated = partial(reports.write_evidence, run, seconds=_EVIDENCE_SECONDS)
+    evaluate_run(run, fasta, trained=trained, on_evaluated=on_evaluated)
     for write in (reports.write_training_plot, reports.write_plots, reports.write_report):
         write(run)
     reports.write_model_card(run)

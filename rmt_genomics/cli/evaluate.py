@@ -1,8 +1,9 @@
 """``rmt-genomics evaluate``: metrics of a model on labelled DNA."""
 
 import logging
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,9 @@ from rmt_genomics.cli.options import (
     take_names,
 )
 from rmt_genomics.errors import counted
+
+if TYPE_CHECKING:
+    from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +56,19 @@ def evaluate(
     from rmt_genomics.evaluation.evaluate import evaluate as evaluate_model
     from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
     from rmt_genomics.locks import locked
-    from rmt_genomics.reports import write_plots, write_report
+    from rmt_genomics.reports import write_evidence, write_plots, write_report
+    from rmt_genomics.reports.evidence import evidence_seconds
 
+    started_at = time.monotonic()
     click.get_current_context().with_resource(locked(out, is_folder=True))
     source = label_source(labels, label_pattern, fasta)
     names, reading = take_names(options), take_labels(options)
-    metrics = evaluate_model(model_dir, fasta, source, out, names=names, **reading, **options)
+
+    def on_evaluated(eval_set: "EvaluationSet") -> None:
+        write_evidence(out, eval_set, seconds=evidence_seconds(time.monotonic() - started_at))
+
+    options |= {"names": names, "on_evaluated": on_evaluated, **reading}
+    metrics = evaluate_model(model_dir, fasta, source, out, **options)
     write_plots(out)
     write_report(out)
     echo_metrics(metrics)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,7 @@ def train(  # noqa: PLR0913 (one argument an option)
             fasta, source, out, experiment, device=device, resume=resume, **options
         )
         if result.is_rank_zero:
-            _evaluate(out, fasta, device, result)
+            _evaluate(out, fasta, device, result, options["started_at"])
         if result.control_error is not None:
             raise RMTGenomicsError(
                 f"{RunFolder(out).control.path}: the control has failed: {result.control_error} "
@@ -205,11 +206,12 @@ def _cross_validate(
     from rmt_genomics.evaluation import evaluate_folds, evaluate_run
     from rmt_genomics.evaluation.cross_validation import fold_sentence
     from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
-    from rmt_genomics.reports import write_model_card, write_report
+    from rmt_genomics.reports import write_evidence, write_model_card, write_report
+    from rmt_genomics.reports.evidence import evidence_seconds
     from rmt_genomics.training import cross_validate
     from rmt_genomics.training.run_folder import RunFolder
 
-    del options["started_at"]
+    began_at = options.pop("started_at")  # then: when the fold began
     if options.pop("control") is not None:
         raise ConfigError("--folds and --control cannot be combined. Leave one of them out.")
     if (options.pop("devices"), options.pop("num_nodes")) != (1, 1):
@@ -220,12 +222,21 @@ def _cross_validate(
     device, names = options["device"], config.data.names
 
     def evaluate_fold(folder: Path, result: "TrainingResult | None") -> None:
+        nonlocal began_at
         if result is not None or not (folder / "report.html").is_file():
+            seconds = evidence_seconds(time.monotonic() - began_at)
             evaluate_run(
-                folder, fasta, device=device, trained=result, names=names, keep_predictions=True
+                folder,
+                fasta,
+                device=device,
+                trained=result,
+                names=names,
+                keep_predictions=True,
+                on_evaluated=partial(write_evidence, folder, seconds=seconds),
             )
             write_report(folder)
         write_model_card(folder)
+        began_at = time.monotonic()
 
     with RunFolder(out).writing():  # until the report is written
         cross_validate(fasta, labels, out, config, on_fold=evaluate_fold, **options)
@@ -238,14 +249,25 @@ def _cross_validate(
     logger.info("The models are in %s, a report in %s.", out, report)
 
 
-def _evaluate(out: Path, fasta: Path, device: str, result: "TrainingResult") -> None:
+def _evaluate(
+    out: Path, fasta: Path, device: str, result: "TrainingResult", started_at: float
+) -> None:
     """Evaluate a finished run, write its reports and print its metrics."""
     from rmt_genomics.evaluation import evaluate_run
     from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
-    from rmt_genomics.reports import write_model_card, write_report
+    from rmt_genomics.reports import write_evidence, write_model_card, write_report
+    from rmt_genomics.reports.evidence import evidence_seconds
 
     seconds = result.evaluation_seconds
-    metrics = evaluate_run(out, fasta, device=device, trained=result, max_seconds=seconds)
+    for_evidence = evidence_seconds(time.monotonic() - started_at)
+    metrics = evaluate_run(
+        out,
+        fasta,
+        device=device,
+        trained=result,
+        max_seconds=None if seconds is None else max(0.0, seconds - for_evidence),
+        on_evaluated=partial(write_evidence, out, seconds=for_evidence),
+    )
     report = write_report(out)
     write_model_card(out)
     echo_metrics(metrics)

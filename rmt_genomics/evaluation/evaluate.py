@@ -9,7 +9,7 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -66,15 +66,16 @@ _SIMULATED = (
     "Examples were simulated. The baselines were fitted on as many as there are in an epoch: those "
     "of the first epoch, at full difficulty."
 )
+OnEvaluated = Callable[[EvaluationSet], object]
 _Parts = dict[str, list[Example]]
 _PLOTS = ("confusion", "context", "errors", "precision_recall", "reliability", "roc")
 _OUTPUTS = (
-    *("metrics.json", "predictions.tsv", "confusion.tsv", "report.html"),
+    *("metrics.json", "predictions.tsv", "confusion.tsv", "evidence.json", "report.html"),
     *(f"{name}.{kind}" for name in _PLOTS for kind in ("svg", "png")),
 )
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (model, data, output, and how)
     model_dir: str | Path,
     fasta: str | Path,
     labels: str | Path | LabelSource | None,
@@ -83,6 +84,7 @@ def evaluate(
     device: str = "auto",
     overwrite: bool = False,
     names: NameOptions = NameOptions(),
+    on_evaluated: OnEvaluated = lambda _: None,
     **options: Any,
 ) -> dict[str, Any]:
     """Evaluate a model on labelled DNA and write ``metrics.json`` and two tables into ``out``.
@@ -102,6 +104,7 @@ def evaluate(
         device: auto, cpu, cuda or mps.
         overwrite: Replace the files of an earlier evaluation in ``out``.
         names: How records are named.
+        on_evaluated: Called with the evaluated examples and their predictions at the end.
         **options: ``unlabelled`` and ``min_class_size`` of ``LabelSource.read``.
 
     Returns:
@@ -116,7 +119,9 @@ def evaluate(
         check_new_folder(out, overwrite=overwrite)
         check_replaceable(out, _OUTPUTS, marker="metrics.json", text='"length_bins"')
         source = LabelSource.of(labels, fasta)
-        return _evaluate_into(out, model_dir, fasta, source, device, names, options)
+        eval_set, metrics = _evaluate_into(out, model_dir, fasta, source, device, names, options)
+        on_evaluated(eval_set)
+    return metrics
 
 
 def _evaluate_into(
@@ -127,7 +132,7 @@ def _evaluate_into(
     device: str,
     names: NameOptions,
     options: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> tuple[EvaluationSet, dict[str, Any]]:
     labels.check()
     folder = find_model_folder(model_dir)
     model = load_model(folder, device=choose_device(device))
@@ -151,10 +156,10 @@ def _evaluate_into(
     metrics = metrics_report(eval_set, part, references, baselines)
     metrics["provenance"] = _provenance(model_dir, eval_set, fasta, where)
     _write_results(out, eval_set, metrics, windows)
-    return metrics
+    return eval_set, metrics
 
 
-def evaluate_run(
+def evaluate_run(  # noqa: PLR0913 (run, data, and how)
     run: str | Path,
     fasta: str | Path,
     *,
@@ -163,6 +168,7 @@ def evaluate_run(
     names: NameOptions = NameOptions(),
     max_seconds: float | None = None,
     keep_predictions: bool = False,
+    on_evaluated: OnEvaluated = lambda _: None,
 ) -> dict[str, Any]:
     """Evaluate a finished run on its test part, or on its validation part if it has no test part.
 
@@ -181,6 +187,7 @@ def evaluate_run(
             evaluated, by the model and all baselines alike; the notes say so. None = no limit.
         keep_predictions: Also write ``test_predictions.safetensors``, of the model and of each
             baseline: for ``evaluate_folds``.
+        on_evaluated: Called with the evaluated examples and their predictions at the end.
 
     Returns:
         The content of ``metrics.json``. If test was evaluated, ``validation`` has the metrics of
@@ -224,6 +231,7 @@ def evaluate_run(
         _save_references(run, references)
         kept = predictions_to_keep(eval_set, baselines) if keep_predictions else None
         _write_results(run, eval_set, metrics, Windows.of_run(run), kept)
+        on_evaluated(eval_set)
     return metrics
 
 

@@ -149,6 +149,33 @@ class _Leakage(_Part):
     probes: dict[str, Number | None] = {}
 
 
+class _EvidenceExample(_Part):
+    record: str
+    class_name: str = Field(alias="class")
+    probability: Number
+    pieces: str
+    starts: Annotated[list[int], Field(min_length=1)]
+    ends: list[int]
+    effects: list[Number]
+    through_memory: list[Number]
+
+    @model_validator(mode="after")
+    def _check_pieces(self) -> "_EvidenceExample":
+        """Compare the number of values with that of pieces, which follow each other."""
+        numbers = {len(each) for each in (self.ends, self.effects, self.through_memory)}
+        if numbers != {len(self.starts)}:
+            raise ValueError("has not one value for each piece, but must have")
+        edges = [*self.starts, self.ends[-1]]
+        if edges[1:] != self.ends or edges != sorted(set(edges)):
+            raise ValueError("has pieces that do not follow each other, but must have")
+        return self
+
+
+class _Evidence(_Part):
+    examples: list[_EvidenceExample]
+    notes: list[str]
+
+
 def read_metrics(path: Path) -> dict[str, Any]:
     """Return the content of ``metrics.json``.
 
@@ -162,6 +189,11 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def read_leakage(path: Path) -> dict[str, Any]:
     """Return the content of ``leakage.json``; errors as for ``read_metrics``."""
     return _checked(read_text(path, "a leakage audit"), _Leakage, str(path))
+
+
+def read_evidence(path: Path) -> dict[str, Any]:
+    """Return the content of ``evidence.json``; errors as for ``read_metrics``."""
+    return _checked(read_text(path, "the effects of pieces"), _Evidence, str(path))
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The progress of a computation: a bar on a terminal, one plain line a minute anywhere else."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,7 +120,7 @@ def progress_bar(total_bp: Callable[[], int | None]) -> Iterator[ProgressCallbac
 
     ``total_bp`` returns about how many bp there are, or None.
     """
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = stderr_console()
     if not console.is_terminal:
         yield ProgressLog(total_bp())
         return
@@ -129,6 +130,16 @@ def progress_bar(total_bp: Callable[[], int | None]) -> Iterator[ProgressCallbac
         progress = ProgressBar(bar, total_bp())
         yield progress
     console.print(progress.summary(), markup=False)
+
+
+def stderr_console() -> Console:
+    """Return the console of progress bars.
+
+    It is a terminal only if stderr is one: Jupyter and CI systems set FORCE_COLOR, by which rich
+    would write the codes of a moving bar into a file or a notebook.
+    """
+    is_terminal = None if sys.stderr.isatty() else False
+    return Console(stderr=True, highlight=False, soft_wrap=True, force_terminal=is_terminal)
 
 
 def duration(seconds: float) -> str:

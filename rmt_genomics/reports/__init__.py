@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmt_genomics.reports.evidence import write_evidence
     from rmt_genomics.reports.html_report import write_report
     from rmt_genomics.reports.model_card import write_model_card
     from rmt_genomics.reports.plot_files import save_figure, write_plots, write_training_plot
@@ -20,6 +21,7 @@ __all__ = [
     "roc_curves",
     "save_figure",
     "training_curve",
+    "write_evidence",
     "write_model_card",
     "write_plots",
     "write_report",
@@ -29,6 +31,7 @@ __all__ = [
 _MODULES = {
     "save_figure": "plot_files",
     "training_curve": "plots",
+    "write_evidence": "evidence",
     "write_model_card": "model_card",
     "write_plots": "plot_files",
     "write_report": "html_report",

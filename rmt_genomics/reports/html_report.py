@@ -16,7 +16,7 @@ from markupsafe import Markup
 from rmt_genomics.atomic_io import write_text
 from rmt_genomics.errors import DataError
 from rmt_genomics.parsing import readable
-from rmt_genomics.reports import data_sections, performance_sections, summary_sections
+from rmt_genomics.reports import data_sections, evidence, performance_sections, summary_sections
 from rmt_genomics.reports.formatting import number
 from rmt_genomics.reports.markdown import template_environment
 from rmt_genomics.reports.run_results import RunResults, read_run_results
@@ -33,6 +33,7 @@ _SECTIONS: Mapping[str, tuple[str, Callable[[RunResults], Mapping[str, Any] | No
     "errors": ("Predicted and true values", performance_sections.errors),
     "lengths": ("By length", performance_sections.lengths),
     "context": ("Use of context", summary_sections.context),
+    "evidence": ("Where the evidence lies", evidence.evidence),
     "calibration": ("Calibration", summary_sections.calibration),
     "data": ("Data", data_sections.data),
     "leakage": ("Leakage", data_sections.leakage),

@@ -23,6 +23,7 @@ from rmt_genomics.plots import (
     draw_counts,
     line_style,
     literal,
+    track,
 )
 from rmt_genomics.reports.formatting import number
 
@@ -232,6 +233,26 @@ def score_over_visible(context: Mapping[str, Any]) -> "Figure":
     figure, axes = _new_axes(4.6, 3.5)
     draw_context(axes, context)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center")
+    return figure
+
+
+def piece_effects(
+    starts: Sequence[int],
+    ends: Sequence[int],
+    effects: Sequence[float],
+    through_memory: Sequence[float],
+) -> "Figure":
+    """Draw what each piece of an example adds to a logit, all ``(n,)``; positions are in bp."""
+    figure, axes = _new_axes(5.2, 1.9)
+    track(starts, effects, ends=ends, record="position", ax=axes)
+    if any(through_memory):
+        edges = [*starts, ends[-1]]
+        style: dict[str, Any] = {"color": "#000000", "linewidth": 1.2, "linestyle": "--"}
+        axes.stairs(through_memory, edges, label="through the memory", **style)
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, 1.1 * min(through_memory)), max(high, 1.1 * max(through_memory)))
+        figure.legend(frameon=False, fontsize=9, loc="outside upper right")
+    axes.set_ylabel("effect on the logit")
     return figure
 
 

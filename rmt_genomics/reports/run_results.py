@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.errors import DataError
-from rmt_genomics.evaluation.result_files import read_epochs, read_leakage, read_metrics
+from rmt_genomics.evaluation.result_files import (
+    read_epochs,
+    read_evidence,
+    read_leakage,
+    read_metrics,
+)
 from rmt_genomics.evaluation.summary import evaluated_examples
 from rmt_genomics.evaluation.tables import baseline_name, shown_baselines
 from rmt_genomics.parsing import read_integer, read_number, read_text, shown
+
+EVIDENCE = "evidence.json"
 
 Row = Mapping[str, str]
 
@@ -33,6 +40,7 @@ class RunResults:
     epochs: Sequence[Mapping[str, Any]]
     config: str
     environment: Mapping[str, str]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -112,6 +120,7 @@ def read_run_results(folder: Path) -> RunResults:
         ),
         epochs=read_epochs(files["metrics.jsonl"]) if "metrics.jsonl" in files else (),
         config=_text(files.get("config.toml")),
+        evidence=read_evidence(files[EVIDENCE]) if EVIDENCE in files else {},
         environment={
             name: value for name, _, value in (line.partition(": ") for line in environment) if name
         },

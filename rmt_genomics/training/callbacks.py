@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from rmt_genomics.datasets import Batch
 from rmt_genomics.errors import counted, three_digits
 from rmt_genomics.model.metrics import validation_metric_keys
-from rmt_genomics.prediction.progress import Timer, duration, with_unit
+from rmt_genomics.prediction.progress import Timer, duration, stderr_console, with_unit
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.distributed import all_gather, rank_and_world_size
 from rmt_genomics.training.run_folder import RunFolder
@@ -150,7 +149,7 @@ class TrainingProgress(Callback):
     def __init__(self, metrics: MetricsLogger, max_epochs: int) -> None:
         self.metrics = metrics
         self.max_epochs = max_epochs
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = stderr_console()
         self.bar: Progress | None = None
         self.timer = Timer()
         self.has_trained = False

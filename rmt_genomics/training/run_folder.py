@@ -28,6 +28,7 @@ _FILES = (
     "metrics.json",
     "predictions.tsv",
     "confusion.tsv",
+    "evidence.json",
     "calibration.json",
     "training_range.safetensors",
     "report.html",
