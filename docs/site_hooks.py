@@ -1,5 +1,6 @@
 """What MkDocs runs while it builds the site: text generated from the code, and included files.
 
+Each notebook becomes a page, ``tutorials/notebooks/NAME.md``, with its stored outputs.
 In a page, ``<!-- generated: settings -->`` becomes the reference of all settings,
 ``<!-- generated: metrics -->`` the table of all metrics, and a line ``--8<-- "NAME.md"`` the file
 NAME.md of the repository's top folder, with its links turned towards the pages of the site.
@@ -18,13 +19,46 @@ PAGES = {  # files of the top folder that are pages of the site
     "CONTRIBUTING.md": "development/contributing.md",
     "CHANGELOG.md": "development/changelog.md",
 }
+NOTEBOOKS = "tutorials/notebooks"  # the folder of their pages
+_NOTEBOOK_LINK = re.compile(r"\]\((?:\.\./)+notebooks/(\w+)\.ipynb\)")
 _INCLUDE = re.compile(r'^--8<-- "([A-Z]+\.md)"$', re.MULTILINE)
 _GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
+def on_files(files: Any, *, config: Any) -> Any:
+    """Add the pages of the notebooks, and their figures; called by MkDocs."""
+    from mkdocs.structure.files import File
+
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        text, figures = notebook_page(path)
+        files.append(File.generated(config, f"{NOTEBOOKS}/{path.stem}.md", content=text))
+        for name, data in figures.items():
+            files.append(File.generated(config, f"{NOTEBOOKS}/{name}", content=data))
+    return files
+
+
+def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Return a notebook as Markdown, and its figures by the path in the folder of its page."""
+    import nbformat
+    from nbconvert import MarkdownExporter
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            text = cell.source.replace("](../", "](")  # from the top folder
+            cell.source = with_links(text, f"{NOTEBOOKS}/{path.stem}.md")
+    names = {"unique_key": path.stem, "output_files_dir": path.stem}
+    text, resources = MarkdownExporter().from_notebook_node(notebook, resources=names)
+    return text, resources["outputs"]
+
+
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Fill in a page before it is turned into HTML; called by MkDocs."""
+    folder = posixpath.dirname(page.file.src_uri)
+    markdown = _NOTEBOOK_LINK.sub(
+        lambda found: f"]({posixpath.relpath(f'{NOTEBOOKS}/{found[1]}.md', folder)})", markdown
+    )
     markdown = _INCLUDE.sub(lambda found: included(found[1], page.file.src_uri), markdown)
     return _GENERATED.sub(lambda found: generated(found[1]), markdown)
 

@@ -63,31 +63,28 @@ def write_evidence(folder: str | Path, eval_set: "EvaluationSet", *, seconds: fl
         path.unlink(missing_ok=True)
         return
     end = time.monotonic() + seconds
-    choices = list(_choices(eval_set))
-    examples: list[dict[str, Any]] = []
-    notes = [_without_example(eval_set.classes[each.class_index]) for each in choices if not each.rows]
+    names, choices = eval_set.classes, list(_choices(eval_set))
+    notes = []
+    if len(choices) < len(names):
+        notes.append(f"Shown are the {len(choices)} most common of {len(names)} classes.")
+    for name in (names[each.class_index] for each in choices if not each.rows):
+        notes.append(f"No evaluated example of {name} was predicted as {name}.")
     wanted = [each for each in choices if each.rows]
-    if len(choices) < len(eval_set.classes):
-        total = len(eval_set.classes)
-        notes.insert(0, f"Shown are the {len(choices)} most common of {total} classes.")
+    per_bp = _seconds_per_bp(model, eval_set.codes([wanted[0].rows[0]])[0]) if wanted else 0.0
+    examples: list[dict[str, Any]] = []
     too_long = []
     for left, choice in zip(range(len(wanted), 0, -1), wanted, strict=True):
-        found = _explained(model, eval_set, choice, (end - time.monotonic()) / left)
+        found = _explained(model, eval_set, choice, (end - time.monotonic()) / left, per_bp)
         examples += found
         if not found:
-            too_long.append(eval_set.classes[choice.class_index])
+            too_long.append(names[choice.class_index])
     if too_long:
         notes.append(
             f"Left out, to end within {FRACTION:.0%} of the time of the run: "
             f"{', '.join(too_long)}. rmt-genomics explain shows any example."
         )
-    order = {name: index for index, name in enumerate(eval_set.classes)}
-    examples.sort(key=lambda each: (order[each["class"]], -each["probability"]))
+    examples.sort(key=lambda each: (names.index(each["class"]), -each["probability"]))
     write_text(path, json.dumps({"examples": examples, "notes": notes}, allow_nan=False) + "\n")
-
-
-def _without_example(name: str) -> str:
-    return f"No evaluated example of {name} was predicted as {name}."
 
 
 def _choices(eval_set: "EvaluationSet") -> Iterator[_Choice]:
@@ -106,13 +103,15 @@ def _choices(eval_set: "EvaluationSet") -> Iterator[_Choice]:
 
 
 def _explained(
-    model: "RMTClassifier", eval_set: "EvaluationSet", choice: _Choice, seconds: float
+    model: "RMTClassifier",
+    eval_set: "EvaluationSet",
+    choice: _Choice,
+    seconds: float,
+    per_bp: float,
 ) -> list[dict[str, Any]]:
     """Return the clearest one or two examples of a class whose pieces can be read in time."""
     end = time.monotonic() + seconds
     number_wanted = 2 if len(eval_set.classes) <= _FEW_CLASSES else 1
-    (first,) = eval_set.codes(choice.rows[:1])
-    per_bp = _seconds_per_bp(model, first[:_PROBE_BP])
     found: list[dict[str, Any]] = []
     for row in choice.rows:
         if len(found) == number_wanted:
@@ -128,11 +127,12 @@ def _explained(
 
 
 def _seconds_per_bp(model: "RMTClassifier", codes: "Codes") -> float:
+    """Measure how long a reading of the beginning of a record takes."""
     from rmt_genomics.interpretation import PrefixMemory
 
-    start = time.monotonic()
-    PrefixMemory(model, codes)
-    return (time.monotonic() - start) / len(codes)
+    start, beginning = time.monotonic(), codes[:_PROBE_BP]
+    PrefixMemory(model, beginning)
+    return (time.monotonic() - start) / len(beginning)
 
 
 def _example(
@@ -160,9 +160,7 @@ def _example(
     }
 
 
-def _pieces(
-    model: "RMTClassifier", length_bp: int, most: int
-) -> tuple[list[tuple[int, int]], str]:
+def _pieces(model: "RMTClassifier", length_bp: int, most: int) -> tuple[list[tuple[int, int]], str]:
     """Return at most ``most`` pieces and what they are: the segments, or equal parts of a few."""
     from rmt_genomics.interpretation import segment_pieces
 
