@@ -47,6 +47,7 @@ def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = cell.source.replace("](../", "](")  # from the top folder
+            text = re.sub(r"\]\((\w+)\.ipynb\)", rf"](docs/{NOTEBOOKS}/\1.md)", text)
             cell.source = with_links(text, f"{NOTEBOOKS}/{path.stem}.md")
     names = {"unique_key": path.stem, "output_files_dir": path.stem}
     text, resources = MarkdownExporter().from_notebook_node(notebook, resources=names)

@@ -74,7 +74,7 @@ def site_hooks() -> ModuleType:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the site as `make docs` does."""
-    names = ("mkdocs", "material", "mkdocstrings_handlers", "mkdocs_click")
+    names = ("mkdocs", "material", "mkdocstrings_handlers", "mkdocs_click", "nbconvert")
     if missing := [name for name in names if importlib.util.find_spec(name) is None]:
         pytest.skip(f"needs {', '.join(missing)}: pip install 'rmt-genomics[docs]'")
     folder = tmp_path_factory.mktemp("site")
@@ -207,6 +207,19 @@ def test_the_python_reference_has_the_public_names(site: Path) -> None:
         "rmt.replay.replay",
     ):
         assert f'id="rmt_genomics.{name}"' in page, name
+
+
+@pytest.mark.slow
+def test_each_notebook_is_a_page_with_its_figures_and_is_in_the_list(site: Path) -> None:
+    index = html_of(site, "tutorials/notebooks.html")
+
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page = html_of(site, f"tutorials/notebooks/{path.stem}.html")
+        figures = re.findall(rf'src="({path.stem}/[^"]+\.png)"', page)
+        assert figures, path.stem
+        assert all((site / "tutorials/notebooks" / figure).is_file() for figure in figures)
+        assert f'href="notebooks/{path.stem}.html"' in index
+        assert ".ipynb" not in page
 
 
 def test_every_key_of_a_metrics_file_is_explained() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from rmt_genomics.atomic_io import staged_files, utf8_path
@@ -26,11 +27,6 @@ from rmt_genomics.model.config import FIRST_VERSION, ClassifierConfig
 from rmt_genomics.model.features import OLD_KEYS
 from rmt_genomics.model.settings import as_toml, nearest
 from rmt_genomics.parsing import as_path, read_json, read_text
-
-with warnings.catch_warnings():
-    # in a notebook without ipywidgets tqdm asks for them; no bar of it is shown
-    warnings.filterwarnings("ignore", "IProgress not found")
-    from huggingface_hub import PyTorchModelHubMixin
 
 Weights = dict[str, Tensor]
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rmt_genomics.prediction.inputs import PredictionInput
-from rmt_genomics.prediction.progress import ProgressBar, progress_bar
+from rmt_genomics.prediction.progress import ProgressBar, progress_bar, stderr_console
 from tests.prediction.toys import write_fasta
 
 
@@ -48,6 +48,13 @@ def test_a_short_prediction_logs_nothing_off_a_terminal(
         progress.skip(100)
 
     assert (capsys.readouterr(), caplog.records) == (("", ""), [])
+
+
+def test_forced_colour_does_not_make_a_terminal_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter does
+
+    assert Console(stderr=True).is_terminal
+    assert not stderr_console().is_terminal
 
 
 def test_a_terminal_gets_a_bar_and_one_line_that_stays(
