@@ -51,7 +51,10 @@ def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
             cell.source = with_links(text, f"{NOTEBOOKS}/{path.stem}.md")
     names = {"unique_key": path.stem, "output_files_dir": path.stem}
     text, resources = MarkdownExporter().from_notebook_node(notebook, resources=names)
-    return text, resources["outputs"]
+    # tables in the style of the page, and outputs that follow each other without a wide gap
+    text = re.sub(r"<style scoped>.*?</style>", "", text, flags=re.DOTALL)
+    text = text.replace('<table border="1" class="dataframe">', "<table>")
+    return re.sub(r"\n{3,}", "\n\n", text), resources["outputs"]
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:

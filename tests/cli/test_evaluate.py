@@ -10,7 +10,7 @@ from tests.prediction.toys import saved_model, two_kinds
 
 FILES = ["confusion.png", "confusion.svg", "confusion.tsv", "metrics.json"]
 FILES += ["precision_recall.png", "precision_recall.svg", "predictions.tsv", "report.html"]
-FILES += ["roc.png", "roc.svg", "context.png", "context.svg"]
+FILES += ["roc.png", "roc.svg", "context.png", "context.svg", "evidence.json"]
 FILES.sort()
 
 
