@@ -207,11 +207,11 @@ def _cross_validate(
     from rmt_genomics.evaluation.cross_validation import fold_sentence
     from rmt_genomics.evaluation.tables import interval_sentence, summary_sentences
     from rmt_genomics.reports import write_evidence, write_model_card, write_report
-    from rmt_genomics.reports.evidence import evidence_seconds
+    from rmt_genomics.reports.evidence import LEAST_SECONDS
     from rmt_genomics.training import cross_validate
     from rmt_genomics.training.run_folder import RunFolder
 
-    began_at = options.pop("started_at")  # then: when the fold began
+    del options["started_at"]
     if options.pop("control") is not None:
         raise ConfigError("--folds and --control cannot be combined. Leave one of them out.")
     if (options.pop("devices"), options.pop("num_nodes")) != (1, 1):
@@ -222,9 +222,7 @@ def _cross_validate(
     device, names = options["device"], config.data.names
 
     def evaluate_fold(folder: Path, result: "TrainingResult | None") -> None:
-        nonlocal began_at
         if result is not None or not (folder / "report.html").is_file():
-            seconds = evidence_seconds(time.monotonic() - began_at)
             evaluate_run(
                 folder,
                 fasta,
@@ -232,11 +230,10 @@ def _cross_validate(
                 trained=result,
                 names=names,
                 keep_predictions=True,
-                on_evaluated=partial(write_evidence, folder, seconds=seconds),
+                on_evaluated=partial(write_evidence, folder, seconds=LEAST_SECONDS),
             )
             write_report(folder)
         write_model_card(folder)
-        began_at = time.monotonic()
 
     with RunFolder(out).writing():  # until the report is written
         cross_validate(fasta, labels, out, config, on_fold=evaluate_fold, **options)

@@ -195,13 +195,6 @@ def evaluate_run(  # noqa: PLR0913 (run, data, and how)
     """
     run, fasta = as_path(run, "a run folder"), as_path(fasta)
     where = str(run / "split.tsv")
-    audit = run / "leakage.json"
-    if trained is None and audit.is_file() and read_leakage(audit).get("of_sources"):
-        raise DataError(
-            f"{where}: has the source records of simulated examples, but not the examples, which "
-            "are evaluated right after training. Make others with rmt-genomics simulate, and "
-            "evaluate the model on them."
-        )
     model, store, examples = _read_run(run, fasta, choose_device(device), trained, names)
     parts = _by_part([_named_if_whole(example, store) for example in examples])
     part = "test" if parts["test"] else "validation"
@@ -239,6 +232,13 @@ def _read_run(
     run: Path, fasta: Path, device: torch.device, trained: Any, names: NameOptions
 ) -> tuple[RMTClassifier, SequenceStore, list[Example]]:
     """Return the model, sequences and examples of a run; those of ``trained`` as they are."""
+    audit = run / "leakage.json"
+    if trained is None and audit.is_file() and read_leakage(audit).get("of_sources"):
+        raise DataError(
+            f"{run / 'split.tsv'}: has the source records of simulated examples, but not the "
+            "examples, which are evaluated right after training. Make others with rmt-genomics "
+            "simulate, and evaluate the model on them."
+        )
     model, store, split = (getattr(trained, name, None) for name in ("model", "store", "split"))
     if model is None:
         model = RMTClassifier.from_pretrained(run, device=device)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_a_run_needs_no_labels_and_says_what_it_was_trained_on(
         simulation__length_bp="[20, 40]",
         training__max_epochs=1,
     )
-    _evaluate(out, genomes, "cpu", result)
+    _evaluate(out, genomes, "cpu", result, time.monotonic())
 
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["split"], metrics["n"]) == ("test", 6)
