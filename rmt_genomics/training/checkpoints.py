@@ -31,7 +31,7 @@ from rmt_genomics.model.settings import as_toml
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config, to_toml
 from rmt_genomics.training.curriculum import Curriculum
-from rmt_genomics.training.data_module import PreparedData
+from rmt_genomics.training.data_module import RunData
 from rmt_genomics.training.distributed import broadcast
 from rmt_genomics.training.run_folder import RunFolder
 
@@ -222,7 +222,7 @@ class CheckpointCallback(Checkpoint):
         self.curriculum.load_state_dict(state_dict["curriculum"])
 
 
-def run_record(data: PreparedData, config: ExperimentConfig, *, seed: int) -> RunRecord:
+def run_record(data: RunData, config: ExperimentConfig, *, seed: int) -> RunRecord:
     """Return what identifies a run: its settings, seed, sequences and split."""
     return {
         "config": to_toml(config),

@@ -25,6 +25,7 @@ from rmt_genomics.model.config import (
     TokenizerKind,
 )
 from rmt_genomics.model.features import parse_features, with_features
+from rmt_genomics.model.masked_bases import PretrainingSettings
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
 from rmt_genomics.parsing import read_duration
 
@@ -451,6 +452,9 @@ class ExperimentConfig(Settings):
 
     simulation: SimulationSettings = SimulationSettings()
     """Fresh simulated examples in each epoch."""
+
+    pretraining: PretrainingSettings = PretrainingSettings()
+    """The bases that ``pretrain`` hides."""
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "ExperimentConfig":

@@ -181,7 +181,7 @@ def run_training(
             callbacks = _callbacks(
                 folder, config, metrics, distributed, control_run, follows, clock
             )
-            trainer = _make_trainer(folder, config, callbacks, device, distributed)
+            trainer = make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
                 checkpoints.check_same_run(checkpoint, record)
                 checkpoints.load_weights(module, checkpoint)
@@ -361,7 +361,7 @@ def _callbacks(
     return [*callbacks, saving]
 
 
-def _make_trainer(
+def make_trainer(
     folder: RunFolder,
     config: ExperimentConfig,
     callbacks: list[pl.Callback],
