@@ -173,7 +173,11 @@ class TrainingModule(LightningModule):
         batches_per_epoch = -(-data.examples_per_epoch // data.batch_size)  # of all processes
         steps_per_epoch = -(-batches_per_epoch // settings.accumulate_batches)
         optimizer = adamw(
-            self.model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+            self.model,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            encoder=self.model.encoder.step,
+            encoder_lr_factor=settings.encoder_lr_factor,
         )
         scheduler = warmup_then_cosine(
             optimizer,

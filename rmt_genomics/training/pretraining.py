@@ -28,6 +28,7 @@ from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.errors import ConfigError, DataError, counted
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.config import PRETRAINING
+from rmt_genomics.model.initial_weights import InitialModel
 from rmt_genomics.model.masked_bases import (
     PretrainingSettings,
     mask_codes,
@@ -40,7 +41,14 @@ from rmt_genomics.model.settings import as_toml
 from rmt_genomics.model.tokenization import N
 from rmt_genomics.parsing import as_path, as_paths
 from rmt_genomics.training import checkpoints, distributed, runtime
-from rmt_genomics.training.automatic import Choice, TrainingPart, choose, log_choices, settled
+from rmt_genomics.training.automatic import (
+    Choice,
+    TrainingPart,
+    choose,
+    log_choices,
+    read_initial,
+    settled,
+)
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
@@ -54,7 +62,7 @@ from rmt_genomics.training.data_module import (
 from rmt_genomics.training.distributed import DistributedSetup
 from rmt_genomics.training.module import TrainingModule
 from rmt_genomics.training.run_folder import RunFolder
-from rmt_genomics.training.train import make_trainer, save_training_range
+from rmt_genomics.training.train import make_trainer, save_training_range, start_from
 
 logger = logging.getLogger("rmt_genomics.training")
 
@@ -64,7 +72,7 @@ _WITHOUT_EFFECT = (
     *("data.split", "data.group", "data.task", "data.unlabelled", "data.min_class_size"),
     *("model.features", "model.feature_head", "model.orf_codons", "model.strand_head"),
     *("model.head_layers", "model.memory_reset", "training.class_weights", "training.threshold"),
-    *("training.time_budget", "training.shift_bp"),
+    *("training.time_budget", "training.shift_bp", "training.keep_head", "training.freeze"),
 )
 """Settings of a classifier, or of its data. Sections with stages or simulations are refused too."""
 
@@ -331,6 +339,10 @@ def pretrain(
         if resume:
             config = checkpoints.resumed_config(folder, config)
         check_settings(config)
+        checkpoint = folder.last if resume and folder.last.exists() else None
+        initial = None
+        if checkpoint is None:
+            config, initial = read_initial(config)
         with processes.rank_zero_warnings():
             data, config, choices = prepare(paths, config, seed=seed)
         if not resume:
@@ -338,8 +350,8 @@ def pretrain(
             log_choices(choices)
         config = settled(config, choices)
         reasons = {key: choice.reason for key, choice in choices.items()}
-        run = _Run(folder, config, data, processes, kind, seed)
-        return run.fit(reasons, resume=resume)
+        run = _Run(folder, config, data, initial, processes, kind, seed)
+        return run.fit(reasons, checkpoint)
 
 
 def _choose(config: ExperimentConfig, data: RunData) -> dict[str, Choice]:
@@ -359,15 +371,15 @@ class _Run:
     folder: RunFolder
     config: ExperimentConfig
     data: RunData
+    initial: InitialModel | None
     processes: DistributedSetup
     device: str
     seed: int
 
-    def fit(self, reasons: dict[str, str], *, resume: bool) -> PretrainingResult:
-        """Train, and save the best model."""
+    def fit(self, reasons: dict[str, str], checkpoint: Path | None) -> PretrainingResult:
+        """Train, from a checkpoint if there is one, and save the best model."""
         folder, config, settings = self.folder, self.config, self.config.training
         record = checkpoints.run_record(self.data, config, seed=self.seed)
-        checkpoint = folder.last if resume and folder.last.exists() else None
         metrics = MetricsLogger(folder)
         callbacks: list[pl.Callback] = [metrics]
         if self.processes.is_rank_zero:
@@ -398,6 +410,7 @@ class _Run:
         pl.seed_everything(self.seed, verbose=False)
         lengths = dict(zip(("min_train_bp", "max_train_bp"), self.data.train_range_bp, strict=True))
         model = RMTClassifier(self.config.classifier((), PRETRAINING, **lengths))
+        start_from(model, self.initial, self.config.training)
         if self.config.training.compile:
             runtime.compile_layers(model)
         settings = self.config.training
