@@ -58,7 +58,9 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     "--init-from", metavar="MODEL", help="Start from the encoder of this model (see above)."
 )
 @click.option(
-    "--freeze", type=click.Choice(["encoder", "none"]), help="With --init-from: what stays as it is."
+    "--freeze",
+    type=click.Choice(["encoder", "none"]),
+    help="With --init-from: what stays.",
 )
 @click.option("--keep-head", is_flag=True, help="With --init-from: keep its classes, add new ones.")
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")

@@ -82,9 +82,7 @@ class Predicted:
         return cls(np.concatenate(bases), [np.concatenate(each) for each in found])
 
 
-def bits_per_base(
-    train: Iterable[Codes], predicted: Predicted, *, both_sides: bool
-) -> list[float]:
+def bits_per_base(train: Iterable[Codes], predicted: Predicted, *, both_sides: bool) -> list[float]:
     """Count training sequences; return the mean bits of the predicted bases for each order."""
     orders = len(predicted.contexts) - 1
     width = 2 if both_sides else 1

@@ -238,9 +238,7 @@ def masked_base_loss(
         run = unroll_with_outputs(step, segments, memory, bptt_depth=bptt_depth)
     else:
         keep: KeepSegments = "auto" if replay == "auto" else 1
-        run = replay_with_outputs(
-            step, segments, memory, bptt_depth=bptt_depth, keep_segments=keep
-        )
+        run = replay_with_outputs(step, segments, memory, bptt_depth=bptt_depth, keep_segments=keep)
     return torch.cat(run.outputs).sum() / 2
 
 

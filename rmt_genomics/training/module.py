@@ -212,6 +212,7 @@ class TrainingModule(LightningModule):
         self.epoch_loss = checkpoint["epoch_loss"]
 
     def not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
+        """Return the error of a loss that is not finite, with the examples it is of."""
         is_bf16 = self.settings.precision == "bf16"
         return ConfigError(
             f"epoch {self.current_epoch + 1}, step {self.global_step} ({first_few(names)}): the "

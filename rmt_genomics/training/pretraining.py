@@ -176,9 +176,7 @@ def split_records(
     logger.info("Groups at %s identity: %s.", percent(identity), describe_groups(groups))
     parts: dict[bool, list[Example]] = {True: [], False: []}
     for record, group in zip(records, groups, strict=True):
-        parts[group in chosen].append(
-            Example(record.interval, whole=True, labels=(), group=group)
-        )
+        parts[group in chosen].append(Example(record.interval, whole=True, labels=(), group=group))
     return Split(tuple(parts[False]), tuple(parts[True]), ())
 
 
@@ -299,7 +297,7 @@ class PretrainingModule(TrainingModule):
 
 
 @runtime.log_to_stderr_by_default()
-def pretrain(
+def pretrain(  # noqa: PLR0913  # the options of the command line
     fasta: str | Path | Sequence[str | Path],
     out: str | Path,
     config: ExperimentConfig,
@@ -385,9 +383,7 @@ class _Run:
         if self.processes.is_rank_zero:
             callbacks.append(TrainingProgress(metrics, settings.max_epochs))
         minutes = settings.checkpoint_minutes
-        callbacks.append(
-            checkpoints.CheckpointCallback(folder, settings.patience, minutes=minutes)
-        )
+        callbacks.append(checkpoints.CheckpointCallback(folder, settings.patience, minutes=minutes))
         with self.processes.session(), runtime.engine(self.device):
             module = self._module(record)
             loaders = MaskedDataModule(

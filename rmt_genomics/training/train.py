@@ -403,6 +403,7 @@ def make_trainer(
     device: str,
     distributed: DistributedSetup,
 ) -> pl.Trainer:
+    """Return Lightning's trainer with the settings of a run, or raise ConfigError."""
     settings = config.training
     try:
         return pl.Trainer(
