@@ -76,7 +76,6 @@ class RecordExplainer:
         class_name: str | None = None,
         on_read: OnRead = lambda _: None,
     ) -> None:
-        model.config.check_has_classes(type(self).__name__)
         if class_name is not None:
             Target.of(model, class_name)  # before anything is computed
         self.codes, self.record, self.on_read = codes, record, on_read

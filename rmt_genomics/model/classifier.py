@@ -185,7 +185,7 @@ class RMTClassifier(Pretrained):
 
     def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
         """Return one logit per class; in training with dropout of what the head reads."""
-        self.config.check_has_classes(type(self).__name__)
+        self.config.check_has_classes(self.folder or type(self).__name__)
         strands, features, linear_logits = encoding
         if self.hidden is not None:
             strands = self.hidden(strands)

@@ -20,36 +20,48 @@ def context_of(codes: Sequence[int], at: int, order: int, *, both_sides: bool) -
     return found if is_whole and UNKNOWN not in found else (-1,)
 
 
+def strands_of(codes: Codes) -> list[list[int]]:
+    return [codes.tolist(), reverse_complement_codes(codes).tolist()]
+
+
+def plain_counts(
+    train: Sequence[Codes], order: int, *, both_sides: bool
+) -> Counter[tuple[int, ...]]:
+    """Count (order, context, base) of both strands."""
+    counts: Counter[tuple[int, ...]] = Counter()
+    for strand in (strand for sequence in train for strand in strands_of(sequence)):
+        for at, base in enumerate(strand):
+            for k in range(order + 1):
+                context = context_of(strand, at, k, both_sides=both_sides)
+                if base != UNKNOWN and context != (-1,):
+                    counts[(k, *context, base)] += 1
+    return counts
+
+
 def plain_bits(
     train: Sequence[Codes], hidden: Sequence[tuple[Codes, Codes]], order: int, *, both_sides: bool
 ) -> float:
     """Predict base by base with counts in dictionaries."""
-    counts: Counter[tuple[int, ...]] = Counter()
-    for sequence in train:
-        for strand in (sequence.tolist(), reverse_complement_codes(sequence).tolist()):
-            for at, base in enumerate(strand):
-                for k in range(order + 1):
-                    context = context_of(strand, at, k, both_sides=both_sides)
-                    if base != UNKNOWN and context != (-1,):
-                        counts[(k, *context, base)] += 1
-    bits = []
-    for codes, targets in hidden:
-        for strand, wanted in (
-            (codes, targets),
-            (reverse_complement_codes(codes), reverse_complement_codes(targets)),
-        ):
-            for at in np.flatnonzero(wanted < UNKNOWN).tolist():
-                probability = [0.25] * 4
-                for k in range(order + 1):
-                    context = context_of(strand.tolist(), at, k, both_sides=both_sides)
-                    if context == (-1,):
-                        continue
-                    own = [counts[(k, *context, base)] for base in range(4)]
-                    probability = [
-                        (own[base] + PRIOR * probability[base]) / (sum(own) + PRIOR)
-                        for base in range(4)
-                    ]
-                bits.append(-math.log2(probability[int(wanted[at])]))
+    counts, bits = plain_counts(train, order, both_sides=both_sides), []
+    predicted = [
+        (strand, at, base)
+        for codes, targets in hidden
+        for strand, wanted in zip(strands_of(codes), strands_of(targets), strict=True)
+        for at, base in enumerate(wanted)
+        if base != UNKNOWN
+    ]
+    for strand, at, base in predicted:
+        probability = [0.25] * 4
+        for k in range(order + 1):
+            context = context_of(strand, at, k, both_sides=both_sides)
+            if context == (-1,):
+                continue
+            own = [counts[(k, *context, each)] for each in range(4)]
+            probability = [
+                (count + PRIOR * before) / (sum(own) + PRIOR)
+                for count, before in zip(own, probability, strict=True)
+            ]
+        bits.append(-math.log2(probability[base]))
     return sum(bits) / len(bits)
 
 

@@ -150,7 +150,7 @@ def test_without_memory_only_sequences_of_one_segment_keep_their_loss() -> None:
     assert (with_memory[1] - without[1]).abs().max() > 1e-4
 
 
-def saved_bytes(num_segments: int, replay: bool) -> int:
+def saved_bytes(num_segments: int, *, replay: bool) -> int:
     """Bytes of distinct storage that backward needs, without parameters and sequences."""
     model, storages = toy(), {}
     codes, targets, lengths = batch(6 * num_segments)
