@@ -179,14 +179,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
     from rmt_genomics.training.run_folder import RunFolder
 
-    settings = (*settings, *window_settings(window_bp, step_bp))
-    for name in ("batch_size", "threshold", "time_budget", "freeze"):
-        if (value := options.pop(name)) is not None:
-            settings = (*settings, f"training.{name}={value}")
-    if (source := options.pop("init_from")) is not None:
-        settings = (*settings, f"training.init_from={json.dumps(source)}")
-    if options.pop("keep_head"):
-        settings = (*settings, "training.keep_head=true")
+    settings = (*settings, *window_settings(window_bp, step_bp), *_take_settings(options))
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
     settings = (*settings, *take_data_settings(options))
@@ -211,6 +204,16 @@ def train(  # noqa: PLR0913 (one argument an option)
             )
     if processes.world_size > 1:
         exit_without_cleanup()
+
+
+def _take_settings(options: dict[str, Any]) -> list[str]:
+    """Take the options that stand for settings of ``training``, as for ``--set``."""
+    names = ("batch_size", "threshold", "time_budget", "init_from", "freeze", "keep_head")
+    values = {name: options.pop(name) for name in names}
+    if values["init_from"] is not None:
+        values["init_from"] = json.dumps(values["init_from"])  # a path may look like a number
+    values["keep_head"] = "true" if values["keep_head"] else None
+    return [f"training.{name}={value}" for name, value in values.items() if value is not None]
 
 
 def _cross_validate(

@@ -137,7 +137,7 @@ def _baselines(
     train: Sequence[Example],
     masked: Sequence[MaskedCodes],
 ) -> dict[str, dict[str, float]]:
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for name, orders, both_sides in (
         ("markov", MARKOV_ORDERS, False),
         ("context", CONTEXT_ORDERS, True),

@@ -300,6 +300,12 @@ def save_epochs(folder: RunFolder, config: ExperimentConfig, *, writes: bool) ->
         folder.write({"config.toml": to_toml(config)})
 
 
+def load_weights_of_run(module: LightningModule, checkpoint: Path, record: RunRecord) -> None:
+    """Load the weights of a checkpoint of this very run; raise CheckpointError at any other."""
+    check_same_run(checkpoint, record)
+    load_weights(module, checkpoint)
+
+
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:
     """Raise CheckpointError if a checkpoint is from another run than that of ``record``."""
     content = read_checkpoint(checkpoint)

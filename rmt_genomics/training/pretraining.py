@@ -259,7 +259,7 @@ class PretrainingModule(TrainingModule):
             self.model.encoder,
             self.model.head,
             codes,
-            targets,  # type: ignore[arg-type]  # base codes
+            targets,
             batch.lengths,
             **self.replay_options(),
         )
@@ -275,7 +275,7 @@ class PretrainingModule(TrainingModule):
                     model.encoder,
                     model.head,
                     part.codes,
-                    part.targets[:, : part.codes.shape[1]],  # type: ignore[arg-type]
+                    part.targets[:, : part.codes.shape[1]],
                     part.lengths,
                 )
                 for part in parts
@@ -338,9 +338,7 @@ def pretrain(  # noqa: PLR0913  # the options of the command line
             config = checkpoints.resumed_config(folder, config)
         check_settings(config)
         checkpoint = folder.last if resume and folder.last.exists() else None
-        initial = None
-        if checkpoint is None:
-            config, initial = read_initial(config)
+        config, initial = read_initial(config) if checkpoint is None else (config, None)
         with processes.rank_zero_warnings():
             data, config, choices = prepare(paths, config, seed=seed)
         if not resume:
@@ -392,8 +390,7 @@ class _Run:
             loaders.masking = config.pretraining
             trainer = make_trainer(folder, config, callbacks, self.device, self.processes)
             if checkpoint is not None:
-                checkpoints.check_same_run(checkpoint, record)
-                checkpoints.load_weights(module, checkpoint)
+                checkpoints.load_weights_of_run(module, checkpoint, record)
                 checkpoints.save_epochs(folder, config, writes=self.processes.is_rank_zero)
             elif self.processes.is_rank_zero:
                 self._start_folder(reasons)

@@ -178,11 +178,8 @@ def run_training(
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
             folder.check_usable(inputs=job.inputs, resume=job.resume, overwrite=job.overwrite)
         config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
-        config.check_no_pretraining()
         checkpoint = folder.last if job.resume and folder.last.exists() else None
-        initial = None
-        if checkpoint is None:
-            config, initial = read_initial(config)
+        config, initial = read_initial(config) if checkpoint is None else (config, None)
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
             config, data, fit, reasons = _settle(job, config)
@@ -192,17 +189,14 @@ def run_training(
         metrics = MetricsLogger(folder, curriculum)
         sharing = nullcontext() if control_run is None else control_run.sharing_cores()
         with distributed.session(), runtime.engine(device), sharing:
-            module = _make_module(
-                data, config, curriculum, initial, seed=seed, record=record, rows=rows
-            )
+            module = _make_module(data, config, curriculum, initial, record, seed=seed, rows=rows)
             loaders = SplitDataModule(data, curriculum, config.training, seed=seed, device=device)
             callbacks = _callbacks(
                 folder, config, metrics, distributed, control_run, follows, clock
             )
             trainer = make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
-                checkpoints.check_same_run(checkpoint, record)
-                checkpoints.load_weights(module, checkpoint)
+                checkpoints.load_weights_of_run(module, checkpoint, record)
                 checkpoints.save_epochs(folder, config, writes=distributed.is_rank_zero)
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, reasons, device=device, seed=seed)
@@ -263,6 +257,7 @@ def _settle(
 
     A resumed run has all settings. Also returned are the reasons of the choices.
     """
+    config.check_no_pretraining()
     choices: dict[str, Choice] = {}
     is_simulated = config.simulation.is_on
     if not job.resume and is_simulated:
@@ -326,9 +321,9 @@ def _make_module(
     config: ExperimentConfig,
     curriculum: Curriculum,
     initial: InitialModel | None,
+    record: checkpoints.RunRecord,
     *,
     seed: int,
-    record: checkpoints.RunRecord,
     rows: int | None,
 ) -> ClassifierModule:
     pl.seed_everything(seed, verbose=False)
