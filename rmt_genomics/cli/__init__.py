@@ -13,6 +13,7 @@ COMMANDS = {  # in the order in which a new user needs them
     "split": "Split labelled DNA into train, validation and test sets.",
     "plan": "Estimate memory and time of a training, and choose a batch.",
     "train": "Train a classifier on FASTA and labels.",
+    "pretrain": "Pretrain an encoder on DNA without labels.",
     "evaluate": "Compare a model's predictions with true labels.",
     "compare": "Compare the metrics of several runs.",
     "predict": "Predict the label of each FASTA record.",

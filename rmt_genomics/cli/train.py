@@ -1,5 +1,6 @@
 """``rmt-genomics train``: FASTA and labels in, a trained and evaluated model out."""
 
+import json
 import logging
 import time
 from functools import partial
@@ -54,6 +55,15 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     help="Time for training, evaluation and report: 30s, 10min, 2h.",
 )
 @click.option("--threshold", metavar="P|auto", help="The same as --set training.threshold=P.")
+@click.option(
+    "--init-from", metavar="MODEL", help="Start from the encoder of this model (see above)."
+)
+@click.option(
+    "--freeze",
+    type=click.Choice(["encoder", "none"]),
+    help="With --init-from: what stays.",
+)
+@click.option("--keep-head", is_flag=True, help="With --init-from: keep its classes, add new ones.")
 @click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
 @click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
 @click.option("--resume", is_flag=True, help="Resume the run in --out.")
@@ -123,6 +133,12 @@ def train(  # noqa: PLR0913 (one argument an option)
     --list-settings prints a file to start from. --resume with a larger training.max_epochs
     continues a finished run.
 
+    With --init-from, the encoder starts from the weights of another model: the folder of pretrain
+    or of a training, hf://owner/name on the hub, or the name of a model that comes with this
+    package. Its sizes and tokens are used; labels, head and features may be others. --freeze
+    encoder trains the rest only, and --set training.encoder_lr_factor=0.1 gives the encoder a tenth
+    of the learning rate. --keep-head adds classes to a classifier: those it has keep their weights.
+
     --threshold is for tasks of two classes, or several labels per example: the probability from
     which on a class is predicted, instead of 0.5. auto chooses it on the validation part, of each
     label its own, so that the Matthews correlation (MCC) is highest there. It is saved with the
@@ -164,10 +180,7 @@ def train(  # noqa: PLR0913 (one argument an option)
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
     from rmt_genomics.training.run_folder import RunFolder
 
-    settings = (*settings, *window_settings(window_bp, step_bp))
-    for name in ("batch_size", "threshold", "time_budget"):
-        if (value := options.pop(name)) is not None:
-            settings = (*settings, f"training.{name}={value}")
+    settings = (*settings, *window_settings(window_bp, step_bp), *_take_settings(options))
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
     settings = (*settings, *take_data_settings(options))
@@ -192,6 +205,16 @@ def train(  # noqa: PLR0913 (one argument an option)
             )
     if processes.world_size > 1:
         exit_without_cleanup()
+
+
+def _take_settings(options: dict[str, Any]) -> list[str]:
+    """Take the options that stand for settings of ``training``, as for ``--set``."""
+    names = ("batch_size", "threshold", "time_budget", "init_from", "freeze", "keep_head")
+    values = {name: options.pop(name) for name in names}
+    if values["init_from"] is not None:
+        values["init_from"] = json.dumps(values["init_from"])  # a path may look like a number
+    values["keep_head"] = "true" if values["keep_head"] else None
+    return [f"training.{name}={value}" for name, value in values.items() if value is not None]
 
 
 def _cross_validate(

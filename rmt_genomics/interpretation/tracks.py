@@ -67,6 +67,7 @@ class Target:
         Raises:
             ConfigError: If the model has no such class.
         """
+        model.config.check_has_classes(model.folder or type(model).__name__)
         if class_name not in model.classes_:
             kind = "value" if model.config.task == "regression" else "class"
             raise ConfigError(

@@ -413,7 +413,9 @@ class VariantRun:
     ) -> None:
         files = [find_model_file(model_dir, name) for name in (CONFIG, WEIGHTS)]
         self.model_dir, self.vcf, self.out = model_dir, VcfFile(vcf), out
-        self.output = OUTPUTS[out.suffix](read_config(files[0]))
+        config = read_config(files[0])
+        config.check_has_classes(model_dir)
+        self.output = OUTPUTS[out.suffix](config)
         self.reference = Reference(fasta, window)
         self.survey = _survey(str(vcf), self.vcf, self.reference)
         self.header = self.output.header(self.vcf.header)

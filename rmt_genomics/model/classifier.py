@@ -30,11 +30,12 @@ from rmt_genomics.dna.alphabet import check_codes
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.batching import compute_in_batches, encode_sequences, mask_padding, pad
 from rmt_genomics.model.bidirectional_encoder import LONG_BP, BothStrands, Replay, encode_long
-from rmt_genomics.model.config import ClassifierConfig
+from rmt_genomics.model.config import PRETRAINING, ClassifierConfig
 from rmt_genomics.model.features import LARGEST_K
 from rmt_genomics.model.heads import HEADS, HiddenLayer
 from rmt_genomics.model.kmer_features import Composition, HashedKmerLinear, ProteinComposition
 from rmt_genomics.model.kmer_regression import FeatureRegression, KmerSpec
+from rmt_genomics.model.masked_bases import BaseHead
 from rmt_genomics.model.metrics import predicted_classes
 from rmt_genomics.model.pretrained import Pretrained
 from rmt_genomics.rmt.runtime import evaluating
@@ -88,7 +89,12 @@ class RMTClassifier(Pretrained):
         self.stranded = Composition(stranded.k, dim, is_stranded=True) if stranded else None
         self.proteins = ProteinComposition(protein.k, config.orf_codons, dim) if protein else None
         self.wide = HashedKmerLinear(wide.ks, num_classes) if wide else None
-        self.hidden = HiddenLayer(dim) if config.head_layers > 1 else None
+        self.hidden: HiddenLayer | None = None
+        if config.task == PRETRAINING:
+            self.head: nn.Module = BaseHead(dim, config.stem_pool)
+            return
+        if config.head_layers > 1:
+            self.hidden = HiddenLayer(dim)
         self.head = HEADS[config.strand_head](dim, num_classes, config.num_sequence_features)
 
     def __repr__(self) -> str:
@@ -97,8 +103,9 @@ class RMTClassifier(Pretrained):
         if len(names) > _MAX_NAMES:
             names = [*names[:_MAX_NAMES], f"and {len(names) - _MAX_NAMES} more"]
         num_weights = sum(each.numel() for each in self.parameters())
+        labels = f": {', '.join(names)}" if names else ""
         return (
-            f"{type(self).__name__}({config.task}: {', '.join(names)}; dim {config.dim}, depth "
+            f"{type(self).__name__}({config.task}{labels}; dim {config.dim}, depth "
             f"{config.depth}, segments of {config.segment_bp:,} bp, "
             f"{config.num_memory_tokens} memory tokens, {num_weights:,} weights, on {self.device})"
         )
@@ -178,6 +185,7 @@ class RMTClassifier(Pretrained):
 
     def logits(self, encoding: Encoding) -> Float[Tensor, "b c"]:
         """Return one logit per class; in training with dropout of what the head reads."""
+        self.config.check_has_classes(self.folder or type(self).__name__)
         strands, features, linear_logits = encoding
         if self.hidden is not None:
             strands = self.hidden(strands)

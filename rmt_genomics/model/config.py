@@ -21,6 +21,9 @@ FeatureHead = Literal["regression", "hidden"]
 FIRST_VERSION = {"readout": "carried", "memory_gate": False, "head_layers": 1}
 """What saved settings without these keys mean: the defaults of the first version."""
 
+PRETRAINING = "pretraining"
+"""The task of a model that was trained by ``pretrain``, without labels."""
+
 ORF_CODONS = 100
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
@@ -33,11 +36,12 @@ class ClassifierConfig(Settings):
     """
 
     classes: tuple[str, ...]
-    """Label names, in the order of the logits; for a regression the name of its number."""
+    """Label names, in the order of the logits; for a regression the name of its number; empty for a
+    model of ``pretrain``."""
 
-    task: Literal["binary", "multiclass", "multilabel", "regression"]
+    task: Literal["binary", "multiclass", "multilabel", "regression", "pretraining"]
     """``binary`` and ``multiclass``: one label per sequence; ``multilabel``: any number of labels;
-    ``regression``: a number."""
+    ``regression``: a number; ``pretraining``: none, hidden bases are predicted."""
 
     target_mean: float = 0.0
     """For a regression: the mean of the training labels, in their unit."""
@@ -222,6 +226,9 @@ class ClassifierConfig(Settings):
         for name in self.classes:
             if unprintable(name) is not None:
                 raise ConfigError(f"classes has {name!r}, but names must be printable text.")
+        if self.task == PRETRAINING:
+            self._check_pretraining()
+            return
         mean, std = self.target_mean, self.target_std
         if self.task != "regression" and (mean, std) != (0.0, 1.0):
             raise ConfigError(
@@ -239,6 +246,26 @@ class ClassifierConfig(Settings):
             raise ConfigError(
                 f"task is 'binary' with {len(self.classes)} classes, but must have 2. "
                 "Use 'multiclass'."
+            )
+
+    def _check_pretraining(self) -> None:
+        if self.classes or self.features:
+            raise ConfigError(
+                f"classes is {self.classes} and features is {self.features}, but the task is "
+                f"{PRETRAINING!r}, which has neither. Remove them."
+            )
+        if self.tokenizer_kind != "base":
+            raise ConfigError(
+                f"tokenizer.kind is {self.tokenizer_kind!r}, but must be 'base' in pretraining: "
+                "single bases are hidden and predicted. Leave it out."
+            )
+
+    def check_has_classes(self, where: object) -> None:
+        """Raise ConfigError if a model, named by ``where``, was pretrained only."""
+        if self.task == PRETRAINING:
+            raise ConfigError(
+                f"{where}: the model was pretrained without labels, so it has no classes to "
+                "predict. Train a classifier from it: rmt-genomics train ... --init-from MODEL."
             )
 
     @property

@@ -143,16 +143,21 @@ def load_model(source: str | Path, *, device: str | torch.device = "cpu") -> Any
 
     Raises:
         CheckpointError: If files are missing, cut, or of different models.
+        ConfigError: If it has no classes.
     """
     folder = find_model_folder(source)
     kind = FoldEnsemble if (folder / FOLDS).is_file() else RMTClassifier
-    return kind.from_pretrained(folder, device=device)
+    model: AnyModel = kind.from_pretrained(folder, device=device)
+    model.config.check_has_classes(source)
+    return model
 
 
 def read_joint_config(folder: Path) -> ClassifierConfig:
     """Read the settings of a model, or those that a cross-validation has as one."""
     folders = model_folders(folder)
-    return joint_config([read_config(find_model_file(each, CONFIG)) for each in folders])
+    config = joint_config([read_config(find_model_file(each, CONFIG)) for each in folders])
+    config.check_has_classes(folder)
+    return config
 
 
 def joint_config(configs: Sequence[ClassifierConfig]) -> ClassifierConfig:

@@ -76,6 +76,8 @@ def metric_keys(task: str | None) -> tuple[str, ...]:
 
 def validation_metric_keys(task: str) -> tuple[str, ...]:
     """Return the keys of the metrics that are logged after each training epoch."""
+    if task == "pretraining":
+        return ("bits_per_base",)
     return ("r2", "pearson") if task == "regression" else ("mcc", "accuracy", "auroc")
 
 

@@ -61,11 +61,17 @@ BESIDE = (CARD, "calibration.json", "training_range.safetensors", "*_logistic.sa
 """Patterns of what else belongs to a model: card, calibration, training range and baselines."""
 
 _HUB_ID = re.compile(r"hf://?([A-Za-z0-9][\w.-]*/[\w.-]+)", re.ASCII)  # as a Path it has one slash
+SHIPPED = Path(__file__).parent / "pretrained_weights"
+"""The models that come with this package: a folder each, used by its name alone."""
+
+_SHIPPED_NAME = re.compile(r"[a-z0-9][a-z0-9-]*", re.ASCII)
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
 
 def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
     """Return the folder of a model; a model of the hub, ``hf://owner/name``, is downloaded.
+
+    The name of a model of ``SHIPPED`` is its folder, if there is none of that name here.
 
     Raises:
         CheckpointError: If there is no such model.
@@ -75,6 +81,9 @@ def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
         return _download(hub_id[1], **hub_options)
     if os.path.isdir(source):  # noqa: PTH112 (a name may be too long for Path)
         return Path(source)
+    shipped = SHIPPED / str(source)
+    if _SHIPPED_NAME.fullmatch(str(source)) and not os.path.lexists(source) and shipped.is_dir():
+        return shipped
     if os.path.lexists(source):
         raise CheckpointError(
             f"{source}: is not a folder, but a model is a folder, or hf://owner/name on the hub. "

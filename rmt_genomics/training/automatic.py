@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.training.config import ExperimentConfig, SimulationSettings
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.initial_weights import InitialModel
+from rmt_genomics.model.settings import as_toml
+from rmt_genomics.training.config import PRESETS, ExperimentConfig, SimulationSettings
 from rmt_genomics.training.data_module import PreparedData
 
 logger = logging.getLogger("rmt_genomics.training")
@@ -198,6 +201,34 @@ def _epochs(data: TrainingPart, batch_size: int, seconds_per_bp: float) -> dict[
                 validation, "validation takes a fraction of the time of training"
             )
     return choices
+
+
+def read_initial(config: ExperimentConfig) -> tuple[ExperimentConfig, InitialModel | None]:
+    """Read the model of ``training.init_from``, if any; return the settings with its sizes.
+
+    Raises:
+        CheckpointError: If there is no such model.
+        ConfigError: If a given setting contradicts it.
+    """
+    source, keep_head = config.training.init_from, config.training.keep_head
+    if source is None:
+        return config, None
+    initial = InitialModel.read(source)
+    given = config.given()
+    if "model.preset" in given:
+        sizes = PRESETS[config.model.preset].items()
+        given = {f"model.{name}": value for name, value in sizes} | given
+    sections = {name: section.model_dump(exclude_unset=True) for name, section in config}
+    for key, value in initial.settings(keep_head=keep_head).items():
+        if given.get(key) not in (None, value) or type(given.get(key, value)) is not type(value):
+            raise ConfigError(
+                f"{key} is {as_toml(given[key])}, but {as_toml(value)} in {source}, the model of "
+                "training.init_from, which decides it. Leave it out."
+            )
+        section, _, name = key.partition(".")
+        sections[section][name] = value
+    made = {name: type(section)(**sections[name]) for name, section in config}
+    return ExperimentConfig(**made), initial
 
 
 def settled(config: ExperimentConfig, choices: Mapping[str, Choice]) -> ExperimentConfig:

@@ -31,7 +31,7 @@ from rmt_genomics.model.settings import as_toml
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config, to_toml
 from rmt_genomics.training.curriculum import Curriculum
-from rmt_genomics.training.data_module import PreparedData
+from rmt_genomics.training.data_module import RunData
 from rmt_genomics.training.distributed import broadcast
 from rmt_genomics.training.run_folder import RunFolder
 
@@ -222,7 +222,7 @@ class CheckpointCallback(Checkpoint):
         self.curriculum.load_state_dict(state_dict["curriculum"])
 
 
-def run_record(data: PreparedData, config: ExperimentConfig, *, seed: int) -> RunRecord:
+def run_record(data: RunData, config: ExperimentConfig, *, seed: int) -> RunRecord:
     """Return what identifies a run: its settings, seed, sequences and split."""
     return {
         "config": to_toml(config),
@@ -298,6 +298,12 @@ def save_epochs(folder: RunFolder, config: ExperimentConfig, *, writes: bool) ->
     """Write the settings of a run that has more epochs now, for the next time it is resumed."""
     if writes and is_extended(folder, config):
         folder.write({"config.toml": to_toml(config)})
+
+
+def load_weights_of_run(module: LightningModule, checkpoint: Path, record: RunRecord) -> None:
+    """Load the weights of a checkpoint of this very run; raise CheckpointError at any other."""
+    check_same_run(checkpoint, record)
+    load_weights(module, checkpoint)
 
 
 def check_same_run(checkpoint: Path, record: RunRecord) -> None:

@@ -25,6 +25,7 @@ from rmt_genomics.model.config import (
     TokenizerKind,
 )
 from rmt_genomics.model.features import parse_features, with_features
+from rmt_genomics.model.masked_bases import PretrainingSettings
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
 from rmt_genomics.parsing import read_duration
 
@@ -249,6 +250,37 @@ class TrainingSettings(Settings):
     per example. ``auto`` = that with the highest MCC on the validation part, of each label its
     own; it is saved with the model."""
 
+    init_from: Annotated[str | None, Field(examples=["runs/pretrained"])] = None
+    """The model whose encoder the training starts from: a folder, hf://owner/name, or the name of a
+    model that comes with this package. It decides the sizes in [model] and the [tokenizer]. Left
+    out = random weights."""
+
+    freeze: Literal["none", "encoder"] = "none"
+    """``encoder``: the weights from ``init_from`` stay as they are."""
+
+    encoder_lr_factor: Annotated[float, Field(gt=0, lt=1e6)] = 1.0
+    """The learning rate of the encoder is so many times that of the other weights."""
+
+    keep_head: bool = False
+    """Also start from the head of ``init_from``: its classes keep their weights, and new ones are
+    added."""
+
+    @model_validator(mode="after")
+    def _check_start(self) -> "TrainingSettings":
+        for name in ("freeze", "keep_head"):
+            value = getattr(self, name)
+            if self.init_from is None and value not in ("none", False):
+                raise ConfigError(
+                    f"training.{name} is {as_toml(value)}, but there is nothing to keep: "
+                    "training.init_from is not set. Set it too, or leave both out."
+                )
+        if self.freeze == "encoder" and self.encoder_lr_factor != 1:
+            raise ConfigError(
+                f"training.encoder_lr_factor is {self.encoder_lr_factor:g}, but has no effect: "
+                "training.freeze is 'encoder'. Leave one of them out."
+            )
+        return self
+
     @field_validator("time_budget", mode="before")
     @classmethod
     def _check_time_budget(cls, value: object) -> object:
@@ -452,6 +484,9 @@ class ExperimentConfig(Settings):
     simulation: SimulationSettings = SimulationSettings()
     """Fresh simulated examples in each epoch."""
 
+    pretraining: PretrainingSettings = PretrainingSettings()
+    """The bases that ``pretrain`` hides."""
+
     @model_validator(mode="after")
     def _check_combinations(self) -> "ExperimentConfig":
         try:
@@ -499,6 +534,15 @@ class ExperimentConfig(Settings):
                 f"{section}.{name} is {as_toml(getattr(getattr(self, section), name))}, but has no "
                 f"effect on the examples of simulation.task: {reason}. Leave it out."
             )
+
+    def check_no_pretraining(self) -> None:
+        """Raise ConfigError if a setting of ``pretrain`` would be ignored."""
+        for name, value in self.pretraining:
+            if value != type(self.pretraining).model_fields[name].default:
+                raise ConfigError(
+                    f"pretraining.{name} is {as_toml(value)}, but has no effect in a training with "
+                    "labels. Leave it out, or use rmt-genomics pretrain."
+                )
 
     def check_no_labels(self) -> None:
         """Raise ConfigError if labels that are given would be ignored."""

@@ -23,7 +23,7 @@ from rmt_genomics.model.settings import as_toml
 from rmt_genomics.parsing import as_path
 from rmt_genomics.prediction.training_range import FILE_NAME as TRAINING_RANGE
 from rmt_genomics.training import checkpoints, runtime
-from rmt_genomics.training.automatic import Choice, TrainingPart, choose, settled
+from rmt_genomics.training.automatic import Choice, TrainingPart, choose, read_initial, settled
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
 from rmt_genomics.training.control import TrainingJob
@@ -166,6 +166,8 @@ def _with_choices(
     But for the features, which each fold chooses by its own validation part.
     """
     lengths_bp = [len(example.interval) for example in examples]
+    if is_new:
+        config, _ = read_initial(config)
     choices = choose(config, TrainingPart(lengths_bp, len(examples))) if is_new else {}
     if config.model.features == "auto":
         choices["model.features"] = Choice("auto", "each fold chooses")

@@ -48,13 +48,11 @@ _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scikit-learn", "biopython")
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedData:
-    """The checked data of a run."""
+class RunData:
+    """The sequences of a run, and which examples are in which part."""
 
     store: SequenceStore
     split: Split
-    scheme: LabelScheme
-    audit: Audit
 
     @property
     def train_range_bp(self) -> tuple[int, int]:
@@ -80,6 +78,14 @@ class PreparedData:
         examples = [example for part in parts.values() for example in part]
         columns = new_columns(examples, [name for name, part in parts.items() for _ in part])
         return format_table(examples, columns, intervals=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedData(RunData):
+    """The checked data of a run with labels."""
+
+    scheme: LabelScheme
+    audit: Audit
 
 
 def read_and_split(
@@ -158,7 +164,7 @@ def prepare_data(
     store, examples, split = read_and_split(
         fasta, labels, config, seed=seed, fold=fold, cache=cache
     )
-    _check_known_bases(fasta, store, split.train)
+    check_known_bases(fasta, store, split.train)
     with in_file(str(labels)):
         scheme = LabelScheme.of(examples, config.data.task)
     if scheme.task == "regression" and config.training.class_weights == "none":
@@ -173,7 +179,7 @@ def prepare_data(
     return PreparedData(store, split, scheme, leakage)
 
 
-def _check_known_bases(fasta: Path, store: SequenceStore, train: Sequence[Example]) -> None:
+def check_known_bases(fasta: object, store: SequenceStore, train: Sequence[Example]) -> None:
     """Raise DataError if no training example has a base; reads until one has."""
     if not any((store.codes(example.interval) < UNKNOWN).any() for example in train):
         raise DataError(
@@ -219,7 +225,7 @@ def examples_in_epoch(settings: TrainingSettings, num_train: int) -> int:
     return min(num_train, settings.examples_per_epoch or num_train)
 
 
-class SplitDataModule(LightningDataModule):
+class RunDataModule(LightningDataModule):
     """Serves the training part in a new order each epoch, and the validation part in one order.
 
     The Trainer passes the epoch's number to the sampler; the order follows from it and the seed.
@@ -228,9 +234,12 @@ class SplitDataModule(LightningDataModule):
     validation, has a sample of its part.
     """
 
+    validation: Sequence[Example]
+    """The validation part, or the sample of it that is evaluated after each epoch."""
+
     def __init__(
         self,
-        data: PreparedData,
+        data: RunData,
         curriculum: Curriculum,
         settings: TrainingSettings,
         *,
@@ -261,11 +270,13 @@ class SplitDataModule(LightningDataModule):
         """Examples that an epoch trains on, over all processes."""
         return examples_in_epoch(self.settings, len(self.data.split.train))
 
-    @cached_property
-    def validation(self) -> list[Example]:
-        """The validation part, or the sample of it that is evaluated after each epoch."""
-        examples, count = self.data.split.validation, self.settings.validation_examples
-        return stratified_sample(examples, count, self.data.scheme, seed=self.seed)
+    def dataset(self, examples: Sequence[Example], *, is_training: bool) -> StagedDataset:
+        """Return what the examples are read by."""
+        raise NotImplementedError
+
+    def describe_validation(self) -> str:
+        """Name the sample of the validation part, for a message."""
+        return f"{len(self.validation):,} of {counted(len(self.data.split.validation), 'example')}"
 
     def _log_samples(self) -> None:
         """Log once which examples an epoch has, if not all."""
@@ -280,7 +291,7 @@ class SplitDataModule(LightningDataModule):
             of = f"{self.examples_per_epoch:,} of {len(split.train):,}"
             logger.info(f"each epoch trains on {of} examples")
         if len(self.validation) < len(split.validation):
-            sample = describe_sample(self.validation, split.validation, self.data.scheme)
+            sample = self.describe_validation()
             logger.info(f"validation after each epoch: {sample}, always the same")
 
     def train_dataloader(self) -> DataLoader[object]:
@@ -293,15 +304,7 @@ class SplitDataModule(LightningDataModule):
 
     def _loader(self, examples: Sequence[Example], *, is_training: bool) -> DataLoader[object]:
         rank, num_ranks = rank_and_world_size()
-        make = FreshDataset if isinstance(self.data.store, SimulatedStore) else StagedDataset
-        dataset = make(
-            self.data.store,
-            examples,
-            self.data.scheme.targets(examples),
-            curriculum=self.curriculum,
-            seed=self.seed,
-            is_training=is_training,
-        )
+        dataset = self.dataset(examples, is_training=is_training)
         sampler = StagedBuckets(
             dataset,
             self.batch_size,
@@ -313,6 +316,34 @@ class SplitDataModule(LightningDataModule):
         )
         return ResumableLoader(
             dataset, batch_sampler=sampler, collate_fn=dataset.collate, pin_memory=self.pin_memory
+        )
+
+
+class SplitDataModule(RunDataModule):
+    """Serves examples with labels."""
+
+    data: PreparedData
+
+    @cached_property
+    def validation(self) -> list[Example]:  # type: ignore[override]
+        """The validation part, or a sample of it with the classes in their proportions."""
+        examples, count = self.data.split.validation, self.settings.validation_examples
+        return stratified_sample(examples, count, self.data.scheme, seed=self.seed)
+
+    def describe_validation(self) -> str:
+        """Name the sample of the validation part, with its classes."""
+        return describe_sample(self.validation, self.data.split.validation, self.data.scheme)
+
+    def dataset(self, examples: Sequence[Example], *, is_training: bool) -> StagedDataset:
+        """Return examples of the sequences, or simulated ones."""
+        make = FreshDataset if isinstance(self.data.store, SimulatedStore) else StagedDataset
+        return make(
+            self.data.store,
+            examples,
+            self.data.scheme.targets(examples),
+            curriculum=self.curriculum,
+            seed=self.seed,
+            is_training=is_training,
         )
 
 

@@ -32,8 +32,8 @@ from rmt_genomics.training.micro_batches import MicroBatches
 from rmt_genomics.training.optimizer import adamw, warmup_then_cosine
 
 
-class ClassifierModule(LightningModule):
-    """A classifier in training, with the section ``training`` of the settings.
+class TrainingModule(LightningModule):
+    """A model in training, with the section ``training`` of the settings; without a loss.
 
     Plain values that identify the run are part of every checkpoint. The learning rate falls in the
     last stage of the curriculum only. ``rows`` is as in ``MicroBatches``.
@@ -42,7 +42,6 @@ class ClassifierModule(LightningModule):
     def __init__(
         self,
         model: RMTClassifier,
-        loss: WeightedLoss | RegressionLoss,
         settings: TrainingSettings,
         *,
         seed: int,
@@ -52,7 +51,6 @@ class ClassifierModule(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.loss = loss
         self.settings = settings
         self.seed = seed
         self.run_record = dict(run_record)
@@ -60,8 +58,7 @@ class ClassifierModule(LightningModule):
         self.micro_batches = MicroBatches(rows)
         decay = settings.weight_average
         self.average = averaged_copy(model, decay) if decay else None
-        self.epoch_loss = (0.0, 0)  # sum over examples, number of examples
-        self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
+        self.epoch_loss = (0.0, 0)  # sum over what is counted, and its number
         self.validation: dict[str, float] = {}
         self.hooks: list[RemovableHandle] = []
         self.may_stop = False  # within a step: its checkpoint callback knows the state before it
@@ -77,9 +74,22 @@ class ClassifierModule(LightningModule):
 
     @property
     def train_loss(self) -> float:
-        """Mean loss over the epoch's examples, each computed when it was trained on."""
+        """Mean loss over the epoch, of each example when it was trained on."""
         total, count = self.epoch_loss
-        return total / count
+        return total / max(1, count)
+
+    @property
+    def steps(self) -> set[torch.nn.Module]:
+        """Modules that are called for each segment."""
+        return {self.model.encoder.step, self.evaluated_model.encoder.step}
+
+    def count(self, batch: Batch) -> int:
+        """Return what a loss is the mean of: the number of examples."""
+        return len(batch.names)
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """Return the sum of the losses of a batch."""
+        raise NotImplementedError
 
     def setup(self, stage: str) -> None:
         """Take the micro-batch size and settings of rank 0, the only process that has measured."""
@@ -89,8 +99,9 @@ class ClassifierModule(LightningModule):
         self.trainer.fit_loop.max_epochs = self.settings.max_epochs
         self.micro_batches.rows = distributed.broadcast(self.micro_batches.rows)
         if self.trainer.world_size == 1:  # another process would wait for this one
-            steps = {self.model.encoder.step, self.evaluated_model.encoder.step}
-            self.hooks = [step.register_forward_pre_hook(self._stop_at_sigterm) for step in steps]
+            self.hooks = [
+                step.register_forward_pre_hook(self._stop_at_sigterm) for step in self.steps
+            ]
 
     def teardown(self, stage: str) -> None:
         """Remove the hooks: a copy of the model must not contain this module."""
@@ -124,70 +135,32 @@ class ClassifierModule(LightningModule):
         if self.settings.shift_bp:
             codes = shift_randomly(batch.codes, batch.lengths, self.settings.shift_bp)
             batch = batch._replace(codes=codes)
-        total = self.micro_batches.total(self._loss_of, batch, self.parameters())
+        total = self.micro_batches.total(self.loss_of, batch, self.parameters())
         sums = distributed.all_reduce(
-            torch.stack([total.detach(), total.new_tensor(len(batch.names))])
+            torch.stack([total.detach(), total.new_tensor(self.count(batch))])
         )
-        loss, count = sums[0] / sums[1], int(sums[1])
+        loss, count = sums[0] / sums[1].clamp(min=1), int(sums[1])
         if not torch.isfinite(loss):
             names = [] if torch.isfinite(total) else batch.names
-            raise self._not_finite("loss", loss.item(), distributed.all_gather(names))
+            raise self.not_finite("loss", loss.item(), distributed.all_gather(names))
         epoch_total, epoch_count = self.epoch_loss
         self.epoch_loss = (epoch_total + float(loss) * count, epoch_count + count)
         _, world_size = distributed.rank_and_world_size()
-        return total * (world_size / count)
+        return total * (world_size / max(1, count))
 
-    def _loss_of(self, batch: Batch) -> Tensor:
-        """Return the sum of the losses of the examples."""
+    def replay_options(self) -> dict[str, Any]:
+        """Return how gradients are computed, as arguments of ``RMTClassifier.forward``."""
         depth = self.settings.bptt_depth
-        logits = self.model(
-            batch.codes,
-            batch.lengths,
-            replay=self.micro_batches.must_replay or self.settings.replay,
-            bptt_depth=None if depth == "all" else depth,
-        )
-        loss: Tensor = self.loss(logits, batch.targets) * len(batch.names)
-        return loss
+        return {
+            "replay": self.micro_batches.must_replay or self.settings.replay,
+            "bptt_depth": None if depth == "all" else depth,
+        }
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make a step, then update the averaged weights."""
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update_parameters(self.model)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep the logits: metrics are computed on the whole set, not averaged over batches."""
-        del batch_idx
-        model = self.evaluated_model
-        logits = self.micro_batches.retry(
-            lambda parts: [model(part.codes, part.lengths) for part in parts], batch
-        )
-        if logits:
-            self.outputs.append((torch.cat(logits).float().cpu(), batch.targets.cpu(), batch.names))
-
-    def on_validation_epoch_end(self) -> None:
-        """Compute loss and metrics of the whole validation part.
-
-        Raises:
-            ConfigError: If a logit is not a finite number.
-        """
-        outputs = distributed.all_gather(self.outputs)
-        logits = torch.cat([logits for logits, _, _ in outputs])
-        targets = torch.cat([targets for _, targets, _ in outputs])
-        names = [name for _, _, names in outputs for name in names]
-        self.outputs.clear()
-        not_finite = (~torch.isfinite(logits).all(dim=1)).nonzero().flatten().tolist()
-        if not_finite:
-            bad_names = [names[index] for index in not_finite]
-            raise self._not_finite("validation output", float("nan"), bad_names)
-        task = self.model.config.task
-        answers = self.model.outputs(logits).numpy()
-        metrics = compute_metrics(targets.numpy(), answers, classes=self.model.classes_, task=task)
-        loss = self.loss(logits.to(self.device), targets.to(self.device))
-        self.validation = {
-            "val_loss": float(loss),
-            **{column: metrics[name] for column, name in validation_columns(task).items()},
-        }
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule for all steps of the run.
@@ -200,7 +173,11 @@ class ClassifierModule(LightningModule):
         batches_per_epoch = -(-data.examples_per_epoch // data.batch_size)  # of all processes
         steps_per_epoch = -(-batches_per_epoch // settings.accumulate_batches)
         optimizer = adamw(
-            self.model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+            self.model,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            encoder=self.model.encoder.step,
+            encoder_lr_factor=settings.encoder_lr_factor,
         )
         scheduler = warmup_then_cosine(
             optimizer,
@@ -234,7 +211,8 @@ class ClassifierModule(LightningModule):
             self.micro_batches.load_state_dict(checkpoint["micro_batches"])
         self.epoch_loss = checkpoint["epoch_loss"]
 
-    def _not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
+    def not_finite(self, what: str, value: float, names: list[str]) -> ConfigError:
+        """Return the error of a loss that is not finite, with the examples it is of."""
         is_bf16 = self.settings.precision == "bf16"
         return ConfigError(
             f"epoch {self.current_epoch + 1}, step {self.global_step} ({first_few(names)}): the "
@@ -242,6 +220,61 @@ class ClassifierModule(LightningModule):
             f"{self.settings.learning_rate:g})"
             f"{', or set training.precision to fp32' if is_bf16 else ''}."
         )
+
+
+class ClassifierModule(TrainingModule):
+    """A classifier in training; arguments are those of ``TrainingModule``, and the loss."""
+
+    def __init__(
+        self,
+        model: RMTClassifier,
+        loss: WeightedLoss | RegressionLoss,
+        settings: TrainingSettings,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, settings, **options)
+        self.loss = loss
+        self.outputs: list[tuple[Tensor, Tensor, list[str]]] = []
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """Return the sum of the losses of the examples."""
+        logits = self.model(batch.codes, batch.lengths, **self.replay_options())
+        loss: Tensor = self.loss(logits, batch.targets) * len(batch.names)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the logits: metrics are computed on the whole set, not averaged over batches."""
+        del batch_idx
+        model = self.evaluated_model
+        logits = self.micro_batches.retry(
+            lambda parts: [model(part.codes, part.lengths) for part in parts], batch
+        )
+        if logits:
+            self.outputs.append((torch.cat(logits).float().cpu(), batch.targets.cpu(), batch.names))
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute loss and metrics of the whole validation part.
+
+        Raises:
+            ConfigError: If a logit is not a finite number.
+        """
+        outputs = distributed.all_gather(self.outputs)
+        logits = torch.cat([logits for logits, _, _ in outputs])
+        targets = torch.cat([targets for _, targets, _ in outputs])
+        names = [name for _, _, names in outputs for name in names]
+        self.outputs.clear()
+        not_finite = (~torch.isfinite(logits).all(dim=1)).nonzero().flatten().tolist()
+        if not_finite:
+            bad_names = [names[index] for index in not_finite]
+            raise self.not_finite("validation output", float("nan"), bad_names)
+        task = self.model.config.task
+        answers = self.model.outputs(logits).numpy()
+        metrics = compute_metrics(targets.numpy(), answers, classes=self.model.classes_, task=task)
+        loss = self.loss(logits.to(self.device), targets.to(self.device))
+        self.validation = {
+            "val_loss": float(loss),
+            **{column: metrics[name] for column, name in validation_columns(task).items()},
+        }
 
 
 def averaged_copy(model: RMTClassifier, decay: float) -> AveragedModel:

@@ -11,12 +11,29 @@ from torch.optim.lr_scheduler import LambdaLR
 MIN_LR_FRACTION = 0.1  # of the highest learning rate, reached at the last step
 
 
-def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> AdamW:
-    """Return the optimiser; weight decay applies only to matrices that multiply features."""
-    decayed, not_decayed = parameter_groups(model)
+def adamw(
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    encoder: nn.Module | None = None,
+    encoder_lr_factor: float = 1.0,
+) -> AdamW:
+    """Return the optimiser; weight decay applies only to matrices that multiply features.
+
+    The parameters of ``encoder``, a part of the model, have a learning rate of their own.
+    """
+    has_own_rate = encoder is not None and encoder_lr_factor != 1
+    of_encoder = set(encoder.parameters()) if encoder is not None and has_own_rate else set()
+    rates = (learning_rate, encoder_lr_factor * learning_rate) if has_own_rate else (learning_rate,)
     groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": not_decayed, "weight_decay": 0.0},
+        {
+            "params": [one for one in parameters if (one in of_encoder) == bool(index)],
+            "weight_decay": decay,
+            "lr": rate,
+        }
+        for index, rate in enumerate(rates)
+        for parameters, decay in zip(parameter_groups(model), (weight_decay, 0.0), strict=True)
     ]
     return AdamW(groups, lr=learning_rate)
 

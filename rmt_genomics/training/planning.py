@@ -35,7 +35,14 @@ from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.prediction.progress import duration
 from rmt_genomics.rmt.replay import FRACTION_FOR_GRAPHS
 from rmt_genomics.rmt.runtime import evaluating, free_bytes, measure_saved_bytes
-from rmt_genomics.training.automatic import Choice, TrainingPart, choose, settled, shown
+from rmt_genomics.training.automatic import (
+    Choice,
+    TrainingPart,
+    choose,
+    read_initial,
+    settled,
+    shown,
+)
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import examples_in_epoch, read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
@@ -388,6 +395,7 @@ def plan(
     the settings.
     """
     torch_device, choices = choose_device(device), dict[str, Choice]()
+    config, _ = read_initial(config)
     if config.simulation.is_on:
         choices = choose(config, TrainingPart.of_simulation(config.simulation))
     lengths = _lengths(fasta, settled(config, choices), labels)

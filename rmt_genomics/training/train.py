@@ -1,6 +1,7 @@
 """``train``: from a labelled FASTA file to a folder with the best model."""
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,17 +12,26 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from rmt_genomics.datasets import Example, LabelScheme, LabelSource, SequenceStore, Split
-from rmt_genomics.errors import ConfigError
+from rmt_genomics.errors import ConfigError, counted
 from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.initial_weights import InitialModel
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.parsing import as_path, read_duration
 from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
-from rmt_genomics.training.automatic import Choice, TrainingPart, choose, log_choices, settled
+from rmt_genomics.training.automatic import (
+    Choice,
+    TrainingPart,
+    choose,
+    log_choices,
+    read_initial,
+    settled,
+)
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
-from rmt_genomics.training.config import ExperimentConfig
+from rmt_genomics.training.config import ExperimentConfig, TrainingSettings
 from rmt_genomics.training.config_file import to_toml
 from rmt_genomics.training.control import (
     Control,
@@ -45,6 +55,8 @@ from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
 from rmt_genomics.training.thresholds import with_thresholds
 from rmt_genomics.training.time_budget import Clock, TimeBudget, clock_of, resolve_time_budget
+
+logger = logging.getLogger("rmt_genomics.training")
 
 _FEATURE_FRACTION = 0.2  # of a time budget, after which no other feature is tried
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -166,25 +178,25 @@ def run_training(
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
             folder.check_usable(inputs=job.inputs, resume=job.resume, overwrite=job.overwrite)
         config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
+        checkpoint = folder.last if job.resume and folder.last.exists() else None
+        config, initial = read_initial(config) if checkpoint is None else (config, None)
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
             config, data, fit, reasons = _settle(job, config)
             curriculum = Curriculum.of(config, data.scheme.task, data.train_range_bp[1])
         config, rows, clock = _resolve(job, config, data, device, distributed, control_run, follows)
         record = checkpoints.run_record(data, config, seed=seed)
-        checkpoint = folder.last if job.resume and folder.last.exists() else None
         metrics = MetricsLogger(folder, curriculum)
         sharing = nullcontext() if control_run is None else control_run.sharing_cores()
         with distributed.session(), runtime.engine(device), sharing:
-            module = _make_module(data, config, curriculum, seed=seed, record=record, rows=rows)
+            module = _make_module(data, config, curriculum, initial, record, seed=seed, rows=rows)
             loaders = SplitDataModule(data, curriculum, config.training, seed=seed, device=device)
             callbacks = _callbacks(
                 folder, config, metrics, distributed, control_run, follows, clock
             )
-            trainer = _make_trainer(folder, config, callbacks, device, distributed)
+            trainer = make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
-                checkpoints.check_same_run(checkpoint, record)
-                checkpoints.load_weights(module, checkpoint)
+                checkpoints.load_weights_of_run(module, checkpoint, record)
                 checkpoints.save_epochs(folder, config, writes=distributed.is_rank_zero)
             elif distributed.is_rank_zero:  # all has been checked
                 _start_folder(folder, data, config, reasons, device=device, seed=seed)
@@ -245,6 +257,7 @@ def _settle(
 
     A resumed run has all settings. Also returned are the reasons of the choices.
     """
+    config.check_no_pretraining()
     choices: dict[str, Choice] = {}
     is_simulated = config.simulation.is_on
     if not job.resume and is_simulated:
@@ -307,9 +320,10 @@ def _make_module(
     data: PreparedData,
     config: ExperimentConfig,
     curriculum: Curriculum,
+    initial: InitialModel | None,
+    record: checkpoints.RunRecord,
     *,
     seed: int,
-    record: checkpoints.RunRecord,
     rows: int | None,
 ) -> ClassifierModule:
     pl.seed_everything(seed, verbose=False)
@@ -320,6 +334,7 @@ def _make_module(
         scale = {"target_mean": loss.mean, "target_std": loss.std}
     lengths = dict(zip(("min_train_bp", "max_train_bp"), data.train_range_bp, strict=True))
     model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale, **lengths))
+    start_from(model, initial, config.training)
     if config.training.compile:
         runtime.compile_layers(model)
     return ClassifierModule(
@@ -331,6 +346,21 @@ def _make_module(
         curriculum=curriculum,
         rows=rows,
     )
+
+
+def start_from(
+    model: RMTClassifier, initial: InitialModel | None, settings: TrainingSettings
+) -> None:
+    """Load the initial weights, if there are any; freeze the encoder if it is to stay."""
+    messages = []
+    if initial is not None:
+        messages.append(initial.load_into(model, keep_head=settings.keep_head))
+    if settings.freeze == "encoder":
+        model.encoder.step.requires_grad_(requires_grad=False)
+        num_trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+        messages.append(f"The encoder is frozen: {counted(num_trained, 'weight')} are trained.")
+    for message in messages:
+        rank_zero_only(logger.info)(message)
 
 
 def _callbacks(
@@ -361,13 +391,14 @@ def _callbacks(
     return [*callbacks, saving]
 
 
-def _make_trainer(
+def make_trainer(
     folder: RunFolder,
     config: ExperimentConfig,
     callbacks: list[pl.Callback],
     device: str,
     distributed: DistributedSetup,
 ) -> pl.Trainer:
+    """Return Lightning's trainer with the settings of a run, or raise ConfigError."""
     settings = config.training
     try:
         return pl.Trainer(
