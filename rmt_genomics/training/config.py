@@ -55,6 +55,13 @@ class ModelSettings(Settings):
     preset: Literal["tiny", "small", "base"] = "small"
     """Size by name: dim, depth, heads, segment_length and num_memory_tokens."""
 
+    backbone: Annotated[str | None, Field(examples=["hf://owner/name"])] = None
+    """A pretrained encoder of others that reads the segments: a folder, or ``hf://owner/name``. It
+    has its own tokens; ``dim``, ``depth`` and ``heads`` are its, ``segment_length`` is in bp."""
+
+    backbone_weights: Literal["pretrained", "random"] = "pretrained"
+    """``random`` = the same encoder with random weights, as a baseline."""
+
     dim: Count | None = None
     """Model width: features per token."""
 
@@ -65,7 +72,7 @@ class ModelSettings(Settings):
     """Attention heads; must divide ``dim``."""
 
     segment_length: Count | None = None
-    """Tokens in a segment, memory not counted."""
+    """Tokens in a segment, memory not counted; bp with a ``backbone``."""
 
     num_memory_tokens: Count | None = None
     """Memory tokens carried from one segment to the next."""
@@ -127,6 +134,29 @@ class ModelSettings(Settings):
     @classmethod
     def _from_earlier_versions(cls, values: Any) -> Any:
         return with_features(values, cls.section)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_stem_before_a_backbone(cls, values: Any) -> Any:
+        if values.get("backbone") is None:
+            return values
+        return {"stem_width": 0, "stem_pool": 1, **values}
+
+    @model_validator(mode="after")
+    def _check_backbone(self) -> "ModelSettings":
+        if self.backbone is None and self.backbone_weights != "pretrained":
+            raise ConfigError(
+                f"model.backbone_weights is {self.backbone_weights!r}, but has no effect: there is "
+                "no model.backbone. Set it too, or leave both out."
+            )
+        has_preset = "preset" in self.model_fields_set and self.dim is None
+        for name, is_given in (("stem_width", self.stem_width), ("preset", has_preset)):
+            if self.backbone is not None and is_given:
+                raise ConfigError(
+                    f"model.{name} is {as_toml(getattr(self, name))}, but has no effect with "
+                    "model.backbone, which has sizes and tokens of its own. Leave it out."
+                )
+        return self
 
     @field_validator("features", mode="before")
     @classmethod
@@ -458,6 +488,11 @@ class ExperimentConfig(Settings):
             self.classifier(("any", "other"), "binary")
         except ConfigError as error:
             raise ConfigError(f"model.{error}") from error
+        if self.model.backbone is not None and self.training.compile:
+            raise ConfigError(
+                "training.compile is true, but with model.backbone the layers are those of another "
+                "package, which are not compiled. Leave one of them out."
+            )
         if self.simulation.is_on:
             self._check_simulation()
         elif self.curriculum.segments and not self.curriculum.shorten:
@@ -524,10 +559,12 @@ class ExperimentConfig(Settings):
         """Return the config of a model for these labels.
 
         ``of_data`` is what else the training data decide: ``min_train_bp``, ``max_train_bp``, and
-        ``target_mean`` and ``target_std`` of a regression.
+        ``target_mean`` and ``target_std`` of a regression. A ``backbone`` is added by
+        ``training.backbone``.
         """
         model = dict(self.model.resolved())
-        del model["preset"]
+        for name in ("preset", "backbone", "backbone_weights"):
+            del model[name]
         if model["features"] == "none":
             model["features"] = ()
         return ClassifierConfig(

@@ -20,6 +20,7 @@ from rmt_genomics.parsing import as_path, read_duration
 from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.automatic import Choice, TrainingPart, choose, log_choices, settled
+from rmt_genomics.training.backbone import build_model, with_backbone_sizes
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
@@ -166,6 +167,7 @@ def run_training(
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
             folder.check_usable(inputs=job.inputs, resume=job.resume, overwrite=job.overwrite)
         config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
+        config = with_backbone_sizes(config)
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
             config, data, fit, reasons = _settle(job, config)
@@ -319,7 +321,7 @@ def _make_module(
     if isinstance(loss, RegressionLoss):
         scale = {"target_mean": loss.mean, "target_std": loss.std}
     lengths = dict(zip(("min_train_bp", "max_train_bp"), data.train_range_bp, strict=True))
-    model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale, **lengths))
+    model = build_model(config, config.classifier(scheme.classes, scheme.task, **scale, **lengths))
     if config.training.compile:
         runtime.compile_layers(model)
     return ClassifierModule(

@@ -1,0 +1,315 @@
+"""Pretrained encoders of others: where they come from, which fit, and how they are built.
+
+An encoder is a Hugging Face folder: its settings (``config.json``), its tokenizer, its weights. A
+``Backbone`` holds the first two as text, so that a saved model contains them and is loaded without
+the encoder's folder and without a network. Code that comes with an encoder is never run.
+
+The package transformers (extra ``hf``) is imported only where an encoder is read or built.
+"""
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rmt_genomics.errors import CheckpointError, ConfigError
+from rmt_genomics.model.settings import Settings
+from rmt_genomics.parsing import read_json, read_text
+
+SETTINGS = "config.json"
+_HUB = "hf://"
+_TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens*")
+_WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*")
+_UNUSED = ("pooler", "contact_head")
+"""Parts of an encoder that add nothing to the states of its tokens."""
+
+_HEADS = (
+    *("cls.", "lm_head.", "head.", "classifier.", "decoder.", "pooler.", "contact_head."),
+    *("vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "sop_classifier."),
+)
+"""How the weights begin that a pretrained model has beside its encoder."""
+
+
+class Backbone(Settings):
+    """What is needed to build an encoder and its tokenizer, without the weights.
+
+    Raises:
+        ConfigError: If a part is of another type.
+    """
+
+    source: str
+    """Where it came from: a folder, or ``hf://owner/name``."""
+
+    settings: str
+    """The encoder's ``config.json``."""
+
+    tokenizer: dict[str, str]
+    """The text of each file of its tokenizer, by name."""
+
+    @property
+    def model_type(self) -> str:
+        """The architecture, as transformers calls it."""
+        return str(json.loads(self.settings)["model_type"])
+
+
+class EncoderSizes(NamedTuple):
+    """The sizes of an encoder that the classifier shares."""
+
+    dim: int
+    depth: int
+    heads: int
+
+
+@lru_cache(maxsize=4)
+def read_backbone(source: str) -> Backbone:
+    """Read the settings and the tokenizer of an encoder, and refuse what cannot be one.
+
+    Raises:
+        ConfigError: If transformers is not installed, or the model is no encoder.
+        CheckpointError: If files are missing or cannot be read.
+    """
+    check_transformers()
+    folder = backbone_folder(source)
+    text = read_text(folder / SETTINGS, "the settings of an encoder", CheckpointError)
+    remedy = "Name the folder of a pretrained encoder."
+    settings = read_json(text, str(folder / SETTINGS), remedy, CheckpointError)
+    if not isinstance(settings, dict) or not isinstance(settings.get("model_type"), str):
+        raise CheckpointError(
+            f"{folder / SETTINGS}: has no 'model_type', but the settings of an encoder of "
+            f"transformers have one. {remedy}"
+        )
+    _check_is_encoder(source, settings)
+    return Backbone(source=source, settings=text, tokenizer=_tokenizer_files(source, folder))
+
+
+def check_transformers() -> None:
+    """Raise ConfigError if transformers is missing or too old."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ConfigError(
+            "model.backbone is set, but that needs the package transformers, which is not "
+            "installed. Install it: pip install 'rmt-genomics[hf]'"
+        ) from error
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        raise ConfigError(
+            f"model.backbone is set, but transformers is {transformers.__version__}, and must be "
+            "5 or later. Update it: pip install --upgrade 'rmt-genomics[hf]'"
+        )
+    # Its advice (of parts left out, of long inputs) does not hold here.
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def backbone_folder(source: str) -> Path:
+    """Return the folder of an encoder; one of the hub is downloaded.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    if not source.startswith(_HUB):
+        if os.path.isdir(source):  # noqa: PTH112 (a name may be too long for Path)
+            return Path(source)
+        raise CheckpointError(
+            f"model.backbone is {source[:200]!r}, but there is no such folder. Name the folder of "
+            "a pretrained encoder, or hf://owner/name on the hub."
+        )
+    from huggingface_hub import snapshot_download
+
+    wanted = [SETTINGS, *_TOKENIZER_FILES, *_WEIGHT_FILES]
+    try:
+        return Path(snapshot_download(source.removeprefix(_HUB), allow_patterns=wanted))
+    except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
+        raise CheckpointError(
+            f"model.backbone is {source[:200]!r}, but could not be downloaded from the hub "
+            f"({type(error).__name__}). Check the name, or that you are online."
+        ) from error
+
+
+def _check_is_encoder(source: str, settings: dict[str, Any]) -> None:
+    """Raise ConfigError at a decoder, or at an architecture that transformers does not have."""
+    from transformers.models.auto import modeling_auto as known
+
+    kind = settings["model_type"]
+    names = " ".join(map(str, settings.get("architectures") or ()))
+    is_causal = kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    is_masked = kind in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if (
+        settings.get("is_decoder")
+        or settings.get("is_encoder_decoder")
+        or "CausalLM" in names
+        or "LMHead" in names
+        or (is_causal and not is_masked)
+    ):
+        raise ConfigError(
+            f"model.backbone is {source!r}, a decoder ({names or kind}), but must be an encoder, "
+            "whose tokens attend to both sides. Choose a model for masked language modelling."
+        )
+    if kind not in known.MODEL_MAPPING_NAMES:
+        own = " It brings code of its own, which is not run." if settings.get("auto_map") else ""
+        raise ConfigError(
+            f"model.backbone is {source!r}, of the architecture {kind!r}, but transformers has "
+            f"none of that name.{own} docs/how-to/pretrained-encoders.md lists encoders that fit."
+        )
+
+
+def encoder_settings(backbone: Backbone) -> Any:
+    """Return the settings of an encoder as an object of transformers."""
+    from transformers import CONFIG_MAPPING
+
+    values = json.loads(backbone.settings)
+    # Weights are read as 32-bit floats; code of its own is not run.
+    for name in ("dtype", "torch_dtype", "auto_map", "quantization_config"):
+        values.pop(name, None)
+    try:
+        return CONFIG_MAPPING[values.pop("model_type")].from_dict(values)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise CheckpointError(
+            f"{backbone.source}: {SETTINGS} cannot be read by transformers ({error}), but must be "
+            "the settings of an encoder. Copy it again."
+        ) from error
+
+
+def encoder_sizes(backbone: Backbone) -> EncoderSizes:
+    """Return the sizes of an encoder by their common names.
+
+    Raises:
+        ConfigError: If it has no such sizes.
+    """
+    settings = encoder_settings(backbone)
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    values = [getattr(settings, name, None) for name in names]
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, int):
+            raise ConfigError(
+                f"model.backbone is {backbone.source!r}, whose settings have no {name}, but its "
+                "size must be known. This architecture does not fit yet."
+            )
+    return EncoderSizes(*values)  # type: ignore[arg-type]  # checked above
+
+
+def build_encoder(backbone: Backbone) -> nn.Module:
+    """Build an encoder with random weights; what adds nothing to its token states is left out.
+
+    Raises:
+        ConfigError: If its word embeddings are of another width than its states.
+    """
+    from transformers import MODEL_MAPPING
+
+    settings = encoder_settings(backbone)
+    model_class = MODEL_MAPPING[type(settings)]
+    with _words_of_transformers(backbone):
+        encoder: nn.Module = model_class._from_config(settings, dtype=torch.float32)
+    words = encoder.get_input_embeddings()  # type: ignore[operator]
+    if not isinstance(words, nn.Embedding) or words.embedding_dim != settings.hidden_size:
+        raise ConfigError(
+            f"model.backbone is {backbone.source!r}, but its word embeddings must be a table of "
+            f"{settings.hidden_size} features, as many as its states have. This architecture "
+            "does not fit."
+        )
+    for name in _UNUSED:
+        if isinstance(getattr(encoder, name, None), nn.Module):
+            setattr(encoder, name, None)
+    return encoder
+
+
+def pretrained_weights(backbone: Backbone) -> dict[str, Tensor]:
+    """Read the weights of an encoder from where it came from, and check that they are all there.
+
+    Raises:
+        CheckpointError: If weights are missing or are not of this architecture.
+    """
+    from transformers import MODEL_MAPPING
+
+    settings = encoder_settings(backbone)
+    model_class = MODEL_MAPPING[type(settings)]
+    folder = backbone_folder(backbone.source)
+    with _words_of_transformers(backbone):
+        encoder, found = model_class.from_pretrained(
+            folder,
+            config=settings,
+            dtype=torch.float32,
+            output_loading_info=True,
+            local_files_only=True,
+        )
+    prefix = f"{model_class.base_model_prefix}."
+    missing = [name for name in found["missing_keys"] if not name.startswith(_UNUSED)]
+    unexpected = {name: name.removeprefix(prefix) for name in found["unexpected_keys"]}
+    unknown = [name for name, short in unexpected.items() if not short.startswith(_HEADS)]
+    wrong = [each[0] if isinstance(each, tuple) else each for each in found["mismatched_keys"]]
+    differing = {"lacks": missing, "has another shape of": wrong, "has also": unknown}
+    for state, names in differing.items():
+        if names:
+            own = ""
+            if "auto_map" in json.loads(backbone.settings):
+                own = " It brings code of its own, which is not run."
+            raise CheckpointError(
+                f"model.backbone is {backbone.source!r}: the file of weights {state} "
+                f"{sorted(names)[0]!r}, and {len(names) - 1} more, but must hold exactly the "
+                f"weights of {model_class.__name__}.{own} This encoder does not fit."
+            )
+    weights: dict[str, Tensor] = encoder.state_dict()
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(
+                f"model.backbone is {backbone.source!r}: the weight {name!r} holds NaN or "
+                "infinity, but weights must be finite. Download it again."
+            )
+    return {name: each for name, each in weights.items() if not name.startswith(_UNUSED)}
+
+
+@contextmanager
+def _words_of_transformers(backbone: Backbone) -> Iterator[None]:
+    """Turn the errors of building and loading into ours; its warnings are for other uses."""
+    check_transformers()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"model.backbone is {backbone.source!r}, but transformers cannot load it: {reason} "
+            "Name the folder of a complete encoder."
+        ) from error
+
+
+def _tokenizer_files(source: str, folder: Path) -> dict[str, str]:
+    """Return the text of the files that make the tokenizer in a folder."""
+    from transformers import AutoTokenizer
+
+    try:
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as copy:
+            warnings.simplefilter("ignore")
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer.save_pretrained(copy)
+            files = {file.name: file.read_text(encoding="utf-8") for file in Path(copy).iterdir()}
+    except (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"model.backbone is {source!r}, but its tokenizer cannot be read ({reason}). Save it "
+            "into the folder with tokenizer.save_pretrained(folder)."
+        ) from error
+    return files
+
+
+def load_tokenizer(backbone: Backbone) -> Any:
+    """Return the tokenizer of an encoder."""
+    check_transformers()
+    from transformers import AutoTokenizer
+
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        for name, text in {**backbone.tokenizer, SETTINGS: backbone.settings}.items():
+            Path(folder, Path(name).name).write_text(text, encoding="utf-8")
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer.model_max_length = 10**9  # what fits is counted by BlockTokenizer
+    return tokenizer

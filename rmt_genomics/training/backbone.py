@@ -1,0 +1,193 @@
+"""A pretrained encoder in a training: its sizes as settings, its checks, its weights.
+
+An encoder of any architecture of transformers is tried on a few random blocks before the training:
+what recurrence and batches ask of it must hold. One that transformers cannot build, a decoder, and
+one with too few positions are refused before that.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rmt_genomics.errors import ConfigError
+from rmt_genomics.model import ClassifierConfig, RMTClassifier
+from rmt_genomics.model.backbone_step import (
+    MOST_POSITIONS,
+    BackboneStep,
+    BlockTokenizer,
+    fitting_bp,
+    positions_of,
+    random_letters,
+)
+from rmt_genomics.model.backbones import (
+    Backbone,
+    build_encoder,
+    encoder_sizes,
+    pretrained_weights,
+    read_backbone,
+)
+from rmt_genomics.rmt import Segment
+from rmt_genomics.rmt.runtime import evaluating
+from rmt_genomics.training.config import ExperimentConfig
+
+logger = logging.getLogger("rmt_genomics.training")
+
+_SEGMENT_BP = 96  # of the blocks that an encoder is tried on, or fewer
+_TOLERANCE = 1e-3  # relative: what is computed in 32-bit floats in another order
+_ROUNDING = 1e-5  # what differs by less is equal
+
+
+def with_backbone_sizes(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the same settings with the sizes of ``model.backbone``, if there is one.
+
+    Raises:
+        ConfigError: If a given size is another one, or the encoder does not fit.
+        CheckpointError: If the encoder cannot be read.
+    """
+    model = config.model
+    if model.backbone is None:
+        return config
+    backbone = read_backbone(model.backbone)
+    sizes = encoder_sizes(backbone)
+    for name, value in sizes._asdict().items():
+        given = getattr(model, name)
+        if given is not None and given != value:
+            raise ConfigError(
+                f"model.{name} is {given}, but must be {value}, as in the encoder "
+                f"{model.backbone!r}. Leave it out."
+            )
+    values: dict[str, Any] = {**model.model_dump(exclude_unset=True), **sizes._asdict()}
+    values.setdefault("num_memory_tokens", 8)
+    if values.get("segment_length") is None:
+        values["segment_length"] = segment_bp(backbone, values["num_memory_tokens"])
+    return config.replace(model=type(model)(**values))
+
+
+def segment_bp(backbone: Backbone, num_memory_tokens: int) -> int:
+    """Return the length in bp of segments that fill up to 512 positions of an encoder."""
+    with torch.device("meta"):
+        limit = positions_of(build_encoder(backbone)).limit
+    most = min(MOST_POSITIONS, limit or MOST_POSITIONS) - 2 * num_memory_tokens
+    tokenizer = BlockTokenizer(backbone, _SEGMENT_BP, None)
+    if most <= sum(map(len, tokenizer.special_ids)):
+        raise ConfigError(
+            f"model.num_memory_tokens is {num_memory_tokens}, of which there are two sets, but "
+            f"{backbone.source!r} has {limit} positions for memory and tokens. Lower it."
+        )
+    tokenizer.check()
+    return fitting_bp(tokenizer, most)
+
+
+def build_model(
+    config: ExperimentConfig, classifier: ClassifierConfig, *, for_timing: bool = False
+) -> RMTClassifier:
+    """Return a new model, around the pretrained encoder if there is one; it is checked first.
+
+    Args:
+        config: Settings of the training.
+        classifier: Settings of the model, without the encoder.
+        for_timing: The weights do not matter: the encoder's are random, and nothing is checked.
+    """
+    source = config.model.backbone
+    if source is None:
+        return RMTClassifier(classifier)
+    backbone = read_backbone(source)
+    model = RMTClassifier(classifier.replace(backbone=backbone))
+    step = model.encoder.step
+    assert isinstance(step, BackboneStep)
+    step.tokenizer.check()
+    if not for_timing and config.model.backbone_weights == "pretrained":
+        load_pretrained(step, backbone)
+    if not for_timing:
+        check_encoder(step, source)
+        count = sum(each.numel() for each in step.backbone.parameters())
+        kind = f"{config.model.backbone_weights} weights, {backbone.model_type}"
+        logger.info(f"encoder {source}: {count:,} {kind}; segments of {step.config.seq_len:,} bp")
+    return model
+
+
+def load_pretrained(step: BackboneStep, backbone: Backbone) -> None:
+    """Give the step the weights of its encoder, and memory of their size."""
+    weights = pretrained_weights(backbone)
+    expected = step.backbone.state_dict()
+    if differing := sorted(weights.keys() ^ expected.keys()):
+        raise ConfigError(
+            f"model.backbone is {backbone.source!r}, but its weight {differing[0]!r} does not "
+            "belong to the encoder that its config.json describes. This encoder does not fit."
+        )
+    step.backbone.load_state_dict(weights)
+    step.initialise_memory()
+
+
+@torch.no_grad()
+def check_encoder(step: BackboneStep, source: str) -> None:
+    """Raise ConfigError unless the encoder does what recurrence and batches ask of it."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with evaluating(step), torch.random.fork_rng(devices):
+        torch.manual_seed(0)
+        for is_wrong, rule in _failures(step):
+            if is_wrong:
+                raise ConfigError(
+                    f"model.backbone is {source!r}, but {rule}. This encoder does not fit."
+                )
+
+
+def _failures(step: BackboneStep) -> Iterator[tuple[bool, str]]:
+    """Yield whether each rule is broken, and the rule."""
+    length = min(_SEGMENT_BP, step.config.seq_len)
+    memory = torch.randn(2, step.config.num_memory_tokens, step.config.dim)
+    codes = torch.stack([_codes(length, 1), _codes(length, 2)])
+    whole = Segment(codes, None, 0, length)
+    written = _written(step, whole, memory)
+    yield not written.isfinite().all().item(), "what it computes must be finite numbers"
+
+    ids, is_token = step.token_ids(whole)
+    order = ids.clone()
+    before, after = map(len, step.tokenizer.special_ids)
+    inside = slice(before, int(is_token[0].sum()) - after)
+    order[0, inside] = ids[0, inside].flip(0)
+    if ids[0, inside].unique().numel() > 1:
+        changed = step.write(memory, order, is_token)
+        yield (
+            _same(changed[0], written[0], _ROUNDING),
+            (
+                "memory must depend on the tokens after it and on their order: a decoder, or an "
+                "encoder whose positions got lost, does not do that"
+            ),
+        )
+    changed = _written(step, whole, -memory)
+    yield _same(changed, written, _ROUNDING), "its states must depend on memory"
+
+    short = max(1, length // 3)
+    keep = torch.arange(length) < torch.tensor([[length], [short]])
+    ragged = _written(step, Segment(codes, keep, 0, length), memory)
+    alone = _written(step, Segment(codes[1:, :short], None, 0, short), memory[1:])
+    yield not _same(ragged[1:], alone), "the states of a row must not depend on padding"
+    yield (
+        not _same(_written(step, whole, memory), written),
+        ("it must compute the same when it is called again"),
+    )
+    twin = BackboneStep(step.config, step.tokenizer.backbone)
+    twin.load_state_dict(step.state_dict())
+    yield (
+        not _same(_written(twin.eval(), whole, memory), written),
+        ("saved and loaded again it must compute the same"),
+    )
+
+
+def _codes(length: int, seed: int) -> Tensor:
+    letters = random_letters(length, seed)
+    return torch.tensor(["ACGT".index(each) for each in letters], dtype=torch.uint8)
+
+
+def _written(step: BackboneStep, segment: Segment, memory: Tensor) -> Tensor:
+    output = step.read(segment, memory).output
+    assert output is not None
+    return output
+
+
+def _same(first: Tensor, second: Tensor, tolerance: float = _TOLERANCE) -> bool:
+    return bool(((first - second).abs().max() <= tolerance * second.abs().max()).item())
