@@ -26,7 +26,7 @@ DOCUMENTS = sorted(
 EXPERIMENTS = ROOT / "docs/development/experiments"
 INDEX = EXPERIMENTS / "index.md"
 PAGES = sorted(path for path in EXPERIMENTS.glob("*.md") if path != INDEX)
-MOST_FILE_LINES, MOST_FUNCTION_LINES, MOST_FILES = 600, 50, 160
+MOST_FILE_LINES, MOST_FUNCTION_LINES, MOST_FILES = 600, 50, 180
 FORBIDDEN_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 HEAVY_MODULES = ("torch", "pytorch_lightning", "sklearn", "matplotlib", "scipy")
 HEAVY_MODULES += ("huggingface_hub", "pydantic")

@@ -238,6 +238,7 @@ def pretrained_weights(backbone: Backbone) -> dict[str, Tensor]:
             config=settings,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported below
             local_files_only=True,
         )
     prefix = f"{model_class.base_model_prefix}."

@@ -6,7 +6,6 @@ one with too few positions are refused before that.
 """
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -125,57 +124,56 @@ def load_pretrained(step: BackboneStep, backbone: Backbone) -> None:
 @torch.no_grad()
 def check_encoder(step: BackboneStep, source: str) -> None:
     """Raise ConfigError unless the encoder does what recurrence and batches ask of it."""
+
+    def require(rule: str, *, holds: bool) -> None:
+        if not holds:
+            raise ConfigError(
+                f"model.backbone is {source!r}, but {rule}. This encoder does not fit."
+            )
+
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with evaluating(step), torch.random.fork_rng(devices):
         torch.manual_seed(0)
-        for is_wrong, rule in _failures(step):
-            if is_wrong:
-                raise ConfigError(
-                    f"model.backbone is {source!r}, but {rule}. This encoder does not fit."
-                )
+        length = min(_SEGMENT_BP, step.config.seq_len)
+        memory = torch.randn(2, step.config.num_memory_tokens, step.config.dim)
+        codes = torch.stack([_codes(length, 1), _codes(length, 2)])
+        whole = Segment(codes, None, 0, length)
+        written = _written(step, whole, memory)
+        require("what it computes must be finite", holds=bool(written.isfinite().all()))
+        again = _written(step, whole, memory)
+        require("it must compute the same when it is called again", holds=_same(again, written))
 
-
-def _failures(step: BackboneStep) -> Iterator[tuple[bool, str]]:
-    """Yield whether each rule is broken, and the rule."""
-    length = min(_SEGMENT_BP, step.config.seq_len)
-    memory = torch.randn(2, step.config.num_memory_tokens, step.config.dim)
-    codes = torch.stack([_codes(length, 1), _codes(length, 2)])
-    whole = Segment(codes, None, 0, length)
-    written = _written(step, whole, memory)
-    yield not written.isfinite().all().item(), "what it computes must be finite numbers"
-
-    ids, is_token = step.token_ids(whole)
-    order = ids.clone()
-    before, after = map(len, step.tokenizer.special_ids)
-    inside = slice(before, int(is_token[0].sum()) - after)
-    order[0, inside] = ids[0, inside].flip(0)
-    if ids[0, inside].unique().numel() > 1:
-        changed = step.write(memory, order, is_token)
-        yield (
-            _same(changed[0], written[0], _ROUNDING),
-            (
-                "memory must depend on the tokens after it and on their order: a decoder, or an "
-                "encoder whose positions got lost, does not do that"
-            ),
+        other = _written_in_reverse_order(step, whole, memory)
+        require(
+            "memory must depend on the tokens after it and on their order: a decoder, or an "
+            "encoder whose positions got lost, does not do that",
+            holds=other is None or not _same(other, written, _ROUNDING),
         )
-    changed = _written(step, whole, -memory)
-    yield _same(changed, written, _ROUNDING), "its states must depend on memory"
+        other = _written(step, whole, -memory)
+        require("its states must depend on memory", holds=not _same(other, written, _ROUNDING))
 
-    short = max(1, length // 3)
-    keep = torch.arange(length) < torch.tensor([[length], [short]])
-    ragged = _written(step, Segment(codes, keep, 0, length), memory)
-    alone = _written(step, Segment(codes[1:, :short], None, 0, short), memory[1:])
-    yield not _same(ragged[1:], alone), "the states of a row must not depend on padding"
-    yield (
-        not _same(_written(step, whole, memory), written),
-        ("it must compute the same when it is called again"),
-    )
-    twin = BackboneStep(step.config, step.tokenizer.backbone)
-    twin.load_state_dict(step.state_dict())
-    yield (
-        not _same(_written(twin.eval(), whole, memory), written),
-        ("saved and loaded again it must compute the same"),
-    )
+        short = max(1, length // 3)
+        keep = torch.arange(length) < torch.tensor([[length], [short]])
+        ragged = _written(step, Segment(codes, keep, 0, length), memory)
+        alone = _written(step, Segment(codes[1:, :short], None, 0, short), memory[1:])
+        require("the states of a row must not depend on padding", holds=_same(ragged[1:], alone))
+        twin = BackboneStep(step.config, step.tokenizer.backbone).eval()
+        twin.load_state_dict(step.state_dict())
+        loaded = _written(twin, whole, memory)
+        require("saved and loaded again it must compute the same", holds=_same(loaded, written))
+
+
+def _written_in_reverse_order(
+    step: BackboneStep, segment: Segment, memory: Tensor
+) -> Tensor | None:
+    """Return what is written of each row's tokens in reverse order; None if that is no change."""
+    ids, is_token = step.token_ids(segment)
+    before, after = map(len, step.tokenizer.special_ids)
+    reverse = ids.clone()
+    for row, count in enumerate(is_token.sum(dim=1).tolist()):
+        inside = slice(before, count - after)
+        reverse[row, inside] = ids[row, inside].flip(0)
+    return None if torch.equal(reverse, ids) else step.write(memory, reverse, is_token)
 
 
 def _codes(length: int, seed: int) -> Tensor:

@@ -56,7 +56,10 @@ def make_tokenizer(kind: str) -> Any:
     if kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
         trainer = trainers.BpeTrainer(
-            vocab_size=64, special_tokens=list(SPECIAL), initial_alphabet=list("ACGTN")
+            vocab_size=64,
+            special_tokens=list(SPECIAL),
+            initial_alphabet=list("ACGTN"),
+            show_progress=False,
         )
         tokenizer.train_from_iterator([random_letters(4000, seed) for seed in range(3)], trainer)
     else:
