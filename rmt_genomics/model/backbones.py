@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rmt_genomics.errors import CheckpointError, ConfigError
-from rmt_genomics.model.settings import Settings
+from rmt_genomics.model.settings import CountOrZero, Settings, as_toml
 from rmt_genomics.parsing import read_json, read_text
 
 SETTINGS = "config.json"
@@ -58,6 +59,61 @@ class Backbone(Settings):
     def model_type(self) -> str:
         """The architecture, as transformers calls it."""
         return str(json.loads(self.settings)["model_type"])
+
+
+class BackboneSettings(Settings):
+    """The part of the settings ``model`` that is about a pretrained encoder."""
+
+    section: ClassVar[str] = "model"
+
+    backbone: Annotated[str | None, Field(examples=["hf://owner/name"])] = None
+    """A pretrained encoder of others that reads the segments: a folder, or ``hf://owner/name``. It
+    has its own tokens; ``dim``, ``depth`` and ``heads`` are its, ``segment_length`` is in bp."""
+
+    backbone_weights: Literal["pretrained", "random"] = "pretrained"
+    """``random`` = the same encoder with random weights, as a baseline."""
+
+    backbone_frozen_layers: CountOrZero | Literal["all"] = 0
+    """Layers of the encoder, from the first, that are not trained, and with them its embeddings;
+    all = nothing of the encoder is trained."""
+
+    backbone_lora: CountOrZero = 0
+    """Rank of low-rank adapters (LoRA), which are trained instead of the encoder; 0 = none. They
+    are merged into its weights at the end. Needs the package peft."""
+
+    backbone_checkpointing: bool = False
+    """Compute the encoder's layers again in the backward pass: less memory, more time."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_stem_before_a_backbone(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("backbone") is None:
+            return values
+        return {"stem_width": 0, "stem_pool": 1, **values}
+
+    @model_validator(mode="after")
+    def _check_backbone(self) -> "BackboneSettings":
+        values, fields = dict(self), BackboneSettings.model_fields
+        for name in fields:
+            if self.backbone is None and values[name] != fields[name].default:
+                raise ConfigError(
+                    f"model.{name} is {as_toml(values[name])}, but has no effect: there is no "
+                    "model.backbone. Set it too, or leave both out."
+                )
+        if self.backbone_lora and self.backbone_frozen_layers:
+            raise ConfigError(
+                f"model.backbone_frozen_layers is {as_toml(self.backbone_frozen_layers)}, but has "
+                "no effect: with model.backbone_lora all weights of the encoder are frozen. Leave "
+                "one of them out."
+            )
+        has_preset = "preset" in self.model_fields_set and values.get("dim") is None
+        for name, is_given in (("stem_width", values.get("stem_width")), ("preset", has_preset)):
+            if self.backbone is not None and is_given:
+                raise ConfigError(
+                    f"model.{name} is {as_toml(values[name])}, but has no effect with "
+                    "model.backbone, which has sizes and tokens of its own. Leave it out."
+                )
+        return self
 
 
 class EncoderSizes(NamedTuple):

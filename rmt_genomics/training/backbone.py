@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
@@ -23,6 +23,7 @@ from rmt_genomics.model.backbone_step import (
 )
 from rmt_genomics.model.backbones import (
     Backbone,
+    BackboneSettings,
     build_encoder,
     encoder_sizes,
     pretrained_weights,
@@ -102,6 +103,8 @@ def build_model(
         load_pretrained(step, backbone)
     if not for_timing:
         check_encoder(step, source)
+    choose_trained(step, config.model)
+    if not for_timing:
         count = sum(each.numel() for each in step.backbone.parameters())
         kind = f"{config.model.backbone_weights} weights, {backbone.model_type}"
         logger.info(f"encoder {source}: {count:,} {kind}; segments of {step.config.seq_len:,} bp")
@@ -119,6 +122,86 @@ def load_pretrained(step: BackboneStep, backbone: Backbone) -> None:
         )
     step.backbone.load_state_dict(weights)
     step.initialise_memory()
+
+
+def choose_trained(step: BackboneStep, settings: BackboneSettings) -> None:
+    """Freeze what is not trained of the encoder, or add the adapters that are trained instead.
+
+    Raises:
+        ConfigError: If it has fewer layers, cannot compute them again, or peft is not installed.
+    """
+    encoder, frozen = step.backbone, settings.backbone_frozen_layers
+    if settings.backbone_checkpointing:
+        _checkpoint_layers(encoder, str(settings.backbone))
+    if settings.backbone_lora:
+        add_adapters(encoder, settings.backbone_lora)
+    elif frozen == "all":
+        encoder.requires_grad_(requires_grad=False)
+    elif frozen:
+        layers = layers_of(encoder)
+        if frozen > len(layers):
+            raise ConfigError(
+                f"model.backbone_frozen_layers is {frozen}, but {settings.backbone!r} has "
+                f"{len(layers)} layers. Lower it, or set it to 'all'."
+            )
+        for name, child in encoder.named_modules():
+            if name.rpartition(".")[2].startswith("embed"):
+                child.requires_grad_(requires_grad=False)
+        for layer in layers[:frozen]:
+            layer.requires_grad_(requires_grad=False)
+
+
+def layers_of(encoder: nn.Module) -> nn.ModuleList:
+    """Return the layers of an encoder, the first one first."""
+    depth = encoder.config.num_hidden_layers
+    for module in encoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise ConfigError(
+        f"model.backbone_frozen_layers is set, but the {depth} layers of {type(encoder).__name__} "
+        "are not found. Set it to 0 or 'all'."
+    )
+
+
+def _checkpoint_layers(encoder: Any, source: str) -> None:
+    if not encoder.supports_gradient_checkpointing:
+        raise ConfigError(
+            f"model.backbone_checkpointing is true, but {source!r} cannot compute its layers "
+            "again. Leave it out."
+        )
+    kind = "activation" if hasattr(encoder, "activation_checkpointing_enable") else "gradient"
+    options = {f"{kind}_checkpointing_kwargs": {"use_reentrant": False}}
+    getattr(encoder, f"{kind}_checkpointing_enable")(**options)
+    encoder.disable_input_require_grads()  # a hook for what is not used here, re-entrant graphs
+
+
+def add_adapters(encoder: nn.Module, rank: int) -> None:
+    """Freeze an encoder and add low-rank adapters to its linear layers (Hu et al. 2021)."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ConfigError(
+            f"model.backbone_lora is {rank}, but that needs the package peft, which is not "
+            "installed. Install it: pip install peft"
+        ) from error
+    names = {
+        name.rpartition(".")[2]
+        for name, module in layers_of(encoder).named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    encoder.requires_grad_(requires_grad=False)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=sorted(names))
+    inject_adapter_in_model(config, encoder)
+
+
+def merge_adapters(model: RMTClassifier) -> None:
+    """Add adapters to the weights that they adapt, if there are any, and remove them."""
+    step = model.encoder.step
+    for name, module in list(step.named_modules()):
+        if hasattr(module, "get_base_layer"):
+            parent, _, attribute = name.rpartition(".")
+            module.merge()
+            setattr(step.get_submodule(parent), attribute, module.get_base_layer())
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from rmt_genomics.datasets.windows import Windows
 from rmt_genomics.dna import NameOptions, Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.model.backbones import BackboneSettings
 from rmt_genomics.model.config import (
     ORF_CODONS,
     FeatureHead,
@@ -47,20 +48,13 @@ AUTOMATIC = (
 sizes of a given preset are given."""
 
 
-class ModelSettings(Settings):
+class ModelSettings(BackboneSettings):
     """Size and architecture of the classifier. None = the value of the preset."""
 
     section: ClassVar[str] = "model"
 
     preset: Literal["tiny", "small", "base"] = "small"
     """Size by name: dim, depth, heads, segment_length and num_memory_tokens."""
-
-    backbone: Annotated[str | None, Field(examples=["hf://owner/name"])] = None
-    """A pretrained encoder of others that reads the segments: a folder, or ``hf://owner/name``. It
-    has its own tokens; ``dim``, ``depth`` and ``heads`` are its, ``segment_length`` is in bp."""
-
-    backbone_weights: Literal["pretrained", "random"] = "pretrained"
-    """``random`` = the same encoder with random weights, as a baseline."""
 
     dim: Count | None = None
     """Model width: features per token."""
@@ -134,29 +128,6 @@ class ModelSettings(Settings):
     @classmethod
     def _from_earlier_versions(cls, values: Any) -> Any:
         return with_features(values, cls.section)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_stem_before_a_backbone(cls, values: Any) -> Any:
-        if values.get("backbone") is None:
-            return values
-        return {"stem_width": 0, "stem_pool": 1, **values}
-
-    @model_validator(mode="after")
-    def _check_backbone(self) -> "ModelSettings":
-        if self.backbone is None and self.backbone_weights != "pretrained":
-            raise ConfigError(
-                f"model.backbone_weights is {self.backbone_weights!r}, but has no effect: there is "
-                "no model.backbone. Set it too, or leave both out."
-            )
-        has_preset = "preset" in self.model_fields_set and self.dim is None
-        for name, is_given in (("stem_width", self.stem_width), ("preset", has_preset)):
-            if self.backbone is not None and is_given:
-                raise ConfigError(
-                    f"model.{name} is {as_toml(getattr(self, name))}, but has no effect with "
-                    "model.backbone, which has sizes and tokens of its own. Leave it out."
-                )
-        return self
 
     @field_validator("features", mode="before")
     @classmethod
@@ -563,7 +534,7 @@ class ExperimentConfig(Settings):
         ``training.backbone``.
         """
         model = dict(self.model.resolved())
-        for name in ("preset", "backbone", "backbone_weights"):
+        for name in ("preset", *BackboneSettings.model_fields):
             del model[name]
         if model["features"] == "none":
             model["features"] = ()

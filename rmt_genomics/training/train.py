@@ -20,7 +20,7 @@ from rmt_genomics.parsing import as_path, read_duration
 from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.automatic import Choice, TrainingPart, choose, log_choices, settled
-from rmt_genomics.training.backbone import build_model, with_backbone_sizes
+from rmt_genomics.training.backbone import build_model, merge_adapters, with_backbone_sizes
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
@@ -167,7 +167,6 @@ def run_training(
         if distributed.is_rank_zero:  # the other ranks may find files that rank 0 has just written
             folder.check_usable(inputs=job.inputs, resume=job.resume, overwrite=job.overwrite)
         config = checkpoints.resumed_config(folder, job.config) if job.resume else job.config
-        config = with_backbone_sizes(config)
         control_run = Control.of(control, job, config, device=device, distributed=distributed)
         with distributed.rank_zero_warnings(shown=follows is None):
             config, data, fit, reasons = _settle(job, config)
@@ -247,6 +246,7 @@ def _settle(
 
     A resumed run has all settings. Also returned are the reasons of the choices.
     """
+    config = with_backbone_sizes(config)
     choices: dict[str, Choice] = {}
     is_simulated = config.simulation.is_on
     if not job.resume and is_simulated:
@@ -409,6 +409,7 @@ def _save_best(
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model)  # a copy of a compiled model is not compiled
+    merge_adapters(model)
     device = module.trainer.strategy.root_device  # the model itself is on the CPU again
     if fit is not None:
         add_regressions(model.to(device), fit, data, module.loss)

@@ -14,8 +14,14 @@ from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.backbone_step import BackboneStep
 from rmt_genomics.model.backbones import read_backbone
+from rmt_genomics.rmt.runtime import measure_saved_bytes
 from rmt_genomics.training import ExperimentConfig, read_config, train
-from rmt_genomics.training.backbone import build_model, check_encoder, with_backbone_sizes
+from rmt_genomics.training.backbone import (
+    build_model,
+    check_encoder,
+    merge_adapters,
+    with_backbone_sizes,
+)
 from rmt_genomics.training.module import ClassifierModule
 from tests.cli.toys import fail
 from tests.model.encoders import make_tokenizer, save_encoder, with_settings
@@ -146,6 +152,7 @@ def own_code(folder: Path) -> None:
     with_settings(save_encoder(folder), model_type="caduceus", auto_map=code)
 
 
+LAYERS = tuple(f"encoder.layer.{number}.output.dense.weight" for number in range(2))
 LAYER = "bert.encoder.layer.1.output.dense.weight"
 BAD_ENCODERS = {
     "a decoder": (gpt, "a decoder (GPT2LMHeadModel), but must be an encoder"),
@@ -204,6 +211,8 @@ def test_an_encoder_that_does_not_fit_is_refused_in_a_sentence(tmp_path: Path, k
         (("model.dim=32",), "model.dim is 32, but must be 16, as in the encoder"),
         (("model.segment_length=5000",), "a segment has at most 50"),
         (("model.num_memory_tokens=40",), "has 66 positions for memory and tokens"),
+        (("model.backbone_frozen_layers=3",), "has 2 layers"),
+        (("model.backbone_frozen_layers=1", "model.backbone_lora=2"), "all weights of the encoder"),
         (("model.stem_width=11",), "model.stem_width is 11, but has no effect"),
         (("model.preset=tiny",), "model.preset is 'tiny', but has no effect"),
         (("training.compile=true",), "training.compile is true, but with model.backbone"),
@@ -219,9 +228,11 @@ def test_settings_that_contradict_an_encoder_are_refused(
     assert words in str(caught.value)
 
 
-def test_random_weights_without_an_encoder_are_refused() -> None:
+def test_settings_of_an_encoder_without_one_are_refused() -> None:
     with pytest.raises(ConfigError, match="backbone_weights is 'random', but has no effect"):
         read_config(None, ["model.backbone_weights=random"])
+    with pytest.raises(ConfigError, match="backbone_lora is 4, but has no effect"):
+        read_config(None, ["model.backbone_lora=4"])
 
 
 @pytest.mark.parametrize("source", ["hf://nobody/nothing", "no/such/folder", "hf://"])
@@ -252,6 +263,103 @@ def test_the_command_line_refuses_before_it_reads_the_data(tmp_path: Path) -> No
     )
 
     assert "there is no such folder" in message
+
+
+def gradients(model: RMTClassifier, *, replay: bool) -> dict[str, torch.Tensor | None]:
+    model.double().train().zero_grad()
+    torch.manual_seed(1)  # of dropout
+    codes = torch.randint(0, 4, (2, 130), dtype=torch.uint8, generator=torch.Generator())
+    model(codes, [130, 90], replay=replay).pow(2).sum().backward()
+    return {name: each.grad for name, each in model.named_parameters()}
+
+
+TRAINED = {
+    "model.backbone_frozen_layers=1": (False, False, True),
+    "model.backbone_frozen_layers=all": (False, False, False),
+    "model.backbone_lora=2": (False, False, False),
+    "model.backbone_checkpointing=true": (True, True, True),
+}
+
+
+@pytest.mark.parametrize("change", TRAINED)
+def test_what_is_trained_has_the_same_gradient_by_replay_and_by_unroll(
+    encoder: str, change: str
+) -> None:
+    model = prepare(settings(encoder, *FAST, change))
+    if "lora" in change:  # adapters that add nothing yet would have no gradient to compare
+        pytest.importorskip("peft", reason="needs the package peft, which is not installed")
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter)
+
+    found = gradients(model, replay=True)
+    expected = gradients(model, replay=False)
+
+    has_gradient = [
+        expected[f"encoder.step.backbone.{name}"] is not None
+        for name in ("embeddings.word_embeddings.weight", *LAYERS)
+        if f"encoder.step.backbone.{name}" in expected
+    ]
+    assert has_gradient == list(TRAINED[change])[: len(has_gradient)]
+    assert ("lora" in change) == any("lora" in name for name in expected)
+    for name, gradient in expected.items():
+        assert (gradient is None) == (found[name] is None)
+        if gradient is not None:
+            scale = float(gradient.abs().max())
+            torch.testing.assert_close(found[name], gradient, atol=1e-10 * scale, rtol=1e-10)
+
+
+def test_checkpointed_layers_have_the_gradients_of_layers_that_are_not(encoder: str) -> None:
+    plain = gradients(prepare(settings(encoder, *FAST)), replay=True)
+    found = gradients(
+        prepare(settings(encoder, *FAST, "model.backbone_checkpointing=true")), replay=True
+    )
+
+    for name, gradient in plain.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-12, rtol=1e-8)
+
+
+def test_checkpointed_layers_keep_less_for_backward_and_predict(encoder: str) -> None:
+    sizes = []
+    codes = torch.zeros(2, 40, dtype=torch.uint8)
+    for changes in ((), ("model.backbone_checkpointing=true",)):
+        model = prepare(settings(encoder, *FAST, *changes)).train()
+        _, size = measure_saved_bytes(lambda model=model: model(codes, [40, 40], replay=False))
+        sizes.append(size)
+
+    assert sizes[1] < 0.7 * sizes[0]
+    assert np.isfinite(model.predict_proba(["ACGT"])).all()
+
+
+def test_adapters_are_merged_into_the_saved_weights(encoder: str) -> None:
+    pytest.importorskip("peft", reason="needs the package peft, which is not installed")
+    model = prepare(settings(encoder, *FAST, "model.backbone_lora=2")).double().eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    before = model.predict_proba(["ACGTTGCA" * 12])
+
+    merge_adapters(model)
+
+    np.testing.assert_allclose(model.predict_proba(["ACGTTGCA" * 12]), before, atol=1e-12)
+    assert model.state_dict().keys() == prepare(settings(encoder, *FAST)).state_dict().keys()
+
+
+@pytest.mark.slow
+def test_a_run_with_adapters_trains_them_alone_and_saves_an_ordinary_model(
+    encoder: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft", reason="needs the package peft, which is not installed")
+    data = write_data(tmp_path, lengths_bp=(60, 100))
+    config = settings(encoder, *FAST, "model.backbone_lora=2", "training.max_epochs=1")
+
+    train(*data, tmp_path / "run", config, device="cpu")
+
+    saved = RMTClassifier.from_pretrained(tmp_path / "run").encoder.step.state_dict()
+    before = load_file(Path(encoder, "model.safetensors"))
+    words = "embeddings.word_embeddings.weight"
+    torch.testing.assert_close(saved[f"backbone.{words}"], before[f"bert.{words}"])
+    assert (saved[f"backbone.{LAYERS[1]}"] != before[f"bert.{LAYERS[1]}"]).any()
 
 
 class Broken(torch.nn.Module):
