@@ -64,6 +64,11 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     type=click.Choice(["memory-reset"]),
     help="Also train the same network without memory, for comparison.",
 )
+@click.option(
+    "--random-weights",
+    is_flag=True,
+    help="The same as --set model.backbone_weights=random.",
+)
 @click.option("--folds", type=int, metavar="K", help="Cross-validation: train K models.")
 @click.option("--strict", is_flag=True, help="Refuse a split with leakage, instead of warning.")
 @click.option(
@@ -149,6 +154,10 @@ def train(  # noqa: PLR0913 (one argument an option)
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
     are for both.
 
+    With --set model.backbone=FOLDER (or hf://owner/name), a pretrained encoder of others reads the
+    segments (docs/how-to/pretrained-encoders.md). --random-weights trains its twin without what it
+    has learned before, for comparison.
+
     With --folds K, the examples are divided into K folds (groups stay whole), and K models are
     trained, in fold-1, fold-2, ... of --out: the test part of each is its fold, and its validation
     part is taken from the rest. out_of_fold.tsv has the prediction of each example by the model
@@ -169,6 +178,8 @@ def train(  # noqa: PLR0913 (one argument an option)
             settings = (*settings, f"training.{name}={value}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
+    if options.pop("random_weights"):
+        settings = (*settings, "model.backbone_weights=random")
     settings = (*settings, *take_data_settings(options))
     experiment = read_config(config, settings)
     is_simulated = labels is None and label_pattern is None and experiment.simulation.is_on

@@ -113,6 +113,10 @@ class BlockTokenizer:
             self._cache.popitem(last=False)
         return rows
 
+    def forget(self) -> None:
+        """Forget the blocks that have been read; they are tokenised again."""
+        self._cache.clear()
+
     def _fitting(self, blocks: Sequence[bytes]) -> list[np.ndarray]:
         before, after = self.special_ids
         most = self.max_tokens - len(before) - len(after)

@@ -14,6 +14,7 @@ from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsError
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.backbone_step import BackboneStep
 from rmt_genomics.model.backbones import read_backbone
+from rmt_genomics.reports import write_model_card
 from rmt_genomics.rmt.runtime import measure_saved_bytes
 from rmt_genomics.training import ExperimentConfig, read_config, train
 from rmt_genomics.training.backbone import (
@@ -23,7 +24,7 @@ from rmt_genomics.training.backbone import (
     with_backbone_sizes,
 )
 from rmt_genomics.training.module import ClassifierModule
-from tests.cli.toys import fail
+from tests.cli.toys import fail, succeed
 from tests.model.encoders import make_tokenizer, save_encoder, with_settings
 from tests.training.toys import weights_of, write_data
 
@@ -105,6 +106,9 @@ def test_a_trained_model_predicts_without_its_encoder_and_resumes_as_if_never_st
     ).read_bytes()
 
     shutil.rmtree(source)
+    card = write_model_card(whole).read_text()
+    assert f"a pretrained encoder of others (`{source}`, architecture `bert`)" in card
+    assert "(`trust_remote_code` is off)" in card
     assert result.model is not None
     letters = ["ACGTTGCA" * 12, "TTGACC" * 3]
     found = RMTClassifier.from_pretrained(whole).predict_proba(letters)
@@ -256,6 +260,30 @@ def test_without_transformers_the_extra_is_named(
         prepare(settings(encoder))
 
 
+@pytest.mark.slow
+def test_the_commands_work_with_an_encoder(encoder: str, tmp_path: Path) -> None:
+    fasta, labels = write_data(tmp_path, lengths_bp=(60, 130))
+    out, chosen = tmp_path / "run", [part for each in FAST for part in ("--set", each)]
+    data = ("--labels", labels, "--device", "cpu")
+
+    succeed("train", fasta, *data, "--out", out, "--set", f"model.backbone={encoder}", *chosen)
+    twin = tmp_path / "twin"
+    succeed(
+        *("train", fasta, *data, "--out", twin, "--random-weights"),
+        *("--set", f"model.backbone={encoder}", *chosen),
+    )
+    predictions = succeed("predict", out, fasta).stdout
+    succeed("predict", out, fasta, "--out", tmp_path / "p.tsv")
+    embeddings = succeed("embed", out, fasta).stdout
+    compared = succeed("compare", out, twin).stdout
+
+    assert (tmp_path / "p.tsv").read_text() == predictions
+    assert len(predictions.splitlines()) == len(embeddings.splitlines()) == 17
+    assert len(embeddings.splitlines()[0].split("\t")) == 2 + 32
+    assert "accuracy" in compared
+    assert 'backbone_weights = "random"' in (twin / "config.toml").read_text()
+
+
 def test_the_command_line_refuses_before_it_reads_the_data(tmp_path: Path) -> None:
     message = fail(
         *("train", tmp_path / "a.fa", "--labels", tmp_path / "l.tsv", "--out", tmp_path / "run"),
@@ -310,12 +338,15 @@ def test_what_is_trained_has_the_same_gradient_by_replay_and_by_unroll(
 
 
 def test_checkpointed_layers_have_the_gradients_of_layers_that_are_not(encoder: str) -> None:
-    plain = gradients(prepare(settings(encoder, *FAST)), replay=True)
-    found = gradients(
-        prepare(settings(encoder, *FAST, "model.backbone_checkpointing=true")), replay=True
+    plain, checkpointed = (
+        prepare(settings(encoder, *FAST, f"model.backbone_checkpointing={value}"))
+        for value in ("false", "true")
     )
+    checkpointed.load_state_dict(plain.state_dict())
 
-    for name, gradient in plain.items():
+    found, expected = gradients(checkpointed, replay=True), gradients(plain, replay=True)
+
+    for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=1e-12, rtol=1e-8)
 
 
