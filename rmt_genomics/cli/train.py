@@ -178,9 +178,7 @@ def train(  # noqa: PLR0913 (one argument an option)
             settings = (*settings, f"training.{name}={value}")
     if resume and config is None and (out / "config.toml").is_file():
         config = out / "config.toml"
-    if options.pop("random_weights"):
-        settings = (*settings, "model.backbone_weights=random")
-    settings = (*settings, *take_data_settings(options))
+    settings = (*settings, *_take_encoder_settings(options), *take_data_settings(options))
     experiment = read_config(config, settings)
     is_simulated = labels is None and label_pattern is None and experiment.simulation.is_on
     source = None if is_simulated else label_source(labels, label_pattern, fasta)
@@ -202,6 +200,10 @@ def train(  # noqa: PLR0913 (one argument an option)
             )
     if processes.world_size > 1:
         exit_without_cleanup()
+
+
+def _take_encoder_settings(options: dict[str, Any]) -> tuple[str, ...]:
+    return ("model.backbone_weights=random",) if options.pop("random_weights") else ()
 
 
 def _cross_validate(

@@ -271,6 +271,12 @@ class BackboneStep(nn.Module):
         both = [read + self.memory.read_identity, read + self.memory.write_identity]
         return self._encode(torch.cat(both, dim=1), ids, is_token)[:, m : 2 * m]
 
+    def sum_of_states(self, segment: Segment) -> tuple[Float[Tensor, "b d"], Integer[Tensor, " b"]]:
+        """Return the sum of the token states without memory, and how many tokens there are."""
+        ids, is_token = self.token_ids(segment)
+        hidden: Tensor = self.backbone(input_ids=ids, attention_mask=is_token.long())[0]
+        return hidden.masked_fill(~is_token[..., None], 0).sum(dim=1), is_token.sum(dim=1)
+
     def token_ids(self, segment: Segment) -> tuple[Integer[Tensor, "b t"], Bool[Tensor, "b t"]]:
         """Return the encoder's token ids of a segment of base codes, and where they are real."""
         codes = segment.tokens[:, segment.left : segment.left + segment.length]

@@ -153,7 +153,8 @@ def choose_trained(step: BackboneStep, settings: BackboneSettings) -> None:
 
 def layers_of(encoder: nn.Module) -> nn.ModuleList:
     """Return the layers of an encoder, the first one first."""
-    depth = encoder.config.num_hidden_layers
+    settings: Any = encoder.config
+    depth = settings.num_hidden_layers
     for module in encoder.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
             return module

@@ -1,6 +1,7 @@
 """Training around a pretrained encoder: settings, checks before the first step, resume, files."""
 
 import builtins
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,10 @@ def test_the_commands_work_with_an_encoder(encoder: str, tmp_path: Path) -> None
     assert len(predictions.splitlines()) == len(embeddings.splitlines()) == 17
     assert len(embeddings.splitlines()[0].split("\t")) == 2 + 32
     assert "accuracy" in compared
+    for folder in (out, twin):
+        baselines = json.loads((folder / "metrics.json").read_text())["baselines"]
+        assert baselines["linear_probe"]["encoder"] == encoder
+        assert "linear probe" in (folder / "report.html").read_text()
     assert 'backbone_weights = "random"' in (twin / "config.toml").read_text()
 
 
