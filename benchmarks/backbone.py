@@ -4,7 +4,7 @@ One step (segment of bases, memory) is compared with the encoder itself on as ma
 the same attention mask: forward, and forward with backward. The encoder has random weights, and a
 tokenizer of single bases, so that a segment has as many tokens as bases.
 
-    python benchmarks/backbone.py --batch 16 --tokens 512
+    python benchmarks/backbone.py --batch 16 --tokens 512 --dim 128 --depth 2
 
 needs the extra hf (transformers and, to make the tokenizer, tokenizers).
 """

@@ -221,8 +221,9 @@ class BackboneStep(nn.Module):
             backbone, config.seq_len, None if limit is None else limit - num_memory
         )
         settings: Any = self.backbone.config
-        special = {settings.pad_token_id, getattr(settings, "mask_token_id", None)}
-        self.pad_id: int = settings.pad_token_id or 0
+        pad_id = getattr(settings, "pad_token_id", None)
+        special = {pad_id, getattr(settings, "mask_token_id", None)}
+        self.pad_id: int = pad_id or 0
         self.placeholder = next(i for i in range(settings.vocab_size) if i not in special)
         arguments = inspect.signature(self.backbone.forward).parameters
         self.has_global_attention = "global_attention_mask" in arguments  # Longformer

@@ -2,7 +2,8 @@
 
 An encoder is a Hugging Face folder: its settings (``config.json``), its tokenizer, its weights. A
 ``Backbone`` holds the first two as text, so that a saved model contains them and is loaded without
-the encoder's folder and without a network. Code that comes with an encoder is never run.
+the encoder's folder and without a network. Code that comes with an encoder is run only if the user
+says so: in a training by a setting, for a saved model by a variable of the environment.
 
 The package transformers (extra ``hf``) is imported only where an encoder is read or built.
 """
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -26,6 +28,11 @@ from rmt_genomics.model.settings import CountOrZero, Settings, as_toml
 from rmt_genomics.parsing import read_json, read_text
 
 SETTINGS = "config.json"
+TRUST = "RMT_GENOMICS_TRUST_REMOTE_CODE"
+"""Variable of the environment: 1 = the own code of the encoder in a saved model may be run."""
+
+_trusted: set[str] = set()  # digests of the code that a setting of this process allows to run
+_OWN_CODE = "It brings code of its own, which is run only with model.trust_remote_code = true."
 _HUB = "hf://"
 _TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens*")
 _WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin*")
@@ -55,6 +62,9 @@ class Backbone(Settings):
     tokenizer: dict[str, str]
     """The text of each file of its tokenizer, by name."""
 
+    code: dict[str, str] = Field(default_factory=dict)
+    """The text of each Python file that came with it and is run; empty = none."""
+
     @property
     def model_type(self) -> str:
         """The architecture, as transformers calls it."""
@@ -69,6 +79,9 @@ class BackboneSettings(Settings):
     backbone: Annotated[str | None, Field(examples=["hf://owner/name"])] = None
     """A pretrained encoder of others that reads the segments: a folder, or ``hf://owner/name``. It
     has its own tokens; ``dim``, ``depth`` and ``heads`` are its, ``segment_length`` is in bp."""
+
+    trust_remote_code: bool = False
+    """Run the Python code that comes with the encoder, which can do anything on this machine."""
 
     backbone_weights: Literal["pretrained", "random"] = "pretrained"
     """``random`` = the same encoder with random weights, as a baseline."""
@@ -125,15 +138,19 @@ class EncoderSizes(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def read_backbone(source: str) -> Backbone:
+def read_backbone(source: str, *, trust_remote_code: bool = False) -> Backbone:
     """Read the settings and the tokenizer of an encoder, and refuse what cannot be one.
+
+    Args:
+        source: A folder, or ``hf://owner/name``.
+        trust_remote_code: Its own code is read, too, and will be run.
 
     Raises:
         ConfigError: If transformers is not installed, or the model is no encoder.
         CheckpointError: If files are missing or cannot be read.
     """
     check_transformers()
-    folder = backbone_folder(source)
+    folder = backbone_folder(source, with_code=trust_remote_code)
     text = read_text(folder / SETTINGS, "the settings of an encoder", CheckpointError)
     remedy = "Name the folder of a pretrained encoder."
     settings = read_json(text, str(folder / SETTINGS), remedy, CheckpointError)
@@ -142,8 +159,42 @@ def read_backbone(source: str) -> Backbone:
             f"{folder / SETTINGS}: has no 'model_type', but the settings of an encoder of "
             f"transformers have one. {remedy}"
         )
-    _check_is_encoder(source, settings)
-    return Backbone(source=source, settings=text, tokenizer=_tokenizer_files(source, folder))
+    code = _code_files(source, folder, settings) if trust_remote_code else {}
+    _check_is_encoder(source, settings, has_code=bool(code))
+    words = _tokenizer_files(source, folder, trust_remote_code=trust_remote_code)
+    return Backbone(source=source, settings=text, tokenizer=words, code=code)
+
+
+def _code_files(source: str, folder: Path, settings: dict[str, Any]) -> dict[str, str]:
+    """Return the text of the Python files of an encoder, which this process may then run."""
+    classes = settings.get("auto_map")
+    if not isinstance(classes, dict) or "AutoModel" not in classes:
+        raise ConfigError(
+            f"model.trust_remote_code is true, but {source!r} has no code of its own that says "
+            "what its AutoModel is. Leave the setting out."
+        )
+    if "--" in str(classes["AutoModel"]):
+        raise ConfigError(
+            f"model.trust_remote_code is true, but the code of {source!r} is in another "
+            "repository. Copy it into a folder beside the encoder's files, and name that folder."
+        )
+    code = {file.name: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.py"))}
+    _trusted.add(_digest(code))
+    return code
+
+
+def _digest(code: dict[str, str]) -> str:
+    return sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_trusted(backbone: Backbone) -> None:
+    """Raise ConfigError unless the user has said that the code of an encoder may be run."""
+    if _digest(backbone.code) not in _trusted and os.environ.get(TRUST) != "1":
+        raise ConfigError(
+            f"the model is built around {backbone.source!r}, whose own code would have to be run, "
+            f"but it may do anything on this machine. If you trust it, set {TRUST}=1 in the "
+            "environment."
+        )
 
 
 def check_transformers() -> None:
@@ -165,7 +216,7 @@ def check_transformers() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def backbone_folder(source: str) -> Path:
+def backbone_folder(source: str, *, with_code: bool = False) -> Path:
     """Return the folder of an encoder; one of the hub is downloaded.
 
     Raises:
@@ -180,7 +231,7 @@ def backbone_folder(source: str) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    wanted = [SETTINGS, *_TOKENIZER_FILES, *_WEIGHT_FILES]
+    wanted = [SETTINGS, *_TOKENIZER_FILES, *_WEIGHT_FILES, *(["*.py"] if with_code else [])]
     try:
         return Path(snapshot_download(source.removeprefix(_HUB), allow_patterns=wanted))
     except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
@@ -190,7 +241,7 @@ def backbone_folder(source: str) -> Path:
         ) from error
 
 
-def _check_is_encoder(source: str, settings: dict[str, Any]) -> None:
+def _check_is_encoder(source: str, settings: dict[str, Any], *, has_code: bool) -> None:
     """Raise ConfigError at a decoder, or at an architecture that transformers does not have."""
     from transformers.models.auto import modeling_auto as known
 
@@ -209,8 +260,8 @@ def _check_is_encoder(source: str, settings: dict[str, Any]) -> None:
             f"model.backbone is {source!r}, a decoder ({names or kind}), but must be an encoder, "
             "whose tokens attend to both sides. Choose a model for masked language modelling."
         )
-    if kind not in known.MODEL_MAPPING_NAMES:
-        own = " It brings code of its own, which is not run." if settings.get("auto_map") else ""
+    if kind not in known.MODEL_MAPPING_NAMES and not has_code:
+        own = f" {_OWN_CODE}" if settings.get("auto_map") else ""
         raise ConfigError(
             f"model.backbone is {source!r}, of the architecture {kind!r}, but transformers has "
             f"none of that name.{own} docs/how-to/pretrained-encoders.md lists encoders that fit."
@@ -219,6 +270,8 @@ def _check_is_encoder(source: str, settings: dict[str, Any]) -> None:
 
 def encoder_settings(backbone: Backbone) -> Any:
     """Return the settings of an encoder as an object of transformers."""
+    if backbone.code:
+        return _settings_and_class(backbone)[0]
     from transformers import CONFIG_MAPPING
 
     values = json.loads(backbone.settings)
@@ -232,6 +285,28 @@ def encoder_settings(backbone: Backbone) -> Any:
             f"{backbone.source}: {SETTINGS} cannot be read by transformers ({error}), but must be "
             "the settings of an encoder. Copy it again."
         ) from error
+
+
+def _settings_and_class(backbone: Backbone) -> tuple[Any, Any]:
+    """Return the settings and the class of an encoder; its own code is run if it has any."""
+    if not backbone.code:
+        from transformers import MODEL_MAPPING
+
+        settings = encoder_settings(backbone)
+        return settings, MODEL_MAPPING[type(settings)]
+    _check_trusted(backbone)
+    from transformers import AutoConfig
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    with _words_of_transformers(backbone), tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent, f"encoder_{_digest(backbone.code)}")  # the name of its module
+        folder.mkdir()
+        for name, text in {**backbone.code, SETTINGS: backbone.settings}.items():
+            (folder / Path(name).name).write_text(text, encoding="utf-8")
+        settings = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+        name = json.loads(backbone.settings)["auto_map"]["AutoModel"]
+        model_class = get_class_from_dynamic_module(name, folder)
+    return settings, model_class
 
 
 def encoder_sizes(backbone: Backbone) -> EncoderSizes:
@@ -258,10 +333,7 @@ def build_encoder(backbone: Backbone) -> nn.Module:
     Raises:
         ConfigError: If its word embeddings are of another width than its states.
     """
-    from transformers import MODEL_MAPPING
-
-    settings = encoder_settings(backbone)
-    model_class = MODEL_MAPPING[type(settings)]
+    settings, model_class = _settings_and_class(backbone)
     with _words_of_transformers(backbone):
         encoder: nn.Module = model_class._from_config(settings, dtype=torch.float32)
     words = encoder.get_input_embeddings()  # type: ignore[operator]
@@ -283,11 +355,8 @@ def pretrained_weights(backbone: Backbone) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If weights are missing or are not of this architecture.
     """
-    from transformers import MODEL_MAPPING
-
-    settings = encoder_settings(backbone)
-    model_class = MODEL_MAPPING[type(settings)]
-    folder = backbone_folder(backbone.source)
+    settings, model_class = _settings_and_class(backbone)
+    folder = backbone_folder(backbone.source, with_code=bool(backbone.code))
     with _words_of_transformers(backbone):
         encoder, found = model_class.from_pretrained(
             folder,
@@ -306,8 +375,8 @@ def pretrained_weights(backbone: Backbone) -> dict[str, Tensor]:
     for state, names in differing.items():
         if names:
             own = ""
-            if "auto_map" in json.loads(backbone.settings):
-                own = " It brings code of its own, which is not run."
+            if "auto_map" in json.loads(backbone.settings) and not backbone.code:
+                own = f" {_OWN_CODE}"
             raise CheckpointError(
                 f"model.backbone is {backbone.source!r}: the file of weights {state} "
                 f"{sorted(names)[0]!r}, and {len(names) - 1} more, but must hold exactly the "
@@ -339,14 +408,16 @@ def _words_of_transformers(backbone: Backbone) -> Iterator[None]:
         ) from error
 
 
-def _tokenizer_files(source: str, folder: Path) -> dict[str, str]:
+def _tokenizer_files(source: str, folder: Path, *, trust_remote_code: bool) -> dict[str, str]:
     """Return the text of the files that make the tokenizer in a folder."""
     from transformers import AutoTokenizer
 
     try:
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as copy:
             warnings.simplefilter("ignore")
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=trust_remote_code
+            )
             tokenizer.save_pretrained(copy)
             files = {file.name: file.read_text(encoding="utf-8") for file in Path(copy).iterdir()}
     except (OSError, ValueError, TypeError, KeyError, ImportError, AttributeError) as error:
@@ -365,8 +436,13 @@ def load_tokenizer(backbone: Backbone) -> Any:
 
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        for name, text in {**backbone.tokenizer, SETTINGS: backbone.settings}.items():
+        files = {**backbone.tokenizer, **backbone.code, SETTINGS: backbone.settings}
+        for name, text in files.items():
             Path(folder, Path(name).name).write_text(text, encoding="utf-8")
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if backbone.code:
+            _check_trusted(backbone)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=bool(backbone.code)
+        )
     tokenizer.model_max_length = 10**9  # what fits is counted by BlockTokenizer
     return tokenizer

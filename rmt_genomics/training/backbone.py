@@ -50,7 +50,7 @@ def with_backbone_sizes(config: ExperimentConfig) -> ExperimentConfig:
     model = config.model
     if model.backbone is None:
         return config
-    backbone = read_backbone(model.backbone)
+    backbone = read_backbone(model.backbone, trust_remote_code=model.trust_remote_code)
     sizes = encoder_sizes(backbone)
     for name, value in sizes._asdict().items():
         given = getattr(model, name)
@@ -94,7 +94,7 @@ def build_model(
     source = config.model.backbone
     if source is None:
         return RMTClassifier(classifier)
-    backbone = read_backbone(source)
+    backbone = read_backbone(source, trust_remote_code=config.model.trust_remote_code)
     model = RMTClassifier(classifier.replace(backbone=backbone))
     step = model.encoder.step
     assert isinstance(step, BackboneStep)

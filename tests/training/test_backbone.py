@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsError
-from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model import RMTClassifier, backbones
 from rmt_genomics.model.backbone_step import BackboneStep
 from rmt_genomics.model.backbones import read_backbone
 from rmt_genomics.reports import write_model_card
@@ -396,6 +396,80 @@ def test_a_run_with_adapters_trains_them_alone_and_saves_an_ordinary_model(
     words = "embeddings.word_embeddings.weight"
     torch.testing.assert_close(saved[f"backbone.{words}"], before[f"bert.{words}"])
     assert (saved[f"backbone.{LAYERS[1]}"] != before[f"bert.{LAYERS[1]}"]).any()
+
+
+OWN_CODE = """
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+class OwnConfig(PretrainedConfig):
+    model_type = "own"
+    def __init__(self, hidden_size=16, vocab_size=64, **options):
+        self.hidden_size, self.vocab_size = hidden_size, vocab_size
+        self.num_hidden_layers, self.num_attention_heads = 1, 2
+        super().__init__(**options)
+
+class OwnModel(PreTrainedModel):
+    config_class = OwnConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.words = torch.nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
+        self.register_buffer("positions", torch.randn(200, 16).cumsum(0), persistent=True)
+        self.post_init()
+    def get_input_embeddings(self):
+        return self.words
+    def forward(self, input_ids=None, attention_mask=None):
+        states = self.words(input_ids) + self.positions[: input_ids.shape[1]]
+        return (self.layer(states, src_key_padding_mask=attention_mask == 0),)
+"""
+
+
+def save_own_code(folder: Path) -> str:
+    from transformers import AutoConfig
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    folder.mkdir()
+    (folder / "modeling_own.py").write_text(OWN_CODE)
+    classes = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
+    text = json.dumps({"model_type": "own", "auto_map": classes, "pad_token_id": 0})
+    (folder / "config.json").write_text(text)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    torch.manual_seed(0)
+    model = get_class_from_dynamic_module(classes["AutoModel"], folder)(config)
+    save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
+    make_tokenizer("bpe").save_pretrained(folder)
+    return str(folder)
+
+
+def test_code_of_an_encoder_is_run_only_where_the_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = str(tmp_path / "modules")  # not in the user's cache
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", modules)
+    source = save_own_code(tmp_path / "encoder")
+    with pytest.raises(ConfigError, match=r"run only with model\.trust_remote_code = true"):
+        prepare(settings(source, *FAST))
+
+    model = prepare(settings(source, *FAST, "model.trust_remote_code=true")).eval()
+    model.save_pretrained(tmp_path / "model")
+    shutil.rmtree(source)
+    monkeypatch.setattr(backbones, "_trusted", set())  # as in another process
+    with pytest.raises(ConfigError, match=r"set RMT_GENOMICS_TRUST_REMOTE_CODE=1 in the"):
+        RMTClassifier.from_pretrained(tmp_path / "model")
+    monkeypatch.setenv("RMT_GENOMICS_TRUST_REMOTE_CODE", "1")
+    loaded = RMTClassifier.from_pretrained(tmp_path / "model")
+
+    letters = ["ACGTTGCA" * 12, "TTGACC"]
+    np.testing.assert_array_equal(loaded.predict_proba(letters), model.predict_proba(letters))
+    card = write_model_card(tmp_path / "model").read_text()
+    assert "`trust_remote_code` is on" in card
+    assert "`modeling_own.py`" in card
+
+
+def test_trust_without_code_is_refused(encoder: str) -> None:
+    with pytest.raises(ConfigError, match=r"trust_remote_code is true, but .* has no code"):
+        prepare(settings(encoder, "model.trust_remote_code=true"))
 
 
 class Broken(torch.nn.Module):
