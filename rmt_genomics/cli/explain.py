@@ -69,19 +69,21 @@ def explain(
     """
     from rmt_genomics.atomic_io import staged_files
     from rmt_genomics.errors import ConfigError
-    from rmt_genomics.interpretation import DEFAULT_METHODS
+    from rmt_genomics.interpretation import check_has_gradients, default_methods
     from rmt_genomics.interpretation.tracks import TrackFiles, check_bigwig, files_of
     from rmt_genomics.locks import check_new_folder, is_unused, locked
     from rmt_genomics.model import RMTClassifier
     from rmt_genomics.model.pretrained import choose_device
 
-    chosen = tuple(name for name in _METHODS if name in (methods or DEFAULT_METHODS))
-    part = _interval(interval, chosen)
+    part = _interval(interval, methods)
     if options["bigwig"]:
         check_bigwig()
     check_new_folder(out, overwrite=overwrite)
     old = [] if is_unused(out) else files_of(out)
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(options["device"]))
+    chosen = tuple(name for name in _METHODS if name in (methods or default_methods(model)))
+    for name in chosen:
+        check_has_gradients(model, name)
     names = take_names(options)
     with locked(out, is_folder=True):
         with staged_files(out) as stage:

@@ -75,6 +75,11 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     type=click.Choice(["memory-reset"]),
     help="Also train the same network without memory, for comparison.",
 )
+@click.option(
+    "--random-weights",
+    is_flag=True,
+    help="The same as --set model.backbone_weights=random.",
+)
 @click.option("--folds", type=int, metavar="K", help="Cross-validation: train K models.")
 @click.option("--strict", is_flag=True, help="Refuse a split with leakage, instead of warning.")
 @click.option(
@@ -166,6 +171,10 @@ def train(  # noqa: PLR0913 (one argument an option)
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
     are for both.
 
+    With --set model.backbone=FOLDER (or hf://owner/name), a pretrained encoder of others reads the
+    segments (docs/how-to/pretrained-encoders.md). --random-weights trains its twin without what it
+    has learned before, for comparison.
+
     With --folds K, the examples are divided into K folds (groups stay whole), and K models are
     trained, in fold-1, fold-2, ... of --out: the test part of each is its fold, and its validation
     part is taken from the rest. out_of_fold.tsv has the prediction of each example by the model
@@ -208,13 +217,14 @@ def train(  # noqa: PLR0913 (one argument an option)
 
 
 def _take_settings(options: dict[str, Any]) -> list[str]:
-    """Take the options that stand for settings of ``training``, as for ``--set``."""
+    """Take the options that stand for settings, as for ``--set``."""
     names = ("batch_size", "threshold", "time_budget", "init_from", "freeze", "keep_head")
     values = {name: options.pop(name) for name in names}
     if values["init_from"] is not None:
         values["init_from"] = json.dumps(values["init_from"])  # a path may look like a number
     values["keep_head"] = "true" if values["keep_head"] else None
-    return [f"training.{name}={value}" for name, value in values.items() if value is not None]
+    taken = [f"training.{name}={value}" for name, value in values.items() if value is not None]
+    return [*taken, "model.backbone_weights=random"] if options.pop("random_weights") else taken
 
 
 def _cross_validate(

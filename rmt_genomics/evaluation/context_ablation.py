@@ -8,6 +8,7 @@ Dimensions: n examples, c classes.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain, count, takewhile
 from typing import Any, NamedTuple
@@ -20,10 +21,10 @@ from rmt_genomics.evaluation.bootstrap import difference
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 from rmt_genomics.model.batching import compute_in_batches, pad
-from rmt_genomics.model.bidirectional_encoder import BothStrands
 from rmt_genomics.model.classifier import Encoding
 from rmt_genomics.model.fold_ensemble import FoldEnsemble
 from rmt_genomics.model.metrics import metric_name
+from rmt_genomics.rmt import RMTConfig
 from rmt_genomics.rmt.runtime import evaluating
 
 MAX_BP = 16_000_000
@@ -174,13 +175,13 @@ def with_memory_reset(model: RMTClassifier) -> RMTClassifier:
 
     With ``last`` pooling only the last segment of each strand, one at either end, is then used.
     """
-    config = model.config
-    without_memory = replace(config.rmt(), memory_reset="segment")
-    with torch.device("meta"):  # no initial weights are drawn: they are shared below
-        twin = RMTClassifier(config)
-        twin.encoder = BothStrands(config.tokenizer, without_memory, config.pooling, config.readout)
-    twin.load_state_dict(model.state_dict(), assign=True)
-    return twin.train(model.training)
+    tensors = [*model.parameters(), *model.buffers()]
+    twin = deepcopy(model, {id(tensor): tensor for tensor in tensors})  # the same tensors
+    without_memory = replace(model.config.rmt(), memory_reset="segment")
+    for part in twin.encoder.modules():
+        if isinstance(getattr(part, "config", None), RMTConfig):
+            part.config = without_memory  # type: ignore[assignment]  # a setting, no tensor
+    return twin
 
 
 class Averages(NamedTuple):

@@ -32,7 +32,7 @@ from rmt_genomics.datasets.labels import read_labels, read_split
 from rmt_genomics.datasets.sequence_store import SequenceStore, open_sequences
 from rmt_genomics.datasets.windows import Windows
 from rmt_genomics.dna import NameOptions
-from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
+from rmt_genomics.errors import CheckpointError, DataError, RMTGenomicsWarning, counted
 from rmt_genomics.evaluation.baselines import KmerBaselines, fit_kmer_baselines, specs_of
 from rmt_genomics.evaluation.control import TrainedControl, load_control
 from rmt_genomics.evaluation.evaluation_set import (
@@ -41,6 +41,7 @@ from rmt_genomics.evaluation.evaluation_set import (
     predict_examples,
     targets_of,
 )
+from rmt_genomics.evaluation.linear_probe import LinearProbe, fit_linear_probe
 from rmt_genomics.evaluation.metrics_report import (
     FittedReferences,
     metrics_report,
@@ -211,6 +212,7 @@ def evaluate_run(  # noqa: PLR0913 (run, data, and how)
         train_targets=_train_targets(validation, parts["train"], where),
         calibration=_fit_calibration(validation),
         control=load_control(run, model),
+        probe=_fit_probe(validation, parts["train"], where, limit),
         is_fitted_on_evaluated=validation is eval_set,
     )
     baselines = predicted_baselines(eval_set, references)
@@ -402,6 +404,27 @@ def _fit_kmers(
         reason = f"{where}: {error}. The k-mer baselines are left out."
         warnings.warn(reason, RMTGenomicsWarning, stacklevel=4)
         return KmerBaselines(dict(loaded)) if loaded else None
+
+
+def _fit_probe(
+    validation: EvaluationSet, train: Sequence[Example], where: str, limit: TimeLimit
+) -> LinearProbe | None:
+    """Fit the linear probe of a pretrained encoder, or warn why there is none."""
+    if validation.model.config.backbone is None or not train:
+        return None
+    if limit.seconds is not None:
+        limit.notes.append(
+            "The linear probe of the encoder is left out: it would take more than the time budget."
+        )
+        return None
+    try:
+        log_stage("linear probe", [*train, *validation.examples])
+        targets = targets_of(LabelScheme(validation.classes, validation.task), train, where)
+        return fit_linear_probe(train, targets, validation)
+    except (CheckpointError, DataError) as error:
+        reason = f"{where}: {error}. The linear probe of the encoder is left out."
+        warnings.warn(reason, RMTGenomicsWarning, stacklevel=4)
+        return None
 
 
 def _train_targets(

@@ -26,6 +26,7 @@ from rmt_genomics.evaluation.calibration_metrics import (
 from rmt_genomics.evaluation.context_ablation import ablate_context
 from rmt_genomics.evaluation.control import TrainedControl
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage
+from rmt_genomics.evaluation.linear_probe import LinearProbe
 from rmt_genomics.evaluation.summary import summary_of
 from rmt_genomics.evaluation.tables import baseline_name
 from rmt_genomics.model import ClassifierConfig
@@ -45,6 +46,7 @@ class FittedReferences:
     kmers: KmerBaselines | None  # fitted on the train rows
     calibration: Calibration | None  # fitted on the validation part
     control: TrainedControl | None = None  # the same network trained without memory
+    probe: LinearProbe | None = None  # of the pretrained encoder, if the model has one
     is_fitted_on_evaluated: bool = False
     """There is no test part: the evaluated validation part also fitted the calibration."""
 
@@ -61,6 +63,8 @@ def predicted_baselines(
     baselines = baseline_predictions(
         eval_set, references.train_targets, references.kmers, has_validation=is_chosen
     )
+    if references.probe is not None:
+        baselines.append(references.probe.predictions(eval_set))
     if references.control is not None:
         baselines += references.control.predictions(eval_set)
     return baselines

@@ -30,6 +30,11 @@ _BASELINES = {  # display name and meaning by key
     "composition_ridge": ("length and composition", f"ridge regression on {_COMPOSITION}"),
     "protein_logistic": ("protein k-mer counts", f"logistic regression on {_PROTEINS}"),
     "protein_ridge": ("protein k-mer counts", f"ridge regression on {_PROTEINS}"),
+    "linear_probe": (
+        "linear probe",
+        "regression on embeddings of the pretrained encoder, as it was before the training: the "
+        "mean of its token states, each segment read alone; both strands averaged",
+    ),
     "chunk_average": (
         "single segments, averaged",
         "this model on one segment at a time, logits averaged (with the composition of the whole "

@@ -33,6 +33,7 @@ from rmt_genomics.model.batching import encode_sequences
 
 METHODS = ("gradient", "integrated_gradients", "occlusion", "occlusion_shuffle", "mutagenesis")
 DEFAULT_METHODS = ("gradient", "integrated_gradients", "occlusion")
+_OF_GRADIENTS = ("gradient", "integrated_gradients")
 
 __all__ = [
     "DEFAULT_METHODS",
@@ -44,6 +45,8 @@ __all__ = [
     "Region",
     "VariantEffect",
     "attribute",
+    "check_has_gradients",
+    "default_methods",
     "occlude",
     "segment_pieces",
     "shuffle_dinucleotides",
@@ -98,6 +101,7 @@ class RecordExplainer:
         self, method: str, interval: tuple[int, int] | None = None, piece_bp: int | None = None
     ) -> Attribution:
         """Return the track of a method; see ``attribute``."""
+        check_has_gradients(self.target.model, method)
         check_method(method, interval, piece_bp, self.record, len(self.codes))
         start, end = interval or (0, len(self.codes))
         if method in ("occlusion", "occlusion_shuffle"):
@@ -214,9 +218,26 @@ def attribute(
     if class_name is not None:
         Target.of(model, class_name)
     check_method(method, interval, piece_bp, "sequence", len(codes))
+    check_has_gradients(model, method)
     return RecordExplainer(model, codes, class_name=class_name).attribute(
         method, interval, piece_bp
     )
+
+
+def default_methods(model: RMTClassifier) -> tuple[str, ...]:
+    """Return the methods that are applied where none is named."""
+    if model.config.backbone is None:
+        return DEFAULT_METHODS
+    return tuple(name for name in DEFAULT_METHODS if name not in _OF_GRADIENTS)
+
+
+def check_has_gradients(model: RMTClassifier, method: str) -> None:
+    """Raise ConfigError at a method of gradients for a model whose tokens are those of others."""
+    if method in _OF_GRADIENTS and model.config.backbone is not None:
+        raise ConfigError(
+            f"method {method} follows gradients to single bases, but the tokens of the pretrained "
+            f"encoder {model.config.backbone.source!r} are not bases. Use occlusion."
+        )
 
 
 def check_method(

@@ -46,7 +46,13 @@ from rmt_genomics.model.kmer_features import (
 )
 from rmt_genomics.model.kmer_regression import FeatureRegression
 from rmt_genomics.model.tokenization import BP_AT_ONCE
-from rmt_genomics.rmt import InputGradients, RunOutput, Segment, replay_with_outputs
+from rmt_genomics.rmt import (
+    InputGradients,
+    RunOutput,
+    Segment,
+    SegmentTransformer,
+    replay_with_outputs,
+)
 from rmt_genomics.rmt.runtime import evaluating
 from rmt_genomics.rmt.segments import borders
 
@@ -259,12 +265,17 @@ class _SoftSegments(Sequence[Segment]):
         """Return soft tokens at each point of the line, for ids of both strands."""
         if tokens.is_floating_point():
             return tokens
-        weight = self.encoder.step.embed.embedding.weight
+        weight = _token_embeddings(self.encoder)
         known = F.one_hot(tokens.long(), len(weight)).to(weight.dtype)
         unknown = torch.zeros_like(known[0, 0])
         unknown[id_of_n(self.encoder)] = 1
         points = self.points.to(known)[:, None, None, None]
         return rearrange(unknown + points * (known - unknown), "a strand t v -> (a strand) t v")
+
+
+def _token_embeddings(encoder: BothStrands) -> Tensor:
+    assert isinstance(encoder.step, SegmentTransformer)  # ``check_has_gradients``
+    return encoder.step.embed.embedding.weight
 
 
 def id_of_n(encoder: BothStrands) -> int:
@@ -280,7 +291,7 @@ class _StrandGradients:
         self.num_tokens = encoder.tokenizer.num_tokens(len(codes))
         self.ids = tokenize_both_strands(encoder, codes, 0, self.num_tokens)
         self.weights = torch.ones(1)  # of the points whose gradients are added next
-        dtype = encoder.step.embed.embedding.weight.dtype
+        dtype = _token_embeddings(encoder).dtype
         self.strands = torch.zeros(2, len(codes), UNKNOWN, dtype=dtype)  # on the CPU
 
     def add(self, index: int, gradient: Float[Tensor, "a_strand t v"]) -> None:

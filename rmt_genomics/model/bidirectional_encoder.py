@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.dna.alphabet import Codes
+from rmt_genomics.model.backbone_step import BackboneStep
+from rmt_genomics.model.backbones import Backbone
 from rmt_genomics.model.config import Readout
 from rmt_genomics.model.pooling import POOLINGS
 from rmt_genomics.model.tokenization import reverse_complement, to_device, tokenize
@@ -48,16 +50,24 @@ class BothStrands(nn.Module):
     """Encode sequences as ``[forward | reverse]`` read-outs, pooled by ``POOLINGS[pooling]``.
 
     The read-out of a segment is what it wrote, before the gate, or the memory carried on from it.
+    With a ``backbone`` the step is that pretrained encoder, and reads segments of bases.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, config: RMTConfig, pooling: str, readout: Readout = "written"
+        self,
+        tokenizer: Tokenizer,
+        config: RMTConfig,
+        pooling: str,
+        readout: Readout = "written",
+        backbone: Backbone | None = None,
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.config = config
         self.readout = readout
-        self.step = SegmentTransformer(config)
+        self.step: SegmentTransformer | BackboneStep = (
+            SegmentTransformer(config) if backbone is None else BackboneStep(config, backbone)
+        )
         self.pool = POOLINGS[pooling](config.dim)
 
     def forward(

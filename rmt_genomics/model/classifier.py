@@ -75,7 +75,9 @@ class RMTClassifier(Pretrained):
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
         # The attribute names are the tensor names of saved models.
-        self.encoder = BothStrands(config.tokenizer, config.rmt(), config.pooling, config.readout)
+        self.encoder = BothStrands(
+            config.tokenizer, config.rmt(), config.pooling, config.readout, config.backbone
+        )
         self.dropout = nn.Dropout(config.dropout)
         dim, num_classes = config.dim, len(config.classes)
         linear = config.regression_features

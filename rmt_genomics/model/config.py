@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rmt_genomics.dna import Tokenizer
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.backbones import Backbone
 from rmt_genomics.model.features import Feature, beside_memory, parse_features, with_features
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings
 from rmt_genomics.parsing import unprintable
@@ -122,6 +123,10 @@ class ClassifierConfig(Settings):
     orf_codons: Count = ORF_CODONS
     """Codons without a stop that make an open reading frame count."""
 
+    backbone: Backbone | None = None
+    """A pretrained encoder of others in place of tokens, stem and layers: ``dim``, ``depth`` and
+    ``heads`` are its sizes, and ``segment_length`` is in bp. A saved model has it in a file."""
+
     @model_validator(mode="before")
     @classmethod
     def _from_earlier_versions(cls, values: Any) -> Any:
@@ -143,6 +148,7 @@ class ClassifierConfig(Settings):
     def _check_combinations(self) -> "ClassifierConfig":
         self._check_classes()
         self._check_thresholds()
+        self._check_backbone()
         self._check_sizes()
         try:
             self.rmt()
@@ -209,6 +215,17 @@ class ClassifierConfig(Settings):
                 f"dim ({dim}) divided by heads ({heads}) is {dim // heads}, but must be even: "
                 "rotary positions rotate pairs of features. Change one of them."
             )
+
+    def _check_backbone(self) -> None:
+        if self.backbone is None:
+            return
+        unused = {"tokenizer_kind": "base", "k": 1, "stride": 1, "stem_width": 0, "stem_pool": 1}
+        for name, neutral in unused.items():
+            if (value := getattr(self, name)) != neutral:
+                raise ConfigError(
+                    f"{name} is {value!r}, but must be {neutral!r} where there is a backbone: the "
+                    "pretrained encoder has tokens of its own."
+                )
 
     def _check_thresholds(self) -> None:
         if (self.thresholds is None) != (self.thresholds_from is None):

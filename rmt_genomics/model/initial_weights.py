@@ -59,6 +59,12 @@ class InitialModel:
         """
         folder = find_model_folder(source)
         config = read_config(find_model_file(folder, CONFIG))
+        if config.backbone is not None:
+            raise CheckpointError(
+                f"{source}: its segments are read by the encoder {config.backbone.source!r}, but "
+                "training.init_from needs a model with an encoder of this package. Set "
+                "model.backbone to that encoder instead."
+            )
         weights = read_weights(find_model_file(folder, WEIGHTS), config, RMTClassifier)
         return cls(source, config, weights)
 

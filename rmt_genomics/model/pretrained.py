@@ -14,6 +14,7 @@ import warnings
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import reduce
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from rmt_genomics.atomic_io import staged_files, utf8_path
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
+from rmt_genomics.model.backbones import Backbone
 from rmt_genomics.model.config import FIRST_VERSION, ClassifierConfig
 from rmt_genomics.model.features import OLD_KEYS
 from rmt_genomics.model.settings import as_toml, nearest
@@ -56,6 +58,7 @@ def choose_device(name: str) -> torch.device:
 
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+BACKBONE = "backbone.json"  # of a model whose step is a pretrained encoder of others
 FOLDS = "folds.json"  # in the folder of a cross-validation
 BESIDE = (CARD, "calibration.json", "training_range.safetensors", "*_logistic.safetensors")
 """Patterns of what else belongs to a model: card, calibration, training range and baselines."""
@@ -139,7 +142,7 @@ def _download(hub_id: str, **hub_options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        wanted = [CONFIG, WEIGHTS, *BESIDE]
+        wanted = [CONFIG, WEIGHTS, BACKBONE, *BESIDE]
         return Path(snapshot_download(hub_id, allow_patterns=wanted, **hub_options))
     except (OSError, ValueError) as error:  # the hub's errors, offline included, are these
         raise CheckpointError(
@@ -162,6 +165,8 @@ def read_config(path: Path) -> ClassifierConfig:
             f"{path}: lacks 'classes' or 'task', but every rmt-genomics model has them. "
             "Is this the folder of another program?"
         )
+    if "backbone" in settings:
+        settings["backbone"] = _read_backbone(path.with_name(BACKBONE), settings["backbone"])
     known = ClassifierConfig.dotted_keys()
     for name in settings:
         if name not in (*known, *OLD_KEYS):
@@ -173,6 +178,17 @@ def read_config(path: Path) -> ClassifierConfig:
         return ClassifierConfig(**{**FIRST_VERSION, **settings})
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _read_backbone(path: Path, checksum: object) -> Backbone:
+    """Read the settings and the tokenizer of a pretrained encoder; ``config.json`` names them."""
+    text = read_text(path, "the pretrained encoder of a model", CheckpointError)
+    if sha256(text.encode()).hexdigest() != checksum:
+        raise CheckpointError(
+            f"{path}: does not belong to {CONFIG}, which has another checksum of it, but must. "
+            f"Copy {CONFIG}, {BACKBONE} and {WEIGHTS} of one model again."
+        )
+    return Backbone(**json.loads(text))
 
 
 def read_weights(path: Path, config: ClassifierConfig, model: type["Pretrained"]) -> Weights:
@@ -274,8 +290,12 @@ class Pretrained(
         folder = Path(save_directory)
         weights = {name: each.cpu().contiguous() for name, each in self.state_dict().items()}
         with staged_files(folder) as stage:
-            config = json.dumps(self.config.model_dump(exclude_none=True), indent=2)
-            (stage / CONFIG).write_text(config + "\n", encoding="utf-8")
+            config = self.config.model_dump(exclude_none=True, exclude={"backbone"})
+            if self.config.backbone is not None:
+                text = json.dumps(self.config.backbone.model_dump(), indent=2) + "\n"
+                (stage / BACKBONE).write_text(text, encoding="utf-8", newline="\n")
+                config["backbone"] = sha256(text.encode()).hexdigest()
+            (stage / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
             save_file(weights, stage / WEIGHTS)
             self.generate_model_card().save(stage / CARD)
             if self.folder is not None and self.folder != folder:

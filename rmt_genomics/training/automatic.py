@@ -29,6 +29,7 @@ _BATCH_BP = 1 << 20
 _SMALL_DATA_BP, _SECONDS, _SECONDS_OF_LARGE_DATA = 50_000_000, 240, 400
 _MIN_EPOCHS, _MAX_EPOCHS, _STEPS = 8, 60, 4000
 _STEP_SECONDS = 0.03
+_BACKBONE_TOKEN_BP = 6  # bases in a token of most pretrained encoders
 _STEM_SECONDS, _LAYER_SECONDS, _LAST_SECONDS = 8e-9, 1.7e-7, 8e-8  # per feature; per bp or token
 
 
@@ -98,9 +99,11 @@ def choose(config: ExperimentConfig, data: TrainingPart) -> dict[str, Choice]:
         take(_sizes(config, data, value("model.stem_pool")))
     take(_regularisation(data))
     take(_batch(data))
-    seconds_per_bp = cost(
-        value("model.dim"), value("model.depth"), value("model.stem_pool") * config.tokenizer.stride
-    )
+    token_bp = value("model.stem_pool") * config.tokenizer.stride
+    if config.model.backbone is not None:
+        take({"training.learning_rate": Choice(1e-4, "a pretrained encoder is fine-tuned")})
+        token_bp = _BACKBONE_TOKEN_BP
+    seconds_per_bp = cost(value("model.dim"), value("model.depth"), token_bp)
     batch_size = value("training.batch_size")
     if batch_size == "auto":  # will be measured
         batch_size = _batch(data)["training.batch_size"].value
@@ -213,6 +216,11 @@ def read_initial(config: ExperimentConfig) -> tuple[ExperimentConfig, InitialMod
     source, keep_head = config.training.init_from, config.training.keep_head
     if source is None:
         return config, None
+    if config.model.backbone is not None:
+        raise ConfigError(
+            f"model.backbone is {config.model.backbone!r}, but training.init_from is {source!r}: a "
+            "training starts from one of them. Leave the other out."
+        )
     initial = InitialModel.read(source)
     given = config.given()
     if "model.preset" in given:

@@ -14,6 +14,7 @@ from rmt_genomics.datasets.windows import Windows
 from rmt_genomics.dna import NameOptions, Tokenizer
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import ClassifierConfig
+from rmt_genomics.model.backbones import BackboneSettings
 from rmt_genomics.model.config import (
     ORF_CODONS,
     FeatureHead,
@@ -48,7 +49,7 @@ AUTOMATIC = (
 sizes of a given preset are given."""
 
 
-class ModelSettings(Settings):
+class ModelSettings(BackboneSettings):
     """Size and architecture of the classifier. None = the value of the preset."""
 
     section: ClassVar[str] = "model"
@@ -66,7 +67,7 @@ class ModelSettings(Settings):
     """Attention heads; must divide ``dim``."""
 
     segment_length: Count | None = None
-    """Tokens in a segment, memory not counted."""
+    """Tokens in a segment, memory not counted; bp with a ``backbone``."""
 
     num_memory_tokens: Count | None = None
     """Memory tokens carried from one segment to the next."""
@@ -493,6 +494,11 @@ class ExperimentConfig(Settings):
             self.classifier(("any", "other"), "binary")
         except ConfigError as error:
             raise ConfigError(f"model.{error}") from error
+        if self.model.backbone is not None and self.training.compile:
+            raise ConfigError(
+                "training.compile is true, but with model.backbone the layers are those of another "
+                "package, which are not compiled. Leave one of them out."
+            )
         if self.simulation.is_on:
             self._check_simulation()
         elif self.curriculum.segments and not self.curriculum.shorten:
@@ -568,10 +574,12 @@ class ExperimentConfig(Settings):
         """Return the config of a model for these labels.
 
         ``of_data`` is what else the training data decide: ``min_train_bp``, ``max_train_bp``, and
-        ``target_mean`` and ``target_std`` of a regression.
+        ``target_mean`` and ``target_std`` of a regression. A ``backbone`` is added by
+        ``training.backbone``.
         """
         model = dict(self.model.resolved())
-        del model["preset"]
+        for name in ("preset", *BackboneSettings.model_fields):
+            del model[name]
         if model["features"] == "none":
             model["features"] = ()
         return ClassifierConfig(

@@ -28,7 +28,6 @@ from torch import nn
 from rmt_genomics.datasets import Batch, EncodedStore, Example, LabelSource, LengthBuckets
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import DataError, RMTGenomicsWarning, counted
-from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.batching import batches_of_similar_length
 from rmt_genomics.model.bidirectional_encoder import REPLAY_BEYOND, SEGMENTS_AT_ONCE, Replay
 from rmt_genomics.model.pretrained import choose_device
@@ -43,6 +42,7 @@ from rmt_genomics.training.automatic import (
     settled,
     shown,
 )
+from rmt_genomics.training.backbone import build_model, with_backbone_sizes
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import examples_in_epoch, read_and_split
 from rmt_genomics.training.distributed import DistributedSetup
@@ -70,7 +70,7 @@ class Probe:
 
     def __init__(self, config: ExperimentConfig, device: torch.device) -> None:
         self.config, self.device, training = config, device, config.training
-        model = RMTClassifier(config.classifier(("any", "other"), "binary"))
+        model = build_model(config, config.classifier(("any", "other"), "binary"), for_timing=True)
         self.num_parameters = sum(weight.numel() for weight in model.parameters())
         self.segment_bp = model.config.rmt().tokens_per_segment * model.config.stride
         loss = WeightedLoss(torch.ones(2), is_multilabel=False)
@@ -396,6 +396,7 @@ def plan(
     """
     torch_device, choices = choose_device(device), dict[str, Choice]()
     config, _ = read_initial(config)
+    config = with_backbone_sizes(config)
     if config.simulation.is_on:
         choices = choose(config, TrainingPart.of_simulation(config.simulation))
     lengths = _lengths(fasta, settled(config, choices), labels)

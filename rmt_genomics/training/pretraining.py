@@ -27,6 +27,7 @@ from rmt_genomics.dna import Interval
 from rmt_genomics.dna.alphabet import pad_codes
 from rmt_genomics.errors import ConfigError, DataError, counted
 from rmt_genomics.model import RMTClassifier
+from rmt_genomics.model.backbones import BackboneSettings
 from rmt_genomics.model.config import PRETRAINING
 from rmt_genomics.model.initial_weights import InitialModel
 from rmt_genomics.model.masked_bases import (
@@ -73,6 +74,7 @@ _WITHOUT_EFFECT = (
     *("model.features", "model.feature_head", "model.orf_codons", "model.strand_head"),
     *("model.head_layers", "model.memory_reset", "training.class_weights", "training.threshold"),
     *("training.time_budget", "training.shift_bp", "training.keep_head", "training.freeze"),
+    *(f"model.{name}" for name in BackboneSettings.model_fields),
 )
 """Settings of a classifier, or of its data. Sections with stages or simulations are refused too."""
 

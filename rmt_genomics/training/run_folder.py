@@ -22,6 +22,7 @@ from rmt_genomics.model.pretrained import FOLDS
 _FILES = (
     "config.json",
     "model.safetensors",
+    "backbone.json",
     "config.toml",
     "metrics.jsonl",
     "metrics.csv",

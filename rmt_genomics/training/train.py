@@ -30,6 +30,7 @@ from rmt_genomics.training.automatic import (
     read_initial,
     settled,
 )
+from rmt_genomics.training.backbone import build_model, merge_adapters, with_backbone_sizes
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig, TrainingSettings
 from rmt_genomics.training.config_file import to_toml
@@ -258,6 +259,7 @@ def _settle(
     A resumed run has all settings. Also returned are the reasons of the choices.
     """
     config.check_no_pretraining()
+    config = with_backbone_sizes(config)
     choices: dict[str, Choice] = {}
     is_simulated = config.simulation.is_on
     if not job.resume and is_simulated:
@@ -333,7 +335,7 @@ def _make_module(
     if isinstance(loss, RegressionLoss):
         scale = {"target_mean": loss.mean, "target_std": loss.std}
     lengths = dict(zip(("min_train_bp", "max_train_bp"), data.train_range_bp, strict=True))
-    model = RMTClassifier(config.classifier(scheme.classes, scheme.task, **scale, **lengths))
+    model = build_model(config, config.classifier(scheme.classes, scheme.task, **scale, **lengths))
     start_from(model, initial, config.training)
     if config.training.compile:
         runtime.compile_layers(model)
@@ -438,6 +440,7 @@ def _save_best(
     checkpoints.load_weights(module, folder.best)
     module.zero_grad(set_to_none=True)
     model = deepcopy(module.evaluated_model)  # a copy of a compiled model is not compiled
+    merge_adapters(model)
     device = module.trainer.strategy.root_device  # the model itself is on the CPU again
     if fit is not None:
         add_regressions(model.to(device), fit, data, module.loss)

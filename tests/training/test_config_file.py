@@ -133,6 +133,8 @@ def test_the_keys_are_the_documented_ones() -> None:
     assert set(KEYS) == {
         *("model.preset", "model.dim", "model.depth", "model.heads", "model.segment_length"),
         *("model.num_memory_tokens", "model.strand_head", "model.pooling", "model.stem_width"),
+        *("model.backbone", "model.backbone_weights", "model.backbone_frozen_layers"),
+        *("model.backbone_lora", "model.backbone_checkpointing", "model.trust_remote_code"),
         *("model.stem_pool", "training.shift_bp", "training.weight_average"),
         *("model.dropout", "model.memory_gate", "model.memory_reset"),
         *("model.readout", "model.head_layers"),
