@@ -18,6 +18,7 @@ from rmt_genomics.model.backbones import read_backbone
 from rmt_genomics.reports import write_model_card
 from rmt_genomics.rmt.runtime import measure_saved_bytes
 from rmt_genomics.training import ExperimentConfig, read_config, train
+from rmt_genomics.training.automatic import read_initial
 from rmt_genomics.training.backbone import (
     build_model,
     check_encoder,
@@ -524,3 +525,12 @@ def test_an_encoder_in_which_the_order_of_tokens_is_lost_is_refused(encoder: str
 
     with pytest.raises(ConfigError, match="on their order"):
         check_encoder(step, encoder)
+
+
+def test_no_other_training_starts_from_a_model_around_an_encoder(
+    encoder: str, tmp_path: Path
+) -> None:
+    prepare(settings(encoder)).save_pretrained(tmp_path / "model")
+
+    with pytest.raises(CheckpointError, match=r"Set model\.backbone to that encoder instead"):
+        read_initial(read_config(None, [f"training.init_from={tmp_path / 'model'}"]))

@@ -280,3 +280,10 @@ def test_folds_and_a_curriculum_start_from_the_model(
 
     for folder in ("folds/fold-1", "folds/fold-2", "staged"):
         assert are_equal(encoder_of(tmp_path / folder), encoder_of(initial)), folder
+
+
+def test_a_model_and_an_encoder_to_start_from_are_refused_together(
+    data: Data, initial: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="a training starts from one of them"):
+        start(data, tmp_path / "run", initial, model__backbone="encoder")

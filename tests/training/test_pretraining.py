@@ -15,7 +15,12 @@ from rmt_genomics import RMTClassifier
 from rmt_genomics.errors import ConfigError, DataError
 from rmt_genomics.training import config_file
 from rmt_genomics.training.distributed import exit_without_cleanup
-from rmt_genomics.training.pretraining import PretrainingModule, PretrainingResult, pretrain
+from rmt_genomics.training.pretraining import (
+    PretrainingModule,
+    PretrainingResult,
+    check_settings,
+    pretrain,
+)
 from tests.training.test_train import are_equal, rows_of
 from tests.training.toys import TINY, sequence, weights_of
 
@@ -200,6 +205,11 @@ def test_settings_that_cannot_be_used_are_refused(
         run(tmp_path / "no.fa", tmp_path / "run", **change)
 
     assert message in str(caught.value)
+
+
+def test_encoders_of_others_are_not_pretrained() -> None:
+    with pytest.raises(ConfigError, match=r"model\.backbone is 'encoder', but has no effect"):
+        check_settings(config_file.read_config(None, ["model.backbone=encoder"]))
 
 
 def test_a_training_with_labels_refuses_settings_of_pretraining(tmp_path: Path) -> None:
