@@ -7,6 +7,7 @@ keeps its row; the rows of new classes are as at the start of any training.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +39,11 @@ OF_HEAD = {f"model.{key}": key for key in ("pooling", "readout", "strand_head", 
 """Those that the head has from it, if it is kept."""
 
 _ENCODER = "encoder.step."
+
+
+def initial_files(source: str | None) -> list[Path]:
+    """Return the files of an initial model, which a run must not replace; they need not exist."""
+    return [Path(source) / name for name in (CONFIG, WEIGHTS)] if source else []
 
 
 @dataclass(frozen=True, slots=True, eq=False)

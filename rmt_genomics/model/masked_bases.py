@@ -24,8 +24,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
+from rmt_genomics.errors import ConfigError
 from rmt_genomics.model.bidirectional_encoder import REPLAY_BEYOND, BothStrands, Replay
-from rmt_genomics.model.settings import Count, Settings
+from rmt_genomics.model.settings import Count, Settings, as_toml
 from rmt_genomics.model.tokenization import N, reverse_complement
 from rmt_genomics.rmt import (
     KeepSegments,
@@ -57,6 +58,15 @@ class PretrainingSettings(Settings):
 
     span_bp: Count = 12
     """Length of a span in bp."""
+
+    def check_unused(self) -> None:
+        """Raise ConfigError if one of these would be ignored, in a training with labels."""
+        for name, value in self:
+            if value != type(self).model_fields[name].default:
+                raise ConfigError(
+                    f"{self.section}.{name} is {as_toml(value)}, but has no effect in a training "
+                    "with labels. Leave it out, or use rmt-genomics pretrain."
+                )
 
 
 class MaskedCodes(NamedTuple):

@@ -67,7 +67,7 @@ _HUB_ID = re.compile(r"hf://?([A-Za-z0-9][\w.-]*/[\w.-]+)", re.ASCII)  # as a Pa
 SHIPPED = Path(__file__).parent / "pretrained_weights"
 """The models that come with this package: a folder each, used by its name alone."""
 
-_SHIPPED_NAME = re.compile(r"[a-z0-9][a-z0-9-]*", re.ASCII)
+_SHIPPED_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}", re.ASCII)
 _FLOATS = ("F16", "BF16", "F32", "F64")
 
 

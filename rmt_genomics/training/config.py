@@ -28,7 +28,7 @@ from rmt_genomics.model.config import (
 from rmt_genomics.model.features import parse_features, with_features
 from rmt_genomics.model.masked_bases import PretrainingSettings
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
-from rmt_genomics.parsing import read_duration
+from rmt_genomics.parsing import read_duration, unprintable
 
 PRESETS = {
     "tiny": {"dim": 64, "depth": 3, "heads": 2, "segment_length": 256, "num_memory_tokens": 8},
@@ -265,6 +265,16 @@ class TrainingSettings(Settings):
     keep_head: bool = False
     """Also start from the head of ``init_from``: its classes keep their weights, and new ones are
     added."""
+
+    @field_validator("init_from")
+    @classmethod
+    def _check_init_from(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or unprintable(value) is not None):
+            raise ConfigError(
+                f"training.init_from is {as_toml(value)}, but must be the name of a model: a "
+                "folder, or hf://owner/name. Leave it out for random weights."
+            )
+        return value
 
     @model_validator(mode="after")
     def _check_start(self) -> "TrainingSettings":
@@ -540,15 +550,6 @@ class ExperimentConfig(Settings):
                 f"{section}.{name} is {as_toml(getattr(getattr(self, section), name))}, but has no "
                 f"effect on the examples of simulation.task: {reason}. Leave it out."
             )
-
-    def check_no_pretraining(self) -> None:
-        """Raise ConfigError if a setting of ``pretrain`` would be ignored."""
-        for name, value in self.pretraining:
-            if value != type(self.pretraining).model_fields[name].default:
-                raise ConfigError(
-                    f"pretraining.{name} is {as_toml(value)}, but has no effect in a training with "
-                    "labels. Leave it out, or use rmt-genomics pretrain."
-                )
 
     def check_no_labels(self) -> None:
         """Raise ConfigError if labels that are given would be ignored."""

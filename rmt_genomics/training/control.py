@@ -35,7 +35,7 @@ from rmt_genomics.datasets import LabelSource
 from rmt_genomics.datasets.folds import Fold
 from rmt_genomics.errors import ConfigError, RMTGenomicsError, RMTGenomicsWarning, counted
 from rmt_genomics.locks import is_unused
-from rmt_genomics.model.pretrained import CONFIG, WEIGHTS
+from rmt_genomics.model.initial_weights import initial_files
 from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.checkpoints import CheckpointCallback
 from rmt_genomics.training.config import ExperimentConfig
@@ -76,9 +76,8 @@ class TrainingJob:
         """The files that must not be overwritten."""
         groups = self.config.simulation.groups
         table = None if self.labels is None else self.labels.table
-        initial = self.config.training.init_from
-        files = [Path(initial) / name for name in (CONFIG, WEIGHTS)] if initial else []
-        return [self.fasta, table, Path(groups) if groups else None, *files]
+        initial = initial_files(self.config.training.init_from)
+        return [self.fasta, table, Path(groups) if groups else None, *initial]
 
 
 class ModelProgress:

@@ -29,7 +29,7 @@ from rmt_genomics.errors import ConfigError, DataError, counted
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.backbones import BackboneSettings
 from rmt_genomics.model.config import PRETRAINING
-from rmt_genomics.model.initial_weights import InitialModel
+from rmt_genomics.model.initial_weights import InitialModel, initial_files
 from rmt_genomics.model.masked_bases import (
     PretrainingSettings,
     mask_codes,
@@ -335,7 +335,8 @@ def pretrain(  # noqa: PLR0913  # the options of the command line
     runtime.check_compiler(wanted=config.training.compile, device=kind)
     with folder.writing(locks=processes.is_rank_zero):
         if processes.is_rank_zero:
-            folder.check_usable(inputs=paths, resume=resume, overwrite=overwrite)
+            inputs = [*paths, *initial_files(config.training.init_from)]
+            folder.check_usable(inputs=inputs, resume=resume, overwrite=overwrite)
         if resume:
             config = checkpoints.resumed_config(folder, config)
         check_settings(config)

@@ -258,7 +258,7 @@ def _settle(
 
     A resumed run has all settings. Also returned are the reasons of the choices.
     """
-    config.check_no_pretraining()
+    config.pretraining.check_unused()
     config = with_backbone_sizes(config)
     choices: dict[str, Choice] = {}
     is_simulated = config.simulation.is_on

@@ -222,7 +222,7 @@ def _command_line(name: str) -> st.SearchStrategy[Case]:
     def case(
         drawn: list[str], first: tuple[tuple[str, ...], ...], rest: list[tuple[str, ...]]
     ) -> Case:
-        small = [f"--set={key}" for key in _SMALL] if name in ("train", "plan") else []
+        small = [f"--set={key}" for key in _SMALL] if name in ("train", "pretrain", "plan") else []
         pairs = [word for pair in (*first, *rest) for word in pair]
         return Case("arguments", "cli", (name, *drawn, *pairs, *small))
 

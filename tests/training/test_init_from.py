@@ -150,6 +150,8 @@ def test_settings_that_agree_with_the_model_are_no_contradiction(initial: Path) 
     ("change", "message"),
     [
         ({"training__freeze": "encoder"}, "training.freeze is 'encoder', but there is nothing to"),
+        ({"training__init_from": '""'}, "training.init_from is '', but must be the name of a"),
+        ({"training__init_from": r'"a\u0000b"'}, "training.init_from is 'a\\x00b', but must be"),
         ({"training__keep_head": "true"}, "training.keep_head is true, but there is nothing to"),
         (
             {
