@@ -18,6 +18,7 @@ from rmt_genomics.cli.predict import prediction_input
 @name_options
 @click.option("--out", type=PATH, help="Write here: .tsv, .npy or .npz. Default: stdout, as .tsv.")
 @click.option("--device", type=DEVICE, default="auto", help="Where to compute.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted --out that ends in .tsv.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 def embed(
     model_dir: str,
@@ -25,6 +26,7 @@ def embed(
     out: Path | None,
     device: str,
     *,
+    resume: bool,
     overwrite: bool,
     **options: Any,
 ) -> None:
@@ -40,7 +42,11 @@ def embed(
     features; start and end, and the strand of an interval, follow record. With --out the suffix
     tells the format: the same table (.tsv), the array alone, one row per record (.npy), or the
     array as embedding with the arrays record, length, start, ... beside it (.npz).
+
+    --out appears when it is complete. Until then the rows of a .tsv go to OUT.part as they come,
+    and --resume continues them, if input and model have not changed, as for predict.
     """
+    from rmt_genomics.atomic_io import check_new_file, check_partial
     from rmt_genomics.locks import new_file
     from rmt_genomics.model import RMTClassifier
     from rmt_genomics.model.pretrained import choose_device
@@ -49,15 +55,25 @@ def embed(
         embed_records,
         embedding_lines,
         is_embedding_file,
+        write_embedding_table,
         write_embeddings,
     )
     from rmt_genomics.prediction.inputs import InputReader
     from rmt_genomics.prediction.progress import progress_bar
+    from rmt_genomics.prediction.run import PredictionConfig
 
     settings = prediction_input(fasta, options)
+    if resume and (out is None or out.suffix != ".tsv"):
+        raise click.UsageError("--resume needs --out with a file that ends in .tsv.")
     if out is not None:
         check_embedding_file(out)
         rules = {"overwrite": overwrite, "or_stdout": True, "is_ours": is_embedding_file}
+        if out.suffix == ".tsv" and (resume or not settings.pipes):
+            check_new_file(out, inputs=settings.paths, **rules)
+            check_partial(out, resume=resume, overwrite=overwrite)
+            config = PredictionConfig(model_dir=model_dir, input=settings, device=device)
+            write_embedding_table(config, out, resume=resume)
+            return
         new = new_file(out, inputs=settings.paths, **rules)
         click.get_current_context().with_resource(new)
     records = InputReader(settings)

@@ -14,7 +14,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -137,7 +136,6 @@ class EncoderSizes(NamedTuple):
     heads: int
 
 
-@lru_cache(maxsize=4)
 def read_backbone(source: str, *, trust_remote_code: bool = False) -> Backbone:
     """Read the settings and the tokenizer of an encoder, and refuse what cannot be one.
 

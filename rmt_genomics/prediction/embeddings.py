@@ -19,8 +19,9 @@ from rmt_genomics.dna import EncodedRecord, Interval
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning, counted
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.parsing import first_line
-from rmt_genomics.prediction.predictor import compute_rows
-from rmt_genomics.prediction.progress import ProgressCallback
+from rmt_genomics.prediction.predictor import Shard, compute_rows
+from rmt_genomics.prediction.progress import ProgressCallback, progress_bar
+from rmt_genomics.prediction.run import PredictionConfig, PredictionRun, write_rows
 
 _SUFFIXES = (".tsv", ".npy", ".npz")
 _HEADER = re.compile(r"record\t(start\tend\t(strand\t)?)?length\tfeature_0(\t|$)")
@@ -44,6 +45,7 @@ def embed_records(
     records: Iterable[EncodedRecord],
     *,
     progress: ProgressCallback | None = None,
+    first_row: int = 0,
 ) -> Iterator[Embedding]:
     """Embed records as they come.
 
@@ -51,6 +53,7 @@ def embed_records(
         model: A trained model, on the device it is to run on.
         records: Base codes; read no further ahead than one window.
         progress: Receives the bp that were computed.
+        first_row: Records before this one are read, but not embedded.
 
     Yields:
         One embedding per record, in the order of the records.
@@ -59,7 +62,10 @@ def embed_records(
         RMTGenomicsWarning: Once, at the end, with the number of records without a sequence.
     """
     num_empty = 0
-    for _, record, vector in compute_rows(records, model.embed_codes, progress=progress):
+    shard = Shard(first_row=first_row)
+    for _, record, vector in compute_rows(
+        records, model.embed_codes, shard=shard, progress=progress
+    ):
         if record.is_empty:
             num_empty += 1
             vector = np.full_like(vector, np.nan)
@@ -97,13 +103,47 @@ def embedding_lines(
     embeddings: Iterable[Embedding], interval_columns: Sequence[str], num_features: int
 ) -> Iterator[str]:
     """Yield a header and one line per embedding: record, interval, length and the features."""
-    names = (f"feature_{number}" for number in range(num_features))
     for row, embedding in enumerate(embeddings):
         if row == 0:
-            yield "\t".join(["record", *interval_columns, "length", *names])
-        where = (str(getattr(embedding.interval, name)) for name in interval_columns)
-        features = (f"{feature:.8g}" for feature in embedding.vector)
-        yield "\t".join([embedding.record, *where, str(embedding.length), *features])
+            yield _header(interval_columns, num_features)
+        yield _line(embedding, interval_columns)
+
+
+def _header(interval_columns: Sequence[str], num_features: int) -> str:
+    names = (f"feature_{number}" for number in range(num_features))
+    return "\t".join(["record", *interval_columns, "length", *names])
+
+
+def _line(embedding: Embedding, interval_columns: Sequence[str]) -> str:
+    where = (str(getattr(embedding.interval, name)) for name in interval_columns)
+    features = (f"{feature:.8g}" for feature in embedding.vector)
+    return "\t".join([embedding.record, *where, str(embedding.length), *features])
+
+
+def write_embedding_table(config: PredictionConfig, out: Path, *, resume: bool) -> None:
+    """Write the table of all embeddings, or those that an interrupted run has not written.
+
+    Args:
+        config: The model and what is read.
+        out: The output file. Until it is complete, its rows are in ``OUT.part``.
+        resume: Keep the rows of an interrupted run.
+
+    Raises:
+        RMTGenomicsError: If the input is wrong, or an interrupted run had other settings or input.
+    """
+    config.input.check_rereadable()
+    run, columns = PredictionRun(config), config.input.interval_columns
+    model = RMTClassifier.from_pretrained(run.folder, device=run.device)
+    key = {**run.key(), "output": "embeddings"}
+    header = [_header(columns, model.config.encoding_width)]
+    with (
+        run.resumable_output(out, key, header, resume=resume) as file,
+        progress_bar(config.input.total_bp) as progress,
+    ):
+        first_row = sum(1 for _ in file.lines()) - len(header)
+        embeddings = embed_records(model, run.reader, progress=progress, first_row=first_row)
+        lines = ((row, _line(each, columns)) for row, each in enumerate(embeddings, first_row))
+        write_rows(file, run.with_state(lines))
 
 
 def write_embeddings(

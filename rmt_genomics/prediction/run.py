@@ -187,11 +187,18 @@ class PredictionRun:
 
     def rows(self, shard: Shard, progress: ProgressCallback) -> Iterator[Row]:
         """Yield the predictions of a shard as lines."""
+        predictions = self.predictions(shard, progress)
+        yield from self.with_state(
+            (each.row, self.output_format.line(each)) for each in predictions
+        )
+
+    def with_state(self, lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
+        """Yield lines and their indices with the state of the input when they were computed."""
         position, state = None, dict[str, Any]()
-        for prediction in self.predictions(shard, progress):
+        for row, line in lines:
             if self.reader.position != position:
                 position, state = self.reader.position, self.reader.state()
-            yield prediction.row, self.output_format.line(prediction), state
+            yield row, line, state
 
     @contextmanager
     def resumable_output(

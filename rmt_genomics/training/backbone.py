@@ -50,6 +50,11 @@ def with_backbone_sizes(config: ExperimentConfig) -> ExperimentConfig:
     model = config.model
     if model.backbone is None:
         return config
+    if config.training.compile:
+        raise ConfigError(
+            "training.compile is true, but with model.backbone the layers are those of another "
+            "package, which are not compiled. Leave one of them out."
+        )
     backbone = read_backbone(model.backbone, trust_remote_code=model.trust_remote_code)
     sizes = encoder_sizes(backbone)
     for name, value in sizes._asdict().items():

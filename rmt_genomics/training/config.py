@@ -504,11 +504,6 @@ class ExperimentConfig(Settings):
             self.classifier(("any", "other"), "binary")
         except ConfigError as error:
             raise ConfigError(f"model.{error}") from error
-        if self.model.backbone is not None and self.training.compile:
-            raise ConfigError(
-                "training.compile is true, but with model.backbone the layers are those of another "
-                "package, which are not compiled. Leave one of them out."
-            )
         if self.simulation.is_on:
             self._check_simulation()
         elif self.curriculum.segments and not self.curriculum.shorten:
@@ -575,8 +570,7 @@ class ExperimentConfig(Settings):
         """Return the config of a model for these labels.
 
         ``of_data`` is what else the training data decide: ``min_train_bp``, ``max_train_bp``, and
-        ``target_mean`` and ``target_std`` of a regression. A ``backbone`` is added by
-        ``training.backbone``.
+        ``target_mean`` and ``target_std`` of a regression. (``training.backbone`` adds encoders.)
         """
         model = dict(self.model.resolved())
         for name in ("preset", *BackboneSettings.model_fields):

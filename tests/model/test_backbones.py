@@ -166,15 +166,18 @@ def test_memory_has_the_scale_of_words(make: Make) -> None:
 
 
 def test_a_block_of_n_has_no_more_tokens_than_fit(make: Make) -> None:
-    model = make(tokenizer="kmers")  # three times as many tokens as of a block of known bases
+    # Three times as many tokens as of a block of known bases.
+    model = make(tokenizer="kmers", segment_length=60)
     step = step_of(model)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (row,) = step.tokenizer([b"N" * 30])
+        empty, runs = step.tokenizer([b"N" * 60, b"ACG" + b"N" * 28 + b"ACG" + b"N" * 26])
         rows = model.predict_proba(["N" * 100, "ACG" + "N" * 200])
 
-    assert len(row) <= step.tokenizer.max_tokens
+    words = step.tokenizer.tokenizer
+    assert len(empty) == 2
+    assert runs.tolist() == words("ACGNACG")["input_ids"]
     assert np.isfinite(rows).all()
 
 

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsError
 from rmt_genomics.model import RMTClassifier, backbones
 from rmt_genomics.model.backbone_step import BackboneStep
-from rmt_genomics.model.backbones import read_backbone
 from rmt_genomics.reports import write_model_card
 from rmt_genomics.rmt.runtime import measure_saved_bytes
 from rmt_genomics.training import ExperimentConfig, read_config, train
@@ -35,11 +34,6 @@ FAST = (
     *("model.features=none", "training.max_epochs=2", "training.batch_size=8"),
     *("model.num_memory_tokens=2", "model.segment_length=40"),
 )
-
-
-@pytest.fixture(autouse=True)
-def _read_again() -> None:
-    read_backbone.cache_clear()
 
 
 @pytest.fixture(scope="module")
