@@ -22,7 +22,7 @@ from torch.export import Dim
 
 from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.errors import ConfigError, RMTGenomicsError
-from rmt_genomics.export.programs import MIN_BP, HeadProgram, SegmentProgram
+from rmt_genomics.export.programs import CODONS_AT_LEAST, HeadProgram, SegmentProgram
 from rmt_genomics.locks import check_new_folder, check_replaceable, locked
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.prediction.calibration import Calibration
@@ -157,8 +157,8 @@ class Exported:
         yield "segment", program, inputs, outputs
         arguments, shapes, inputs = (torch.ones(3, 2, d + 2),), ({0: records},), ["pooled"]
         if self.head.reads_codes:
-            bases = Dim("bases", min=MIN_BP, max=_MOST_BP)
-            arguments = (*arguments, torch.zeros(3, 3 * MIN_BP + 1, dtype=torch.long))
+            bases: Any = 3 * Dim("codons", min=CODONS_AT_LEAST, max=_MOST_BP)
+            arguments = (*arguments, torch.zeros(3, 12 * CODONS_AT_LEAST, dtype=torch.long))
             shapes, inputs = (*shapes, {0: records, 1: bases}), ["pooled", "codes"]
         program = torch.export.export(self.head, arguments, dynamic_shapes=shapes)
         yield "head", program, inputs, self.head.outputs

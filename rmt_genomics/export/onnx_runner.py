@@ -108,7 +108,7 @@ class Model:
         for index, (_, codes) in enumerate(batch):
             feed = {"pooled": pooled[None, 2 * index : 2 * index + 2]}
             if self.config["head_reads_codes"]:
-                feed["codes"] = np.full((1, max(32, len(codes))), N, np.int64)
+                feed["codes"] = np.full((1, max(33, -(-len(codes) // 3) * 3)), N, np.int64)
                 feed["codes"][0, : len(codes)] = codes
             yield {name: out[0] for name, out in zip(names, self.head.run(None, feed), strict=True)}
 

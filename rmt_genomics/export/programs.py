@@ -9,13 +9,12 @@ Dimensions: b batch rows (strands in the segment program, records in the head), 
 segment with its halo, m memory tokens, d model width, n base pairs, c classes, f different k-mers.
 """
 
-from collections.abc import Iterator
 from dataclasses import fields
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import reduce
+from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -25,10 +24,10 @@ from rmt_genomics.model.bidirectional_encoder import BothStrands
 from rmt_genomics.model.classifier import Encoding, RMTClassifier
 from rmt_genomics.model.kmer_features import (
     Composition,
-    HashedKmerLinear,
     ProteinComposition,
     buckets_of,
 )
+from rmt_genomics.model.kmer_regression import KmerSpec
 from rmt_genomics.model.pooling import AttentionMemory
 from rmt_genomics.model.tokenization import N
 from rmt_genomics.prediction.training_range import ROUNDING, TrainingRange, gc_of_kmers
@@ -125,15 +124,11 @@ class HeadProgram(nn.Module):
     @property
     def reads_codes(self) -> bool:
         """Whether the bases are needed."""
-        has_regressions = any(is_used for _, is_used in self.regressions)
-        return self.notes is not None or has_regressions or any(True for _ in self._modules_read())
+        parts = (self.notes, self.model.wide, *self._hidden_layers())
+        return any(part is not None for part in parts) or any(used for _, used in self.regressions)
 
-    def _modules_read(self) -> Iterator[nn.Module]:
-        """Yield the modules of features that were trained with the network."""
-        model = self.model
-        for module in (model.composition, model.stranded, model.proteins, model.wide):
-            if module is not None:
-                yield module
+    def _hidden_layers(self) -> tuple[Composition | ProteinComposition | None, ...]:
+        return self.model.composition, self.model.stranded, self.model.proteins
 
     def forward(
         self, pooled: Float[Tensor, "b 2 d_and_2"], codes: Int[Tensor, "b n"] | None = None
@@ -143,19 +138,26 @@ class HeadProgram(nn.Module):
         Args:
             pooled: What the segment program returned for the last segment of the forward strand,
                 and of the reverse strand.
-            codes: Base codes, padded at the end with N, to at least ``MIN_BP``.
+            codes: Base codes, padded at the end with N to a multiple of 3, of at least
+                ``CODONS_AT_LEAST`` codons.
         """
         strands = (pooled[..., :-2] / pooled[..., -2:-1]).flatten(1)
-        logits = self.model.logits(Encoding(strands, *self._sequence_features(codes)))
+        counts = None if codes is None else Counts(codes, self._largest_k())
+        logits = self.model.logits(Encoding(strands, *self._sequence_features(counts)))
         results = [logits, self.model.outputs(logits)]
         if self.temperature is not None:
             results.append(self.model.outputs(logits.double() / self.temperature))
         if self.model.config.task != "regression":
             results.append(self._called(results[1]))
         if self.notes is not None:
-            assert codes is not None
-            results.append(self.notes(count_kmers(codes, 4)))
+            assert counts is not None
+            results.append(self.notes(counts.kmers(4)))
         return tuple(results)
+
+    def _largest_k(self) -> int:
+        """Return the length of the longest k-mer of bases that is counted, for any purpose."""
+        features = self.model.config.features_by_kind
+        return max([4, *(each.ks[-1] for kind, each in features.items() if kind != "protein")])
 
     def _called(self, probabilities: Float[Tensor, "b c"]) -> Bool[Tensor, "b c"]:
         """Do as ``predicted_classes``."""
@@ -169,48 +171,85 @@ class HeadProgram(nn.Module):
         return probabilities.argmax(dim=1, keepdim=True) == classes
 
     def _sequence_features(
-        self, codes: Int[Tensor, "b n"] | None
+        self, counts: "Counts | None"
     ) -> tuple[Float[Tensor, "b _"] | None, Float[Tensor, "b c"] | None]:
         """Do as ``RMTClassifier.sequence_features``, with functions that can be exported."""
         features, linear = [], []
-        for module in self._modules_read():
-            assert codes is not None
-            if isinstance(module, HashedKmerLinear):
-                linear += [module.of_counts(*hash_kmers(codes, k), k) for k in module.ks]
-            elif isinstance(module, ProteinComposition):
-                counts = count_amino_acids(codes, module.k, module.orf_codons)
-                features.append(module.of_counts(counts))
-            elif isinstance(module, Composition):
-                features.append(module.of_counts(count_kmers(codes, module.k)))
+        for layer in self._hidden_layers():
+            if layer is not None:
+                assert counts is not None
+                features.append(layer.of_counts(counts.of(layer)))
+        if (wide := self.model.wide) is not None:
+            assert counts is not None
+            linear += [wide.of_counts(*counts.hashed(k), k) for k in wide.ks]
         for regression, is_used in self.regressions:
-            if not is_used:
-                linear.append(regression.bias[None])
-                continue
-            assert codes is not None
-            k, orf_codons = regression.kmers.k, regression.kmers.orf_codons
-            if orf_codons is None:
-                linear.append(regression.of_counts(count_kmers(codes, k)))
+            if is_used:
+                assert counts is not None
+                linear.append(regression.of_counts(counts.of(regression.kmers)))
             else:
-                linear.append(regression.of_counts(count_amino_acids(codes, k, orf_codons)))
+                linear.append(regression.bias[None])
         return (
             torch.cat(features, dim=-1) if features else None,
             sum(linear[1:], linear[0]) if linear else None,
         )
 
 
-MIN_BP = 32  # of the base codes that the head reads: no k-mer is longer
+CODONS_AT_LEAST = 11  # no k-mer is longer than that
 
 
-def number_kmers(
-    codes: Int[Tensor, "b n"], k: int, base: int = 4
-) -> tuple[Int[Tensor, "b kmers"], Bool[Tensor, "b kmers"]]:
-    """Return the number of each k-mer of codes below ``base``, and whether it has no other code."""
-    num_kmers = codes.shape[1] - k + 1
-    numbers, is_known = torch.zeros_like(codes[:, :num_kmers]), codes[:, :num_kmers] < base
+class Counts:
+    """Count k-mers of base codes; their numbers are computed once, for all lengths up to one."""
+
+    def __init__(self, codes: Int[Tensor, "b n"], largest_k: int) -> None:
+        self.codes = codes
+        forward, reverse = torch.zeros_like(codes), torch.zeros_like(codes)
+        is_known = forward == 0
+        self.numbers: list[tuple[Tensor, Tensor, Tensor]] = [(forward, reverse, is_known)]
+        for k in range(1, largest_k + 1):
+            base = codes[:, k - 1 :]
+            forward, reverse, is_known = (each[:, : base.shape[1]] for each in self.numbers[-1])
+            forward, reverse = 4 * forward + base, reverse + (3 - base) * 4 ** (k - 1)
+            self.numbers.append((forward, reverse, is_known & (base < N)))
+
+    def of(self, part: Composition | ProteinComposition | KmerSpec) -> Int[Tensor, "b f"]:
+        """Return what a part of the model reads: k-mers of bases, or of amino acids."""
+        orf_codons: int | None = getattr(part, "orf_codons", None)
+        if orf_codons is None:
+            return self.kmers(part.k)
+        return count_amino_acids(self.codes, part.k, orf_codons)
+
+    def kmers(self, k: int) -> Int[Tensor, "b f"]:
+        """Return what ``kmer_features.count_kmers`` does."""
+        forward, _, is_known = self.numbers[k]
+        return _count(forward, is_known, 4**k)
+
+    def hashed(self, k: int) -> tuple[Int[Tensor, "b kmers"], Int[Tensor, "b kmers"]]:
+        """Return what ``kmer_features.hash_kmers`` does."""
+        forward, reverse, is_known = self.numbers[k]
+        return torch.where(is_known, buckets_of(forward, reverse, k), 0), is_known.long()
+
+
+def count_amino_acids(codes: Int[Tensor, "b n"], k: int, orf_codons: int) -> Int[Tensor, "b f"]:
+    """Return what ``kmer_features.count_amino_acid_kmers`` does; n is a multiple of 3."""
+    both = torch.cat([codes, torch.where(codes < N, 3 - codes, N).flip(1)])
+    first, second, third = (
+        both,
+        F.pad(both[:, 1:], (0, 1), value=N),
+        F.pad(both[:, 2:], (0, 2), value=N),
+    )
+    classes = torch.from_numpy(CLASS_OF_CODON).long()[25 * first + 5 * second + third]
+    classes = rearrange(classes, "b (codon frame) -> b codon frame", frame=3)
+    is_stop = classes == STOP
+    orf = is_stop.long().cumsum(dim=1)  # a number for each reading frame
+    lengths = torch.zeros_like(F.pad(orf, (0, 0, 0, 1))).scatter_add(1, orf, (~is_stop).long())
+    is_counted = lengths.gather(1, orf) >= max(k, orf_codons)
+    numbers = torch.zeros_like(classes)
     for offset in range(k):
-        digit = codes[:, offset : offset + num_kmers]
-        numbers, is_known = base * numbers + digit, is_known & (digit < base)
-    return numbers, is_known
+        amino_acid = classes[:, offset:]
+        numbers = STOP * numbers[:, : amino_acid.shape[1]] + amino_acid
+        is_counted = is_counted[:, : amino_acid.shape[1]] & (amino_acid < STOP)
+    counts = _count(numbers.flatten(1), is_counted.flatten(1), STOP**k)
+    return reduce(counts, "(strand b) f -> b f", "sum", strand=2)
 
 
 def _count(
@@ -221,38 +260,6 @@ def _count(
     return counts.scatter_add(1, index, torch.ones_like(index))[:, :size]
 
 
-def count_kmers(codes: Int[Tensor, "b n"], k: int) -> Int[Tensor, "b f"]:
-    """Do as ``kmer_features.count_kmers``."""
-    return _count(*number_kmers(codes, k), 4**k)
-
-
-def count_amino_acids(codes: Int[Tensor, "b n"], k: int, orf_codons: int) -> Int[Tensor, "b f"]:
-    """Do as ``kmer_features.count_amino_acid_kmers``."""
-    table = torch.from_numpy(CLASS_OF_CODON).long()
-    counts = []
-    for strand in (codes, torch.where(codes < N, 3 - codes, N).flip(1)):
-        codons = table[25 * strand[:, :-2] + 5 * strand[:, 1:-1] + strand[:, 2:]]
-        for frame in range(3):
-            classes = codons[:, frame::3]
-            is_stop = (classes == STOP).long()
-            orf = is_stop.cumsum(dim=1)  # a number for each reading frame
-            lengths = torch.zeros_like(F.pad(orf, (0, 1))).scatter_add(1, orf, 1 - is_stop)
-            is_open = lengths.gather(1, orf) >= max(k, orf_codons)
-            numbers, is_known = number_kmers(classes, k, STOP)
-            counts.append(_count(numbers, is_known & is_open[:, : numbers.shape[1]], STOP**k))
-    return sum(counts[1:], counts[0])
-
-
-def hash_kmers(
-    codes: Int[Tensor, "b n"], k: int
-) -> tuple[Int[Tensor, "b kmers"], Int[Tensor, "b kmers"]]:
-    """Do as ``kmer_features.hash_kmers``."""
-    forward, is_known = number_kmers(codes, k)
-    reverse, _ = number_kmers(torch.where(codes < N, 3 - codes, 0).flip(1), k)
-    buckets = buckets_of(forward, reverse.flip(1), k)
-    return torch.where(is_known, buckets, 0), is_known.long()
-
-
 class CompositionNotes(nn.Module):
     """Which notes of ``TrainingRange`` hold, by the counts of 4-mers; none if there is no 4-mer."""
 
@@ -260,7 +267,7 @@ class CompositionNotes(nn.Module):
         super().__init__()
         arrays = {each.name: getattr(training_range, each.name) for each in fields(training_range)}
         canonical = canonical_index(4)
-        arrays |= {"canonical": np.eye(canonical.max() + 1)[canonical], "of_kmers": gc_of_kmers()}
+        arrays |= {"canonical": np.eye(canonical.max() + 1)[canonical], "gc_of_kmers": gc_of_kmers()}
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(array).double())
 
@@ -271,7 +278,7 @@ class CompositionNotes(nn.Module):
         frequencies = canonical / total.clamp(min=1)
         scale = (total / self.min_kmers).sqrt().clamp(max=1)
         lowest, mean, highest = self.gc
-        gc = scale * (frequencies @ self.of_kmers[:, None] - mean)
+        gc = scale * (frequencies @ self.gc_of_kmers[:, None] - mean)
         deviations = (frequencies - self.mean) @ self.whitening.T
         distance = scale * deviations.square().mean(dim=1, keepdim=True).sqrt()
         holds = [
