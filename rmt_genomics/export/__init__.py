@@ -76,7 +76,7 @@ def export_onnx(
             made.save(stage / f"{name}.onnx")
         shutil.copyfile(onnx_runner.__file__, stage / RUNNER)
         runner = onnx_runner.Model(stage, threads=1)
-        _compare(exported.model, runner.outputs)
+        check_outputs(exported.model, runner.outputs)
 
     _export(model, Path(folder), write, ONNX_FILES, overwrite=overwrite)
 
@@ -166,11 +166,6 @@ class Exported:
 
 def _check(model: RMTClassifier) -> None:
     """Raise ConfigError if a model cannot be exported."""
-    if not isinstance(model, RMTClassifier):
-        raise ConfigError(
-            f"export: the model is a {type(model).__name__}, but must be one RMTClassifier. Export "
-            "the models of a cross-validation one by one."
-        )
     if not isinstance(model.encoder.step, SegmentTransformer):
         raise ConfigError(
             "export: the model reads segments with a pretrained encoder (model.backbone), but only "
@@ -220,7 +215,9 @@ def _quiet() -> Iterator[None]:
             logging.disable(before)
 
 
-def _compare(model: RMTClassifier, run: Callable[..., Iterator[dict[str, np.ndarray]]]) -> None:
+def check_outputs(
+    model: RMTClassifier, run: Callable[..., Iterator[dict[str, np.ndarray]]]
+) -> None:
     """Raise RMTGenomicsError unless the exported programs give what the model gives."""
     generator = np.random.default_rng(0)
     longest = 2 * model.config.segment_bp

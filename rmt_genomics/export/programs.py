@@ -267,7 +267,10 @@ class CompositionNotes(nn.Module):
         super().__init__()
         arrays = {each.name: getattr(training_range, each.name) for each in fields(training_range)}
         canonical = canonical_index(4)
-        arrays |= {"canonical": np.eye(canonical.max() + 1)[canonical], "gc_of_kmers": gc_of_kmers()}
+        arrays |= {
+            "canonical": np.eye(canonical.max() + 1)[canonical],
+            "gc_of_kmers": gc_of_kmers(),
+        }
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(array).double())
 
