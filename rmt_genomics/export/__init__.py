@@ -145,7 +145,7 @@ class Exported:
         if config.stem_pool == 1 and not left_and_right:
             width = Dim("tokens", max=config.segment_length)
         size = self.model.encoder.config.tokens_per_segment + left_and_right
-        arguments = (
+        arguments: tuple[torch.Tensor, ...] = (
             torch.zeros(3, size, dtype=torch.long),
             torch.ones(3, size, dtype=torch.bool),
             torch.zeros(3, m, d),

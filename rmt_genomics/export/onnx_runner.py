@@ -27,7 +27,7 @@ Record = tuple[str, np.ndarray]
 def read_fasta(path: str) -> Iterator[Record]:
     """Yield name and base codes of the records of a file, plain or gzip; - is stdin."""
     name, pieces, names = None, list[bytes](), set[str]()
-    with sys.stdin.buffer if path == "-" else open(path, "rb") as raw:  # noqa: PTH123
+    with open(0 if path == "-" else path, "rb") as raw:  # noqa: PTH123
         file = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == b"\x1f\x8b" else raw
         for line in chain(file, [b">"]):  # one more, which ends the last record
             if not line.startswith(b">"):

@@ -27,11 +27,11 @@ from rmt_genomics.model.kmer_features import (
     ProteinComposition,
     buckets_of,
 )
-from rmt_genomics.model.kmer_regression import KmerSpec
+from rmt_genomics.model.kmer_regression import FeatureRegression, KmerSpec
 from rmt_genomics.model.pooling import AttentionMemory
 from rmt_genomics.model.tokenization import N
 from rmt_genomics.prediction.training_range import ROUNDING, TrainingRange, gc_of_kmers
-from rmt_genomics.rmt import Segment
+from rmt_genomics.rmt import Segment, SegmentTransformer
 
 
 class SegmentProgram(nn.Module):
@@ -43,6 +43,7 @@ class SegmentProgram(nn.Module):
 
     def __init__(self, encoder: BothStrands, pooling: str) -> None:
         super().__init__()
+        assert isinstance(encoder.step, SegmentTransformer), "others cannot be exported"
         self.step, self.readout, self.pooling = encoder.step, encoder.readout, pooling
         self.halo = encoder.config.halo
         self.score = encoder.pool.score if isinstance(encoder.pool, AttentionMemory) else None
@@ -69,7 +70,7 @@ class SegmentProgram(nn.Module):
         self, pooled: Float[Tensor, "b d_and_2"], readout: Float[Tensor, "b m d"]
     ) -> Float[Tensor, "b d_and_2"]:
         """Add a read-out; the same as the classes of ``POOLINGS``, one segment at a time."""
-        vector, weight, peak = pooled.split([readout.shape[2], 1, 1], dim=1)
+        vector, weight, peak = torch.split(pooled, [readout.shape[2], 1, 1], dim=1)
         mean, one = reduce(readout, "b m d -> b d", "mean"), torch.ones_like(weight)
         if self.pooling == "last":
             vector, weight = mean, one
@@ -111,7 +112,11 @@ class HeadProgram(nn.Module):
         self.model, self.temperature = model, temperature
         self.notes = None if training_range is None else CompositionNotes(training_range)
         # Those that are left out of the model have zeros: nothing is counted for them.
-        self.regressions = [(each, bool(each.weight.any())) for each in model.regressions or ()]
+        self.regressions = [
+            (each, bool(each.weight.any()))
+            for each in model.regressions or ()
+            if isinstance(each, FeatureRegression)
+        ]
         self.outputs = ["logits", "outputs"]
         """Names of what is returned: logits; probabilities, or the value of a regression; and, if
         there are any, calibrated probabilities, which classes are predicted, and which notes on the
@@ -262,6 +267,14 @@ def _count(
 
 class CompositionNotes(nn.Module):
     """Which notes of ``TrainingRange`` hold, by the counts of 4-mers; none if there is no 4-mer."""
+
+    gc: Tensor
+    mean: Tensor
+    whitening: Tensor
+    max_distance: Tensor
+    min_kmers: Tensor
+    canonical: Tensor
+    gc_of_kmers: Tensor
 
     def __init__(self, training_range: TrainingRange) -> None:
         super().__init__()
