@@ -33,6 +33,14 @@ def _hide_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that tests start
 
 
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn the type checker of the tests off: users do not have it."""
+    import jaxtyping
+
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep the encoded stores of the tests out of the user's cache folder."""

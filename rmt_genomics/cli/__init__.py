@@ -21,6 +21,7 @@ COMMANDS = {  # in the order in which a new user needs them
     "embed": "Compute an embedding of each FASTA record.",
     "explain": "Show where in a record the signal of a class is.",
     "variants": "Compute the effects of variants on the logits of a model.",
+    "export": "Export a model as files that predict without this package.",
     "simulate": "Simulate sequences whose labels test a model's memory.",
 }
 """Every command with the first line of its help; module and function have the command's name."""

@@ -36,7 +36,10 @@ class Composition(nn.Module):
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b features"]:
         """Return the features of each row, ``dim`` or ``2 * dim``."""
-        forward = count_kmers(codes, self.k)
+        return self.of_counts(count_kmers(codes, self.k))
+
+    def of_counts(self, forward: Int[Tensor, "b kmers"]) -> Float[Tensor, "b features"]:
+        """Return the features for ``count_kmers`` of each row."""
         reverse = reverse_complement_counts(forward, self.k)
         strands = (forward, reverse) if self.is_stranded else (forward + reverse,)
         return torch.cat([self._features(counts) for counts in strands], dim=-1)
@@ -78,7 +81,7 @@ def count_kmers(codes: UInt8[Tensor, "b n"], k: int) -> Int[Tensor, "b kmers"]:
 def reverse_complement_counts(counts: Num[Tensor, "b kmers"], k: int) -> Num[Tensor, "b kmers"]:
     """Return the counts (or weights) of the other strand: each k-mer is reverse-complemented."""
     bases = list(range(1, k + 1))  # one axis per base of the k-mer
-    forward = counts.reshape(len(counts), *[4] * k)
+    forward = counts.reshape(counts.shape[0], *[4] * k)  # not len(): see segment_transformer
     return forward.flip(bases).permute(0, *reversed(bases)).reshape(counts.shape)
 
 
@@ -106,7 +109,10 @@ class ProteinComposition(nn.Module):
 
     def forward(self, codes: UInt8[Tensor, "b n"]) -> Float[Tensor, "b d"]:
         """Return the features of each row; every reading frame ends at an N."""
-        counts = count_amino_acid_kmers(codes, self.k, self.orf_codons)
+        return self.of_counts(count_amino_acid_kmers(codes, self.k, self.orf_codons))
+
+    def of_counts(self, counts: Int[Tensor, "b kmers"]) -> Float[Tensor, "b d"]:
+        """Return the features for ``count_amino_acid_kmers`` of each row."""
         fractions = fractions_of(counts, self.hidden.weight)
         # Without these weights the many rare k-mers would be fitted before the common ones. (.to:
         # the buffer of a model that shares the weights of another may still be on another device.)
@@ -197,10 +203,25 @@ class HashedKmerLinear(nn.Module):
                     buckets, weights, per_sample_weights=is_known.to(weights), mode="sum"
                 )
                 num_kmers = num_kmers + is_known.sum(dim=1, keepdim=True)
-            num_different = num_kmers.clamp(max=4**k // 2).sqrt()
-            scale = num_different / num_kmers.clamp(min=1)
-            wide_logits = wide_logits + total * scale.to(total)
+            wide_logits = wide_logits + scaled(total, num_kmers, k)
         return wide_logits
+
+    def of_counts(
+        self, buckets: Int[Tensor, "b buckets"], counts: Int[Tensor, "b buckets"], k: int
+    ) -> Float[Tensor, "b c"]:
+        """Return the part of the k-mers of one length, given how many of a row are in a bucket."""
+        index = self.ks.index(k)
+        weights = self.weight[index * NUM_BUCKETS : (index + 1) * NUM_BUCKETS]
+        total = (weights[buckets] * counts[..., None]).sum(dim=1)
+        return scaled(total, counts.sum(dim=1, keepdim=True), k)
+
+
+def scaled(
+    total: Float[Tensor, "b c"], num_kmers: Num[Tensor, "b 1"], k: int
+) -> Float[Tensor, "b c"]:
+    """Scale the sums of the weights of all k-mers of each row, as ``HashedKmerLinear`` says."""
+    num_different = num_kmers.clamp(max=4**k // 2).sqrt()
+    return total * (num_different / num_kmers.clamp(min=1)).to(total)
 
 
 def hash_kmers(

@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from rmt_genomics.atomic_io import atomic_file, utf8_path
@@ -362,11 +362,15 @@ class FeatureRegression(nn.Module):
             counts = count_kmers(codes, k)
         else:
             counts = count_amino_acid_kmers(codes, k, orf_codons)
+        return self.of_counts(counts)
+
+    def of_counts(self, counts: Int[Tensor, "b f"]) -> Float[Tensor, "b c"]:
+        """Return one logit per class, given how often each row has each k-mer."""
         # In float64 where there is one: weights are large, since frequencies are small.
         precise = torch.float32 if self.weight.device.type == "mps" else torch.float64
         frequencies = counts.to(self.weight.device, precise)
         frequencies = frequencies / frequencies.sum(dim=1, keepdim=True).clamp(min=1)
-        if orf_codons is not None:
+        if self.kmers.orf_codons is not None:
             frequencies = frequencies.sqrt()
         logits = frequencies @ self.weight.to(precise) + self.bias.to(precise)
         return logits.to(self.weight.dtype)

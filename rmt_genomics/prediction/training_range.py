@@ -33,6 +33,7 @@ LOWER_GC, HIGHER_GC, OTHER_KMERS = (
 )
 MAX_EXAMPLES = 10_000  # more are not measured
 
+ROUNDING = 1e-6  # of the numbers in the file
 _K = 4
 _SHRINKAGE = 0.2
 _WITHIN = 0.995  # fraction of the training examples that are not too far
@@ -60,7 +61,7 @@ class TrainingRange:
             return None
         counts = np.stack(rows)
         totals, frequencies = counts.sum(axis=1), counts / counts.sum(axis=1, keepdims=True)
-        min_kmers, gc = totals.min(), frequencies @ _gc_of_kmers()
+        min_kmers, gc = totals.min(), frequencies @ gc_of_kmers()
         mean, max_distance = frequencies.mean(axis=0), 0.0
         whitening = np.zeros((len(mean), len(mean)))
         if len(rows) >= _FEWEST:
@@ -86,13 +87,12 @@ class TrainingRange:
             return []
         frequencies, (lowest, mean, highest) = counts / total, self.gc.astype(float)
         scale = min(1.0, float(np.sqrt(total / self.min_kmers[0])))
-        gc = scale * (frequencies @ _gc_of_kmers() - mean)
+        gc = scale * (frequencies @ gc_of_kmers() - mean)
         distance = scale * _norms((frequencies - self.mean)[None] @ self.whitening.T)[0]
-        rounding = 1e-6  # of the numbers in the file
         holds = {
-            LOWER_GC: gc < lowest - mean - rounding,
-            HIGHER_GC: gc > highest - mean + rounding,
-            OTHER_KMERS: distance > self.max_distance[0] * (1 + rounding),
+            LOWER_GC: gc < lowest - mean - ROUNDING,
+            HIGHER_GC: gc > highest - mean + ROUNDING,
+            OTHER_KMERS: distance > self.max_distance[0] * (1 + ROUNDING),
         }
         return [note for note, is_true in holds.items() if is_true]
 
@@ -160,7 +160,7 @@ def _whitening(frequencies: np.ndarray, totals: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _gc_of_kmers() -> np.ndarray:
+def gc_of_kmers() -> np.ndarray:
     """Return the GC content of each canonical 4-mer ``(f,)``."""
     all_kmers = np.indices((4,) * _K, dtype=np.uint8).reshape(_K, -1).T  # a row holds base codes
     numbers = np.unique([canonical_kmers(kmer, _K)[0] for kmer in all_kmers])

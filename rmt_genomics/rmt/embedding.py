@@ -69,8 +69,9 @@ class ConvolutionStem(nn.Module):
 
     def forward(self, segment: Segment) -> Float[Tensor, "b r d"]:
         """Return one vector per (pooled) token of the segment, without its halo."""
-        is_soft = segment.tokens.is_floating_point()  # whose gradient a convolution has fast
-        convolved = self.convolve_embeddings(segment) if is_soft else self.convolve(segment)
+        # A convolution is the faster one for the gradient of soft tokens, and in ONNX.
+        is_plain = segment.tokens.is_floating_point() or torch.compiler.is_exporting()
+        convolved = self.convolve_embeddings(segment) if is_plain else self.convolve(segment)
         pooled = pooled_max(convolved, segment.keep_inside, self.pool_size)
         projected: Tensor = self.project(self.dropout(F.gelu(pooled)))
         return projected
@@ -103,8 +104,8 @@ class ConvolutionStem(nn.Module):
 
 
 def _vectors(
-    weight: Float[Tensor, "v c"], tokens: Shaped[Tensor, "b n"] | Float[Tensor, "b n v"]
-) -> Float[Tensor, "b n c"]:
+    weight: Float[Tensor, "v c"], tokens: Shaped[Tensor, "*b n"] | Float[Tensor, "*b n v"]
+) -> Float[Tensor, "*b n c"]:
     """Return the rows of ``weight`` that tokens name; of soft tokens the weighted sums."""
     if tokens.is_floating_point():
         return tokens @ weight
@@ -140,6 +141,8 @@ def pooled_embedding(
         padded = F.pad(tokens, (0, 0, 0, -tokens.shape[1] % p))
         grouped = rearrange(padded, "b (r p) v -> b r p v", p=p)
         return torch.einsum("b r p v, b r p -> b r v", grouped, shares) @ weight
+    if torch.compiler.is_exporting():  # ONNX has no embedding_bag, but would loop over the bags
+        return torch.einsum("b r p d, b r p -> b r d", _vectors(weight, _groups(tokens, p)), shares)
     bags, weights = (rearrange(x, "b r p -> (b r) p") for x in (_groups(tokens.long(), p), shares))
     means = F.embedding_bag(bags, weight, mode="sum", per_sample_weights=weights)
     return rearrange(means, "(b r) d -> b r d", b=tokens.shape[0])
