@@ -179,7 +179,7 @@ def _pieces(model: "RMTClassifier", length_bp: int, most: int) -> tuple[list[tup
 def evidence(results: RunResults) -> dict[str, Any] | None:
     """Draw what each piece of the clearest examples adds to the logit of their class."""
     found = results.evidence
-    if not found:
+    if not found or not results.metrics:
         return None
     return {
         "plots": [_plot(index, each) for index, each in enumerate(found["examples"])],

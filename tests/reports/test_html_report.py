@@ -25,7 +25,7 @@ from tests.reports.toys import (
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 SECTIONS = ["Summary", "Performance", "Classes", "Curves", "By length", "Use of context"]
-SECTIONS += ["Calibration", "Data", "Leakage", "Training", "Provenance"]
+SECTIONS += ["Where the evidence lies", "Calibration", "Data", "Leakage", "Training", "Provenance"]
 
 
 class StrictParser(HTMLParser):
@@ -108,7 +108,7 @@ def test_a_run_has_every_section_and_nothing_from_elsewhere(text: str) -> None:
     assert page.headings == SECTIONS
     assert {link.split(":")[0] for link in page.links if not link.startswith("#")} == {"data"}
     assert set(page.tags).isdisjoint({"script", "iframe", "object", "embed", "form", "base"})
-    assert page.tags.count("svg") == 8
+    assert page.tags.count("svg") == 10
     anchors = [link[1:] for link in page.links if link.startswith("#")]
     assert set(anchors) <= set(page.ids)
 
@@ -211,6 +211,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     [
         ("predictions.tsv", "Curves"),
         ("leakage.json", "Leakage"),
+        ("evidence.json", "Where the evidence lies"),
         ("metrics.jsonl", "Training"),
     ],
 )

@@ -20,6 +20,7 @@ def write_run(folder: Path, *, classes: tuple[str, ...] = THREE, per_class: int 
     (folder / "predictions.tsv").write_text("\n".join([header, *map(_as_line, rows)]) + "\n")
     (folder / "split.tsv").write_text(_split(classes))
     (folder / "leakage.json").write_text(json.dumps(LEAKAGE))
+    (folder / "evidence.json").write_text(json.dumps(EVIDENCE))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in EPOCHS))
     (folder / "config.toml").write_text(f'[model]\npreset = "tiny"\ndim = 64\n# {NASTY}\n')
     (folder / "environment.txt").write_text(ENVIRONMENT)
@@ -160,6 +161,23 @@ LEAKAGE = {
     "overlaps": [],
     "probes": {"length": 0.5123, "gc": 0.91, "n": None, "all": 0.93},
     "warnings": [f"11.1% of test are near-duplicates (such as {NASTY})."],
+}
+
+EVIDENCE = {
+    "examples": [
+        {
+            "record": f"contig_with_a_long_name_{number}",
+            "class": NASTY,
+            "probability": 0.98765,
+            "pieces": "4 segments",
+            "starts": [0, 512, 1024, 1536],
+            "ends": [512, 1024, 1536, 2000],
+            "effects": [0.5, 3.25, -0.25, 0.0],
+            "through_memory": [0.25, -1.5, 0.0, 0.0],
+        }
+        for number in range(2)
+    ],
+    "notes": [f"No evaluated example of {NASTY} was predicted as {NASTY}."],
 }
 
 ENVIRONMENT = (
