@@ -24,7 +24,8 @@ from rmt_genomics.model.pretrained import (
     read_config,
     read_weights,
 )
-from rmt_genomics.parsing import shown
+from rmt_genomics.model.settings import as_toml
+from rmt_genomics.parsing import shown, unprintable
 
 SIZES = {
     **{f"model.{name}": name for name in ("dim", "depth", "heads", "segment_length")},
@@ -42,8 +43,19 @@ _ENCODER = "encoder.step."
 
 
 def initial_files(source: str | None) -> list[Path]:
-    """Return the files of an initial model, which a run must not replace; they need not exist."""
-    return [Path(source) / name for name in (CONFIG, WEIGHTS)] if source else []
+    """Return the files of an initial model, which a run must not replace; they need not exist.
+
+    Raises:
+        ConfigError: If the source, the setting ``training.init_from``, is no name.
+    """
+    if source is None:
+        return []
+    if not source.strip() or unprintable(source) is not None:
+        raise ConfigError(
+            f"training.init_from is {as_toml(source)}, but must be the name of a model: a folder, "
+            "or hf://owner/name. Leave it out for random weights."
+        )
+    return [Path(source) / name for name in (CONFIG, WEIGHTS)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

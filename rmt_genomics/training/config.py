@@ -28,7 +28,7 @@ from rmt_genomics.model.config import (
 from rmt_genomics.model.features import parse_features, with_features
 from rmt_genomics.model.masked_bases import PretrainingSettings
 from rmt_genomics.model.settings import Count, CountOrZero, Fraction, Settings, as_toml
-from rmt_genomics.parsing import read_duration, unprintable
+from rmt_genomics.parsing import read_duration
 
 PRESETS = {
     "tiny": {"dim": 64, "depth": 3, "heads": 2, "segment_length": 256, "num_memory_tokens": 8},
@@ -265,16 +265,6 @@ class TrainingSettings(Settings):
     keep_head: bool = False
     """Also start from the head of ``init_from``: its classes keep their weights, and new ones are
     added."""
-
-    @field_validator("init_from")
-    @classmethod
-    def _check_init_from(cls, value: str | None) -> str | None:
-        if value is not None and (not value.strip() or unprintable(value) is not None):
-            raise ConfigError(
-                f"training.init_from is {as_toml(value)}, but must be the name of a model: a "
-                "folder, or hf://owner/name. Leave it out for random weights."
-            )
-        return value
 
     @model_validator(mode="after")
     def _check_start(self) -> "TrainingSettings":

@@ -11,6 +11,7 @@ import torch
 
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
+from rmt_genomics.model.initial_weights import initial_files
 from rmt_genomics.training import cross_validate, train
 from rmt_genomics.training.automatic import read_initial
 from rmt_genomics.training.config_file import read_config
@@ -150,8 +151,6 @@ def test_settings_that_agree_with_the_model_are_no_contradiction(initial: Path) 
     ("change", "message"),
     [
         ({"training__freeze": "encoder"}, "training.freeze is 'encoder', but there is nothing to"),
-        ({"training__init_from": '""'}, "training.init_from is '', but must be the name of a"),
-        ({"training__init_from": r'"a\u0000b"'}, "training.init_from is 'a\\x00b', but must be"),
         ({"training__keep_head": "true"}, "training.keep_head is true, but there is nothing to"),
         (
             {
@@ -168,6 +167,12 @@ def test_options_without_effect_are_refused(change: dict[str, Any], message: str
         settings(**change)
 
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b"])
+def test_a_source_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"is '.*', but must be the name of a model"):
+        initial_files(name)
 
 
 def damage(folder: Path, kind: str) -> str:
