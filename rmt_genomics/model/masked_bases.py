@@ -240,7 +240,7 @@ def masked_base_loss(
         replay: As for ``RMTClassifier.forward``.
         bptt_depth: As for ``RMTClassifier.forward``.
     """
-    step = MaskedBaseStep(encoder.step, head)
+    step = MaskedBaseStep(encoder.transformer, head)
     segments = MaskedSegments(encoder, codes, targets, lengths)
     memory = encoder.step.memory.initial(2 * len(codes))
     is_long = len(segments) > REPLAY_BEYOND or bptt_depth is not None
@@ -266,7 +266,7 @@ def masked_base_losses(
 
     Without a gradient; arguments are those of ``masked_base_loss`` and ``MaskedBaseStep``.
     """
-    step = MaskedBaseStep(encoder.step, head, per_base=True, reset_memory=reset_memory)
+    step = MaskedBaseStep(encoder.transformer, head, per_base=True, reset_memory=reset_memory)
     segments = MaskedSegments(encoder, codes, targets, lengths)
     memory = encoder.step.memory.initial(2 * len(codes))
     losses = torch.zeros(2 * len(codes), codes.shape[1], device=codes.device)

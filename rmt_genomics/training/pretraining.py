@@ -248,7 +248,7 @@ class PretrainingModule(TrainingModule):
     def steps(self) -> set[torch.nn.Module]:
         """The embedding: the transformer itself is not called as a module."""
         models = (self.model, self.evaluated_model)
-        return {model.encoder.step.embed for model in models}
+        return {model.encoder.transformer.embed for model in models}
 
     def count(self, batch: Batch) -> int:
         """Return the number of hidden bases."""
