@@ -67,7 +67,11 @@ def embed(
         raise click.UsageError("--resume needs --out with a file that ends in .tsv.")
     if out is not None:
         check_embedding_file(out)
-        rules = {"overwrite": overwrite, "or_stdout": True, "is_ours": is_embedding_file}
+        rules: dict[str, Any] = {
+            "overwrite": overwrite,
+            "or_stdout": True,
+            "is_ours": is_embedding_file,
+        }
         if out.suffix == ".tsv" and (resume or not settings.pipes):
             check_new_file(out, inputs=settings.paths, **rules)
             check_partial(out, resume=resume, overwrite=overwrite)

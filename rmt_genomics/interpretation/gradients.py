@@ -50,7 +50,6 @@ from rmt_genomics.rmt import (
     InputGradients,
     RunOutput,
     Segment,
-    SegmentTransformer,
     replay_with_outputs,
 )
 from rmt_genomics.rmt.runtime import evaluating
@@ -274,8 +273,7 @@ class _SoftSegments(Sequence[Segment]):
 
 
 def _token_embeddings(encoder: BothStrands) -> Tensor:
-    assert isinstance(encoder.step, SegmentTransformer)  # ``check_has_gradients``
-    return encoder.step.embed.embedding.weight
+    return encoder.transformer.embed.embedding.weight  # ``check_has_gradients``
 
 
 def id_of_n(encoder: BothStrands) -> int:

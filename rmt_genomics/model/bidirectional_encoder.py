@@ -70,6 +70,12 @@ class BothStrands(nn.Module):
         )
         self.pool = POOLINGS[pooling](config.dim)
 
+    @property
+    def transformer(self) -> SegmentTransformer:
+        """The step, where a pretrained encoder has been refused."""
+        assert isinstance(self.step, SegmentTransformer), "segments are read by another encoder"
+        return self.step
+
     def forward(
         self,
         codes: UInt8[Tensor, "b n"],

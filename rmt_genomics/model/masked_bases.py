@@ -219,12 +219,6 @@ def base_losses(
     return rearrange(losses, "(b n) -> b n", b=len(targets))
 
 
-def transformer_of(encoder: BothStrands) -> SegmentTransformer:
-    """Return the step of an encoder, which must not be a backbone."""
-    assert isinstance(encoder.step, SegmentTransformer), "no backbone predicts hidden bases"
-    return encoder.step
-
-
 def masked_base_loss(
     encoder: BothStrands,
     head: nn.Module,
@@ -246,7 +240,7 @@ def masked_base_loss(
         replay: As for ``RMTClassifier.forward``.
         bptt_depth: As for ``RMTClassifier.forward``.
     """
-    step = MaskedBaseStep(transformer_of(encoder), head)
+    step = MaskedBaseStep(encoder.transformer, head)
     segments = MaskedSegments(encoder, codes, targets, lengths)
     memory = encoder.step.memory.initial(2 * len(codes))
     is_long = len(segments) > REPLAY_BEYOND or bptt_depth is not None
@@ -272,7 +266,7 @@ def masked_base_losses(
 
     Without a gradient; arguments are those of ``masked_base_loss`` and ``MaskedBaseStep``.
     """
-    step = MaskedBaseStep(transformer_of(encoder), head, per_base=True, reset_memory=reset_memory)
+    step = MaskedBaseStep(encoder.transformer, head, per_base=True, reset_memory=reset_memory)
     segments = MaskedSegments(encoder, codes, targets, lengths)
     memory = encoder.step.memory.initial(2 * len(codes))
     losses = torch.zeros(2 * len(codes), codes.shape[1], device=codes.device)

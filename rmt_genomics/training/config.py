@@ -562,9 +562,8 @@ class ExperimentConfig(Settings):
         ``of_data`` is what else the training data decide: ``min_train_bp``, ``max_train_bp``, and
         ``target_mean`` and ``target_std`` of a regression. (``training.backbone`` adds encoders.)
         """
-        model = dict(self.model.resolved())
-        for name in ("preset", *BackboneSettings.model_fields):
-            del model[name]
+        unused = {"preset", *BackboneSettings.model_fields}
+        model = {name: value for name, value in self.model.resolved() if name not in unused}
         if model["features"] == "none":
             model["features"] = ()
         return ClassifierConfig(

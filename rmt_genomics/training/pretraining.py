@@ -36,7 +36,6 @@ from rmt_genomics.model.masked_bases import (
     mask_random,
     masked_base_loss,
     masked_base_losses,
-    transformer_of,
 )
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.model.settings import as_toml
@@ -249,7 +248,7 @@ class PretrainingModule(TrainingModule):
     def steps(self) -> set[torch.nn.Module]:
         """The embedding: the transformer itself is not called as a module."""
         models = (self.model, self.evaluated_model)
-        return {transformer_of(model.encoder).embed for model in models}
+        return {model.encoder.transformer.embed for model in models}
 
     def count(self, batch: Batch) -> int:
         """Return the number of hidden bases."""

@@ -14,7 +14,6 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import RMTClassifier
-from rmt_genomics.rmt import SegmentTransformer
 
 _COMPILERS = {"cpu": ("CXX", ("g++", "clang++", "cl")), "cuda": ("CC", ("gcc", "clang", "cl"))}
 """Environment variable and programs by device; on a GPU, Triton compiles its launcher in C."""
@@ -58,8 +57,7 @@ def compile_layers(model: RMTClassifier, backend: str = "inductor") -> None:
     """
     limit = max(torch._dynamo.config.recompile_limit, MAX_COMPILED_GRAPHS)
     torch._dynamo.config.recompile_limit = limit
-    assert isinstance(model.encoder.step, SegmentTransformer)  # compile and backbone exclude it
-    model.encoder.step.layers.compile(backend=backend)
+    model.encoder.transformer.layers.compile(backend=backend)
 
 
 @contextmanager

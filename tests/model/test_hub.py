@@ -160,7 +160,7 @@ def test_all_of_the_model_is_downloaded_from_the_hub(
         tmp_path / "x"
     )
 
-    patterns = ["config.json", "model.safetensors", "README.md", "calibration.json"]
-    patterns += ["training_range.safetensors", "*_logistic.safetensors"]
+    patterns = ["config.json", "model.safetensors", "backbone.json", "README.md"]
+    patterns += ["calibration.json", "training_range.safetensors", "*_logistic.safetensors"]
     assert asked == {"hub_id": "owner/phages", "revision": "v1", "allow_patterns": patterns}
     assert files_in(tmp_path / "x") == MODEL_FILES | BESIDE

@@ -75,6 +75,7 @@ def test_the_weights_are_those_of_the_folder_unless_they_are_to_be_random(encode
     assert (drawn[f"backbone.{name}"] != pretrained).any()
 
 
+@pytest.mark.slow
 def test_a_trained_model_predicts_without_its_encoder_and_resumes_as_if_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
