@@ -222,9 +222,7 @@ def _kmers(result: TrainingResult) -> Row:
     targets = [result.scheme.targets(part) for part in parts]
     fitted = []
     for k in KMER_LENGTHS:
-        counts = [
-            np.stack([_frequencies(result.store, each, k) for each in part]) for part in parts
-        ]
+        counts = [_frequencies(result.store, part, k) for part in parts]
         scaler = StandardScaler().fit(counts[0])
         train_x, validation_x, test_x = (scaler.transform(one) for one in counts)
         for strength in STRENGTHS:
