@@ -19,7 +19,7 @@ Dimensions: b batch, n tokens in a segment, r pooled tokens (n / p, rounded up),
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Integer, Shaped
 from torch import Tensor, nn
 
 from rmt_genomics.rmt.config import STEM_CHANNELS, RMTConfig
@@ -104,7 +104,7 @@ class ConvolutionStem(nn.Module):
 
 
 def _vectors(
-    weight: Float[Tensor, "v c"], tokens: Shaped[Tensor, "*b n"] | Float[Tensor, "*b n v"]
+    weight: Float[Tensor, "v c"], tokens: Integer[Tensor, "*b n"] | Float[Tensor, "*b n v"]
 ) -> Float[Tensor, "*b n c"]:
     """Return the rows of ``weight`` that tokens name; of soft tokens the weighted sums."""
     if tokens.is_floating_point():
