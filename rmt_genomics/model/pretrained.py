@@ -364,8 +364,9 @@ class Pretrained(
         config = read_config(find_model_file(folder, CONFIG))
         weights = read_weights(find_model_file(folder, WEIGHTS), config, cls)
         model = cls(config)
-        # As saved: float64 and bfloat16 stay.
-        model.to(reduce(torch.promote_types, (each.dtype for each in weights.values())))
+        kind = reduce(torch.promote_types, (each.dtype for each in weights.values()))
+        # As saved: float64 and bfloat16 stay. Float16 is for small files: CPUs are slow in it.
+        model.to(torch.float32 if kind == torch.float16 else kind)
         model.load_state_dict(weights)
         model.folder = folder
         return model.to(device).eval()

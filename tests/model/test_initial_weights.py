@@ -131,3 +131,20 @@ def test_a_model_that_comes_with_the_package_has_a_bare_name(
     assert pretrained.find_model_folder("tiny-model") == Path("tiny-model")
     with pytest.raises(CheckpointError, match="there is no such folder"):
         InitialModel.read("../shipped/tiny-model")
+
+
+def test_the_shipped_model_is_small_and_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    initial = InitialModel.read("bacteria-small")
+
+    model = RMTClassifier.from_pretrained("bacteria-small")
+
+    assert (
+        sum(path.stat().st_size for path in pretrained.SHIPPED.rglob("*") if path.is_file()) < 4e6
+    )
+    assert initial.config.task == "pretraining"
+    assert {each.dtype for each in initial.weights.values()} == {torch.float16}
+    assert next(model.parameters()).dtype == torch.float32  # as CPUs compute fast
+    assert "licence" in (pretrained.SHIPPED / "bacteria-small/README.md").read_text().lower()
