@@ -107,6 +107,7 @@ def test_the_sizes_are_all_settings_that_the_shape_of_the_encoder_depends_on() -
     assert shapes[0] == shapes[1]
     known = {*SIZES.values(), *others, "classes", "task", "target_mean", "target_std"}
     known |= {"min_train_bp", "max_train_bp", "feature_head", "orf_codons"}
+    known |= {"backbone"}  # a model with one is refused
     assert set(ClassifierConfig.model_fields) == known | {"thresholds", "thresholds_from"}
 
 
