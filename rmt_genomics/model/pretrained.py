@@ -99,7 +99,10 @@ def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
 
 
 def _nearest_folder(missing: Path) -> str:
-    """Say which folder may be meant."""
+    """Say which folder, or model that comes with this package, may be meant."""
+    shipped = [path.name for path in SHIPPED.iterdir() if path.is_dir()]
+    for name in get_close_matches(str(missing), shipped, n=1):
+        return f"Did you mean {name}?"
     first = missing  # of its parts the first that is missing
     while not os.path.isdir(first.parent):  # noqa: PTH112 (as above)
         first = first.parent
