@@ -150,5 +150,5 @@ def test_the_shipped_model_is_small_and_is_found_by_its_name(
     assert next(model.parameters()).dtype == torch.float32  # as CPUs compute fast
     assert "licence" in (pretrained.SHIPPED / "bacteria-small/README.md").read_text().lower()
 
-    with pytest.raises(CheckpointError, match="Did you mean bacteria-small?"):
+    with pytest.raises(CheckpointError, match="Did you mean bacteria-small"):
         InitialModel.read("bacteria-smal")
