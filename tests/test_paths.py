@@ -49,6 +49,7 @@ def test_every_public_path_may_be_a_str() -> None:
         "InputReader",
         "cross_validate: on_fold",
         "TrainingResult",
+        "PretrainingResult",
         "EncodedStore: folder",
         "EncodedStore: files",
     }

@@ -1,15 +1,12 @@
 """``rmt-genomics embed``: DNA in, one vector per record out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES, name_options
 from rmt_genomics.cli.predict import prediction_input
-
-if TYPE_CHECKING:
-    from rmt_genomics.prediction.inputs import PredictionInput
 
 
 @click.command()
@@ -49,6 +46,7 @@ def embed(
     --out appears when it is complete. Until then the rows of a .tsv go to OUT.part as they come,
     and --resume continues them, if input and model have not changed, as for predict.
     """
+    from rmt_genomics.atomic_io import check_partial
     from rmt_genomics.locks import new_file
     from rmt_genomics.model import RMTClassifier
     from rmt_genomics.model.pretrained import choose_device
@@ -57,25 +55,26 @@ def embed(
         embed_records,
         embedding_lines,
         is_embedding_file,
+        write_embedding_table,
         write_embeddings,
     )
     from rmt_genomics.prediction.inputs import InputReader
     from rmt_genomics.prediction.progress import progress_bar
+    from rmt_genomics.prediction.run import PredictionConfig
 
     settings = prediction_input(fasta, options)
     if resume and (out is None or out.suffix != ".tsv"):
         raise click.UsageError("--resume needs --out with a file that ends in .tsv.")
     if out is not None:
         check_embedding_file(out)
-        rules: dict[str, Any] = {
-            "overwrite": overwrite,
-            "or_stdout": True,
-            "is_ours": is_embedding_file,
-        }
+        rules: dict[str, Any] = {"overwrite": overwrite, "is_ours": is_embedding_file}
+        new = new_file(out, inputs=settings.paths, or_stdout=True, **rules)
+        click.get_current_context().with_resource(new)
         if out.suffix == ".tsv" and (resume or not settings.pipes):
-            _write_table(model_dir, settings, out, device, resume=resume, rules=rules)
+            check_partial(out, resume=resume, overwrite=overwrite)
+            config = PredictionConfig(model_dir=model_dir, input=settings, device=device)
+            write_embedding_table(config, out, resume=resume)
             return
-        click.get_current_context().with_resource(new_file(out, inputs=settings.paths, **rules))
     records = InputReader(settings)
     model = RMTClassifier.from_pretrained(model_dir, device=choose_device(device))
     columns, num_features = settings.interval_columns, model.config.encoding_width
@@ -86,23 +85,3 @@ def embed(
             return
         for line in embedding_lines(embeddings, columns, num_features):
             click.echo(line)
-
-
-def _write_table(
-    model_dir: str,
-    settings: "PredictionInput",
-    out: Path,
-    device: str,
-    *,
-    resume: bool,
-    rules: dict[str, Any],
-) -> None:
-    """Write a table that an interrupted command can continue."""
-    from rmt_genomics.atomic_io import check_new_file, check_partial
-    from rmt_genomics.prediction.embeddings import write_embedding_table
-    from rmt_genomics.prediction.run import PredictionConfig
-
-    check_new_file(out, inputs=settings.paths, **rules)
-    check_partial(out, resume=resume, overwrite=rules["overwrite"])
-    config = PredictionConfig(model_dir=model_dir, input=settings, device=device)
-    write_embedding_table(config, out, resume=resume)

@@ -165,6 +165,7 @@ def test_the_options_are_the_documented_ones() -> None:
         *("--device", "--seed", "--resume", "--overwrite", "--strict"),
         *("--devices", "--num-nodes", "--batch-size", "--list-settings", "--control"),
         *("--folds", "--threshold", "--time-budget"),
+        *("--init-from", "--freeze", "--keep-head", "--random-weights"),
     }
 
 
