@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from Bio.Seq import Seq
@@ -25,6 +24,8 @@ from rmt_genomics import RMTClassifier, RMTEstimator, RMTTransformer
 from rmt_genomics.errors import ConfigError, RMTGenomicsError, RMTGenomicsWarning
 from rmt_genomics.estimator import Targets
 from tests.training.toys import TINY, sequence
+
+pd = pytest.importorskip("pandas", reason="needs pandas, the extra pandas")
 
 SETTINGS = [f"{key}={value}" for key, value in TINY.items()]
 ONE_EPOCH = [*SETTINGS, "training.max_epochs=1"]

@@ -1,8 +1,7 @@
 """Predict the labels of FASTA records: python run_onnx.py contigs.fasta.gz > predictions.tsv
 
-Needs onnxruntime and NumPy only. The columns are those of rmt-genomics predict; the other files in
-this folder are of rmt-genomics export. segment.onnx reads a segment of each strand and hands on a
-memory, head.onnx turns what was read into probabilities, model.json is what the loop needs.
+Needs onnxruntime and NumPy only. segment.onnx reads a segment of each strand and hands on a memory,
+head.onnx turns what was read into probabilities, model.json is what the loop needs.
 """
 
 import argparse
@@ -15,7 +14,6 @@ from itertools import chain, compress
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 N, CODES = 4, np.full(256, 255, np.uint8)  # A 0, C 1, G 2, T 3, N 4; 255 is not DNA
 for code, letters in enumerate(("A", "C", "G", "TU", "NRYSWKMBDHV")):
@@ -71,6 +69,8 @@ class Model:
     """The two programs, and the settings of the loop over segments."""
 
     def __init__(self, folder: Path, threads: int) -> None:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.config = json.loads((folder / "model.json").read_text(encoding="utf-8"))

@@ -31,6 +31,9 @@ from tests.cli.toys import fail, run, succeed
 from tests.export.test_programs import LETTERS, model_of, runner
 from tests.prediction.toys import dna, saved_model, write_fasta
 
+for _name in ("onnx", "onnxruntime", "onnxscript"):
+    pytest.importorskip(_name, reason=f"needs {_name}, of the extra onnx")
+
 WITHOUT_TORCH = """
 import runpy, sys
 class Blocked:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from rmt_genomics.errors import CheckpointError, ConfigError, RMTGenomicsWarning
@@ -15,6 +14,8 @@ from rmt_genomics.model.fold_ensemble import FoldEnsemble
 from rmt_genomics.prediction.calibration import Calibration
 from tests.cli.toys import succeed
 from tests.prediction.toys import TWO, dna, saved_model, write_fasta
+
+pd = pytest.importorskip("pandas", reason="needs pandas, the extra pandas")
 
 RECORDS = {f"r{number}": dna(7 * number + 5, seed=number) for number in range(6)}
 TASKS: list[dict[str, Any]] = [
