@@ -94,6 +94,23 @@ _MIN_CLASS_SIZE = click.option(
 )
 
 
+_RUN = (
+    click.option("--device", type=DEVICE, default="auto", help="Device to compute on."),
+    click.option("--seed", type=SEED, default=0, help="Seed of everything random."),
+    click.option("--resume", is_flag=True, help="Resume the run in --out."),
+    click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out."),
+    click.option("--devices", type=COUNT, default=1, help="Processes per machine; one per GPU."),
+    click.option("--num-nodes", type=COUNT, default=1, help="Machines."),
+)
+
+
+def run_options(command: _Command) -> _Command:
+    """Add the options on where and how a run folder is made."""
+    for option in reversed(_RUN):
+        command = option(command)
+    return command
+
+
 def name_options(command: _Command) -> _Command:
     """Add the options on names of records."""
     return _DUPLICATE_NAMES(_FULL_NAMES(command))

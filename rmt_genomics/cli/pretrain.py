@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rmt_genomics.cli.options import COUNT, DEVICE, PATH, SEED, settings_option
+from rmt_genomics.cli.options import PATH, run_options, settings_option
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +16,7 @@ logger = logging.getLogger(__name__)
 @click.option("--out", type=PATH, required=True, help="Run folder; afterwards a model folder.")
 @click.option("--config", type=PATH, help="TOML file of settings.")
 @settings_option
-@click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
-@click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
-@click.option("--resume", is_flag=True, help="Resume the run in --out.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
-@click.option("--devices", type=COUNT, default=1, help="Processes per machine; one per GPU.")
-@click.option("--num-nodes", type=COUNT, default=1, help="Machines.")
+@run_options
 def pretrain(
     fasta: tuple[Path, ...],
     out: Path,

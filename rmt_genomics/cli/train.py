@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmt_genomics.cli.options import (
-    COUNT,
-    DEVICE,
     PATH,
-    SEED,
     echo_metrics,
     label_options,
     label_source,
+    run_options,
     settings_option,
     step_option,
     take_data_settings,
@@ -64,12 +62,7 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
     help="With --init-from: what stays.",
 )
 @click.option("--keep-head", is_flag=True, help="With --init-from: keep its classes, add new ones.")
-@click.option("--device", type=DEVICE, default="auto", help="Device to compute on.")
-@click.option("--seed", type=SEED, default=0, help="Seed of everything random.")
-@click.option("--resume", is_flag=True, help="Resume the run in --out.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in --out.")
-@click.option("--devices", type=COUNT, default=1, help="Processes per machine; one per GPU.")
-@click.option("--num-nodes", type=COUNT, default=1, help="Machines.")
+@run_options
 @click.option(
     "--control",
     type=click.Choice(["memory-reset"]),

@@ -315,7 +315,9 @@ class BackboneStep(nn.Module):
         mask = torch.cat([is_slot, is_token], dim=1).long()
         options = {}
         if self.has_global_attention:
-            options["global_attention_mask"] = torch.cat([is_slot, is_token & False], dim=1).long()
+            options["global_attention_mask"] = torch.cat(
+                [is_slot, torch.zeros_like(is_token)], dim=1
+            ).long()
 
         def with_memory(_module: nn.Module, _inputs: object, words: Tensor) -> Tensor:
             return torch.cat([memories.to(words.dtype), words[:, count:]], dim=1)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int, UInt8
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
@@ -51,13 +51,24 @@ class PretrainingSettings(Settings):
     section: ClassVar[str] = "pretraining"
 
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Fraction of the bases that are hidden (read as N) in each pass over an example."""
+    """Fraction of the bases that are hidden (read as N) in each pass over an example; a little less
+where single bases lie in spans."""
 
     span_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Fraction of the hidden bases that are hidden in spans; the others are single bases."""
 
     span_bp: Count = 12
     """Length of a span in bp."""
+
+    @model_validator(mode="after")
+    def _check_spans(self) -> "PretrainingSettings":
+        default = PretrainingSettings.model_fields["span_bp"].default
+        if not self.span_fraction and self.span_bp != default:
+            raise ConfigError(
+                f"pretraining.span_bp is {self.span_bp}, but has no effect: "
+                "pretraining.span_fraction is 0. Leave one of them out."
+            )
+        return self
 
     def check_unused(self) -> None:
         """Raise ConfigError if one of these would be ignored, in a training with labels."""

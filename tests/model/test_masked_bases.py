@@ -177,7 +177,7 @@ def test_replay_keeps_one_memory_per_segment() -> None:
 
 @pytest.mark.parametrize("span_fraction", [0.0, 0.5, 1.0])
 def test_about_the_wanted_fractions_are_hidden(span_fraction: float) -> None:
-    settings = PretrainingSettings(mask_fraction=0.15, span_fraction=span_fraction, span_bp=10)
+    settings = PretrainingSettings(mask_fraction=0.15, span_fraction=span_fraction)
     codes = np.random.default_rng(0).integers(0, 5, 200_000).astype(np.uint8)
 
     masked = mask_codes(codes, settings, np.random.default_rng(1))

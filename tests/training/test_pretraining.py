@@ -195,6 +195,10 @@ def test_a_single_record_or_family_cannot_be_validated(tmp_path: Path) -> None:
             {"simulation__task": "mosaic", "data__window_bp": 0},
             "simulation.task is 'mosaic', but has no effect",
         ),
+        (
+            {"pretraining__span_fraction": 0, "pretraining__span_bp": 3},
+            "pretraining.span_bp is 3, but has no effect",
+        ),
         ({"pretraining__mask_fraction": 1.0}, "pretraining.mask_fraction is 1.0, but must be"),
     ],
 )
