@@ -29,7 +29,7 @@ def pretrain(
 ) -> None:
     """Pretrain an encoder on DNA without labels.
 
-    FASTA are files or folders of sequences, as for train. Some of the bases are hidden (read as N),
+    FASTA are files or folders of sequences, as for train. Some of the bases are masked (read as N),
     single ones and spans, and the network learns to predict them from both sides of their segment,
     and from its memory of what was before, on both strands. Records that are similar (settings
     data.identity and data.validation_fraction) are in one part, training or validation. Long
@@ -39,7 +39,7 @@ def pretrain(
     no classes, so it does not predict.
 
     Settings are those of train that do not need labels, and the table [pretraining] (see train
-    --list-settings): the fraction of bases that are hidden, the fraction of these in spans, and the
+    --list-settings): the fraction of bases that are masked, the fraction of these in spans, and the
     length of a span. With --resume and no --config, those of the run are used.
 
     Prints the bits per base of the validation part, as a tab-separated table: of the network, of

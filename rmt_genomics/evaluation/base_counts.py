@@ -66,16 +66,16 @@ class Predicted:
     def of(
         cls, sequences: Iterable[tuple[Codes, Codes]], orders: int, *, both_sides: bool
     ) -> "Predicted":
-        """Collect the bases of sequences, both strands of each: base codes and hidden bases."""
+        """Collect the bases of sequences, both strands of each: base codes and masked bases."""
         bases: list[Codes] = []
         found: list[list[Numbers]] = [[] for _ in range(orders + 1)]
         for codes, targets in sequences:
-            for strand, hidden in (
+            for strand, masked in (
                 (codes, targets),
                 (reverse_complement_codes(codes), reverse_complement_codes(targets)),
             ):
-                at = np.flatnonzero(hidden < UNKNOWN)
-                bases.append(hidden[at])
+                at = np.flatnonzero(masked < UNKNOWN)
+                bases.append(masked[at])
                 of_orders = contexts(strand, orders, both_sides=both_sides)
                 for collected, numbers in zip(found, of_orders, strict=True):
                     collected.append(numbers[at])

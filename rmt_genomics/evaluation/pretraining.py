@@ -1,9 +1,9 @@
-"""How well a pretrained network predicts hidden bases: ``metrics.json`` of ``pretrain``.
+"""How well a pretrained network predicts masked bases: ``metrics.json`` of ``pretrain``.
 
-Bits per base are the mean over the hidden bases of the validation part, both strands, always the
+Bits per base are the mean over the masked bases of the validation part, both strands, always the
 same bases. Beside the network is the network whose memory is set to zero before each segment, and
-models that count bases (``base_counts``). These see the true bases next to a hidden one, some of
-which are hidden from the network; Markov models, which read from left to right, see none after it.
+models that count bases (``base_counts``). These see the true bases next to a masked one, some of
+which are masked from the network; Markov models, which read from left to right, see none after it.
 
 Dimensions: n windows.
 """
@@ -45,8 +45,8 @@ _SAMPLE = 10  # separates its random numbers from those of other modules
 _NOTES = (
     "markov_K predicts from the K bases before a base, so it does not see what follows it, which "
     "the network does.",
-    "markov_K and context_K see the true bases next to a hidden one, even where they are hidden "
-    "from the network (in spans, and by chance).",
+    "markov_K and context_K see the true bases next to a masked one, even where the network reads "
+    "them as N (in spans, and by chance).",
     "memory_reset is the same network with its memory set to zero before each segment.",
 )
 
@@ -76,7 +76,7 @@ def evaluate_pretraining(
         "split": "validation",
         "n": len(examples),
         "bp": num_bp,
-        "hidden_bases": int(sum((each.targets < N).sum() for each in masked)),
+        "masked_bases": int(sum((each.targets < N).sum() for each in masked)),
         "model": _network(model, masked, device, reset_memory=False),
         "memory_reset": _network(model, masked, device, reset_memory=True),
         "baselines": _baselines(store, examples, split.train, masked),
@@ -102,7 +102,7 @@ def _sample(examples: Sequence[Example], seed: int) -> list[Example]:
 def _network(
     model: RMTClassifier, masked: Sequence[MaskedCodes], device: str, *, reset_memory: bool
 ) -> dict[str, float | None]:
-    """Return bits per base of a network: of all hidden bases, of single ones and of spans."""
+    """Return bits per base of a network: of all masked bases, of single ones and of spans."""
     on = choose_device(device)
     model.to(on)
     sums = np.zeros((2, 2))  # single bases and spans; nats and number
@@ -117,8 +117,8 @@ def _network(
                 one = masked[index]
                 nats = losses[row, : len(one.codes)].double().cpu().numpy()
                 for kind, is_kind in enumerate((~one.in_span, one.in_span)):
-                    is_hidden = is_kind & (one.targets < N)
-                    sums[kind] += nats[is_hidden].sum(), is_hidden.sum()
+                    is_masked = is_kind & (one.targets < N)
+                    sums[kind] += nats[is_masked].sum(), is_masked.sum()
     model.to(torch.device("cpu"))
     return {
         "bits_per_base": _bits(*sums.sum(axis=0)),
@@ -142,11 +142,11 @@ def _baselines(
         ("markov", MARKOV_ORDERS, False),
         ("context", CONTEXT_ORDERS, True),
     ):
-        hidden = (
+        of_windows = (
             (store.codes(example.interval), one.targets)
             for example, one in zip(examples, masked, strict=True)
         )
-        predicted = Predicted.of(hidden, max(orders), both_sides=both_sides)
+        predicted = Predicted.of(of_windows, max(orders), both_sides=both_sides)
         sequences = (store.codes(example.interval) for example in train)
         bits = bits_per_base(sequences, predicted, both_sides=both_sides)
         found |= {f"{name}_{order}": {"bits_per_base": bits[order]} for order in orders}

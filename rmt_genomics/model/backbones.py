@@ -28,7 +28,7 @@ from rmt_genomics.parsing import read_json, read_text
 
 SETTINGS = "config.json"
 TRUST = "RMT_GENOMICS_TRUST_REMOTE_CODE"
-"""Variable of the environment: 1 = the own code of the encoder in a saved model may be run."""
+"""Variable of the environment: 1 = the code that came with the encoder of a saved model may be run."""
 
 _trusted: set[str] = set()  # digests of the code that a setting of this process allows to run
 _OWN_CODE = "It brings code of its own, which is run only with model.trust_remote_code = true."
@@ -77,7 +77,7 @@ class BackboneSettings(Settings):
 
     backbone: Annotated[str | None, Field(examples=["hf://owner/name"])] = None
     """A pretrained encoder of others that reads the segments: a folder, or ``hf://owner/name``. It
-    has its own tokens; ``dim``, ``depth`` and ``heads`` are its, ``segment_length`` is in bp."""
+    has its own tokens and sizes (``dim``, ``depth``, ``heads``); ``segment_length`` is in bp."""
 
     trust_remote_code: bool = False
     """Run the Python code that comes with the encoder, which can do anything on this machine."""
@@ -296,7 +296,7 @@ def _settings_and_class(backbone: Backbone) -> tuple[Any, Any]:
     from transformers import AutoConfig
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-    with _words_of_transformers(backbone), tempfile.TemporaryDirectory() as parent:
+    with _errors_of_transformers(backbone), tempfile.TemporaryDirectory() as parent:
         folder = Path(parent, f"encoder_{_digest(backbone.code)}")  # the name of its module
         folder.mkdir()
         for name, text in {**backbone.code, SETTINGS: backbone.settings}.items():
@@ -332,7 +332,7 @@ def build_encoder(backbone: Backbone) -> nn.Module:
         ConfigError: If its word embeddings are of another width than its states.
     """
     settings, model_class = _settings_and_class(backbone)
-    with _words_of_transformers(backbone):
+    with _errors_of_transformers(backbone):
         encoder: nn.Module = model_class._from_config(settings, dtype=torch.float32)
     words = encoder.get_input_embeddings()  # type: ignore[operator]
     if not isinstance(words, nn.Embedding) or words.embedding_dim != settings.hidden_size:
@@ -355,7 +355,7 @@ def pretrained_weights(backbone: Backbone) -> dict[str, Tensor]:
     """
     settings, model_class = _settings_and_class(backbone)
     folder = backbone_folder(backbone.source, with_code=bool(backbone.code))
-    with _words_of_transformers(backbone):
+    with _errors_of_transformers(backbone):
         encoder, found = model_class.from_pretrained(
             folder,
             config=settings,
@@ -391,7 +391,7 @@ def pretrained_weights(backbone: Backbone) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _words_of_transformers(backbone: Backbone) -> Iterator[None]:
+def _errors_of_transformers(backbone: Backbone) -> Iterator[None]:
     """Turn the errors of building and loading into ours; its warnings are for other uses."""
     check_transformers()
     try:

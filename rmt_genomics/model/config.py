@@ -42,7 +42,7 @@ class ClassifierConfig(Settings):
 
     task: Literal["binary", "multiclass", "multilabel", "regression", "pretraining"]
     """``binary`` and ``multiclass``: one label per sequence; ``multilabel``: any number of labels;
-    ``regression``: a number; ``pretraining``: none, hidden bases are predicted."""
+    ``regression``: a number; ``pretraining``: none, masked bases are predicted."""
 
     target_mean: float = 0.0
     """For a regression: the mean of the training labels, in their unit."""

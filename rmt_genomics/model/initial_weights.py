@@ -94,7 +94,7 @@ class InitialModel:
     def load_into(self, model: RMTClassifier, *, keep_head: bool) -> str:
         """Load the encoder, and the head if it is kept; return a sentence on what is new.
 
-        The head of a pretrained model is loaded if ``model`` predicts hidden bases, too.
+        The head of a pretrained model is loaded if ``model`` predicts masked bases, too.
 
         Raises:
             CheckpointError: If the encoder is another one.

@@ -1,6 +1,6 @@
-"""Masked bases: which ones are hidden, and how well an encoder predicts them on both strands.
+"""Masked-language modelling of both strands: which bases are masked, and the loss.
 
-A hidden base is read as N. The state of each token, after its segment has been read in both
+A masked base is read as N. The state of each token, after its segment has been read in both
 directions, predicts the bases of that token: ``stem_pool`` of them. What is before the segment is
 known from the memory only: on the reverse strand that is what follows it on the forward strand.
 
@@ -46,16 +46,16 @@ Flags = npt.NDArray[np.bool_]
 
 
 class PretrainingSettings(Settings):
-    """The bases that ``pretrain`` hides, which the network predicts."""
+    """The bases that ``pretrain`` masks, which the network predicts."""
 
     section: ClassVar[str] = "pretraining"
 
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Fraction of the bases that are hidden (read as N) in each pass over an example; a little less
+    """Fraction of the bases that are masked (read as N) in each pass over an example; a little less
 where single bases lie in spans."""
 
     span_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Fraction of the hidden bases that are hidden in spans; the others are single bases."""
+    """Fraction of the masked bases that are masked in spans; the others are single bases."""
 
     span_bp: Count = 12
     """Length of a span in bp."""
@@ -81,13 +81,13 @@ where single bases lie in spans."""
 
 
 class MaskedCodes(NamedTuple):
-    """A sequence with hidden bases."""
+    """A sequence with masked bases."""
 
     codes: Codes
-    """Base codes, N where a base is hidden."""
+    """Base codes, N where a base is masked."""
 
     targets: Codes
-    """The hidden bases, and N everywhere else."""
+    """The masked bases, and N everywhere else."""
 
     in_span: Flags
     """True for bases in spans."""
@@ -96,24 +96,24 @@ class MaskedCodes(NamedTuple):
 def mask_codes(
     codes: Codes, settings: PretrainingSettings, random: np.random.Generator
 ) -> MaskedCodes:
-    """Hide bases of a sequence, at least one if any is known."""
+    """Mask bases of a sequence, at least one if any is known."""
     single, start = random.random((2, len(codes)))
-    hidden_in_spans = settings.mask_fraction * settings.span_fraction
+    masked_in_spans = settings.mask_fraction * settings.span_fraction
     # A base is in no span if none of the span_bp bases up to it begins one.
-    begins = 1 - (1 - hidden_in_spans) ** (1 / settings.span_bp)
+    begins = 1 - (1 - masked_in_spans) ** (1 / settings.span_bp)
     num_begun = np.cumsum(np.concatenate([np.zeros(settings.span_bp, bool), start < begins]))
     in_span = num_begun[settings.span_bp :] > num_begun[: len(codes)]
-    is_hidden = in_span | (single < settings.mask_fraction - hidden_in_spans)
+    is_masked = in_span | (single < settings.mask_fraction - masked_in_spans)
     is_known = codes < UNKNOWN
-    if not (is_hidden & is_known).any() and is_known.any():
-        is_hidden[random.choice(np.flatnonzero(is_known))] = True
+    if not (is_masked & is_known).any() and is_known.any():
+        is_masked[random.choice(np.flatnonzero(is_known))] = True
     unknown = np.uint8(UNKNOWN)
-    masked = np.where(is_hidden, unknown, codes)
-    return MaskedCodes(masked, np.where(is_hidden, codes, unknown), in_span)
+    masked = np.where(is_masked, unknown, codes)
+    return MaskedCodes(masked, np.where(is_masked, codes, unknown), in_span)
 
 
 def mask_random(seed: int, name: str, epoch: int | None = None) -> np.random.Generator:
-    """Return the generator of what is hidden of an example in an epoch; None = in validation.
+    """Return the generator of what is masked of an example in an epoch; None = in validation.
 
     It depends neither on the batch nor on the process.
     """
@@ -129,7 +129,7 @@ class BaseHead(nn.Linear):
 
 
 class MaskedSegment(NamedTuple):
-    """A segment of masked bases, and what was hidden in it."""
+    """A segment of masked bases, and what was masked in it."""
 
     segment: Segment
     targets: UInt8[Tensor, "active n"]
@@ -140,8 +140,8 @@ class MaskedSegments(Sequence[MaskedSegment]):
 
     Args:
         encoder: Reads single bases.
-        codes: Base codes, N where a base is hidden and beyond the end of a row.
-        targets: The hidden bases, N everywhere else.
+        codes: Base codes, N where a base is masked and beyond the end of a row.
+        targets: The masked bases, N everywhere else.
         lengths: Base pairs of each row.
     """
 
@@ -177,13 +177,13 @@ class MaskedSegments(Sequence[MaskedSegment]):
 
 
 class MaskedBaseStep(nn.Module):
-    """A step with cache whose output is the loss of the hidden bases of a segment.
+    """A step with cache whose output is the loss of the masked bases of a segment.
 
     Args:
         transformer: That of an encoder.
         head: A ``BaseHead``.
         per_base: The output is the loss of each base, in nats ``[active, n]``, 0 where none was
-            hidden; else the sum of each row ``[active]``.
+            masked; else the sum of each row ``[active]``.
         reset_memory: Each segment reads zeros: what would be known without memory.
     """
 
@@ -216,7 +216,7 @@ class MaskedBaseStep(nn.Module):
 def base_losses(
     logits: Float[Tensor, "b r p_bases"], targets: UInt8[Tensor, "b n"]
 ) -> Float[Tensor, "b n"]:
-    """Return the cross-entropy of each hidden base in nats, 0 elsewhere; at least float32."""
+    """Return the cross-entropy of each masked base in nats, 0 elsewhere; at least float32."""
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
     per_base = rearrange(logits, "b r (p base) -> b (r p) base", base=NUM_BASES)
@@ -240,7 +240,7 @@ def masked_base_loss(
     replay: Replay = "auto",
     bptt_depth: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Return the sum over the hidden bases of a batch, in nats: the mean of both strands.
+    """Return the sum over the masked bases of a batch, in nats: the mean of both strands.
 
     Args:
         encoder: Reads single bases.
@@ -273,7 +273,7 @@ def masked_base_losses(
     *,
     reset_memory: bool = False,
 ) -> Float[Tensor, "b n"]:
-    """Return the loss of each hidden base in nats, the mean of both strands; 0 elsewhere.
+    """Return the loss of each masked base in nats, the mean of both strands; 0 elsewhere.
 
     Without a gradient; arguments are those of ``masked_base_loss`` and ``MaskedBaseStep``.
     """

@@ -1,7 +1,7 @@
-"""``pretrain``: from DNA without labels to an encoder that predicts hidden bases.
+"""``pretrain``: from DNA without labels to an encoder that predicts masked bases.
 
 Records are split by homology, so that no validation record is similar to one of training, and cut
-into windows. In each epoch other bases are hidden; in validation they are always the same.
+into windows. In each epoch other bases are masked; in validation they are always the same.
 Everything else is as in ``train``: batches, checkpoints, resuming, several processes.
 """
 
@@ -183,24 +183,24 @@ def split_records(
 
 
 class MaskedDataset(StagedDataset):
-    """Examples with hidden bases, others in each epoch; the targets are the hidden bases."""
+    """Examples with masked bases, others in each epoch; the targets are the masked bases."""
 
     epoch = 0
     masking = PretrainingSettings()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Choose the bases that an epoch hides."""
+        """Choose the bases that an epoch masks."""
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Item:
-        """Read an example and hide some of its bases."""
+        """Read an example and mask some of its bases."""
         name = self.examples[index].name
         random = mask_random(self.seed, name, self.epoch if self.is_training else None)
         masked = mask_codes(self.store.codes(self.intervals[index]), self.masking, random)
         return Item(torch.from_numpy(masked.codes), torch.from_numpy(masked.targets), name)
 
     def collate(self, items: Sequence[Item]) -> Batch:
-        """Pad hidden bases as the sequences are; without items, the batch has no rows."""
+        """Pad masked bases as the sequences are; without items, the batch has no rows."""
         if not items:
             none = torch.empty((0, 0), dtype=torch.uint8)
             return Batch(none, torch.empty(0, dtype=torch.int64), none, [])
@@ -210,7 +210,7 @@ class MaskedDataset(StagedDataset):
 
 
 class MaskedDataModule(RunDataModule):
-    """Serves windows with hidden bases."""
+    """Serves windows with masked bases."""
 
     masking = PretrainingSettings()
 
@@ -224,7 +224,7 @@ class MaskedDataModule(RunDataModule):
         return [examples[at] for at in sorted(random.permutation(len(examples))[:count].tolist())]
 
     def dataset(self, examples: Sequence[Example], *, is_training: bool) -> StagedDataset:
-        """Return the examples with hidden bases."""
+        """Return the examples with masked bases."""
         dataset = MaskedDataset(
             self.data.store,
             examples,
@@ -238,7 +238,7 @@ class MaskedDataModule(RunDataModule):
 
 
 class PretrainingModule(TrainingModule):
-    """An encoder that learns to predict hidden bases: the loss is the mean over them, in nats."""
+    """An encoder that learns to predict masked bases: the loss is the mean over them, in nats."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -251,11 +251,11 @@ class PretrainingModule(TrainingModule):
         return {model.encoder.transformer.embed for model in models}
 
     def count(self, batch: Batch) -> int:
-        """Return the number of hidden bases."""
+        """Return the number of masked bases."""
         return int((batch.targets != N).sum())
 
     def loss_of(self, batch: Batch) -> Tensor:
-        """Return the sum over the hidden bases."""
+        """Return the sum over the masked bases."""
         codes, targets = batch.codes, batch.targets[:, : batch.codes.shape[1]]
         return masked_base_loss(
             self.model.encoder,
@@ -267,7 +267,7 @@ class PretrainingModule(TrainingModule):
         )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add up the loss of the hidden bases."""
+        """Add up the loss of the masked bases."""
         del batch_idx
         model = self.evaluated_model
 
@@ -291,7 +291,7 @@ class PretrainingModule(TrainingModule):
             self.validation_sums.append((total, self.count(batch)))
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the mean over all hidden bases."""
+        """Compute the mean over all masked bases."""
         sums = distributed.all_gather(self.validation_sums)
         self.validation_sums = []
         loss = sum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
@@ -316,7 +316,7 @@ def pretrain(  # noqa: PLR0913  # the options of the command line
     Args:
         fasta: Files of sequences, or folders of such files (see ``dna.read_records``).
         out: As for ``train``.
-        config: Settings; ``pretraining`` has those of the hidden bases.
+        config: Settings; ``pretraining`` has those of the masked bases.
         device: As for ``train``, as are the other arguments.
         seed: Of everything random.
         resume: Resume the interrupted run in ``out``.
@@ -359,7 +359,7 @@ def _choose(config: ExperimentConfig, data: RunData) -> dict[str, Choice]:
     choices = choose(config, part)
     choices.pop("training.shift_bp", None)
     if "model.dropout" in choices:
-        choices["model.dropout"] = Choice(0.0, "other bases are hidden in each epoch")
+        choices["model.dropout"] = Choice(0.0, "other bases are masked in each epoch")
     return choices
 
 

@@ -39,13 +39,13 @@ def plain_counts(
 
 
 def plain_bits(
-    train: Sequence[Codes], hidden: Sequence[tuple[Codes, Codes]], order: int, *, both_sides: bool
+    train: Sequence[Codes], masked: Sequence[tuple[Codes, Codes]], order: int, *, both_sides: bool
 ) -> float:
     """Predict base by base with counts in dictionaries."""
     counts, bits = plain_counts(train, order, both_sides=both_sides), []
     predicted = [
         (strand, at, base)
-        for codes, targets in hidden
+        for codes, targets in masked
         for strand, wanted in zip(strands_of(codes), strands_of(targets), strict=True)
         for at, base in enumerate(wanted)
         if base != UNKNOWN
@@ -75,16 +75,16 @@ def test_the_models_are_those_of_a_plain_loop(
     weights = [0.3, 0.2, 0.15, 0.3, 0.05]
     train = [random.choice(5, n, p=weights).astype(np.uint8) for n in (40, 3, 60)]
     codes = [random.choice(5, n, p=weights).astype(np.uint8) for n in (25, 2)]
-    hidden = [
+    masked = [
         (one, np.where(random.random(len(one)) < 0.5, one, UNKNOWN).astype(np.uint8))
         for one in codes
     ]
 
-    predicted = Predicted.of(hidden, orders, both_sides=both_sides)
+    predicted = Predicted.of(masked, orders, both_sides=both_sides)
     bits = bits_per_base(train, predicted, both_sides=both_sides)
 
     expected = [
-        plain_bits(train, hidden, order, both_sides=both_sides) for order in range(orders + 1)
+        plain_bits(train, masked, order, both_sides=both_sides) for order in range(orders + 1)
     ]
     assert bits == pytest.approx(expected, rel=1e-12)
     assert len(set(bits)) == orders + 1

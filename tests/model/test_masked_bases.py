@@ -1,4 +1,4 @@
-"""Hidden bases: which are hidden, and the loss of predicting them with memory on both strands."""
+"""Masked bases: which are masked, and the loss of predicting them with memory on both strands."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def toy(**changes: Any) -> RMTClassifier:
 
 
 def batch(*lengths: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return codes, targets and lengths of random sequences with a third of the bases hidden."""
+    """Return codes, targets and lengths of random sequences with a third of the bases masked."""
     random = np.random.default_rng(seed)
     codes = np.full((len(lengths), max(lengths)), N, np.uint8)
     targets = codes.copy()
@@ -100,11 +100,11 @@ def test_the_loss_of_each_base_is_that_of_a_plain_loop_over_both_strands(
     losses = masked_base_losses(model.encoder, model.head, codes, targets, lengths)
 
     for row, length in enumerate(lengths.tolist()):
-        one, hidden = codes[row, :length], targets[row, :length]
+        one, masked = codes[row, :length], targets[row, :length]
         at = lengths[row : row + 1]
-        other, other_hidden = (reverse_complement(each[None], at)[0] for each in (one, hidden))
-        forward = plain_losses(model, one, hidden)
-        reverse = plain_losses(model, other, other_hidden).flip(0)
+        other, other_masked = (reverse_complement(each[None], at)[0] for each in (one, masked))
+        forward = plain_losses(model, one, masked)
+        reverse = plain_losses(model, other, other_masked).flip(0)
         expected = (forward + reverse) / 2
         torch.testing.assert_close(losses[row, :length].double(), expected, rtol=1e-5, atol=1e-6)
         assert not losses[row, length:].any()
@@ -176,28 +176,28 @@ def test_replay_keeps_one_memory_per_segment() -> None:
 
 
 @pytest.mark.parametrize("span_fraction", [0.0, 0.5, 1.0])
-def test_about_the_wanted_fractions_are_hidden(span_fraction: float) -> None:
+def test_about_the_wanted_fractions_are_masked(span_fraction: float) -> None:
     settings = PretrainingSettings(mask_fraction=0.15, span_fraction=span_fraction)
     codes = np.random.default_rng(0).integers(0, 5, 200_000).astype(np.uint8)
 
     masked = mask_codes(codes, settings, np.random.default_rng(1))
 
-    is_hidden = masked.targets < N
+    is_masked = masked.targets < N
     is_known = codes < N
-    assert is_hidden[is_known].mean() == pytest.approx(0.15, abs=0.01)
-    assert masked.in_span[is_hidden].mean() == pytest.approx(span_fraction, abs=0.05)
-    assert not is_hidden[~is_known].any()
-    np.testing.assert_array_equal(masked.targets[is_hidden], codes[is_hidden])
-    assert (masked.codes[is_hidden] == N).all()
+    assert is_masked[is_known].mean() == pytest.approx(0.15, abs=0.01)
+    assert masked.in_span[is_masked].mean() == pytest.approx(span_fraction, abs=0.05)
+    assert not is_masked[~is_known].any()
+    np.testing.assert_array_equal(masked.targets[is_masked], codes[is_masked])
+    assert (masked.codes[is_masked] == N).all()
     is_read = masked.codes < N
     np.testing.assert_array_equal(masked.codes[is_read], codes[is_read])
-    assert not (is_read & is_hidden).any()
+    assert not (is_read & is_masked).any()
     changes = np.flatnonzero(np.diff(np.concatenate([[0], masked.in_span, [0]])))
     lengths = (changes[1::2] - changes[::2])[1:-1]  # the first and the last may be cut
     assert (lengths >= 10).all()
 
 
-def test_a_base_is_hidden_of_any_sequence_that_has_one() -> None:
+def test_a_base_is_masked_of_any_sequence_that_has_one() -> None:
     settings = PretrainingSettings(mask_fraction=0.001)
     for seed in range(20):
         random = np.random.default_rng(seed)
@@ -208,7 +208,7 @@ def test_a_base_is_hidden_of_any_sequence_that_has_one() -> None:
     assert nothing.targets.tolist() == [N] * 5
 
 
-def test_other_bases_are_hidden_in_each_epoch_and_always_the_same_in_validation() -> None:
+def test_other_bases_are_masked_in_each_epoch_and_always_the_same_in_validation() -> None:
     numbers = [
         mask_random(0, name, epoch).random()
         for name, epoch in (("a", None), ("a", None), ("b", None), ("a", 0), ("a", 1))

@@ -128,7 +128,7 @@ def test_two_processes_make_the_steps_of_one(fasta: Path, tmp_path: Path) -> Non
         torch.testing.assert_close(weights[name], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_other_bases_are_hidden_in_each_epoch(fasta: Path, tmp_path: Path) -> None:
+def test_other_bases_are_masked_in_each_epoch(fasta: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, bytes]] = []
 
     def step(self: PretrainingModule, batch: Any, batch_idx: int) -> Any:
