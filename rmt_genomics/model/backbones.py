@@ -28,7 +28,7 @@ from rmt_genomics.parsing import read_json, read_text
 
 SETTINGS = "config.json"
 TRUST = "RMT_GENOMICS_TRUST_REMOTE_CODE"
-"""Variable of the environment: 1 = the code that came with the encoder of a saved model may be run."""
+"""Variable of the environment: 1 = code that came with the encoder of a saved model may be run."""
 
 _trusted: set[str] = set()  # digests of the code that a setting of this process allows to run
 _OWN_CODE = "It brings code of its own, which is run only with model.trust_remote_code = true."
