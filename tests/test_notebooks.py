@@ -36,6 +36,11 @@ CHEAPER = {
         "range(0, 61_000, 6144)": "range(0, 61_000, 20_480)",
         "training.max_epochs=2": "training.max_epochs=1",
     },
+    "07_pretraining": {
+        "[:3], start=1": "[:1], start=1",
+        "training.max_epochs=2 ": "training.max_epochs=1 ",
+        "training.max_epochs=20": "training.max_epochs=1",
+    },
 }
 """What is changed for the test: how well a model learns is not asked here."""
 
@@ -139,6 +144,6 @@ def test_an_output_that_should_not_be_shown_would_be_seen(
     assert problems(nbformat.v4.new_notebook(cells=[cell]))[0].startswith(words)
 
 
-def test_there_are_six_notebooks_and_each_has_its_cheaper_settings() -> None:
+def test_there_are_seven_notebooks_and_each_has_its_cheaper_settings() -> None:
     assert [path.stem for path in NOTEBOOKS] == sorted(CHEAPER)
-    assert len(NOTEBOOKS) == 6
+    assert len(NOTEBOOKS) == 7
