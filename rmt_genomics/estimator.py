@@ -452,6 +452,11 @@ class _ArrayLabels(LabelSource):
         """There is none."""
         return
 
+    @property
+    def new_split(self) -> str:
+        """The split is made from the groups."""
+        return "Give similar sequences the same group: fit(X, y, groups=...)."
+
     def __str__(self) -> str:
         return "y"
 

@@ -105,7 +105,9 @@ def training_curves(
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     text = _LABELS.get(metric, _LABELS.get(f"val_{metric}", metric.replace("_", " ")))
     ax.set(xlabel="epoch", ylabel=text)
-    ax.set_ylim(min([0.0, *values]), None if metric == "loss" else max([1.0, *values]) + 0.02)
+    ax.autoscale(axis="y")  # to all that is drawn, also on axes that share this one
+    highest = ax.get_ylim()[1] if metric == "loss" else max([1.0, *values]) + 0.02
+    ax.set_ylim(min([0.0, *values]), highest)
     ax.legend(frameon=False, fontsize=9)
     return ax
 

@@ -165,6 +165,18 @@ def test_groups_are_not_divided_between_training_and_validation(
     assert {groups[row] for row in row_of[0]}.isdisjoint(groups[row] for row in row_of[1])
 
 
+def test_similar_sequences_without_groups_are_a_warning_that_names_groups() -> None:
+    twins = dna(4, length_bp=400) * 6
+
+    with pytest.warns(RMTGenomicsWarning, match="near-duplicates") as caught:
+        RMTEstimator(ONE_EPOCH, device="cpu").fit(twins, Y)
+
+    texts = [str(each.message) for each in caught]
+    (text,) = [each for each in texts if "near-duplicates" in each]
+    assert text.endswith("Give similar sequences the same group: fit(X, y, groups=...).")
+    assert "rmt-genomics split" not in text
+
+
 MATRIX = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]] * 6)
 
 

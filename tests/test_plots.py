@@ -175,6 +175,20 @@ def test_training_curves_show_each_value_and_the_best_epoch(run: Path) -> None:
     )
 
 
+def test_training_curves_on_shared_axes_all_fit() -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = plt.subplots(1, 2, sharey=True)
+    higher = [row | {"train_loss": 9.0} for row in EPOCHS]
+
+    plots.training_curves(EPOCHS, ax=axes[0])
+    plots.training_curves(higher, ax=axes[1])
+
+    low, high = axes[0].get_ylim()
+    plt.close(figure)
+    assert low == 0.0
+    assert high > 9.0
+
+
 def test_the_calibration_shows_bins_and_their_sizes() -> None:
     ax = plots.calibration(METRICS)
 

@@ -50,6 +50,11 @@ _REMEDIES = {
 }
 """By name of a source: what to do if it gives no label."""
 
+NEW_SPLIT = (
+    "Make a new split: rmt-genomics split --by homology (if that was made at a higher identity, "
+    "set data.identity to it)."
+)
+
 _LOCATION_COLUMNS = ("record", "start", "end", "strand")
 """Columns of a sequence table that say where a sequence is from; the example is all of it."""
 
@@ -89,6 +94,11 @@ class LabelSource:
                 f"--label-pattern {self.pattern!r} has {counted(groups, 'group')}, but must have "
                 "one, the label. Put it in (...), and write other brackets (?:...)."
             )
+
+    @property
+    def new_split(self) -> str:
+        """What to do if examples of different parts are similar."""
+        return NEW_SPLIT
 
     @classmethod
     def of(

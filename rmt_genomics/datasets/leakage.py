@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from rmt_genomics.datasets.clusters import overlaps_across
 from rmt_genomics.datasets.examples import SPLITS, Example, LabelScheme, Numbers
+from rmt_genomics.datasets.label_sources import NEW_SPLIT
 from rmt_genomics.datasets.sequence_store import SequenceStore
 from rmt_genomics.datasets.similarity import (
     IDENTITY,
@@ -119,15 +120,14 @@ class Audit:
         ]
         yield f"AUROC on validation without the sequence, from {', '.join(probes)}."
 
-    def warnings(self) -> Iterator[str]:
-        """Yield what makes the scores too good, and what to do about it."""
+    def warnings(self, remedy: str = NEW_SPLIT) -> Iterator[str]:
+        """Yield what makes the scores too good, and what to do about it.
+
+        ``remedy`` is for examples that are near-duplicates.
+        """
         if any(fraction > MAX_TOUCHED for fraction in self.touched.values()):
             pair = self.near_duplicates[0]
             what = "examples"
-            remedy = (
-                "Make a new split: rmt-genomics split --by homology (if that was made at a higher "
-                "identity, set data.identity to it)."
-            )
             if self.of_sources:
                 what, remedy = "source records", "Put them into one group of simulation.groups."
             yield (
@@ -213,9 +213,9 @@ def audit(
     )
 
 
-def check_leakage(result: Audit, *, strict: bool) -> None:
+def check_leakage(result: Audit, *, strict: bool, remedy: str = NEW_SPLIT) -> None:
     """Warn of each problem that an audit found; if ``strict``, raise DataError with all of them."""
-    texts = list(result.warnings())
+    texts = list(result.warnings(remedy))
     if texts and strict:
         raise DataError("the split leaks, but --strict refuses such splits. " + " ".join(texts))
     for text in texts:

@@ -175,7 +175,7 @@ def prepare_data(
     check_threshold(config.training.threshold, scheme)
     warn_of_regression(str(labels), scheme.task, config.data.task)
     leakage = audit(store, split, scheme, config.data.identity)
-    check_leakage(leakage, strict=strict)
+    check_leakage(leakage, strict=strict, remedy=labels.new_split)
     return PreparedData(store, split, scheme, leakage)
 
 
