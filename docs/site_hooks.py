@@ -138,8 +138,10 @@ def _settings_lines(toml: str) -> Iterator[str]:
         meaning, _, rule = text.rpartition(" May be ")
         yield f"### {section}.{key} {{ #{section}.{key} }}"
         yield meaning
-        default = f"`{value}`" + (" with the default preset" if assignment.startswith("#") else "")
-        if "or left out" in rule:
+        default = f"`{value}`"
+        if "chosen by the data" in rule:
+            default, rule = f"chosen by the data (such as `{value}`)", f"{rule.partition(' (')[0]}."
+        elif "or left out" in rule:
             default = "left out"
             rule = rule.replace("the value is an example", f"such as `{value}`")
         yield f"Default: {default}. Values: {rule}"

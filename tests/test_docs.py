@@ -232,7 +232,9 @@ def test_every_key_of_a_metrics_file_is_explained() -> None:
 
 def test_a_setting_becomes_a_heading_with_its_default_and_values() -> None:
     toml = (
-        "[model]\n# Layers.\n# May be a whole number (left out: by the preset).\n# depth = 4\n\n"
+        "[model]\n# Layers.\n"
+        "# May be a whole number (left out: chosen by the data; the value is an\n# example).\n"
+        "# depth = 4\n\n"
         "# How to\n# pool.\n# May be 'last' or 'mean'.\npooling = \"last\"\n\n"
         '# Most.\n# May be text (or left out; the value is an example).\n# most = "1h"\n'
     )
@@ -241,7 +243,7 @@ def test_a_setting_becomes_a_heading_with_its_default_and_values() -> None:
         "## [model] { #model }",
         "### model.depth { #model.depth }",
         "Layers.",
-        "Default: `4` with the default preset. Values: a whole number (left out: by the preset).",
+        "Default: chosen by the data (such as `4`). Values: a whole number.",
         "### model.pooling { #model.pooling }",
         "How to pool.",
         "Default: `\"last\"`. Values: 'last' or 'mean'.",

@@ -35,8 +35,9 @@ def embed(
     MODEL_DIR, FASTA, --window, --step and --intervals are those of predict. The vector is what
     the model's head reads: the pooled memory of the forward strand, then that of the reverse
     strand, then those features of the whole record (model.features) that the model has, in this
-    order: k-mers, k-mers of the forward strand, those of the reverse strand, proteins, and the
-    logits of the linear model on k-mers.
+    order: k-mers, k-mers of the forward strand, those of the reverse strand, proteins, and one
+    logit per class of the linear model on k-mers. With model.feature_head = regression, the
+    default, one logit per class of each regression follows the strands instead.
 
     Prints a tab-separated table, one row per record in input order: record, length (bp) and the
     features; start and end, and the strand of an interval, follow record. With --out the suffix

@@ -12,7 +12,7 @@ from rmt_genomics.cli.options import PATH
 @click.option("--out", type=PATH, help="Write here instead of to stdout.")
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 def join(shards: tuple[Path, ...], out: Path | None, *, overwrite: bool) -> None:
-    """Merge the files of predict --shard, in input order.
+    """Merge the shards of predict or variants, in input order.
 
     SHARDS are all the shards of one run of predict or variants, in any order. The result is, byte
     for byte, what the command would have written without --shard. A shard that is missing,

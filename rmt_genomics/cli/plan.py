@@ -46,9 +46,10 @@ def plan(  # noqa: PLR0913 (one argument an option)
     steps on random sequences are measured on this machine; run it when no other program is busy.
 
     Prints a tab-separated table of key, value and unit: lengths with a histogram, segments per
-    example, peak memory and speed of training and of prediction, time per epoch, and at the end the
-    batch size, replay and precision recommended for this machine. Memory is that of tensors; the
-    program itself needs more.
+    example, peak memory and speed of training and of prediction, time per epoch, the batch size,
+    replay and precision recommended for this machine, the settings chosen by the data, and up to
+    three proposals (quick, default, fine) with their time and resolution. Memory is that of
+    tensors; the program itself needs more.
     """
     if labels is None and label_pattern is not None:
         raise click.UsageError("--label-pattern needs --labels header.")

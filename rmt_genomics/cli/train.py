@@ -116,8 +116,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     are the parts of the split. Without --labels it is column, if all files have that column.
 
     A name that is in several files gets the name of the file in front, as in plasmids:contig_1.
-    --unlabelled, --min-class-size, --duplicate-names and --full-names are the settings data.
-    unlabelled and so on, so that --resume repeats them.
+    --unlabelled, --min-class-size, --duplicate-names and --full-names are settings
+    (data.unlabelled and so on), so that --resume repeats them.
 
     Without --labels, examples are simulated: the settings of [simulation] say how they are made of
     the sequences in FASTA, anew in each epoch (see simulate for the tasks).
@@ -144,10 +144,10 @@ def train(  # noqa: PLR0913 (one argument an option)
 
     Prints the main metrics of the best model and of its baselines on the test part, or on the
     validation part if there is no test part: aligned on a terminal, else as a tab-separated table.
-    The baselines are the most
-    common label, k-mer counts (4-mers or 6-mers of both strands, 2-mers or 4-mers of the given
-    strand, whichever is better on the validation part; with protein:K in model.features also k-mers
-    of amino acids), and length with composition. Beside them is the same network applied to each
+    The baselines are the most common label, k-mer counts (4-mers or 6-mers of both strands, 2-mers
+    or 4-mers of the given strand, whichever is better on the validation part; with protein:K in
+    model.features also k-mers of amino acids), and length with composition. Beside them are the
+    model's features alone, if it has regressions on them, and the same network applied to each
     segment separately (if it reads more than its memory, also to windows of one segment without
     anything from outside). Writes a report (report.html) into --out.
 

@@ -43,10 +43,11 @@ def variants(
 
     A table has a row per alternative: chrom, pos (1-based), ref, alt as in the VCF, for each class
     logit_ref_CLASS, logit_alt_CLASS and delta_CLASS (alternative less reference), and a note. VCF
-    has the lines of the input with these names in INFO, one number per alternative. Of a regression
-    it is prediction_ref and prediction_alt, in the unit of the label.
+    has the lines of the input with these names in INFO: of REF one number per line, else one per
+    alternative. Of a regression they are prediction_ref_NAME, prediction_alt_NAME and delta_NAME,
+    in the unit of the label.
 
-    Skipped, counted on stderr and written with a note and NA (in VCF a point) are: symbolic
+    Skipped, counted on stderr and written with a note and NA (in VCF a dot) are: symbolic
     alleles, breakends, *, what is not on a record of the reference, and a REF that differs from
     it. Where that is more than a tenth, the VCF is of another genome, and an error names five.
 

@@ -274,7 +274,7 @@ class ClassifierConfig(Settings):
         if self.tokenizer_kind != "base":
             raise ConfigError(
                 f"tokenizer.kind is {self.tokenizer_kind!r}, but must be 'base' in pretraining: "
-                "single bases are hidden and predicted. Leave it out."
+                "single bases are masked and predicted. Leave it out."
             )
 
     def check_has_classes(self, where: object) -> None:

@@ -133,7 +133,7 @@ def find_model_file(source: str | Path, name: str) -> Path:
     if (path.parent / "config.toml").is_file() and (path.parent / "split.tsv").is_file():
         raise CheckpointError(
             f"{path.parent}: training has not finished, but the model is saved at its end. "
-            f"Resume it: rmt-genomics train ... --out {path.parent} --resume"
+            f"Resume it with the same command: ... --out {path.parent} --resume"
         )
     raise CheckpointError(
         f"{path.parent}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "

@@ -171,7 +171,7 @@ def _batch(data: TrainingPart) -> dict[str, Choice]:
     size = max(4, min(128, by_length, n // 32))
     size = 1 << (size.bit_length() - 1)
     size = max(1, min(size, n))
-    reason = f"{n:,} examples of up to {data.typical_bp:,} bp: at most about 1 Mb in a batch"
+    reason = f"{n:,} examples of up to {data.typical_bp:,} bp: about 1 Mb in a batch, 4 at least"
     return {"training.batch_size": Choice(size, reason)}
 
 

@@ -43,10 +43,16 @@ AUTOMATIC = (
     *("model.num_memory_tokens", "model.pooling", "model.stem_width", "model.stem_pool"),
     *("model.dropout", "training.max_epochs", "training.learning_rate", "training.batch_size"),
     *("training.weight_decay", "training.weight_average", "training.examples_per_epoch"),
-    "training.validation_examples",
+    *("training.validation_examples", "training.shift_bp"),
 )
-"""Settings that a training chooses by the data unless they are given (``training.automatic``). The
-sizes of a given preset are given."""
+"""Settings that a training chooses by the data unless they are given (``training.automatic``). A
+preset gives the sizes; without one they are chosen."""
+
+CHANGES_CHOICES = ("model.preset",)
+"""Settings that are not chosen, but by which others are no longer chosen."""
+
+OTHER_IN_PRETRAINING = ("data.window_bp", "data.validation_fraction")
+"""Settings with another default in ``pretrain`` (``training.pretraining``)."""
 
 
 class ModelSettings(BackboneSettings):
@@ -55,7 +61,8 @@ class ModelSettings(BackboneSettings):
     section: ClassVar[str] = "model"
 
     preset: Literal["tiny", "small", "base"] = "small"
-    """Size by name: dim, depth, heads, segment_length and num_memory_tokens."""
+    """Size by name: dim, depth, heads, segment_length and num_memory_tokens. Without it they are
+chosen by the data."""
 
     dim: Count | None = None
     """Model width: features per token."""
@@ -106,21 +113,22 @@ class ModelSettings(BackboneSettings):
 
     features: Literal["auto", "none"] | tuple[str, ...] = "auto"
     """What is read of the whole sequence beside the memory: none, a list with at most one item of
-    each kind, such as ["kmer:6", "protein:4"], or auto: the one that predicts the labels of the
-    validation part best by itself, or none. ``kmer:K`` (K up to 8):
-    the head reads the k-mer frequencies, both strands counted as one; classes that differ in them
-    are then learned in minutes. ``stranded-kmer:K`` (up to 8): those of each strand, for what
-    differs between the strands, such as more G than C; only with ``strand_head`` concat.
-    ``protein:K`` (up to 5): the head reads the frequencies of amino-acid k-mers, with amino acids
-    in ten classes, in the open reading frames of both strands, for labels that depend on which
-    genes are present; the standard genetic code is assumed. ``wide:K1-K2`` (up to 16; for single
+    each kind, such as ["kmer:6", "protein:4"], or auto: the kind whose regression predicts the
+    labels of the validation part best, or the mean of two kinds, or none; for many short examples
+    also wide:6,8,10,12. How they reach the logits is ``feature_head``. ``kmer:K`` (K up to 8): the
+    k-mer frequencies, both strands counted as one. ``stranded-kmer:K`` (up to 8): those of each
+    strand, for what differs between the strands, such as more G than C; only with ``strand_head``
+    concat. ``protein:K`` (up to 5): the frequencies of amino-acid k-mers, with amino acids in ten
+    classes, in the open reading frames of both strands, for labels that depend on which genes are
+    present; the standard genetic code is assumed. ``wide:K1-K2`` (up to 16; for single
     lengths ``wide:6,8,10,12``): each k-mer has a weight of its own in the logits, both strands
     counted as one, for short sequences; near-duplicates in the training part are memorised."""
 
     feature_head: FeatureHead = "regression"
-    """How ``features`` reach the logits, but for ``wide``: by a regression, fitted before the
-    training, to whose logits the network learns to add what it leaves; or through a hidden layer
-    that is trained with the network."""
+    """How ``features`` reach the logits, but for ``wide``: by regressions, which are fitted
+    before the training; the network is trained without them, and at the end the logits of both are
+    added, with factors that are best on the validation part. Or through a hidden layer that is
+    trained with the network."""
 
     orf_codons: Count = ORF_CODONS
     """Shortest open reading frame in codons without a stop, for ``protein:K`` in ``features``."""

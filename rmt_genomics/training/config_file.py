@@ -16,7 +16,12 @@ from rmt_genomics.model.config import FIRST_VERSION
 from rmt_genomics.model.features import OLD_KEYS
 from rmt_genomics.model.settings import Settings, as_toml, nearest, rule
 from rmt_genomics.parsing import read_text, read_toml
-from rmt_genomics.training.config import AUTOMATIC, ExperimentConfig
+from rmt_genomics.training.config import (
+    AUTOMATIC,
+    CHANGES_CHOICES,
+    OTHER_IN_PRETRAINING,
+    ExperimentConfig,
+)
 
 SECTIONS: dict[str, type[Settings]] = {name: type(section) for name, section in ExperimentConfig()}
 """The tables of a file, by name."""
@@ -38,6 +43,7 @@ _OLD_FEATURES = tuple(f"model.{name}" for name in OLD_KEYS)
 _TEMPLATE_WIDTH = 90
 _LEFT_OUT = " (or left out; the value is an example)"
 _CHOSEN = " (left out: chosen by the data; the value is an example)"
+_OTHER = " (left out: this value, and another in pretrain)"
 
 _REMEDY = "Correct it; rmt-genomics train --list-settings prints a file to start from."
 
@@ -153,23 +159,29 @@ def _wrong_source(
 
 
 def template() -> str:
-    """Return a TOML file with every setting, its default, meaning and allowed values."""
+    """Return a TOML file with every setting, its default, meaning and allowed values.
+
+    As it is, it gives nothing that would be chosen otherwise: such lines are comments.
+    """
     values, resolved = ExperimentConfig().flat(), ExperimentConfig().resolved().flat()
     lines: list[str] = []
     for name, section in SECTIONS.items():
         lines.append(f"[{name}]")
         for key, schema in section.model_json_schema()["properties"].items():
             dotted, allowed = f"{name}.{key}", rule(schema)
-            can_be_left_out = schema["default"] is None or dotted in AUTOMATIC
+            special = (*AUTOMATIC, *CHANGES_CHOICES, *OTHER_IN_PRETRAINING)
+            is_left_out = schema["default"] is None or dotted in special
             value = values[dotted] if values[dotted] is not None else resolved[dotted]
             if dotted in AUTOMATIC:
                 allowed += _CHOSEN
-            elif can_be_left_out:
+            elif dotted in OTHER_IN_PRETRAINING:
+                allowed += _OTHER
+            elif is_left_out:
                 allowed += _LEFT_OUT
             lines += _comment(schema["description"])
             lines += _comment(f"May be {allowed}.")
             text = tomli_w.dumps({key: schema["examples"][0] if value is None else value})
-            lines.append("# " + text if can_be_left_out else text)
+            lines.append("# " + text if is_left_out else text)
     return "\n".join(lines)
 
 

@@ -202,7 +202,7 @@ class RunFolder:
         except KeyboardInterrupt as stop:
             if stop.args or not self.config.exists():
                 raise
-            remedy = f"Resume with: rmt-genomics train ... --out {self.path} --resume"
+            remedy = f"Resume with the same command: ... --out {self.path} --resume"
             raise KeyboardInterrupt(remedy) from stop
         except (MemoryError, RuntimeError) as error:
             if (message := out_of_memory(error)) is None:

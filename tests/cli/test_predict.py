@@ -261,7 +261,7 @@ def test_the_folder_of_an_unfinished_training_is_recognised(tmp_path: Path) -> N
     told = fail("predict", run, fasta)
 
     assert f"{run}: training has not finished" in told
-    assert f"Resume it: rmt-genomics train ... --out {run} --resume" in told
+    assert f"Resume it with the same command: ... --out {run} --resume" in told
 
 
 def test_a_device_that_is_not_there_is_an_error(

@@ -98,7 +98,7 @@ def test_ctrl_c_prints_how_to_resume(
         stopped = train(data, out)
     resumed = train(data, out, "--resume")
 
-    message = f"Stopped by Ctrl-C. Resume with: rmt-genomics train ... --out {out} --resume"
+    message = f"Stopped by Ctrl-C. Resume with the same command: ... --out {out} --resume"
     assert (stopped.exit_code, stopped.stderr.splitlines()[-1]) == (130, message)
     assert resumed.exit_code == 0, resumed.output
     assert "Nothing to resume" not in resumed.stderr

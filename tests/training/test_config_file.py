@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.training.automatic import TrainingPart, choose
 from rmt_genomics.training.config import (
     CurriculumSettings,
     DataSettings,
@@ -119,6 +120,7 @@ def test_a_file_of_the_first_version_keeps_its_read_out_and_head() -> None:
     """A run's ``config.toml`` and a printed template list every setting of their version."""
     newer = ("readout", "head_layers")
     printed = re.sub(r"(chosen by the data; [^.]+\.\n)# ", r"\1", template())
+    printed = printed.replace("# preset = ", "preset = ")
     for text in (to_toml(ExperimentConfig().resolved()), printed):
         lines = [line for line in text.splitlines() if not line.startswith(newer)]
         model = parsed("\n".join(lines)).model
@@ -453,6 +455,14 @@ def test_a_complete_file_from_before_there_were_features_has_none() -> None:
 
 def test_list_settings_prints_the_defaults() -> None:
     assert parsed(succeed("train", "--list-settings").stdout) == ExperimentConfig()
+
+
+def test_the_template_gives_nothing_that_would_be_chosen_otherwise() -> None:
+    keys = parsed(template()).given().keys()
+    short = TrainingPart([100] * 5000, 100)
+
+    assert keys.isdisjoint(choose(ExperimentConfig(), short))
+    assert keys.isdisjoint(("model.preset", "data.window_bp", "data.validation_fraction"))
 
 
 def test_the_uncommented_template_is_the_preset() -> None:

@@ -335,7 +335,7 @@ def test_a_failed_control_is_reported_with_its_cause(
 
 
 def command(data: Data, out: Path, *options: str) -> subprocess.Popen[str]:
-    changes = {**TINY, "training.max_epochs": 20, "training.patience": 20, "model.pooling": "mean"}
+    changes = {**TINY, "training.max_epochs": 10, "training.patience": 10, "model.pooling": "mean"}
     changed = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     paths = [str(data[0]), "--labels", str(data[1]), "--out", str(out)]
     train = [sys.executable, "-m", "rmt_genomics.cli", "train", *paths, "--device", "cpu"]
@@ -369,9 +369,9 @@ def test_model_and_control_are_stopped_and_resumed_together(data: Data, tmp_path
     table, messages = resumed.communicate(timeout=600)
 
     assert resumed.returncode == 0, messages
-    assert "control: epoch 20/20" in messages
+    assert "control: epoch 10/10" in messages
     assert table.splitlines()[0].endswith("memory_reset_trained")
-    assert len(rows_of(out)) == len(rows_of(out / "control")) == 20
+    assert len(rows_of(out)) == len(rows_of(out / "control")) == 10
     assert RMTClassifier.from_pretrained(out / "control").config.memory_reset == "segment"
     metrics = json.loads((out / "metrics.json").read_text())
     sentence = metrics["differences"]["memory_reset_trained"]["sentence"]
