@@ -37,7 +37,7 @@ def embed(
     strand, then those features of the whole record (model.features) that the model has, in this
     order: k-mers, k-mers of the forward strand, those of the reverse strand, proteins, and one
     logit per class of the linear model on k-mers. With model.feature_head = regression, the
-    default, one logit per class of each regression follows the strands instead.
+    default, only one logit per class follows the strands: that of the regressions.
 
     Prints a tab-separated table, one row per record in input order: record, length (bp) and the
     features; start and end, and the strand of an interval, follow record. With --out the suffix

@@ -288,7 +288,7 @@ class RMTClassifier(Pretrained):
         After them come the features of the whole sequence that the model reads: ``dim`` of k-mers,
         ``2 * dim`` of stranded k-mers (forward, then reverse), ``dim`` of proteins, and one per
         class if it has a linear model of hashed k-mers. Where regressions on features are added to
-        the logits (``feature_head``), only one per class and regression.
+        the logits (``feature_head``), only one per class.
 
         Args:
             sequences: As for ``predict_proba``.
