@@ -28,7 +28,7 @@ _SEGMENT = 128  # tokens after the stem
 _BATCH_BP = 1 << 20
 _SMALL_DATA_BP, _SECONDS, _SECONDS_OF_LARGE_DATA = 50_000_000, 240, 400
 _MIN_EPOCHS, _MAX_EPOCHS, _STEPS = 8, 60, 4000
-_STEP_SECONDS = 0.03
+_STEP_SECONDS, _PATIENT_STEPS = 0.03, 1000
 _BACKBONE_TOKEN_BP = 6  # bases in a token of most pretrained encoders
 _STEM_SECONDS, _LAYER_SECONDS, _LAST_SECONDS = 8e-9, 1.7e-7, 8e-8  # per feature; per bp or token
 
@@ -112,6 +112,8 @@ def choose(config: ExperimentConfig, data: TrainingPart) -> dict[str, Choice]:
     else:
         take({"training.max_epochs": Choice(_MAX_EPOCHS, "at most; the time budget settles it")})
         take({"training.weight_average": Choice(0.99, "the average of about 100 steps")})
+    examples = value("training.examples_per_epoch") or len(data.lengths_bp)
+    take(_patience(-(-examples // batch_size)))
     return choices
 
 
@@ -204,6 +206,13 @@ def _epochs(data: TrainingPart, batch_size: int, seconds_per_bp: float) -> dict[
                 validation, "validation takes a fraction of the time of training"
             )
     return choices
+
+
+def _patience(steps_per_epoch: int) -> dict[str, Choice]:
+    """Return how long to wait: what needs memory is often learned after a long time at chance."""
+    epochs = max(5, -(-_PATIENT_STEPS // steps_per_epoch))
+    reason = f"as many epochs as {_PATIENT_STEPS:,} steps, 5 at least"
+    return {"training.patience": Choice(epochs, reason)}
 
 
 def read_initial(config: ExperimentConfig) -> tuple[ExperimentConfig, InitialModel | None]:

@@ -43,7 +43,7 @@ AUTOMATIC = (
     *("model.num_memory_tokens", "model.pooling", "model.stem_width", "model.stem_pool"),
     *("model.dropout", "training.max_epochs", "training.learning_rate", "training.batch_size"),
     *("training.weight_decay", "training.weight_average", "training.examples_per_epoch"),
-    *("training.validation_examples", "training.shift_bp"),
+    *("training.validation_examples", "training.shift_bp", "training.patience"),
 )
 """Settings that a training chooses by the data unless they are given (``training.automatic``). A
 preset gives the sizes; without one they are chosen."""

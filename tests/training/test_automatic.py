@@ -82,6 +82,21 @@ def test_a_time_budget_settles_the_epochs() -> None:
     assert found["training.examples_per_epoch"] is None
 
 
+@pytest.mark.parametrize(
+    ("lengths_bp", "settings", "epochs"),
+    [
+        ([1200] * 640, (), 25),  # 40 steps an epoch
+        ([1200] * 640, ("training.batch_size=64",), 100),
+        ([1200] * 50_000, ("training.examples_per_epoch=50_000",), 5),
+        ([1200] * 640, ("training.patience=3",), 3),
+    ],
+)
+def test_training_stops_after_as_many_epochs_as_a_thousand_steps(
+    lengths_bp: list[int], settings: tuple[str, ...], epochs: int
+) -> None:
+    assert values(lengths_bp, *settings)["training.patience"] == epochs
+
+
 def test_small_data_get_more_dropout_and_more_epochs() -> None:
     small, large = values([1200] * 200), values([1200] * 50_000)
 
@@ -156,7 +171,7 @@ def test_many_short_examples_have_wide_kmers_too(
         run((fasta, labels), out, model__features="auto", training__max_epochs=1)
         features = json.loads((out / "config.json").read_text())["features"]
         assert ("wide:6,8,10,12" in features) == has_wide
-        assert "kmer:2" in features
+        assert "kmer:4" in features  # 2-mers are as good, and come after them
 
     monkeypatch.setattr(automatic, "MANY_SHORT", 40)
     monkeypatch.setattr(feature_regressions, "_MOST_WIDE_CLASSES", 1)
@@ -181,7 +196,7 @@ def test_the_same_data_have_the_same_settings_and_a_resumed_run_keeps_them(tmp_p
 
     written = (tmp_path / "one/config.toml").read_text()
     assert written == (tmp_path / "two/config.toml").read_text()
-    assert '"kmer:2"' in written
+    assert '"kmer:4"' in written
     assert "validation mcc" in written
     run((fasta, labels), tmp_path / "one", **automatic, resume=True)
     assert (tmp_path / "one/config.toml").read_text() == written
