@@ -40,8 +40,8 @@ _LARGE_FIT = 1 << 28  # numbers (examples x k-mers x classes) of a fit that take
 _MOST_NUMBERS = 1 << 26  # of all frequencies that a regression is fitted on: 256 MB
 _ROWS_AT_ONCE = 4096
 _NOT_BY_CHANCE = 2.0  # standard errors of the metric on the validation examples
-# All that the baselines count, for any length; of two that are as good the first is taken. Shorter
-# k-mers than 4-mers can be as good on validation examples and worse on others (docs/benchmarks/suite.md).
+# All that the baselines count, for any length. Of two that are as good the first is taken: 2-mers
+# can be as good as 4-mers on validation examples, and worse on others (docs/benchmarks/suite.md).
 _OF_ALL = ("kmer:4", "kmer:2", "kmer:6", "stranded-kmer:4", "stranded-kmer:2")
 _OF_SHORT = (*_OF_ALL, "kmer:5", "stranded-kmer:5")
 _OF_LONG = (*_OF_ALL, "protein:3")
