@@ -112,8 +112,6 @@ def choose(config: ExperimentConfig, data: TrainingPart) -> dict[str, Choice]:
     else:
         take({"training.max_epochs": Choice(_MAX_EPOCHS, "at most; the time budget settles it")})
         take({"training.weight_average": Choice(0.99, "the average of about 100 steps")})
-    examples = value("training.examples_per_epoch") or len(data.lengths_bp)
-    take(_patience(-(-examples // batch_size)))
     return choices
 
 
@@ -208,10 +206,21 @@ def _epochs(data: TrainingPart, batch_size: int, seconds_per_bp: float) -> dict[
     return choices
 
 
-def _patience(steps_per_epoch: int) -> dict[str, Choice]:
-    """Return how long to wait: what needs memory is often learned after a long time at chance."""
-    epochs = max(5, -(-_PATIENT_STEPS // steps_per_epoch))
-    reason = f"as many epochs as {_PATIENT_STEPS:,} steps, 5 at least"
+def patience(
+    config: ExperimentConfig, choices: Mapping[str, Choice], num_examples: int
+) -> dict[str, Choice]:
+    """Return how long a network without features waits, which may be at chance for long at first.
+
+    ``config`` has the given settings; ``num_examples`` are those of training.
+    """
+    settings = settled(config, choices).training
+    if "training.patience" in config.given() or not isinstance(settings.batch_size, int):
+        return {}
+    steps = -(-(settings.examples_per_epoch or num_examples) // settings.batch_size)
+    epochs = -(-_PATIENT_STEPS // steps)
+    if epochs <= settings.patience:
+        return {}
+    reason = f"{_PATIENT_STEPS:,} steps: without features, learning may begin late"
     return {"training.patience": Choice(epochs, reason)}
 
 

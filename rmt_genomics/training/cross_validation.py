@@ -23,7 +23,14 @@ from rmt_genomics.model.settings import as_toml
 from rmt_genomics.parsing import as_path
 from rmt_genomics.prediction.training_range import FILE_NAME as TRAINING_RANGE
 from rmt_genomics.training import checkpoints, runtime
-from rmt_genomics.training.automatic import Choice, TrainingPart, choose, read_initial, settled
+from rmt_genomics.training.automatic import (
+    Choice,
+    TrainingPart,
+    choose,
+    patience,
+    read_initial,
+    settled,
+)
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import to_toml
 from rmt_genomics.training.control import TrainingJob
@@ -171,6 +178,8 @@ def _with_choices(
     choices = choose(config, TrainingPart(lengths_bp, len(examples))) if is_new else {}
     if config.model.features == "auto":
         choices["model.features"] = Choice("auto", "each fold chooses")
+    elif is_new and config.model.features == "none":
+        choices |= patience(config, choices, len(examples))
     return settled(config, choices)
 
 

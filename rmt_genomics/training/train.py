@@ -27,6 +27,7 @@ from rmt_genomics.training.automatic import (
     TrainingPart,
     choose,
     log_choices,
+    patience,
     read_initial,
     settled,
 )
@@ -282,9 +283,11 @@ def _settle(
         seconds = read_duration(budget) if budget is not None else None
         until = None if seconds is None else job.started_at + _FEATURE_FRACTION * seconds
         choices["model.features"] = fits.choose(config, until)
+    model = settled(config, choices).classifier(data.scheme.classes, data.scheme.task)
+    if not (job.resume or model.features):
+        choices |= patience(config, choices, len(data.split.train))
     log_choices(choices)
     config = settled(config, choices)
-    model = config.classifier(data.scheme.classes, data.scheme.task)
     regressions = list(model.regression_features.values())
     fit = fits.fit(regressions) if regressions else None
     return config, data, fit, {key: choice.reason for key, choice in choices.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from rmt_genomics.model import kmer_regression
 from rmt_genomics.training import automatic, feature_regressions, read_config
-from rmt_genomics.training.automatic import TrainingPart, choose, cost, settled
+from rmt_genomics.training.automatic import TrainingPart, choose, cost, patience, settled
 from rmt_genomics.training.config_file import to_toml
 from tests.training.toys import run, sequence
 
@@ -83,18 +83,37 @@ def test_a_time_budget_settles_the_epochs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lengths_bp", "settings", "epochs"),
+    ("settings", "epochs"),
     [
-        ([1200] * 640, (), 25),  # 40 steps an epoch
-        ([1200] * 640, ("training.batch_size=64",), 100),
-        ([1200] * 50_000, ("training.examples_per_epoch=50_000",), 5),
-        ([1200] * 640, ("training.patience=3",), 3),
+        (["training.batch_size=16"], 25),  # 40 steps an epoch
+        (["training.batch_size=64"], 100),
+        (["training.batch_size=16", "training.examples_per_epoch=160"], 100),
+        (["training.batch_size=1"], None),
+        (["training.batch_size=16", "training.patience=3"], None),
+        (["training.batch_size=auto"], None),
     ],
 )
-def test_training_stops_after_as_many_epochs_as_a_thousand_steps(
-    lengths_bp: list[int], settings: tuple[str, ...], epochs: int
+def test_without_features_training_waits_for_a_thousand_steps(
+    settings: list[str], epochs: int | None
 ) -> None:
-    assert values(lengths_bp, *settings)["training.patience"] == epochs
+    found = patience(read_config(None, settings), {}, 640)
+
+    assert (found["training.patience"].value if found else None) == epochs
+
+
+@pytest.mark.parametrize(("features", "waits"), [("none", True), ("kmer:2", False)])
+def test_the_patience_of_a_run_depends_on_its_features(
+    features: str, waits: object, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    fasta, labels = tmp_path / "a.fa", tmp_path / "a.tsv"
+    fasta.write_text("".join(f">r{i}\n{sequence(random, 0.5, 60)}\n" for i in range(20)))
+    labels.write_text("record\tlabel\n" + "".join(f"r{i}\t{i % 2}\n" for i in range(20)))
+
+    run((fasta, labels), tmp_path / "out", model__features=features, training__max_epochs=1)
+
+    written = read_config(tmp_path / "out/config.toml")
+    assert (written.training.patience > 5) == waits
 
 
 def test_small_data_get_more_dropout_and_more_epochs() -> None:
