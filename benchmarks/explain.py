@@ -41,7 +41,7 @@ from rmt_genomics.model import ClassifierConfig, RMTClassifier
 
 SEGMENT_BP, STAGES = 512, (1, 2, 4, 8, 16)
 BP_A_STEP, TEST_SEED = 32_768, 7
-METHODS = ("gradient", "integrated_gradients", "occlusion")
+METHODS = ("gradient", "integrated_gradients", "occlusion", "occlusion_shuffle")
 SETTINGS: dict[str, Any] = {
     "dim": 64, "depth": 1, "heads": 4, "segment_length": 64, "stem_pool": 8, "stem_width": 25,
     "num_memory_tokens": 8, "memory_gate": "hard", "pooling": "last",
@@ -59,7 +59,7 @@ def main() -> None:
     if options.mosaic_model:
         found["breakpoints"] = _breakpoints(options)
     if options.cost_length:
-        found["cost"] = [_in_process(name) for name in ("prediction", *METHODS)]
+        found["cost"] = [_in_process(name) for name in ("prediction", *options.methods)]
     for rows in found.values():
         print(table(rows if isinstance(rows, list) else [rows]), end="\n\n")
     if options.out:
@@ -73,6 +73,7 @@ def _options() -> argparse.Namespace:
     add("--train-seconds", type=float, default=300.0, help="processor time a task")
     add("--length", type=int, default=65_536, help="of explained sequences")
     add("--number", type=int, default=10, help="explained sequences a task")
+    add("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     add("--models", type=Path, help="keep trained models here; those there are not trained")
     add("--mosaic-model", type=Path)
     add("--mosaics", type=Path, help="a folder of rmt-genomics simulate --task mosaic")
@@ -86,10 +87,10 @@ def _options() -> argparse.Namespace:
 def _motifs(task: str, options: argparse.Namespace) -> dict[str, Any]:
     model, trained = _trained(task, options)
     simulation = Simulation(task=task, length_bp=options.length, seed=TEST_SEED)
-    scores: dict[str, list[float]] = {method: [] for method in METHODS}
+    scores: dict[str, list[float]] = {method: [] for method in options.methods}
     number = right = 0
     for example in simulation.examples(20 * options.number):
-        if not example.sites or len(scores["gradient"]) == options.number:
+        if not example.sites or right == options.number:
             continue
         number += 1
         if model.label_of(model.predict_codes([example.codes])[0]) != example.label:
@@ -97,7 +98,7 @@ def _motifs(task: str, options: argparse.Namespace) -> dict[str, Any]:
         right += 1
         explainer = RecordExplainer(model, example.codes, class_name=example.label)
         planted = _planted(example, simulation)
-        for method in METHODS:
+        for method in options.methods:
             track = explainer.attribute(method)
             sizes = np.repeat(np.abs(track.values), track.ends - track.starts)
             scores[method].append(float(roc_auc_score(planted, sizes)))
