@@ -148,7 +148,7 @@ class HeadProgram(nn.Module):
         """
         strands = (pooled[..., :-2] / pooled[..., -2:-1]).flatten(1)
         counts = None if codes is None else Counts(codes, self._largest_k())
-        logits = self.model.logits(Encoding(strands, *self._sequence_features(counts)))
+        logits = self.model.logits(Encoding(strands, *self._sequence_features(strands, counts)))
         results = [logits, self.model.outputs(logits)]
         if self.temperature is not None:
             results.append(self.model.outputs(logits.double() / self.temperature))
@@ -176,7 +176,7 @@ class HeadProgram(nn.Module):
         return probabilities.argmax(dim=1, keepdim=True) == classes
 
     def _sequence_features(
-        self, counts: "Counts | None"
+        self, strands: Float[Tensor, "b d"], counts: "Counts | None"
     ) -> tuple[Float[Tensor, "b _"] | None, Float[Tensor, "b c"] | None]:
         """Do as ``RMTClassifier.sequence_features``, with functions that can be exported."""
         features, linear = [], []
@@ -192,7 +192,7 @@ class HeadProgram(nn.Module):
                 assert counts is not None
                 linear.append(regression.of_counts(counts.of(regression.kmers)))
             else:
-                linear.append(regression.bias[None])
+                linear.append(regression.bias.expand(strands.shape[0], -1))
         return (
             torch.cat(features, dim=-1) if features else None,
             sum(linear[1:], linear[0]) if linear else None,

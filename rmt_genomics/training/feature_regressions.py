@@ -206,9 +206,10 @@ def add_regressions(
     )
     is_number = data.scheme.task == "regression"
     network = (outputs - mean) / std if is_number else logits_of(outputs, data.scheme.task)
-    losses = {
+    losses = {  # not 0 and 0: that model would say nothing of any sequence
         factors: loss_of(loss, factors[0] * network + factors[1] * fit.logits, targets)
         for factors in product(_OF_NETWORK, _OF_REGRESSION)
+        if any(factors)
     }
     of_network, of_regression = best = _best_factors(losses, len(targets))
     with torch.no_grad():

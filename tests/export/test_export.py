@@ -207,6 +207,20 @@ def test_programs_of_torch_export_give_identical_results(
             torch.testing.assert_close(found, program(*arguments), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+def test_a_model_whose_regressions_are_left_out_is_exported(tmp_path: Path) -> None:
+    model = model_of(features=("kmer:2",), feature_head="regression")
+    assert model.regressions is not None
+    for regression in model.regressions:
+        regression.weight.zero_()
+        regression.bias.copy_(torch.tensor([0.5, -0.5, 0.25]))
+
+    export_torch(model, tmp_path / "out")  # compares the results with those of the model
+
+    assert {each.name for each in (tmp_path / "out").iterdir()} >= set(TORCH_FILES)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_what_differs_from_the_model_is_not_written() -> None:
     model = model_of()

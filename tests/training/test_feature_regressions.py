@@ -14,6 +14,7 @@ from rmt_genomics.model import ClassifierConfig, kmer_regression
 from rmt_genomics.model.features import parse_features
 from rmt_genomics.model.kmer_regression import FeatureRegression, KmerRegression, KmerSpec
 from rmt_genomics.model.metrics import logits_of
+from rmt_genomics.training import feature_regressions
 from rmt_genomics.training.feature_regressions import _OF_LONG, _OF_SHORT, _best_factors
 from tests.cli.toys import succeed
 from tests.training.toys import TINY, run, sequence
@@ -102,6 +103,18 @@ def test_a_part_that_hardly_lowers_the_loss_is_left_out() -> None:
     assert _best_factors(losses, 500) == (0.0, 1.0)
     assert _best_factors(losses, 1000) == (0.5, 1.0)
     assert _best_factors({**losses, (1.0, 0.0): 0.40}, 100) == (1.0, 0.0)
+
+
+def test_a_model_says_something_even_if_nothing_lowers_the_loss(
+    by_composition: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        feature_regressions, "loss_of", lambda _, logits, __: float(np.abs(logits).sum())
+    )
+    run(by_composition, tmp_path / "run", training__max_epochs=1, model__features="kmer:2")
+
+    model = RMTClassifier.from_pretrained(tmp_path / "run")
+    assert len(np.unique(model.predict_proba(["ACCA" * 30, "GATA" * 30]))) > 2
 
 
 @pytest.fixture(scope="module")
