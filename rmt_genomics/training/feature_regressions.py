@@ -177,8 +177,11 @@ class FeatureFits:
         scheme = self.data.scheme
         targets = scheme.targets(self.data.split.validation)
         outputs = outputs_of(logits, scheme.task, self.scale)
-        metrics = compute_metrics(targets, outputs, classes=scheme.classes, task=scheme.task)
-        score = metrics[main_metric(scheme.task)]
+        name = main_metric(scheme.task)
+        metrics = compute_metrics(
+            targets, outputs, classes=scheme.classes, task=scheme.task, only=[name]
+        )
+        score = metrics[name]
         return Fit(regressions, logits, loss_of(self.loss, logits, targets), score or 0.0)
 
 

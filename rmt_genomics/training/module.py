@@ -269,11 +269,14 @@ class ClassifierModule(TrainingModule):
             raise self.not_finite("validation output", float("nan"), bad_names)
         task = self.model.config.task
         answers = self.model.outputs(logits).numpy()
-        metrics = compute_metrics(targets.numpy(), answers, classes=self.model.classes_, task=task)
+        columns = validation_columns(task)
+        metrics = compute_metrics(
+            targets.numpy(), answers, classes=self.model.classes_, task=task, only=columns.values()
+        )
         loss = self.loss(logits.to(self.device), targets.to(self.device))
         self.validation = {
             "val_loss": float(loss),
-            **{column: metrics[name] for column, name in validation_columns(task).items()},
+            **{column: metrics[name] for column, name in columns.items()},
         }
 
 

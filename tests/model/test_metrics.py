@@ -44,6 +44,21 @@ def test_multiclass_metrics_are_scikit_learns() -> None:
     json.dumps(result)
 
 
+def test_the_mean_auroc_by_ranks_is_scikit_learns() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.random((60, 7)).round(1) + 0.01  # with ties
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    targets = random.integers(0, 6, 60)  # the last class does not occur
+    truth = np.eye(7)[targets][:, :6]
+
+    found = compute_metrics(
+        targets, probabilities, classes=list("abcdefg"), task="multiclass", only=["auroc", "n"]
+    )
+
+    expected = np.mean([metrics.roc_auc_score(truth[:, c], probabilities[:, c]) for c in range(6)])
+    assert found == {"n": 60, "auroc": pytest.approx(expected, abs=1e-12)}
+
+
 def test_multilabel_metrics() -> None:
     truth = np.array([[1, 0], [1, 1], [0, 1]], dtype=np.float32)
     scores = np.array([[0.9, 0.2], [0.8, 0.4], [0.1, 0.9]])
