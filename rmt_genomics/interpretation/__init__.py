@@ -88,15 +88,17 @@ class RecordExplainer:
         best = model.classes_[int(self.prefix.logits[0].argmax())]
         self.target = Target.of(model, class_name or best)
         self.score = float(self.target.of_logits(self.prefix.logits)[0])
-        self.has_class = bool(codes.min() < UNKNOWN) or class_name is not None
-        if not self.has_class:
-            self.score = float("nan")
+        has_base = bool((codes < UNKNOWN).any())
+        self.has_class = has_base or class_name is not None
+        if not has_base:
             warnings.warn(
-                f"{record}: no known base, so nothing is predicted (NA) and its tracks mean "
-                "nothing. Leave the record out.",
+                f"{record}: no known base, so nothing is predicted and nothing speaks for a class. "
+                "Leave the record out.",
                 RMTGenomicsWarning,
                 stacklevel=2,
             )
+        if not self.has_class:
+            self.score = float("nan")
 
     @cached_property
     def baseline_score(self) -> float:
