@@ -116,25 +116,22 @@ def _card(results: RunResults, config: ClassifierConfig) -> str:
     length_range = min(lengths, default=None), max(lengths, default=None)
     if results.is_simulated:
         length_range = config.min_train_bp, config.max_train_bp
-    return (
-        markdown_environment()
-        .get_template("model_card.md")
-        .render(
-            front_matter=Markdown(_front_matter(results)),
-            name=results.name,
-            config=config,
-            features=describe(config.features_by_kind.values(), config.orf_codons),
-            results=summary_sentences(metrics) if metrics else [],
-            metrics=metrics_table(metrics, columns),
-            has_intervals=has_intervals(columns.values()),
-            examples=len(lengths),
-            is_simulated=results.is_simulated,
-            shortest=length_range[0],
-            longest=length_range[1],
-            parts=Counter(row.get("split", "") for row in results.split),
-            warnings=[str(text) for text in results.leakage.get("warnings", ())],
-            **_training(results),
-        )
+    card = markdown_environment().get_template("model_card.md")
+    return card.render(
+        front_matter=Markdown(_front_matter(results)),
+        name=results.name,
+        config=config,
+        features=describe(config.features_by_kind.values(), config.orf_codons),
+        results=summary_sentences(metrics) if metrics else [],
+        metrics=metrics_table(metrics, columns),
+        has_intervals=has_intervals(columns.values()),
+        examples=len(lengths),
+        is_simulated=results.is_simulated,
+        shortest=length_range[0],
+        longest=length_range[1],
+        parts=Counter(row.get("split", "") for row in results.split),
+        warnings=[str(text) for text in results.leakage.get("warnings", ())],
+        **_training(results),
     )
 
 
@@ -157,26 +154,21 @@ def _pretrained_card(results: RunResults, config: ClassifierConfig) -> str:
     settings = read_toml(results.config, "config.toml", "Pretrain again.").get("data")
     identity = settings.get("identity") if isinstance(settings, dict) else None
     is_known = all(isinstance(metrics.get(key), int) for key in ("n", "bp", "masked_bases"))
-    return (
-        markdown_environment()
-        .get_template("pretrained_card.md")
-        .render(
-            front_matter=Markdown(_front_matter(results)),
-            name=results.name,
-            config=config,
-            bits=list(_bits_per_base(metrics)),
-            evaluated="{n:,} windows, {bp:,} bp, of which {masked_bases:,} are masked".format(
-                **metrics
-            )
-            if is_known
-            else "",
-            fasta=[str(name) for name in metrics.get("fasta") or ()],
-            parts=list(_parts(results)),
-            identity=percent(identity) if isinstance(identity, float) else None,
-            shortest=min(lengths, default=None),
-            longest=max(lengths, default=None),
-            **_training(results),
-        )
+    card = markdown_environment().get_template("pretrained_card.md")
+    return card.render(
+        front_matter=Markdown(_front_matter(results)),
+        name=results.name,
+        config=config,
+        bits=list(_bits_per_base(metrics)),
+        evaluated="{n:,} windows, {bp:,} bp, of which {masked_bases:,} are masked".format(**metrics)
+        if is_known
+        else "",
+        fasta=[str(name) for name in metrics.get("fasta") or ()],
+        parts=list(_parts(results)),
+        identity=percent(identity) if isinstance(identity, float) else None,
+        shortest=min(lengths, default=None),
+        longest=max(lengths, default=None),
+        **_training(results),
     )
 
 
@@ -226,16 +218,13 @@ def _control_card(results: RunResults, of_model: RunResults) -> str:
         name = baseline_name(CONTROL, control)
         rows = metrics_table(metrics, {"the model": metrics, name: control})
     difference = (metrics.get("differences") or {}).get(CONTROL) or {}
-    return (
-        markdown_environment()
-        .get_template("control_card.md")
-        .render(
-            front_matter=Markdown(_front_matter(results)),
-            name=f"{of_model.name}: trained without memory",
-            model_name=of_model.name,
-            metrics=rows,
-            sentence=difference.get("sentence"),
-        )
+    card = markdown_environment().get_template("control_card.md")
+    return card.render(
+        front_matter=Markdown(_front_matter(results)),
+        name=f"{of_model.name}: trained without memory",
+        model_name=of_model.name,
+        metrics=rows,
+        sentence=difference.get("sentence"),
     )
 
 
