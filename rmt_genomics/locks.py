@@ -18,14 +18,14 @@ _LOCK = ".lock"
 _locks_held: set[Path] = set()  # by this process
 
 
-def check_new_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError if ``folder`` is in use, before any work is done for it."""
+def check_new_folder(folder: Path, *, overwrite: bool, option: str = "--out") -> None:
+    """Raise ConfigError if ``folder``, given by an option, is in use, before any work is done."""
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file, but must be a folder. Give another --out.")
+        raise ConfigError(f"{folder}: is a file, but must be a folder. Give another {option}.")
     if not is_unused(folder) and not overwrite:
         raise ConfigError(
             f"{folder}: the folder is not empty, but files are only replaced on request. "
-            "Add --overwrite, or give another --out."
+            f"Add --overwrite, or give another {option}."
         )
 
 
@@ -34,7 +34,9 @@ def is_unused(folder: Path) -> bool:
     return not folder.is_dir() or all(path.name == _LOCK for path in folder.iterdir())
 
 
-def check_replaceable(folder: Path, names: Iterable[str], *, marker: str, text: str) -> None:
+def check_replaceable(
+    folder: Path, names: Iterable[str], *, marker: str, text: str, option: str = "--out"
+) -> None:
     """Raise ConfigError unless what is to be replaced is proved to be of this program.
 
     Args:
@@ -42,6 +44,7 @@ def check_replaceable(folder: Path, names: Iterable[str], *, marker: str, text: 
         names: Files in it that are to be removed or replaced, if they are there.
         marker: The file whose text is the proof.
         text: What it contains if it is of this program.
+        option: The option that names the folder.
     """
     present = [folder / name for name in names if os.path.lexists(folder / name)]
     for path in present:
@@ -49,24 +52,24 @@ def check_replaceable(folder: Path, names: Iterable[str], *, marker: str, text: 
             if part.is_symlink() and part != folder:
                 raise ConfigError(
                     f"{part}: is a link, but only what is in {folder} itself is replaced. Remove "
-                    "the link, or give another --out."
+                    f"the link, or give another {option}."
                 )
         if path.is_dir():
             raise ConfigError(
                 f"{path}: is a folder, but only files are replaced. Move it away, or give another "
-                "--out."
+                f"{option}."
             )
     proof = folder / marker
     is_ours = proof.is_file() and text in proof.read_text(encoding="utf-8", errors="replace")
     if present and not is_ours:
         raise ConfigError(
             f"{present[0]}: would be replaced, but no {marker} of rmt-genomics is beside it: it "
-            "may be of another program. Move it away, or give another --out."
+            f"may be of another program. Move it away, or give another {option}."
         )
 
 
 @contextmanager
-def locked(path: Path, *, is_folder: bool) -> Iterator[None]:
+def locked(path: Path, *, is_folder: bool, option: str = "--out") -> Iterator[None]:
     """Keep other processes from writing an output; the lock ends with this process.
 
     It is on a file in a folder, or beside a file, which is removed at the end; one that a killed
@@ -76,12 +79,15 @@ def locked(path: Path, *, is_folder: bool) -> Iterator[None]:
     Args:
         path: The output.
         is_folder: Whether it is a folder; it is made, and removed at the end if it is empty.
+        option: The option that names it.
 
     Raises:
         ConfigError: If another process holds the lock, naming it, or the folder is a file.
     """
     if is_folder and path.exists() and not path.is_dir():
-        raise ConfigError(f"{path}: is a file, but --out must name a folder. Give another --out.")
+        raise ConfigError(
+            f"{path}: is a file, but {option} must name a folder. Give another {option}."
+        )
     folder = path if is_folder else path.parent
     lock = folder.resolve() / (_LOCK if is_folder else f".{path.name}{_LOCK}")
     if lock in _locks_held:
@@ -91,7 +97,7 @@ def locked(path: Path, *, is_folder: bool) -> Iterator[None]:
     with named_errors(path):
         for each in reversed(made):
             each.mkdir(exist_ok=True)
-        file = _acquire(lock, path)
+        file = _acquire(lock, path, option)
     _locks_held.add(lock)
     try:
         yield
@@ -114,7 +120,7 @@ def new_file(path: Path, **rules: Any) -> Iterator[None]:
         yield
 
 
-def _acquire(lock: Path, path: Path) -> IO[bytes]:
+def _acquire(lock: Path, path: Path, option: str) -> IO[bytes]:
     """Lock a file for the output at ``path``, and write into it who holds the lock."""
     while True:
         file = lock.open("ab+")
@@ -124,7 +130,7 @@ def _acquire(lock: Path, path: Path) -> IO[bytes]:
             file.close()
             raise ConfigError(
                 f"{path}: {holder} is writing it, but only one process may. Wait for it, or stop "
-                "it, or give another --out."
+                f"it, or give another {option}."
             )
         if os.fstat(file.fileno()).st_nlink:  # else its last holder has just removed it
             file.truncate(0)

@@ -112,7 +112,7 @@ def test_a_file_made_by_another_process_in_the_meantime_is_not_replaced(
 ) -> None:
     monkeypatch.setattr(
         "rmt_genomics.locks._acquire",
-        lambda lock, path: path.touch() or lock.open("wb"),
+        lambda lock, path, *_: path.touch() or lock.open("wb"),
     )
 
     with (

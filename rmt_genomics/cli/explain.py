@@ -76,6 +76,7 @@ def explain(
     from rmt_genomics.model.pretrained import choose_device
 
     part = _interval(interval, methods)
+    _check_piece(options["piece_bp"], methods)
     if options["bigwig"]:
         check_bigwig()
     check_new_folder(out, overwrite=overwrite)
@@ -129,6 +130,18 @@ def _interval(text: str | None, methods: Sequence[str]) -> "Interval | None":
     return part
 
 
+def _check_piece(piece_bp: int | None, methods: Sequence[str]) -> None:
+    """Raise ConfigError if a length of pieces is given, but no method has pieces."""
+    from rmt_genomics.errors import ConfigError
+    from rmt_genomics.interpretation import BY_PIECES
+
+    if piece_bp is not None and methods and not set(BY_PIECES) & set(methods):
+        raise ConfigError(
+            f"--piece {piece_bp}: is the length of a piece for occlusion, but --method is "
+            f"{' and '.join(methods)}. Add --method occlusion, or leave --piece out."
+        )
+
+
 def _records(
     fasta: Path, names: "NameOptions", part: "Interval | None"
 ) -> "Iterator[EncodedRecord]":
@@ -167,7 +180,7 @@ def _tracks(
     options: dict[str, Any],
 ) -> "Iterator[tuple[Any, list[Attribution]]]":
     """Yield the base codes and the tracks of each record."""
-    from rmt_genomics.interpretation import RecordExplainer
+    from rmt_genomics.interpretation import BY_PIECES, RecordExplainer
     from rmt_genomics.interpretation.tracks import Target
     from rmt_genomics.prediction.progress import progress_bar
 
@@ -180,6 +193,9 @@ def _tracks(
             explainer = RecordExplainer(
                 model, record.codes, record.name, class_name, progress.update
             )
-            tracks = [explainer.attribute(method, interval, piece_bp) for method in methods]
+            tracks = [
+                explainer.attribute(name, interval, piece_bp if name in BY_PIECES else None)
+                for name in methods
+            ]
             yield record.codes, tracks
             del record, explainer, tracks

@@ -48,6 +48,7 @@ def pretrain(
     both sides. All are in metrics.json.
     """
     from rmt_genomics.evaluation.pretraining import evaluate_pretraining, result_lines
+    from rmt_genomics.reports import write_model_card
     from rmt_genomics.training import read_config
     from rmt_genomics.training.distributed import DistributedSetup, exit_without_cleanup
     from rmt_genomics.training.pretraining import pretrain as pretrain_model
@@ -69,6 +70,7 @@ def pretrain(
                 device=device,
                 seed=options["seed"],
             )
+            write_model_card(out)
             for line in result_lines(metrics):
                 click.echo(line)
             logger.info("The model is in %s. Train from it: train --init-from %s", out, out)

@@ -76,6 +76,7 @@ def evaluate_pretraining(
         "split": "validation",
         "n": len(examples),
         "bp": num_bp,
+        "fasta": [path.name for path in store.paths],
         "masked_bases": int(sum((each.targets < N).sum() for each in masked)),
         "model": _network(model, masked, device, reset_memory=False),
         "memory_reset": _network(model, masked, device, reset_memory=True),

@@ -78,7 +78,7 @@ def export_onnx(
         runner = onnx_runner.Model(stage, threads=1)
         check_outputs(exported.model, runner.outputs)
 
-    _export(model, Path(folder), write, ONNX_FILES, overwrite=overwrite)
+    _export(model, Path(folder), write, ONNX_FILES, option="--onnx", overwrite=overwrite)
 
 
 def export_torch(
@@ -94,7 +94,7 @@ def export_torch(
         for name, program, _, _ in exported.programs():
             torch.export.save(program, stage / f"{name}.pt2")
 
-    _export(model, Path(folder), write, TORCH_FILES, overwrite=overwrite)
+    _export(model, Path(folder), write, TORCH_FILES, option="--torch-export", overwrite=overwrite)
 
 
 class Exported:
@@ -186,16 +186,21 @@ def _export(
     write: Callable[[Exported, Path], None],
     names: tuple[str, ...],
     *,
+    option: str,
     overwrite: bool,
 ) -> None:
     """Make and check an export in a temporary folder; what an earlier one left is removed."""
-    check_new_folder(folder, overwrite=overwrite)
+    check_new_folder(folder, overwrite=overwrite, option=option)
     every = dict.fromkeys((*ONNX_FILES, *TORCH_FILES))
-    check_replaceable(folder, every, marker=SETTINGS, text=MADE_BY)
+    check_replaceable(folder, every, marker=SETTINGS, text=MADE_BY, option=option)
     if not isinstance(model, RMTClassifier):
         model = RMTClassifier.from_pretrained(model)
     exported = Exported(model)
-    with locked(folder, is_folder=True), staged_files(folder) as stage, _quiet():
+    with (
+        locked(folder, is_folder=True, option=option),
+        staged_files(folder) as stage,
+        _quiet(),
+    ):
         settings = json.dumps(exported.settings(), indent=2) + "\n"
         (stage / SETTINGS).write_text(settings, encoding="utf-8")
         write(exported, stage)

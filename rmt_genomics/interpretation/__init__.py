@@ -1,5 +1,6 @@
 """Where the evidence is: what each base and each segment of a record adds to a prediction."""
 
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.dna.alphabet import Codes
+from rmt_genomics.dna.alphabet import UNKNOWN, Codes
 from rmt_genomics.dna.record_types import Interval
-from rmt_genomics.errors import ConfigError
+from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 from rmt_genomics.interpretation.gradients import (
     FeatureTerms,
     feature_terms,
@@ -34,6 +35,7 @@ from rmt_genomics.model.batching import encode_sequences
 METHODS = ("gradient", "integrated_gradients", "occlusion", "occlusion_shuffle", "mutagenesis")
 DEFAULT_METHODS = ("gradient", "integrated_gradients", "occlusion")
 _OF_GRADIENTS = ("gradient", "integrated_gradients")
+BY_PIECES = ("occlusion", "occlusion_shuffle")
 
 __all__ = [
     "DEFAULT_METHODS",
@@ -86,11 +88,22 @@ class RecordExplainer:
         best = model.classes_[int(self.prefix.logits[0].argmax())]
         self.target = Target.of(model, class_name or best)
         self.score = float(self.target.of_logits(self.prefix.logits)[0])
+        has_base = bool((codes < UNKNOWN).any())
+        self.has_class = has_base or class_name is not None
+        if not has_base:
+            warnings.warn(
+                f"{record}: no known base, so nothing is predicted and nothing speaks for a class. "
+                "Leave the record out.",
+                RMTGenomicsWarning,
+                stacklevel=2,
+            )
+        if not self.has_class:
+            self.score = float("nan")
 
     @cached_property
     def baseline_score(self) -> float:
-        """The score of a record of this length that is all N."""
-        return self.target.of_unknown(len(self.codes))
+        """The score of a record of this length that is all N; NaN if there is no class."""
+        return self.score if not self.has_class else self.target.of_unknown(len(self.codes))
 
     @cached_property
     def features(self) -> FeatureTerms:
@@ -104,7 +117,7 @@ class RecordExplainer:
         check_has_gradients(self.target.model, method)
         check_method(method, interval, piece_bp, self.record, len(self.codes))
         start, end = interval or (0, len(self.codes))
-        if method in ("occlusion", "occlusion_shuffle"):
+        if method in BY_PIECES:
             return self._pieces(method, interval, piece_bp)
         if method == "mutagenesis":
             by_base = mutate(self.prefix, self.target, start, end)
@@ -166,7 +179,7 @@ class RecordExplainer:
         return Attribution(
             record=self.record,
             method=method,
-            class_name=self.target.name,
+            class_name=self.target.name if self.has_class else "NA",
             length=len(self.codes),
             score=self.score,
             baseline_score=self.baseline_score,
@@ -205,7 +218,8 @@ def attribute(
         label.
 
     Raises:
-        ConfigError: If there is no such method or class, or mutagenesis has no interval.
+        ConfigError: If there is no such method or class, mutagenesis has no interval, or
+            ``piece_bp`` is given for a method without pieces.
         DataError: If the sequence is empty or holds a letter that is not a base, or the interval
             is not within it.
 
@@ -257,5 +271,10 @@ def check_method(
         )
     if piece_bp is not None and piece_bp < 1:
         raise ConfigError(f"piece_bp is {piece_bp}, but must be at least 1.")
+    if piece_bp is not None and method not in BY_PIECES:
+        raise ConfigError(
+            f"piece_bp is {piece_bp}, but method {method} gives a value to each base, not to "
+            "pieces. Use occlusion, or leave piece_bp out."
+        )
     if interval is not None:
         Interval(record, *interval).check_within(length_bp)

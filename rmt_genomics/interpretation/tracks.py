@@ -142,11 +142,13 @@ class Attribution:
     record: str
     method: str
     class_name: str
+    """``NA`` if none was given and none is predicted, since no base of the record is known."""
+
     length: int
     """Of the record in bp."""
 
     score: float
-    """Of the record."""
+    """Of the record; NaN, as is ``baseline_score``, if ``class_name`` is ``NA`` for this reason."""
 
     baseline_score: float
     """Of a record of this length that is all N."""
@@ -411,7 +413,7 @@ def _summary_line(attribution: Attribution, kinds: Sequence[str]) -> str:
     terms = attribution.terms
     numbers = [attribution.score, attribution.baseline_score, attribution.explained]
     numbers += [attribution.unexplained, *(terms.get(kind) for kind in ("network", *kinds))]
-    cells = ("NA" if each is None else f"{each:.4f}" for each in numbers)
+    cells = ("NA" if each is None or np.isnan(each) else f"{each:.4f}" for each in numbers)
     texts = (attribution.record, attribution.length, attribution.class_name, attribution.method)
     return "\t".join([*map(str, texts), *cells])
 
@@ -431,13 +433,13 @@ def draw(codes: Codes, attributions: Sequence[Attribution], regions: Sequence[Re
     figure = Figure(figsize=(10, 1.0 + 2.0 * panels), layout="constrained")
     axes = list(figure.subplots(panels, 1, squeeze=False)[:, 0])
     first = attributions[0]
-    figure.suptitle(
-        _literal(
-            f"{first.record}: {first.class_name}, score {first.score:.3g} "
-            f"({first.baseline_score:.3g} if all N)"
-        ),
-        fontsize=11,
+    title = (
+        f"{first.record}: {first.class_name}, score {first.score:.3g} "
+        f"({first.baseline_score:.3g} if all N)"
     )
+    if np.isnan(first.score):
+        title = f"{first.record}: no known base"
+    figure.suptitle(_literal(title), fontsize=11)
     for each in pieces:
         _draw_pieces(axes.pop(0), each)
     if best is not None:

@@ -4,6 +4,7 @@ Read are the eight fixed columns; whatever follows them (genotypes) is only hand
 those of VCF: 1-based, of the first base of REF, on the forward strand.
 """
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -129,7 +130,7 @@ class VcfFile:
         with open_decompressed(self.path, reader, what="a VCF file") as file:
             for number, line in enumerate(file, 1):
                 where = f"{self.path}: line {number}"
-                text = _decoded(line, where)
+                text = _decoded(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line, where)
                 if text.startswith("#"):
                     self._add_header(text, where, has_variants=has_variants)
                 elif text.strip():
@@ -285,6 +286,7 @@ class Survey:
         self.num_lines = self.num_variants = self.num_compared = 0
         self.counts: Counter[str] = Counter()
         self.mismatches: list[str] = []
+        self.outside: list[str] = []
         self.missing: dict[str, None] = {}  # of chromosomes the first few, in order
 
     def add(self, line: VcfLine, reference: Reference) -> None:
@@ -295,6 +297,9 @@ class Survey:
         self.counts.update(filter(None, (note_of(line, alt, problem) for alt in line.alts)))
         if problem == NO_RECORD and len(self.missing) < _EXAMPLES:
             self.missing[line.chrom] = None
+        if problem == OUTSIDE and len(self.outside) < _EXAMPLES:
+            length = reference.lengths[line.chrom]
+            self.outside.append(f"{line.chrom}:{line.pos} of a record of {length} bp")
         if problem not in (NO_RECORD, OUTSIDE):
             self.num_compared += len(line.alts)
         if problem == OTHER_REF and len(self.mismatches) < _EXAMPLES:
@@ -317,6 +322,14 @@ class Survey:
                 f"{self.name}: REF of {self.counts[OTHER_REF]:,} of {self.num_compared:,} variants "
                 f"differs from {reference.fasta.path} ({'; '.join(self.mismatches)}), but variants "
                 "must be of this reference. Give the genome and the version they were called on."
+            )
+        num_placed = self.num_variants - self.counts[NO_RECORD]
+        if self.counts[OUTSIDE] > _MOST_MISMATCHES * num_placed:
+            raise DataError(
+                f"{self.name}: the positions of {self.counts[OUTSIDE]:,} of {num_placed:,} "
+                f"variants are outside of the records of {reference.fasta.path} "
+                f"({'; '.join(self.outside)}), but variants must be of this reference. Give the "
+                "genome and the version they were called on."
             )
 
     def warning(self) -> str | None:

@@ -97,8 +97,9 @@ def test_an_interval_is_explained_in_the_context_of_its_record(
 ) -> None:
     out = tmp_path / "out"
     methods = [f"--method={name}" for name in ("mutagenesis", "gradient", "occlusion")]
+    part = ["--interval", "two:8-14", *methods]
 
-    succeed("explain", model, fasta, "--interval", "two:8-14", *methods, "--out", out)
+    succeed("explain", model, fasta, *part, "--out", out)
 
     loaded = RMTClassifier.from_pretrained(model)
     for method in ("mutagenesis", "gradient"):
@@ -112,6 +113,10 @@ def test_an_interval_is_explained_in_the_context_of_its_record(
         assert arrays["mutagenesis"].shape == (1, 4, 6)
         assert arrays["start"] == 8
     assert not (out / "one.npz").exists()
+    succeed("explain", model, fasta, *part, "--piece", 2, "--overwrite", "--out", out)
+    assert [row[1:3] for row in rows(out / "occlusion.bedgraph")] == [
+        ["8", "10"], ["10", "12"], ["12", "14"]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -122,10 +127,14 @@ def test_an_interval_is_explained_in_the_context_of_its_record(
         (["--interval", "three:0-10"], "there is no record 'three', but --interval is a part"),
         (["--interval", "two:20"], "'two:20' is not an interval, but must look like chr1:0-100"),
         (["--interval", "two:20-30(-)"], "has a strand, but tracks are those of both strands"),
+        (
+            ["--piece", 4, "--method", "gradient", "--method", "mutagenesis", "--interval=two:2-9"],
+            "--piece 4: is the length of a piece for occlusion, but --method is gradient and muta",
+        ),
     ],
 )
 def test_what_cannot_be_explained_is_refused_in_one_sentence(
-    arguments: list[str], words: str, model: Path, fasta: Path, tmp_path: Path
+    arguments: list[str | int], words: str, model: Path, fasta: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
 
@@ -183,8 +192,9 @@ def test_records_of_one_base_or_without_a_known_one_are_explained(
     path.write_text(">n\nNNNNNNNNN\n>a\nA\n")
     out = tmp_path / "out"
 
-    succeed("explain", model, path, "--class", "a", "--out", out)
+    result = succeed("explain", model, path, "--class", "a", "--out", out)
 
+    assert "n: no known base" in result.stderr
     found = {(row[0], row[3]): row for row in rows(out / "summary.tsv")[1:]}
     for method in ("gradient", "integrated_gradients", "occlusion"):
         score, of_n, explained = found["n", method][4:7]
@@ -192,6 +202,22 @@ def test_records_of_one_base_or_without_a_known_one_are_explained(
         assert float(explained) == 0
     assert float(found["a", "occlusion"][7]) == pytest.approx(0, abs=1e-4)
     assert {row[0] for row in rows(out / "top_regions.bed")} == {"a"}
+
+
+def test_a_record_without_a_known_base_has_no_class_and_a_warning(
+    model: Path, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "x.fa", tmp_path / "out"
+    path.write_text(f">n\nNNNNNNNNN\n>one\n{LETTERS['one']}\n")
+
+    result = succeed("explain", model, path, "--method", "gradient", "--out", out)
+
+    assert "n: no known base, so nothing is predicted and" in result.stderr
+    assert "one: no known base" not in result.stderr
+    _, n, one = rows(out / "summary.tsv")
+    assert (n[2], n[4:6], float(n[6])) == ("NA", ["NA", "NA"], 0)
+    assert n[7:9] == ["NA", "NA"]
+    assert "NA" not in one
 
 
 def test_names_that_are_no_file_names_are_changed(model: Path, tmp_path: Path) -> None:

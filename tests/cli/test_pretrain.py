@@ -41,6 +41,28 @@ def test_bits_per_base_are_printed_beside_those_of_models_that_count(pretrained:
     assert "does not see what follows" in metrics["notes"][0]
 
 
+def test_the_card_says_what_it_was_trained_on_and_how_well_it_predicts(pretrained: Path) -> None:
+    card = (pretrained / "README.md").read_text()
+    metrics = json.loads((pretrained / "metrics.json").read_text())
+
+    assert "PytorchModelHubMixin" not in card
+    assert "an encoder of DNA that was pretrained without labels" in card
+    assert "Sequences of `toy.fa`:" in card
+    assert "- train: 7 records, 1,400 bp\n- validation: 1 record, 200 bp\n" in card
+    assert "nucleotide identity of 95% on) are in one part" in card
+    bits = {name: values["bits_per_base"] for name, values in metrics["baselines"].items()}
+    for row, value in {
+        "this network": metrics["model"]["bits_per_base"],
+        "memory set to zero before each segment": metrics["memory_reset"]["bits_per_base"],
+        "bases before a base)": min(bits[f"markov_{order}"] for order in range(13)),
+        "bases on each side)": min(bits[f"context_{order}"] for order in range(1, 7)),
+    }.items():
+        assert f"{row} | {value:.4f} |" in card
+    assert "--init-from FOLDER" in card
+    assert "rmt-genomics embed" in card
+    assert "predict(" not in card
+
+
 def test_a_finished_run_is_evaluated_again_and_one_in_use_is_refused(pretrained: Path) -> None:
     fasta, before = pretrained.parent / "toy.fa", (pretrained / "metrics.json").read_text()
 

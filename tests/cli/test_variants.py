@@ -297,6 +297,32 @@ def test_variants_of_another_genome_are_refused_with_counts_and_examples(
     assert rows(out)[-1]["note"] == "REF differs from the reference"
 
 
+def test_positions_outside_of_the_records_are_refused_as_of_another_genome(
+    model: Path, fasta: Path, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "x.vcf", tmp_path / "out.tsv"
+    path.write_text(HEADER + "".join(variant("one", pos, "A", ref="C") for pos in (900, 800)))
+
+    message = fail("variants", model, path, "--fasta", fasta, "--out", out)
+
+    assert message.startswith(
+        f"{path}: the positions of 2 of 2 variants are outside of the records of {fasta} (one:900 "
+        "of a record of 60 bp; one:800 of a record of 60 bp), but variants must be of this"
+    )
+    assert not out.exists()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(
+    model: Path, fasta: Path, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "x.vcf", tmp_path / "out.vcf"
+    path.write_text("\ufeff" + HEADER + LINES[0], encoding="utf-8")
+
+    succeed("variants", model, path, "--fasta", fasta, "--out", out)
+
+    assert out.read_bytes().startswith(b"##fileformat=VCFv4.2\n")
+
+
 def test_a_file_without_variants_gives_a_table_without_rows(
     model: Path, fasta: Path, tmp_path: Path
 ) -> None:
@@ -317,11 +343,12 @@ def test_long_ref_of_a_window_and_positions_outside_are_noted(
         variant("one", 1, "A", ref=base("one", 1, size=30))
         + variant("one", 61, "A", ref="C")
         + variant("one", 0, "A", ref="C")
+        + "".join(variant("one", pos, base("one", pos)) for pos in range(1, 21))
     )
 
     succeed("variants", model, path, "--fasta", fasta, "--out", out, "--window", 24)
 
-    assert [each["note"] for each in rows(out)] == [
+    assert [each["note"] for each in rows(out)][:3] == [
         "REF is longer than a window", *["position is outside of the record"] * 2
     ]  # fmt: skip
 

@@ -267,10 +267,13 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     (out / "notes.txt").write_text("mine")
     (out / "model.json").write_text("{}")
 
-    assert "the folder is not empty" in fail("export", model, "--onnx", out)
+    for option in ("--onnx", "--torch-export"):
+        message = fail("export", model, option, out)
+        assert message.endswith(f"Add --overwrite, or give another {option}."), message
     error = fail("export", model, "--onnx", out, "--overwrite")
 
     assert "model.json: would be replaced, but no model.json of rmt-genomics is beside it" in error
+    assert error.endswith("or give another --onnx.")
     assert sorted(path.name for path in out.iterdir()) == ["model.json", "notes.txt"]
 
 

@@ -44,5 +44,8 @@ def test_what_has_no_meaning_is_refused() -> None:
         attribute(model, "ACGT", interval=(2, 5))
     with pytest.raises(ConfigError, match="piece_bp is 0, but must be at least 1"):
         attribute(model, "ACGT", method="occlusion", piece_bp=0)
+    for method in ("gradient", "mutagenesis"):
+        with pytest.raises(ConfigError, match=f"method {method} gives a value to each base, not"):
+            attribute(model, "ACGT", method=method, interval=(0, 4), piece_bp=2)
     with pytest.raises(ConfigError, match="class 'd' is unknown, but must be a class of the mod"):
         attribute(model, "ACGT", class_name="d")

@@ -13,7 +13,7 @@ from rmt_genomics import RMTClassifier
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.reports import write_model_card
 from tests.prediction.toys import saved_model
-from tests.reports.toys import NASTY, THREE, write_run
+from tests.reports.toys import NASTY, THREE, difference, write_run
 
 
 @pytest.fixture
@@ -55,6 +55,31 @@ def test_the_hub_can_read_its_front_matter(run: Path) -> None:
     assert "matthews_correlation" in (card.data.metrics or [])
     assert card.data.license is None
     assert "\n# license: yours to choose before you publish this model\n---\n" in text
+
+
+def test_a_control_has_a_card_of_its_own(run: Path) -> None:
+    control = saved_model(run / "control", classes=THREE, task="multiclass", memory_reset="segment")
+    card_of(run)
+    assert "It was not compared with the model" in (control / "README.md").read_text()
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["baselines"]["memory_reset_trained"] = metrics["baselines"]["majority"] | {"mcc": 0.42}
+    metrics["differences"]["memory_reset_trained"] = difference("mcc", 0.38, 0.2, 0.5)
+    (run / "metrics.json").write_text(json.dumps(metrics))
+
+    card_of(run)
+
+    text = (control / "README.md").read_text()
+    assert "PytorchModelHubMixin" not in text
+    assert (
+        "the same network as the model `run` in the folder above (`../`), trained without" in text
+    )
+    assert "| the model | 0.900 | 0.900 | 0.800 (" in text
+    assert "| trained without memory | " in text
+    assert " | 0.420 | " in text
+    assert metrics["differences"]["memory_reset_trained"]["sentence"] in text
+    assert ModelCard(text).data.library_name == "rmt-genomics"
+    alone = saved_model(run.parent / "control", memory_reset="segment")
+    assert "predicts one of two classes" in card_of(alone)
 
 
 def test_names_are_shown_unchanged(run: Path) -> None:
