@@ -206,6 +206,10 @@ class ClassifierConfig(Settings):
                 "protein:K, so no reading frame is read."
             )
         dim, heads = self.dim, self.heads
+        if dim % 2:
+            raise ConfigError(
+                f"dim ({dim}) must be even: rotary positions rotate pairs of features. Change it."
+            )
         if dim % heads:
             raise ConfigError(
                 f"dim ({dim}) must be a multiple of heads ({heads}). Change one of them."

@@ -4,8 +4,9 @@
 ``auto`` mean; a run folder keeps the resolved settings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import gcd
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -156,11 +157,25 @@ chosen by the data."""
 
         Features that are to be chosen by the data are none: there is no data here.
         """
-        preset = PRESETS[self.preset]
-        changes: dict[str, Any] = {n: v for n, v in preset.items() if getattr(self, n) is None}
+        sizes = PRESETS[self.preset]
+        if "preset" not in self.model_fields_set:
+            sizes = self.fitted(sizes)
+        changes: dict[str, Any] = {n: v for n, v in sizes.items() if getattr(self, n) is None}
         if self.features == "auto":
             changes["features"] = "none"
         return self.replace(**changes) if changes else self
+
+    def fitted(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return sizes of which ``dim`` or ``heads`` fits the other one, if that is given.
+
+        The width of a head, ``dim / heads``, must be even.
+        """
+        dim, heads = sizes["dim"], sizes["heads"]
+        if self.dim is not None:
+            heads = max(1, gcd(2 * heads, self.dim) // 2)
+        if self.heads is not None:
+            dim = -(-dim // (2 * self.heads)) * 2 * self.heads
+        return {**sizes, "dim": dim, "heads": heads}
 
 
 class TokenizerSettings(Settings):
