@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.config import fitting_sizes
 from rmt_genomics.model.initial_weights import InitialModel
 from rmt_genomics.model.settings import as_toml
 from rmt_genomics.training.config import PRESETS, ExperimentConfig, SimulationSettings
@@ -141,7 +142,7 @@ def _sizes(config: ExperimentConfig, data: TrainingPart, stem_pool: int) -> dict
     segment = min(_SEGMENT, -(-tokens // 32) * 32)
     dim = 128 if data.typical_bp <= SHORT_BP else 64
     why = "short examples: one or a few segments" if tokens <= _SEGMENT else "long examples"
-    fitted = config.model.fitted({"dim": dim, "heads": _HEADS})
+    fitted = fitting_sizes({"dim": dim, "heads": _HEADS}, config.model.dim, config.model.heads)
     fits = "fits the {} given; a head must have an even width"
     return {
         "model.dim": Choice(

@@ -4,9 +4,8 @@
 ``auto`` mean; a run folder keeps the resolved settings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from math import gcd
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -25,6 +24,7 @@ from rmt_genomics.model.config import (
     Readout,
     StrandHead,
     TokenizerKind,
+    fitting_sizes,
 )
 from rmt_genomics.model.features import parse_features, with_features
 from rmt_genomics.model.masked_bases import PretrainingSettings
@@ -37,7 +37,6 @@ PRESETS = {
     "base": {"dim": 256, "depth": 6, "heads": 4, "segment_length": 512, "num_memory_tokens": 16},
 }
 """The five numbers that determine a model's size; see ``ModelSettings``."""
-
 
 AUTOMATIC = (
     *("model.dim", "model.depth", "model.heads", "model.segment_length"),
@@ -159,23 +158,11 @@ chosen by the data."""
         """
         sizes = PRESETS[self.preset]
         if "preset" not in self.model_fields_set:
-            sizes = self.fitted(sizes)
+            sizes = fitting_sizes(sizes, self.dim, self.heads)
         changes: dict[str, Any] = {n: v for n, v in sizes.items() if getattr(self, n) is None}
         if self.features == "auto":
             changes["features"] = "none"
         return self.replace(**changes) if changes else self
-
-    def fitted(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """Return sizes of which ``dim`` or ``heads`` fits the other one, if that is given.
-
-        The width of a head, ``dim / heads``, must be even.
-        """
-        dim, heads = sizes["dim"], sizes["heads"]
-        if self.dim is not None:
-            heads = max(1, gcd(2 * heads, self.dim) // 2)
-        if self.heads is not None:
-            dim = -(-dim // (2 * self.heads)) * 2 * self.heads
-        return {**sizes, "dim": dim, "heads": heads}
 
 
 class TokenizerSettings(Settings):
