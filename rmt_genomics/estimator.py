@@ -27,6 +27,7 @@ from rmt_genomics.atomic_io import write_lines
 from rmt_genomics.datasets import Example, LabelSource
 from rmt_genomics.datasets.examples import without_small_classes
 from rmt_genomics.datasets.label_checks import first_few
+from rmt_genomics.datasets.splits import IN_A_COLUMN
 from rmt_genomics.dna.alphabet import decode
 from rmt_genomics.dna.record_types import Interval, RecordInfo
 from rmt_genomics.errors import ConfigError, DataError, RMTGenomicsError, RMTGenomicsWarning
@@ -143,6 +144,7 @@ class RMTEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn publish
                 result = run_training(job, DistributedSetup())
         except RMTGenomicsError as error:  # its files are unknown to the caller
             text = str(error).replace(str(run), _CALLER).replace(str(fasta), "X")
+            text = text.replace(IN_A_COLUMN, "")  # there is no table
             raise type(error)(text) from error
         except KeyboardInterrupt as stop:  # without advice on how to resume
             raise KeyboardInterrupt from stop

@@ -327,6 +327,7 @@ def few(y: Any, **options: Any) -> Any:
         (few(Y, groups=[[1, 2]] * 24), r"should be a 1d array, got an array of shape \(24, 2\)"),
         (lambda it: it.set_params(settings=None).fit(X, Y), "settings is None, but must be a list"),
         (few(Y, groups=[None] * 24), "the group of sequence 0 is missing"),
+        (few(Y, groups=["a"] * 24), r"24 examples in 1 group, .* Add examples of other groups\.$"),
         (few([None, *Y[1:]]), "y is None for sequence 0, but each sequence needs a label"),
         (few([1.5, *[float("nan")] * 23]), "y is nan for sequence 1"),
         (few(pd.Series([*Y[:-1], pd.NA], dtype=object)), "y is <NA> for sequence 23"),

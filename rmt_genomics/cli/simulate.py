@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import TextIOBase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmt_genomics.cli.options import BP, COUNT, PATH, SEED
+from rmt_genomics.cli.options import BP, COUNT, PATH, SEED, name_options, take_names
+
+if TYPE_CHECKING:
+    from rmt_genomics.dna import NameOptions
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ _FILES = ("sequences.fasta", "labels.tsv", "breakpoints.bed", _DESCRIPTION)
 @click.option(
     "--groups", type=PATH, help="For mosaic: table with the header record, group, such as species."
 )
+@name_options
 @click.option("--seed", type=SEED, default=0, help="Seed of everything but the motifs.")
 @click.option("--out", type=PATH, required=True, help="Folder for the files.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier simulation in --out.")
@@ -88,11 +92,12 @@ def simulate(task: str, number: int, out: Path, *, overwrite: bool, **options: A
     if out.is_dir():
         for name in _FILES:
             check_new_file(out / name, inputs=inputs, overwrite=True)
+    names = take_names(options)
     given = {name: value for name, value in options.items() if value is not None}
     if task == "mosaic":
-        counts = _write_mosaics(number, out, **given)
+        counts = _write_mosaics(number, out, names, **given)
     else:
-        counts = _write_planted(number, out, task=task, **given)
+        counts = _write_planted(number, out, names, task=task, **given)
     click.echo("label\tsequences")
     for label, count in counts.items():
         click.echo(f"{label}\t{count}")
@@ -114,6 +119,13 @@ def _check_options(task: str, options: dict[str, Any]) -> None:
             raise ConfigError(
                 f"{name} is {options[key]}, but has no effect: --task {kind}. Remove it."
             )
+    if not is_mosaic and options["background"] is None:
+        for name in ("duplicate_names", "full_names"):
+            if options[name] is not None:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is given, but has no effect: without --background "
+                    "no records are read. Remove it."
+                )
     if is_mosaic and options["genomes"] is None:
         raise ConfigError(
             "--genomes is missing, but --task mosaic is made of your genomes. Give a FASTA file, "
@@ -122,14 +134,19 @@ def _check_options(task: str, options: dict[str, Any]) -> None:
 
 
 def _write_planted(
-    number: int, out: Path, *, background: Path | None = None, **settings: Any
+    number: int,
+    out: Path,
+    names: "NameOptions",
+    *,
+    background: Path | None = None,
+    **settings: Any,
 ) -> dict[str, int]:
     from rmt_genomics.atomic_io import write_text
     from rmt_genomics.datasets import EncodedStore
     from rmt_genomics.datasets.simulation import Simulation, description, write_simulation
 
     simulation = Simulation(**settings)
-    store = EncodedStore.open(background) if background else None
+    store = EncodedStore.open(background, names=names) if background else None
     simulation.check_background(store)
     with _new_files(out, "sequences.fasta", "labels.tsv") as (fasta, labels):
         counts = write_simulation(simulation, number, fasta=fasta, labels=labels, background=store)
@@ -141,6 +158,7 @@ def _write_planted(
 def _write_mosaics(
     number: int,
     out: Path,
+    names: "NameOptions",
     *,
     length_bp: int,
     seed: int,
@@ -153,10 +171,10 @@ def _write_mosaics(
     from rmt_genomics.datasets.source_records import SourceRecords
 
     check_mosaic_length(length_bp)
-    sources = SourceRecords.of(EncodedStore.open(genomes), groups, seed=seed)
+    sources = SourceRecords.of(EncodedStore.open(genomes, names=names), groups, seed=seed)
     simulation = MosaicSimulation(sources=sources, length_bp=length_bp, seed=seed)
-    names = ("sequences.fasta", "labels.tsv", "breakpoints.bed")
-    with _new_files(out, *names) as (fasta, labels, breakpoints):
+    files = ("sequences.fasta", "labels.tsv", "breakpoints.bed")
+    with _new_files(out, *files) as (fasta, labels, breakpoints):
         counts = write_mosaics(
             simulation, number, fasta=fasta, labels=labels, breakpoints=breakpoints
         )

@@ -51,10 +51,16 @@ Labels = tuple[str, ...]  # the labels of one example
 
 
 def check_records_exist(
-    path: Path, first_lines: Mapping[str, int], records: Collection[str]
+    path: Path,
+    first_lines: Mapping[str, int],
+    records: Collection[str],
+    *,
+    to_leave_out: str = f"To leave these lines out: {SKIP_UNLABELLED}.",
 ) -> None:
     """Raise DataError if labels name records, of which ``first_lines`` has the first line of each,
     that the FASTA file does not have.
+
+    ``to_leave_out`` is the remedy if only some are missing.
     """
     missing = [name for name in first_lines if name not in records]
     if not missing:
@@ -71,7 +77,7 @@ def check_records_exist(
             )
             break
     if len(missing) < len(first_lines):
-        remedy += f" To leave these lines out: {SKIP_UNLABELLED}."
+        remedy += f" {to_leave_out}"
     raise DataError(
         f"{path}: the FASTA file lacks {len(missing)} of {len(first_lines)} records named here "
         f"({named}), but must have all. {remedy}"

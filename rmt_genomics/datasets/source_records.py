@@ -127,7 +127,9 @@ def read_groups(path: Path, lengths: Mapping[str, int]) -> dict[str, str]:
                 "must have one line. Remove one of them."
             )
         groups[record], lines[record] = group, row.line_number
-    check_records_exist(path, lines, lengths)
+    check_records_exist(
+        path, lines, lengths, to_leave_out="Remove these lines, or add the records to the genomes."
+    )
     if missing := [record for record in lengths if record not in groups]:
         raise DataError(
             f"{path}: no group for {len(missing)} of {len(lengths)} records of the genomes "

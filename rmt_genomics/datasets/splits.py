@@ -21,6 +21,9 @@ from rmt_genomics.parsing import shown
 
 METHODS = ("auto", "column", "group", "stratified")  # values of ``data.split``
 MAX_BINS = 10
+IN_A_COLUMN = ", or name the parts in a split column"
+"""The remedy where labels are in a table."""
+
 _MAX_ORDERS = 20
 _MAX_STEPS = 50_000  # groups tried in all orders together
 
@@ -195,10 +198,17 @@ def _hold_out(
 
     chosen = min(choices, key=distance)
     if not len(chosen):
+        found = counted(len(multi_hot), "example")
+        remedy = "Add examples"
+        if len(kind_of) < len(multi_hot):
+            found += f" in {counted(len(kind_of), 'group')}"
+            remedy = "Add examples of other groups"
+        elif not has_bins and total.max() == 1:
+            found += ", as each class has one example"
+            remedy = "Add examples of each class"
         raise DataError(
-            f"a {part} part cannot be made from {counted(len(multi_hot), 'example')} in "
-            f"{counted(len(kind_of), 'group')}, but training needs one, and every class must stay "
-            "in train. Add examples or groups, or name the parts in a split column."
+            f"a {part} part cannot be made from {found}, but training needs one, and every class "
+            f"must stay in train. {remedy}{IN_A_COLUMN}."
         )
     return np.isin(groups, chosen)
 

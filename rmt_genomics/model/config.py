@@ -1,5 +1,7 @@
 """The settings of a saved classifier: what ``config.json`` holds."""
 
+from collections.abc import Mapping
+from math import gcd
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -206,6 +208,10 @@ class ClassifierConfig(Settings):
                 "protein:K, so no reading frame is read."
             )
         dim, heads = self.dim, self.heads
+        if dim % 2:
+            raise ConfigError(
+                f"dim ({dim}) must be even: rotary positions rotate pairs of features. Change it."
+            )
         if dim % heads:
             raise ConfigError(
                 f"dim ({dim}) must be a multiple of heads ({heads}). Change one of them."
@@ -310,3 +316,16 @@ class ClassifierConfig(Settings):
             memory_gate=self.memory_gate,
             memory_reset=self.memory_reset,
         )
+
+
+def fitting_sizes(sizes: Mapping[str, int], dim: int | None, heads: int | None) -> dict[str, int]:
+    """Return sizes whose ``dim`` or ``heads`` fits the other one, if only that is given.
+
+    The width of a head, ``dim / heads``, must be even.
+    """
+    fitting = dict(sizes)
+    if dim is not None:
+        fitting["heads"] = max(1, gcd(2 * sizes["heads"], dim) // 2)
+    if heads is not None:
+        fitting["dim"] = -(-sizes["dim"] // (2 * heads)) * 2 * heads
+    return fitting

@@ -91,6 +91,14 @@ class InitialModel:
         keys = SIZES | OF_HEAD if keep_head else SIZES
         return {key: getattr(self.config, name) for key, name in keys.items()}
 
+    def check_has_head(self) -> None:
+        """Raise ConfigError if this model has no head that could be kept."""
+        if self.config.task == PRETRAINING:
+            raise ConfigError(
+                f"{self.source}: the model was pretrained without labels, but --keep-head needs "
+                "one with classes. Leave out --keep-head."
+            )
+
     def load_into(self, model: RMTClassifier, *, keep_head: bool) -> str:
         """Load the encoder, and the head if it is kept; return a sentence on what is new.
 
@@ -137,9 +145,8 @@ class InitialModel:
                 f"{self.source}: {found}, but --keep-head {rule}. Leave out --keep-head."
             )
 
+        self.check_has_head()
         tasks = [self.config.task, config.task]
-        if PRETRAINING in tasks:
-            refuse("the model was pretrained without labels", "needs one with classes")
         if "regression" in tasks or tasks.count("multilabel") == 1:
             refuse(
                 f"the task of the model is {tasks[0]}, and that of the labels {tasks[1]}",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rmt_genomics.errors import ConfigError
+from rmt_genomics.model.config import fitting_sizes
 from rmt_genomics.model.initial_weights import InitialModel
 from rmt_genomics.model.settings import as_toml
 from rmt_genomics.training.config import PRESETS, ExperimentConfig, SimulationSettings
@@ -25,6 +26,7 @@ MANY_SHORT = 2000  # examples of at most that length
 _STEM_POOLS = ((2048, 4), (8192, 8), (65_536, 16))  # longest examples in bp, positions merged
 _STEM_POOL_BEYOND = 32
 _SEGMENT = 128  # tokens after the stem
+_HEADS = 4
 _BATCH_BP = 1 << 20
 _SMALL_DATA_BP, _SECONDS, _SECONDS_OF_LARGE_DATA = 50_000_000, 240, 400
 _MIN_EPOCHS, _MAX_EPOCHS, _STEPS = 8, 60, 4000
@@ -140,10 +142,16 @@ def _sizes(config: ExperimentConfig, data: TrainingPart, stem_pool: int) -> dict
     segment = min(_SEGMENT, -(-tokens // 32) * 32)
     dim = 128 if data.typical_bp <= SHORT_BP else 64
     why = "short examples: one or a few segments" if tokens <= _SEGMENT else "long examples"
+    fitted = fitting_sizes({"dim": dim, "heads": _HEADS}, config.model.dim, config.model.heads)
+    fits = "fits the {} given; a head must have an even width"
     return {
-        "model.dim": Choice(dim, why),
+        "model.dim": Choice(
+            fitted["dim"], why if fitted["dim"] == dim else fits.format("model.heads")
+        ),
         "model.depth": Choice(1, "as good as more layers in the time of a default training"),
-        "model.heads": Choice(4, why),
+        "model.heads": Choice(
+            fitted["heads"], why if fitted["heads"] == _HEADS else fits.format("model.dim")
+        ),
         "model.segment_length": Choice(segment, f"examples have about {tokens:,} tokens"),
         "model.num_memory_tokens": Choice(8, why),
         "model.pooling": Choice("mean", "evidence may be anywhere in the sequence"),
@@ -240,6 +248,8 @@ def read_initial(config: ExperimentConfig) -> tuple[ExperimentConfig, InitialMod
             "training starts from one of them. Leave the other out."
         )
     initial = InitialModel.read(source)
+    if keep_head:
+        initial.check_has_head()
     given = config.given()
     if "model.preset" in given:
         sizes = PRESETS[config.model.preset].items()

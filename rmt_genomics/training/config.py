@@ -24,6 +24,7 @@ from rmt_genomics.model.config import (
     Readout,
     StrandHead,
     TokenizerKind,
+    fitting_sizes,
 )
 from rmt_genomics.model.features import parse_features, with_features
 from rmt_genomics.model.masked_bases import PretrainingSettings
@@ -36,7 +37,6 @@ PRESETS = {
     "base": {"dim": 256, "depth": 6, "heads": 4, "segment_length": 512, "num_memory_tokens": 16},
 }
 """The five numbers that determine a model's size; see ``ModelSettings``."""
-
 
 AUTOMATIC = (
     *("model.dim", "model.depth", "model.heads", "model.segment_length"),
@@ -156,8 +156,10 @@ chosen by the data."""
 
         Features that are to be chosen by the data are none: there is no data here.
         """
-        preset = PRESETS[self.preset]
-        changes: dict[str, Any] = {n: v for n, v in preset.items() if getattr(self, n) is None}
+        sizes = PRESETS[self.preset]
+        if "preset" not in self.model_fields_set:
+            sizes = fitting_sizes(sizes, self.dim, self.heads)
+        changes: dict[str, Any] = {n: v for n, v in sizes.items() if getattr(self, n) is None}
         if self.features == "auto":
             changes["features"] = "none"
         return self.replace(**changes) if changes else self

@@ -58,6 +58,7 @@ logger = logging.getLogger(__name__)
 MAX_SEGMENTS = 8
 DEFAULT_BATCH_SIZE, MAX_BATCH_SIZE = 8, 64
 MIN_SPEEDUP = 1.15  # of a larger batch
+_MOST_OF_TIME = 0.75  # of the present settings, that a coarser proposal may take
 MIN_STEPS = 50  # per epoch
 USABLE_FRACTION = 0.8  # of the free memory; the rest is for what is not measured
 _MAX_SECONDS, _MAX_RUNS = 1.0, 3  # of repeating one measurement
@@ -411,7 +412,10 @@ def plan(
 
 
 def _proposals(plan: Plan) -> Iterator[Proposal]:
-    """Yield the settings as they are, and with a coarser and a finer resolution."""
+    """Yield the settings as they are, and with a coarser and a finer resolution.
+
+    A coarser one that saves little time is left out.
+    """
     config = plan.probe.config
     pool, stride = config.model.stem_pool, config.tokenizer.stride
     steps = plan.examples_per_epoch / len(plan.train_bp) * config.training.max_epochs
@@ -432,6 +436,10 @@ def _proposals(plan: Plan) -> Iterator[Proposal]:
             )
             choice = choose_batch(probe, plan.choice.batch_size, plan.train_bp)
         seconds = steps * choice.epoch_seconds(plan.train_bp)
+        if other > pool and seconds > _MOST_OF_TIME * steps * plan.choice.epoch_seconds(
+            plan.train_bp
+        ):
+            continue
         yield Proposal(name, {"model.stem_pool": other, **fixed}, seconds, other * stride)
 
 

@@ -232,3 +232,25 @@ def test_genomes_of_which_no_mosaic_can_be_made_are_refused(tmp_path: Path, geno
     for option, words in cases.items():
         assert words in fail(*mosaics(genomes, out, option))
         assert not out.exists()
+
+
+def test_names_that_are_twice_are_numbered_as_the_error_says(genomes: Path, tmp_path: Path) -> None:
+    with genomes.open("a") as file:
+        file.write(f">r0\n{dna(300, 9)}\n")
+    command, number = mosaics(genomes, tmp_path / "sim"), ("--duplicate-names", "number")
+    planted = ("simulate", "--task", "order", "--length", 100, "--number", 4)
+
+    assert "Pass --duplicate-names number" in fail(*command)
+    assert "a repeat of 'r0'" in succeed(*command, *number).stderr
+    assert "r0_2" in (tmp_path / "sim" / "simulation.json").read_text()
+    planted = (*planted, "--background", genomes, "--out", tmp_path / "planted")
+    assert "a repeat of 'r0'" in succeed(*planted, *number).stderr
+
+
+def test_options_on_names_without_records_are_refused(tmp_path: Path) -> None:
+    words = fail(
+        *("simulate", "--task", "order", "--length", 300, "--out", tmp_path / "sim"),
+        "--full-names",
+    )
+
+    assert "--full-names is given, but has no effect: without --background no records" in words

@@ -74,6 +74,10 @@ def test_other_columns_give_a_warning(tmp_path: Path) -> None:
         (["record group", "a x", " x", "c y"], "g.tsv:3: the record is empty, but every line"),
         (["record group", "a x y"], "g.tsv:2: the line has 3 tab-separated cells, but must have 2"),
         (["record group", "a x", "d x"], "lacks 1 of 2 records named here ('d' (line 3))"),
+        (
+            ["record group", "a x", "d x"],
+            "It has 'a', 'b', 'c'. Remove these lines, or add the records to the genomes.",
+        ),
         (["record group", "a x", "b x"], "no group for 1 of 3 records of the genomes ('c'), but"),
     ],
 )

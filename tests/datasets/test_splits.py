@@ -168,7 +168,18 @@ def test_each_of_several_labels_is_split_in_proportion() -> None:
     ("examples", "how", "message"),
     [
         (make("aaaa"), "auto", "all examples have the label 'a', but there must be at least"),
-        (make("ab"), "auto", "a validation part cannot be made from 2 examples in 2 groups, but"),
+        (
+            make("abcd"),
+            "auto",
+            "a validation part cannot be made from 4 examples, as each class has one example, but "
+            "training needs one, and every class must stay in train. Add examples of each class, ",
+        ),
+        (
+            make("aabb", groups="gghh"),
+            "auto",
+            "from 4 examples in 2 groups, but training needs one, and every class must stay in "
+            "train. Add examples of other groups, or name the parts in a split column.",
+        ),
         (
             make("abab", groups=["g", "g", "h", "h"], splits=["train", "test", "test", "test"]),
             "auto",

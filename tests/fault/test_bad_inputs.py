@@ -214,7 +214,7 @@ SPLITS = [  # command, message: valid labels that cannot be trained on or split
     ),
     (
         "split good.fa --labels good.tsv --out out --by stratified",
-        "good.tsv: a test part cannot be made from 2 examples in 2 groups, but training",
+        "good.tsv: a test part cannot be made from 2 examples, as each class has one example, but",
     ),
     (
         "split good.fa --labels group_in_two.tsv --out out",

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rmt_genomics.errors import ConfigError
 from rmt_genomics.model import kmer_regression
 from rmt_genomics.training import automatic, feature_regressions, read_config
 from rmt_genomics.training.automatic import TrainingPart, choose, cost, patience, settled
@@ -62,6 +63,28 @@ def test_what_is_given_stays_and_the_rest_fits_it() -> None:
     assert given["model.dim"] == 64
     assert given["model.depth"] == 3
     assert given["model.segment_length"] == 256
+
+
+@pytest.mark.parametrize(
+    ("lengths_bp", "given", "dim", "heads"),
+    [
+        (LONG, "model.dim=30", 30, 1),
+        (LONG, "model.dim=20", 20, 2),
+        (LONG, "model.heads=3", 66, 3),
+        (SHORT, "model.heads=3", 132, 3),
+        (SHORT, "model.heads=8", 128, 8),
+    ],
+)
+def test_sizes_fit_a_given_one(lengths_bp: list[int], given: str, dim: int, heads: int) -> None:
+    found = values(lengths_bp, given)
+
+    assert (found["model.dim"], found["model.heads"]) == (dim, heads)
+
+
+@pytest.mark.parametrize("other", ["model.heads=4", "model.preset=small"])
+def test_sizes_that_are_both_given_must_fit(other: str) -> None:
+    with pytest.raises(ConfigError, match=r"model\.dim \(30\) must be a multiple of heads \(4\)"):
+        values(LONG, "model.dim=30", other)
 
 
 def test_batches_hold_at_most_about_a_megabase() -> None:

@@ -77,13 +77,31 @@ def test_model_and_tokenizer_settings_reach_the_classifier() -> None:
 
 def test_contradicting_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^model\.dim \(10\) must be a multiple of heads \(4\)"):
-        ExperimentConfig(model=ModelSettings(dim=10))
+        ExperimentConfig(model=ModelSettings(dim=10, heads=4))
     with pytest.raises(
         ConfigError, match=r"^model\.dim \(12\) divided by heads \(4\) is 3, but must be even"
     ):
-        ExperimentConfig(model=ModelSettings(dim=12))
+        ExperimentConfig(model=ModelSettings(dim=12, preset="base"))
+    with pytest.raises(ConfigError, match=r"^model\.dim \(31\) must be even: rotary positions"):
+        ExperimentConfig(model=ModelSettings(dim=31))
     with pytest.raises(ConfigError, match=r"^model\.stem_width is 4, but must be odd"):
         ExperimentConfig(model=ModelSettings(stem_width=4))
+
+
+@pytest.mark.parametrize(
+    ("given", "dim", "heads"),
+    [
+        *(({"dim": dim}, dim, heads) for dim, heads in ((30, 1), (12, 2), (8, 4), (256, 4))),
+        *(({"heads": heads}, dim, heads) for heads, dim in ((3, 132), (1, 128), (100, 200))),
+        ({"dim": 18, "heads": 3}, 18, 3),
+    ],
+)
+def test_a_size_that_is_not_given_fits_the_given_one(
+    given: dict[str, int], dim: int, heads: int
+) -> None:
+    model = ExperimentConfig(model=ModelSettings(**given)).resolved().model
+
+    assert (model.dim, model.heads) == (dim, heads)
 
 
 def test_contradicting_tokenizer_settings_are_refused() -> None:

@@ -143,6 +143,23 @@ def test_two_processes_resume_where_they_were_interrupted(tmp_path: Path) -> Non
 
 
 @no_launcher
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_two_processes_start_from_a_model_as_one_does(tmp_path: Path) -> None:
+    data, initial = write_data(tmp_path, num_records=28), tmp_path / "initial"
+    run(data, initial, training__max_epochs=1)
+    options = {
+        **{"training__init_from": json.dumps(str(initial)), "training__freeze": "encoder"},
+        **{"training__keep_head": "true", "training__max_epochs": 1},
+    }
+
+    train_in_two(data, tmp_path / "two", **options)
+    run(data, tmp_path / "one", **{**CHANGES, **options})
+
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+@no_launcher
 @pytest.mark.parametrize(
     ("variables", "setup", "rank"),
     [

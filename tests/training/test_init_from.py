@@ -1,5 +1,6 @@
 """``train --init-from``: sizes, freezing, learning rates, resuming, refusals."""
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -138,6 +139,16 @@ def test_settings_that_contradict_the_model_are_refused_with_both_values(
     assert str(caught.value).startswith(message)
     assert "the model of training.init_from, which decides it" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pretrained_model_has_no_head_to_keep(
+    initial: Path, monkeypatch: pytest.MonkeyPatch, data: Data, tmp_path: Path
+) -> None:
+    training = importlib.import_module("rmt_genomics.training.train")  # not the function
+    monkeypatch.setattr(training, "prepare_data", lambda *_, **__: pytest.fail("data were read"))
+
+    with pytest.raises(ConfigError, match="pretrained without labels, but --keep-head needs one"):
+        start(data, tmp_path / "run", initial, training__keep_head="true")
 
 
 def test_settings_that_agree_with_the_model_are_no_contradiction(initial: Path) -> None:

@@ -286,3 +286,17 @@ def test_peaks_of_long_batches_are_extrapolated(monkeypatch: pytest.MonkeyPatch)
     assert auto.peak_of([800, 400], monkeypatch) == pytest.approx(400 + 1200 + 1000)
     set_free_memory(monkeypatch, 10**9)
     assert auto.peak_of([800, 400], monkeypatch) == pytest.approx(400 + 10 * 1200)
+
+
+@pytest.mark.parametrize(("seconds_of_quick", "names"), [(8, "default fine"), (7, "quick default")])
+def test_a_coarser_proposal_that_saves_little_is_left_out(
+    seconds_of_quick: int, names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_plan(write_data(tmp_path), model__stem_pool=4, model__stem_width=3)
+    quick = MagicMock(epoch_seconds=lambda _: seconds_of_quick)
+    made.choice = MagicMock(epoch_seconds=lambda _: 10)
+    monkeypatch.setattr(planning, "choose_batch", lambda *_: quick)
+
+    found = [each.name for each in planning._proposals(made)]
+
+    assert " ".join(found).startswith(names)
