@@ -225,7 +225,7 @@ def patience(
     if "training.patience" in config.given() or not isinstance(settings.batch_size, int):
         return {}
     steps = -(-(settings.examples_per_epoch or num_examples) // settings.batch_size)
-    epochs = -(-_PATIENT_STEPS // steps)
+    epochs = min(settings.max_epochs, -(-_PATIENT_STEPS // steps))
     if epochs <= settings.patience:
         return {}
     reason = f"{_PATIENT_STEPS:,} steps: without features, learning may begin late"

@@ -111,6 +111,8 @@ def test_a_time_budget_settles_the_epochs() -> None:
         (["training.batch_size=16"], 25),  # 40 steps an epoch
         (["training.batch_size=64"], 100),
         (["training.batch_size=16", "training.examples_per_epoch=160"], 100),
+        (["training.batch_size=16", "training.max_epochs=20"], 20),
+        (["training.batch_size=16", "training.max_epochs=5"], None),
         (["training.batch_size=1"], None),
         (["training.batch_size=16", "training.patience=3"], None),
         (["training.batch_size=auto"], None),
@@ -119,7 +121,7 @@ def test_a_time_budget_settles_the_epochs() -> None:
 def test_without_features_training_waits_for_a_thousand_steps(
     settings: list[str], epochs: int | None
 ) -> None:
-    found = patience(read_config(None, settings), {}, 640)
+    found = patience(read_config(None, ["training.max_epochs=200", *settings]), {}, 640)
 
     assert (found["training.patience"].value if found else None) == epochs
 
@@ -133,7 +135,7 @@ def test_the_patience_of_a_run_depends_on_its_features(
     fasta.write_text("".join(f">r{i}\n{sequence(random, 0.5, 60)}\n" for i in range(20)))
     labels.write_text("record\tlabel\n" + "".join(f"r{i}\t{i % 2}\n" for i in range(20)))
 
-    run((fasta, labels), tmp_path / "out", model__features=features, training__max_epochs=1)
+    run((fasta, labels), tmp_path / "out", model__features=features, training__max_epochs=6)
 
     written = read_config(tmp_path / "out/config.toml")
     assert (written.training.patience > 5) == waits
