@@ -17,7 +17,7 @@ COMMANDS = {  # in the order in which a new user needs them
     "evaluate": "Compare a model's predictions with true labels.",
     "compare": "Compare the metrics of several runs.",
     "predict": "Predict the label of each FASTA record.",
-    "join": "Merge the files of predict --shard, in input order.",
+    "join": "Merge the shards of predict or variants, in input order.",
     "embed": "Compute an embedding of each FASTA record.",
     "explain": "Show where in a record the signal of a class is.",
     "variants": "Compute the effects of variants on the logits of a model.",
