@@ -19,7 +19,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from rmt_genomics.rmt import RMTConfig, Segments, SegmentTransformer, replay
 from rmt_genomics.rmt.positions import cached_rotation
 
-PRESETS = {"small": (128, 4, 4, 16), "base": (256, 6, 4, 16)}
+# Width, layers, heads, memory tokens, tokens of a segment, bp of a token. The first has the sizes
+# that `train` chooses for long examples if it is given none.
+PRESETS = {
+    "automatic": (64, 1, 4, 8, 128, 16),
+    "small": (128, 4, 4, 16, 512, 1),
+    "base": (256, 6, 4, 16, 512, 1),
+}
 ROUNDS = 3
 
 
@@ -45,26 +51,25 @@ def main() -> None:
     print("| model | bp | batch | bp/s | fraction of matrix rate | peak memory |")
     print("| --- | --- | --- | --- | --- | --- |")
     full = [length for length in options.lengths if length <= options.longest_full]
-    for name, batch, (length, segment) in product(
+    for name, batch, (length, is_full) in product(
         options.presets,
         options.batches,
-        [*((length, 512) for length in options.lengths), *((length, length) for length in full)],
+        [*((length, False) for length in options.lengths), *((length, True) for length in full)],
     ):
-        label = name if segment == 512 else f"{name}, full attention"
+        label = f"{name}, full attention" if is_full else name
         start = f"| {label} | {length:,} | {batch}"
+        *sizes, segment, pool = PRESETS[name]
+        sizes = [*sizes, -(-length // pool) if is_full else segment, pool]
         try:
-            figures = _figures(
-                PRESETS[name], length, segment, batch, limit, compiled=options.compile
-            )
+            figures = _figures(sizes, length, batch, limit, compiled=options.compile)
         except torch.cuda.OutOfMemoryError:
             figures = "- | - | does not fit"
         print(f"{start} | {figures} |", flush=True)
 
 
 def _figures(
-    preset: tuple[int, int, int, int],
+    sizes: list[int],
     length: int,
-    segment: int,
     batch: int,
     limit: float,
     *,
@@ -73,7 +78,7 @@ def _figures(
     """Measure one model at one length and batch size."""
     cached_rotation.cache_clear()  # tables of earlier rows, on the device
     torch.cuda.empty_cache()
-    dim, depth, heads, memory = preset
+    dim, depth, heads, memory, segment, pool = sizes
     config = RMTConfig(
         num_tokens=5,
         num_memory_tokens=memory,
@@ -84,11 +89,12 @@ def _figures(
         seq_len=segment,
         causal=False,
         stem_width=11,
+        stem_pool=pool,
     )
     model = SegmentTransformer(config).cuda()
     rows = 2 * batch
     tokens = torch.randint(0, 5, (rows, length), dtype=torch.uint8, device="cuda")
-    segments = Segments(tokens, [length] * rows, segment, config.halo)
+    segments = Segments(tokens, [length] * rows, segment * pool, config.halo)
 
     def step() -> None:
         with torch.autocast("cuda", dtype=torch.bfloat16):
