@@ -25,12 +25,28 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_gpu() -> Iterator[pytest.MonkeyPatch | None]:
+    """Hide a GPU, also from fixtures of a module: most tests ask what happens without one."""
+    if not torch.cuda.is_available():  # asked first: the driver reads the variable once
+        yield None
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that tests start
+        yield patch
+
+
 @pytest.fixture(autouse=True)
-def _hide_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let only the tests marked gpu see a GPU: the others ask what happens without one."""
-    if torch.cuda.is_available() and request.node.get_closest_marker("gpu") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # for the processes that tests start
+def _show_gpu(request: pytest.FixtureRequest, _no_gpu: pytest.MonkeyPatch | None) -> Iterator[None]:
+    """Let the tests marked gpu see it."""
+    if _no_gpu is None or request.node.get_closest_marker("gpu") is None:
+        yield
+        return
+    _no_gpu.undo()
+    yield
+    _no_gpu.setattr(torch.cuda, "is_available", lambda: False)
+    _no_gpu.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture

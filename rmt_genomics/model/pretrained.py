@@ -60,6 +60,7 @@ def choose_device(name: str) -> torch.device:
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 BACKBONE = "backbone.json"  # of a model whose step is a pretrained encoder of others
 FOLDS = "folds.json"  # in the folder of a cross-validation
+BEST_MODEL = "checkpoints/best"  # in the folder of a training that has not finished
 BESIDE = (CARD, "calibration.json", "training_range.safetensors", "*_logistic.safetensors")
 """Patterns of what else belongs to a model: card, calibration, training range and baselines."""
 
@@ -83,7 +84,7 @@ def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
     if hub_id := _HUB_ID.fullmatch(str(source)):
         return _download(hub_id[1], **hub_options)
     if os.path.isdir(source):  # noqa: PTH112 (a name may be too long for Path)
-        return Path(source)
+        return _best_so_far(Path(source))
     shipped = SHIPPED / str(source)
     if _SHIPPED_NAME.fullmatch(str(source)) and not os.path.lexists(source) and shipped.is_dir():
         return shipped
@@ -96,6 +97,20 @@ def find_model_folder(source: str | Path, **hub_options: Any) -> Path:
         f"{source}: there is no such folder, but a model is a folder, or hf://owner/name on the "
         f"hub. {_nearest_folder(Path(source))}"
     )
+
+
+def _best_so_far(folder: Path) -> Path:
+    """Return the folder, or, of a training that has not finished, that of its best model so far."""
+    best = folder / BEST_MODEL
+    if (folder / CONFIG).exists() or not all((best / name).is_file() for name in (CONFIG, WEIGHTS)):
+        return folder
+    warnings.warn(
+        f"{folder}: training has not finished. Its best model so far is used, {best}. Resume the "
+        f"training with the same command: ... --out {folder} --resume",
+        RMTGenomicsWarning,
+        stacklevel=4,
+    )
+    return best
 
 
 def _nearest_folder(missing: Path) -> str:
@@ -132,8 +147,8 @@ def find_model_file(source: str | Path, name: str) -> Path:
         )
     if (path.parent / "config.toml").is_file() and (path.parent / "split.tsv").is_file():
         raise CheckpointError(
-            f"{path.parent}: training has not finished, but the model is saved at its end. "
-            f"Resume it with the same command: ... --out {path.parent} --resume"
+            f"{path.parent}: training has not finished, and has no model yet, which is there from "
+            f"the first epoch on. Resume it with the same command: ... --out {path.parent} --resume"
         )
     raise CheckpointError(
         f"{path.parent}: has no {name}, but a model folder holds {CONFIG} and {WEIGHTS}. "

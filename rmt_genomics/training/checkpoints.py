@@ -16,6 +16,7 @@ import shlex
 import struct
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -121,7 +122,8 @@ class CheckpointCallback(Checkpoint):
     """Save checkpoints after each epoch and at intervals within it; stop training early.
 
     ``patience`` and ``minutes`` are those of the settings. Training never stops before the last
-    stage of ``curriculum``, and losses are compared within a stage.
+    stage of ``curriculum``, and losses are compared within a stage. ``on_best`` gets the module
+    after each epoch that is the best one so far.
     """
 
     state_key = "KeepCheckpoints"  # in checkpoints; must not change: old ones are resumed
@@ -133,8 +135,10 @@ class CheckpointCallback(Checkpoint):
         curriculum: Curriculum | None = None,
         *,
         minutes: float = 10.0,
+        on_best: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.folder = folder
+        self.on_best = on_best
         self.minutes = minutes
         self.saved_at = time.monotonic()
         self.patience = patience
@@ -188,6 +192,8 @@ class CheckpointCallback(Checkpoint):
                 self.epochs_since_best = 0
             self.best_loss = loss
             trainer.save_checkpoint(self.folder.best, weights_only=True)
+            if trainer.is_global_zero:
+                self.on_best(pl_module)
         self.stop_or_advance(trainer, pl_module)
         self._save(trainer)
         pl_module.may_stop = True

@@ -38,7 +38,8 @@ from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import describe_environment, prepare_data, read_examples
 from rmt_genomics.training.distributed import DistributedSetup
 from rmt_genomics.training.run_folder import RunFolder
-from rmt_genomics.training.train import TrainingResult, run_training, save_training_range
+from rmt_genomics.training.saving import training_range
+from rmt_genomics.training.train import TrainingResult, run_training
 
 logger = logging.getLogger("rmt_genomics.training")
 
@@ -161,7 +162,9 @@ def _run(job: TrainingJob, folds: int | None, on_fold: OnFold) -> list[Path]:
         on_fold(run.path, result)
         del result  # its model and its data
     if not (folder.path / TRAINING_RANGE).is_file():
-        save_training_range(folder.path, store, examples)
+        composition = training_range(store, examples)
+        if composition is not None:
+            composition.save(folder.path)
     return folders
 
 

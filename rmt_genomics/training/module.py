@@ -5,7 +5,8 @@ rank: every batch seeds PyTorch anew. So a run that is resumed at a batch draws 
 one that was never interrupted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,9 @@ class TrainingModule(LightningModule):
         self.settings = distributed.broadcast(self.settings)
         self.trainer.fit_loop.max_epochs = self.settings.max_epochs
         self.micro_batches.rows = distributed.broadcast(self.micro_batches.rows)
+        self._add_hooks()
+
+    def _add_hooks(self) -> None:
         if self.trainer.world_size == 1:  # another process would wait for this one
             self.hooks = [
                 step.register_forward_pre_hook(self._stop_at_sigterm) for step in self.steps
@@ -108,6 +112,15 @@ class TrainingModule(LightningModule):
         del stage
         for hook in self.hooks:
             hook.remove()
+
+    @contextmanager
+    def without_hooks(self) -> Iterator[None]:
+        """Let the model be copied while it is trained."""
+        self.teardown("fit")
+        try:
+            yield
+        finally:
+            self._add_hooks()
 
     def _stop_at_sigterm(self, *_: Any) -> None:
         """Stop before the next segment: a step over many may take minutes."""

@@ -63,7 +63,8 @@ from rmt_genomics.training.data_module import (
 from rmt_genomics.training.distributed import DistributedSetup
 from rmt_genomics.training.module import TrainingModule
 from rmt_genomics.training.run_folder import RunFolder
-from rmt_genomics.training.train import make_trainer, save_training_range, start_from
+from rmt_genomics.training.saving import ModelSaver
+from rmt_genomics.training.train import make_trainer, start_from
 
 logger = logging.getLogger("rmt_genomics.training")
 
@@ -384,7 +385,12 @@ class _Run:
         if self.processes.is_rank_zero:
             callbacks.append(TrainingProgress(metrics, settings.max_epochs))
         minutes = settings.checkpoint_minutes
-        callbacks.append(checkpoints.CheckpointCallback(folder, settings.patience, minutes=minutes))
+        saver = ModelSaver(folder, self.data.store, self.data.split.train, _finished)
+        callbacks.append(
+            checkpoints.CheckpointCallback(
+                folder, settings.patience, minutes=minutes, on_best=saver.save_so_far
+            )
+        )
         with self.processes.session(), runtime.engine(self.device):
             module = self._module(record)
             loaders = MaskedDataModule(
@@ -398,7 +404,7 @@ class _Run:
             elif self.processes.is_rank_zero:
                 self._start_folder(reasons)
             trainer.fit(module, loaders, ckpt_path=checkpoint, weights_only=True)
-            model = self._save_best(module) if self.processes.is_rank_zero else None
+            model = saver.save_best(module) if self.processes.is_rank_zero else None
         data = None if model is None else self.data
         return PretrainingResult(folder.path, best_row(metrics.rows), config, data, model)
 
@@ -422,11 +428,7 @@ class _Run:
             {"config.toml": to_toml(self.config, reasons), "split.tsv": self.data.split_table()}
         )
 
-    def _save_best(self, module: PretrainingModule) -> RMTClassifier:
-        """Write the model folder with the weights of the best epoch; return the model."""
-        checkpoints.load_weights(module, self.folder.best)
-        module.zero_grad(set_to_none=True)
-        model = deepcopy(module.evaluated_model).cpu().eval().requires_grad_()
-        save_training_range(self.folder.path, self.data.store, self.data.split.train)
-        model.save_pretrained(self.folder.path)
-        return model
+
+def _finished(module: TrainingModule) -> RMTClassifier:
+    """Return a copy of the encoder as it is saved."""
+    return deepcopy(module.evaluated_model).cpu().eval().requires_grad_()

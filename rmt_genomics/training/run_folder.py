@@ -17,8 +17,18 @@ from safetensors import SafetensorError
 from rmt_genomics.atomic_io import is_disk_full, staged_files
 from rmt_genomics.errors import CheckpointError, ConfigError, DataError, out_of_memory
 from rmt_genomics.locks import check_replaceable, is_unused, locked
-from rmt_genomics.model.pretrained import FOLDS
+from rmt_genomics.model.pretrained import BEST_MODEL, FOLDS
 
+_OF_BEST = (
+    "config.json",
+    "model.safetensors",
+    "backbone.json",
+    "README.md",
+    "training_range.safetensors",
+    "config.toml",
+    "split.tsv",
+    "environment.txt",
+)
 _FILES = (
     "config.json",
     "model.safetensors",
@@ -44,6 +54,7 @@ _FILES = (
     "test_predictions.safetensors",
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
+    *(f"checkpoints/best/{name}" for name in _OF_BEST),
 )
 _PROOF = "environment.txt"  # that the other files are of a run: it names this program
 _CONTROL = "control"  # the run folder of a control, within that of its model
@@ -65,6 +76,11 @@ class RunFolder:
     def best(self) -> Path:
         """The weights with the lowest validation loss."""
         return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def best_model(self) -> Path:
+        """The model folder of the best epoch so far, while the run lasts."""
+        return self.path / BEST_MODEL
 
     @property
     def last(self) -> Path:
@@ -175,11 +191,19 @@ class RunFolder:
                 continue
             for name in (*_FILES, _PROOF):
                 (run.path / name).unlink(missing_ok=True)
-            for folder in (run.last.parent, run.path):
+            for folder in (run.best_model, run.last.parent, run.path):
                 with suppress(OSError):  # it is in use, or does not exist
                     folder.rmdir()
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
+        self.remove_best_model()
+
+    def remove_best_model(self) -> None:
+        """Remove the model of the best epoch so far."""
+        for name in _OF_BEST:
+            (self.best_model / name).unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or it has other files
+            self.best_model.rmdir()
 
     def write(self, texts: Mapping[str, str]) -> None:
         """Write small files by name, each atomically."""

@@ -3,10 +3,9 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -14,13 +13,12 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from rmt_genomics.datasets import Example, LabelScheme, LabelSource, SequenceStore, Split
+from rmt_genomics.datasets import LabelScheme, LabelSource, SequenceStore, Split
 from rmt_genomics.errors import ConfigError, counted
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.initial_weights import InitialModel
 from rmt_genomics.model.pretrained import choose_device
 from rmt_genomics.parsing import as_path, read_duration
-from rmt_genomics.prediction.training_range import MAX_EXAMPLES, TrainingRange
 from rmt_genomics.training import checkpoints, runtime
 from rmt_genomics.training.automatic import (
     Choice,
@@ -31,7 +29,7 @@ from rmt_genomics.training.automatic import (
     read_initial,
     settled,
 )
-from rmt_genomics.training.backbone import build_model, merge_adapters, with_backbone_sizes
+from rmt_genomics.training.backbone import build_model, with_backbone_sizes
 from rmt_genomics.training.callbacks import MetricsLogger, Row, TrainingProgress, best_row
 from rmt_genomics.training.config import ExperimentConfig, TrainingSettings
 from rmt_genomics.training.config_file import to_toml
@@ -50,12 +48,12 @@ from rmt_genomics.training.data_module import (
     prepare_data,
 )
 from rmt_genomics.training.distributed import DistributedSetup
-from rmt_genomics.training.feature_regressions import FeatureFits, Fit, add_regressions
+from rmt_genomics.training.feature_regressions import FeatureFits, Fit
 from rmt_genomics.training.loss import RegressionLoss, WeightedLoss, make_loss, target_scale
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.planning import resolve_batch_size
 from rmt_genomics.training.run_folder import RunFolder
-from rmt_genomics.training.thresholds import with_thresholds
+from rmt_genomics.training.saving import ModelSaver, finished_classifier
 from rmt_genomics.training.time_budget import Clock, TimeBudget, clock_of, resolve_time_budget
 
 logger = logging.getLogger("rmt_genomics.training")
@@ -193,9 +191,9 @@ def run_training(
         with distributed.session(), runtime.engine(device), sharing:
             module = _make_module(data, config, curriculum, initial, record, seed=seed, rows=rows)
             loaders = SplitDataModule(data, curriculum, config.training, seed=seed, device=device)
-            callbacks = _callbacks(
-                folder, config, metrics, distributed, control_run, follows, clock
-            )
+            finish = partial(finished_classifier, data=data, config=config, fit=fit)
+            saver = ModelSaver(folder, data.store, data.split.train, finish)
+            callbacks = _callbacks(saver, config, metrics, distributed, control_run, follows, clock)
             trainer = make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
                 checkpoints.load_weights_of_run(module, checkpoint, record)
@@ -206,7 +204,7 @@ def run_training(
                 control_run.begin(config)
             trainer.fit(module, loaders, ckpt_path=checkpoint, weights_only=True)
             is_saved = distributed.is_rank_zero
-            model = _save_best(folder, module, data, config, fit) if is_saved else None
+            model = saver.save_best(module) if is_saved else None
         error = None if control_run is None else control_run.finish(metrics)
     curriculum.warn_if_unfinished()
     result = TrainingResult(
@@ -369,7 +367,7 @@ def start_from(
 
 
 def _callbacks(
-    folder: RunFolder,
+    saver: ModelSaver,
     config: ExperimentConfig,
     metrics: MetricsLogger,
     distributed: DistributedSetup,
@@ -377,7 +375,7 @@ def _callbacks(
     follows: ModelProgress | None,
     clock: Clock | None,
 ) -> list[pl.Callback]:
-    settings = config.training
+    settings, folder = config.training, saver.folder
     callbacks: list[pl.Callback] = [metrics]
     if clock is not None:
         budget = str(settings.time_budget)
@@ -387,7 +385,11 @@ def _callbacks(
     if control_run is not None:
         callbacks.append(ReportToControl(control_run, metrics))
     saving = checkpoints.CheckpointCallback(
-        folder, settings.patience, metrics.curriculum, minutes=settings.checkpoint_minutes
+        folder,
+        settings.patience,
+        metrics.curriculum,
+        minutes=settings.checkpoint_minutes,
+        on_best=saver.save_so_far,
     )
     if follows is not None:
         saving = ControlCheckpoints(
@@ -427,37 +429,3 @@ def make_trainer(
             f"here: {' '.join(str(error).split())} Run it as a program, not in an interactive "
             "shell or a notebook, or with --devices 1."
         ) from error
-
-
-def _save_best(
-    folder: RunFolder,
-    module: ClassifierModule,
-    data: PreparedData,
-    config: ExperimentConfig,
-    fit: Fit | None,
-) -> RMTClassifier:
-    """Write the model folder with the weights of the best epoch; return the model.
-
-    The regressions of its features are added, if it has any.
-    """
-    checkpoints.load_weights(module, folder.best)
-    module.zero_grad(set_to_none=True)
-    model = deepcopy(module.evaluated_model)  # a copy of a compiled model is not compiled
-    merge_adapters(model)
-    device = module.trainer.strategy.root_device  # the model itself is on the CPU again
-    if fit is not None:
-        add_regressions(model.to(device), fit, data, module.loss)
-    model = model.cpu()
-    model.eval().requires_grad_()  # like a model that was loaded from the folder
-    model.config = with_thresholds(model, data, config.training.threshold, device=device)
-    save_training_range(folder.path, data.store, data.split.train)
-    model.save_pretrained(folder.path)  # last: a folder with a model has all of it
-    return model
-
-
-def save_training_range(folder: Path, store: SequenceStore, train: Sequence[Example]) -> None:
-    """Write what the composition of a sequence is compared with, if training examples have any."""
-    examples = train[:: 1 + (len(train) - 1) // MAX_EXAMPLES]
-    training_range = TrainingRange.fit(store.codes(each.interval) for each in examples)
-    if training_range is not None:
-        training_range.save(folder)
