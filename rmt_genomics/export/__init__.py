@@ -12,7 +12,6 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch.export import Dim
 
+from rmt_genomics import __version__
 from rmt_genomics.atomic_io import staged_files
 from rmt_genomics.errors import ConfigError, RMTGenomicsError
 from rmt_genomics.export.programs import CODONS_AT_LEAST, HeadProgram, SegmentProgram
@@ -118,7 +118,7 @@ class Exported:
         is_kmer = config.tokenizer_kind == "kmer"
         return {
             "made_by": MADE_BY,
-            "version": version("rmt-genomics"),
+            "version": __version__,
             "task": config.task,
             "classes": list(config.classes),
             "columns": PredictionTable(config.classes, task=config.task).header()[0].split("\t"),

@@ -192,8 +192,10 @@ def peak_bytes(compute: Callable[[], object], device: torch.device) -> int:
     from torch.profiler import ProfilerActivity, profile
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it reports each start on stderr
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        compute()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Profiler clears events")  # PyTorch 2.11, on cycles
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            compute()
     results: Any = profiler.profiler
     events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())  # stable: keeps the order of equal times
