@@ -36,6 +36,7 @@ from rmt_genomics.datasets.simulation import TASKS, Simulated, Simulation
 from rmt_genomics.dna import read_encoded
 from rmt_genomics.dna.alphabet import Codes
 from rmt_genomics.interpretation import RecordExplainer
+from rmt_genomics.interpretation.breakpoints import breakpoints_of
 from rmt_genomics.interpretation.occlusion import PrefixMemory, occlude, segment_pieces
 from rmt_genomics.model import ClassifierConfig, RMTClassifier
 
@@ -177,20 +178,32 @@ def _batch(examples: list[Simulated], labels: tuple[str, ...]) -> tuple[Tensor, 
 
 
 def _breakpoints(options: argparse.Namespace) -> dict[str, Any]:
-    """Compare where the effect of occlusion changes most with the true breakpoints."""
+    """Compare breakpoints found, and where the effect of occlusion changes most, with true ones."""
     model = RMTClassifier.from_pretrained(options.mosaic_model)
     rows = (options.mosaics / "breakpoints.bed").read_text().splitlines()
     ends: dict[str, list[int]] = {}
     for name, _, end, *_ in (row.split("\t") for row in rows):
         ends.setdefault(name, []).append(int(end))
-    near = total = 0
+    near: dict[str, list[bool]] = {}
     for record in islice(read_encoded(options.mosaics / "sequences.fasta"), options.number):
         true = ends[record.name][:-1]
-        found = _changes(model, record.codes, len(true)) if true else []
-        for edge in true:
-            near += min(abs(each - edge) for each in found) <= model.config.segment_bp
-            total += 1
-    return {"n": total, "within_one_segment": round(near / max(1, total), 3)}
+        if not true:
+            continue
+        ways = {
+            f"{len(true)}_of_parts": breakpoints_of(
+                model, record.codes, "intact", len(true)
+            ).positions,
+            "by_occlusion": _changes(model, record.codes, len(true)),
+        }
+        for way, found in ways.items():
+            near.setdefault(way, []).extend(
+                min(abs(each - edge) for each in found) <= model.config.segment_bp for edge in true
+            )
+    return {
+        name: value
+        for way, each in near.items()
+        for name, value in ((f"n_{way}", len(each)), (way, round(float(np.mean(each)), 3)))
+    }
 
 
 def _changes(model: RMTClassifier, codes: Codes, number: int) -> list[int]:

@@ -11,7 +11,8 @@ from rmt_genomics.cli.options import BP, DEVICE, PATH, SEQUENCES, name_options, 
 
 if TYPE_CHECKING:
     from rmt_genomics.dna import EncodedRecord, Interval, NameOptions
-    from rmt_genomics.interpretation.tracks import Attribution
+    from rmt_genomics.interpretation.breakpoints import Breakpoints
+    from rmt_genomics.interpretation.tracks import Attribution, TrackFiles
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,17 @@ _METHODS = ("gradient", "integrated_gradients", "occlusion", "occlusion_shuffle"
     help="Repeatable; default: gradient, integrated_gradients and occlusion.",
 )
 @click.option(
-    "--piece", "piece_bp", type=BP, metavar="BP", help="For occlusion; default: segments."
+    "--piece",
+    "piece_bp",
+    type=BP,
+    metavar="BP",
+    help="For occlusion and breakpoints; default: segments.",
+)
+@click.option(
+    "--breakpoints",
+    "num_breakpoints",
+    type=click.Choice(["1", "2"]),
+    help="Also find so many breakpoints; needs --class.",
 )
 @click.option("--bigwig", is_flag=True, help="Also write METHOD.bw.")
 @name_options
@@ -63,9 +74,15 @@ def explain(
     whole record; three predictions, or half as much, per base. With --interval, the other methods
     read the whole record as well, and write that part only.
 
-    Writes METHOD.bedgraph, segments.tsv, top_regions.bed, for each record a figure and
-    RECORD.npz (one_hot and each method, 1 x 4 x bases, as tangermeme and TF-MoDISco read them), and
-    summary.tsv, which is printed: scores, the sum of each track, and what it leaves unexplained.
+    --breakpoints cuts each record at each border of segments in turn, and finds where both parts,
+    each read alone, look most like --class, a class of sequences from one source. Two breakpoints
+    give a part in between, and the rest, joined; that takes a prediction for each pair of 32
+    borders.
+
+    Writes METHOD.bedgraph, segments.tsv, breakpoints.tsv, top_regions.bed, for each record a figure
+    and RECORD.npz (one_hot and each method, 1 x 4 x bases, as tangermeme and TF-MoDISco read them),
+    and summary.tsv, which is printed: scores, the sum of each track, and what it leaves
+    unexplained.
     """
     from rmt_genomics.atomic_io import staged_files
     from rmt_genomics.errors import ConfigError
@@ -76,7 +93,8 @@ def explain(
     from rmt_genomics.model.pretrained import choose_device
 
     part = _interval(interval, methods)
-    _check_piece(options["piece_bp"], methods)
+    _check_piece(options["piece_bp"], methods, options["num_breakpoints"])
+    _check_breakpoints(options["num_breakpoints"], options["class_name"], interval)
     if options["bigwig"]:
         check_bigwig()
     check_new_folder(out, overwrite=overwrite)
@@ -89,10 +107,7 @@ def explain(
     with locked(out, is_folder=True):
         with staged_files(out) as stage:
             files = TrackFiles(stage, tuple(model.config.features_by_kind))
-            for codes, tracks in _tracks(
-                model, _records(fasta, names, part), chosen, part, options
-            ):
-                files.add(codes, tracks)
+            _write(files, _explained(model, _records(fasta, names, part), chosen, part, options))
             if options["bigwig"]:
                 files.write_bigwigs()
             written = files.write_manifest()
@@ -107,6 +122,22 @@ def explain(
         logger.info("Written to %s: %s.", out, ", ".join(written))
     for line in files.summary:
         click.echo(line)
+
+
+def _write(
+    files: "TrackFiles",
+    explained: "Iterator[tuple[Any, list[Attribution], Breakpoints | None]]",
+) -> None:
+    """Write the tracks of each record as they come, and a table of all breakpoints."""
+    from rmt_genomics.interpretation.breakpoints import table_lines
+
+    cuts = []
+    for codes, tracks, cut in explained:
+        files.add(codes, tracks)
+        cuts.extend([] if cut is None else [cut])
+    if cuts:
+        text = "".join(f"{line}\n" for line in table_lines(cuts))
+        (files.folder / "breakpoints.tsv").write_text(text, encoding="utf-8", newline="\n")
 
 
 def _interval(text: str | None, methods: Sequence[str]) -> "Interval | None":
@@ -130,12 +161,27 @@ def _interval(text: str | None, methods: Sequence[str]) -> "Interval | None":
     return part
 
 
-def _check_piece(piece_bp: int | None, methods: Sequence[str]) -> None:
+def _check_breakpoints(number: str | None, class_name: str | None, interval: str | None) -> None:
+    """Raise an error if breakpoints are asked for without what they need."""
+    if number is not None and class_name is None:
+        raise click.UsageError(
+            "--breakpoints needs --class: the class of sequences from one source, which the parts "
+            "are to look like."
+        )
+    if number is not None and interval is not None:
+        raise click.UsageError(
+            "--breakpoints are those of whole records, but --interval is a part of one. Leave one "
+            "of them out."
+        )
+
+
+def _check_piece(piece_bp: int | None, methods: Sequence[str], breakpoints: str | None) -> None:
     """Raise ConfigError if a length of pieces is given, but no method has pieces."""
     from rmt_genomics.errors import ConfigError
     from rmt_genomics.interpretation import BY_PIECES
 
-    if piece_bp is not None and methods and not set(BY_PIECES) & set(methods):
+    has_pieces = not methods or breakpoints is not None or bool(set(BY_PIECES) & set(methods))
+    if piece_bp is not None and not has_pieces:
         raise ConfigError(
             f"--piece {piece_bp}: is the length of a piece for occlusion, but --method is "
             f"{' and '.join(methods)}. Add --method occlusion, or leave --piece out."
@@ -172,21 +218,25 @@ def _records(
         )
 
 
-def _tracks(
+def _explained(
     model: Any,
     records: "Iterator[EncodedRecord]",
     methods: Sequence[str],
     part: "Interval | None",
     options: dict[str, Any],
-) -> "Iterator[tuple[Any, list[Attribution]]]":
-    """Yield the base codes and the tracks of each record."""
+) -> "Iterator[tuple[Any, list[Attribution], Breakpoints | None]]":
+    """Yield the base codes, the tracks and the breakpoints of each record."""
     from rmt_genomics.interpretation import BY_PIECES, RecordExplainer
+    from rmt_genomics.interpretation.breakpoints import breakpoints_of, target_of_parts
     from rmt_genomics.interpretation.tracks import Target
     from rmt_genomics.prediction.progress import progress_bar
 
     class_name, piece_bp = options["class_name"], options["piece_bp"]
+    number = options["num_breakpoints"]
     if class_name is not None:
         Target.of(model, class_name)
+    if number is not None:
+        target_of_parts(model, class_name)
     interval = None if part is None else (part.start, part.end)
     with progress_bar(lambda: None) as progress:
         for record in records:
@@ -197,5 +247,16 @@ def _tracks(
                 explainer.attribute(name, interval, piece_bp if name in BY_PIECES else None)
                 for name in methods
             ]
-            yield record.codes, tracks
+            cut = None
+            if number is not None:
+                cut = breakpoints_of(
+                    model,
+                    record.codes,
+                    class_name,
+                    int(number),
+                    step_bp=piece_bp,
+                    record=record.name,
+                    on_read=progress.update,
+                )
+            yield record.codes, tracks, cut
             del record, explainer, tracks

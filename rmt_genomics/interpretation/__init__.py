@@ -11,6 +11,7 @@ import numpy as np
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
 from rmt_genomics.dna.record_types import Interval
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
+from rmt_genomics.interpretation.breakpoints import Breakpoints, find_breakpoints
 from rmt_genomics.interpretation.gradients import (
     FeatureTerms,
     feature_terms,
@@ -41,6 +42,7 @@ __all__ = [
     "DEFAULT_METHODS",
     "METHODS",
     "Attribution",
+    "Breakpoints",
     "Edit",
     "PrefixMemory",
     "RecordExplainer",
@@ -49,6 +51,7 @@ __all__ = [
     "attribute",
     "check_has_gradients",
     "default_methods",
+    "find_breakpoints",
     "occlude",
     "segment_pieces",
     "shuffle_dinucleotides",
