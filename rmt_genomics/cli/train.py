@@ -65,8 +65,8 @@ def _list_settings(context: click.Context, _: click.Parameter, value: bool) -> N
 @run_options
 @click.option(
     "--control",
-    type=click.Choice(["memory-reset"]),
-    help="Also train the same network without memory, for comparison.",
+    type=click.Choice(["memory-reset", "random-weights"]),
+    help="Also train the same network without memory, or from random weights.",
 )
 @click.option(
     "--random-weights",
@@ -162,7 +162,8 @@ def train(  # noqa: PLR0913 (one argument an option)
     in the folder control of --out. On a CPU with two cores or more both are trained at the same
     time, with half of the threads each; elsewhere one after the other. Whether memory helps is
     then known: by the difference of the two, with its confidence interval. --resume and --overwrite
-    are for both.
+    are for both. --control random-weights does the same without the weights of --init-from or of
+    model.backbone: whether these help.
 
     With --set model.backbone=FOLDER (or hf://owner/name), a pretrained encoder of others reads the
     segments (docs/how-to/pretrained-encoders.md). --random-weights trains its twin without what it

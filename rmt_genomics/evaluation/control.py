@@ -1,7 +1,8 @@
-"""The trained control of a model: the same network, trained without memory, in its folder.
+"""The trained control of a model: the same network without memory, or from random weights.
 
-``train --control`` makes it. It is compared with the model only if it is the same network, trained
-on the same data with the same settings: else a difference could have another cause than memory.
+``train --control`` makes it, in the folder of the model. It is compared with the model only if it
+is the same network, trained on the same data with the same settings: else a difference could have
+another cause than memory, or than the weights that the model started from.
 """
 
 import warnings
@@ -14,14 +15,24 @@ from rmt_genomics.errors import RMTGenomicsWarning
 from rmt_genomics.evaluation.baselines import BaselinePredictions
 from rmt_genomics.evaluation.evaluation_set import EvaluationSet, log_stage, predict_examples
 from rmt_genomics.evaluation.result_files import read_epochs
-from rmt_genomics.evaluation.summary import CONTROL
+from rmt_genomics.evaluation.summary import CONTROL, RANDOM_TWIN
 from rmt_genomics.model import RMTClassifier
 from rmt_genomics.model.pretrained import CONFIG, read_config
 from rmt_genomics.parsing import read_text, read_toml
 
 FOLDER = "control"
 _MEMORY, _SETTINGS = "memory_reset", "config.toml"
-_MAY_DIFFER = ("model.memory_reset", "training.checkpoint_minutes")
+_MAY_DIFFER = {
+    CONTROL: ("model.memory_reset", "training.checkpoint_minutes"),
+    RANDOM_TWIN: (
+        *("model.backbone_weights", "training.init_from", "training.keep_head"),
+        *("training.encoder_lr_factor", "training.checkpoint_minutes"),
+    ),
+}
+_NAMES = {
+    CONTROL: "the same network trained without memory",
+    RANDOM_TWIN: "the same network trained from random weights",
+}
 
 _CHOSEN = ("thresholds", "thresholds_from")  # by each network's own predictions
 
@@ -33,6 +44,9 @@ class TrainedControl:
     model: RMTClassifier | None
     """None if it cannot be compared."""
 
+    key: str = CONTROL
+    """That of its metrics: ``CONTROL`` or ``RANDOM_TWIN``."""
+
     notes: tuple[str, ...] = ()
     """Why not, or what limits the comparison; for the notes of ``metrics.json``."""
 
@@ -42,9 +56,8 @@ class TrainedControl:
             return []
         log_stage("predictions of the control", eval_set.examples)
         outputs = predict_examples(self.model, eval_set.store, eval_set.examples)
-        name = "the same network trained without memory"
         thresholds = self.model.config.thresholds
-        return [BaselinePredictions(CONTROL, name, outputs, thresholds=thresholds)]
+        return [BaselinePredictions(self.key, _NAMES[self.key], outputs, thresholds=thresholds)]
 
 
 def load_control(model_dir: Path, model: RMTClassifier) -> TrainedControl | None:
@@ -58,30 +71,42 @@ def load_control(model_dir: Path, model: RMTClassifier) -> TrainedControl | None
     folder = model_dir / FOLDER
     if not any((folder / name).is_file() for name in (CONFIG, _SETTINGS)):
         return None
-    problem = next(_problems(model_dir, model, folder), None)
+    key = control_kind(model_dir, folder)
+    problem = next(_problems(model_dir, model, folder, key), None)
     if problem is not None:
         note = f"{folder}: the control is left out: {problem}."
         warnings.warn(note, RMTGenomicsWarning, stacklevel=3)
-        return TrainedControl(None, (note,))
+        return TrainedControl(None, key, (note,))
     return TrainedControl(
         RMTClassifier.from_pretrained(folder, device=model.device),
+        key,
         tuple(_limits(model_dir, model, folder)),
     )
 
 
-def _problems(model_dir: Path, model: RMTClassifier, folder: Path) -> Iterator[str]:
+def control_kind(model_dir: Path, folder: Path) -> str:
+    """Return what the settings of a control say that it is: ``CONTROL`` or ``RANDOM_TWIN``."""
+    settings, others = (_flat_settings(each / _SETTINGS) for each in (model_dir, folder))
+    keys = ("model.backbone_weights", "training.init_from")
+    is_random = any(settings.get(key) != others.get(key) for key in keys)
+    return RANDOM_TWIN if is_random and settings and others else CONTROL
+
+
+def _problems(model_dir: Path, model: RMTClassifier, folder: Path, kind: str) -> Iterator[str]:
     """Yield why a control cannot be compared with the model."""
     if not (folder / CONFIG).is_file():
         yield "its training has not finished; train --resume continues it"
         return
     config = read_config(folder / CONFIG)
-    if (model.config.memory_reset, config.memory_reset) != ("never", "segment"):
+    if kind == CONTROL and (model.config.memory_reset, config.memory_reset) != ("never", "segment"):
         yield "the model must have a memory, and the control none"
     for key, value in model.config:
-        if key not in (_MEMORY, *_CHOSEN) and value != (other := getattr(config, key)):
+        if key not in (*([_MEMORY] if kind == CONTROL else []), *_CHOSEN) and value != (
+            other := getattr(config, key)
+        ):
             yield f"its {key} is {other}, and that of the model {value}"
     settings, others = (_flat_settings(each / _SETTINGS) for each in (model_dir, folder))
-    for key in settings.keys() & others.keys() - set(_MAY_DIFFER):
+    for key in settings.keys() & others.keys() - set(_MAY_DIFFER[kind]):
         if settings[key] != others[key]:
             yield f"its {key} was {others[key]} in training, and that of the model {settings[key]}"
     if _seed(model_dir) != _seed(folder):
@@ -95,7 +120,7 @@ def _limits(model_dir: Path, model: RMTClassifier, folder: Path) -> Iterator[str
     steps, others = (_steps(each / "metrics.jsonl") for each in (model_dir, folder))
     if steps != others:
         yield f"The model was trained for {steps:,} steps, and its control for {others:,}."
-    if model.config.pooling == "last":
+    if model.config.pooling == "last" and control_kind(model_dir, folder) == CONTROL:
         yield (
             "The control (trained without memory) reads only the last segment of each strand, "
             "since model.pooling is 'last'; with another pooling it reads every segment."

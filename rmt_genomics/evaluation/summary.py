@@ -3,8 +3,9 @@
 The model is compared with the independent baseline that is best on the validation part: that choice
 owes nothing to chance in the evaluated examples. Predictions of the model itself with less context
 (``ABLATIONS``) are no independent baselines. Neither is the same network trained without memory
-(``CONTROL``): it tells whether memory helps, with a sentence of its own. So has the regression on
-the features of the model alone (``FEATURES``): it tells what the network adds to them.
+(``CONTROL``): it tells whether memory helps, with a sentence of its own. So have the same network
+trained from random weights (``RANDOM_TWIN``), which tells whether the pretrained ones help, and the
+regression on the features of the model alone (``FEATURES``): what the network adds to them.
 """
 
 from collections.abc import Mapping
@@ -16,12 +17,18 @@ from rmt_genomics.model.metrics import METRICS, main_metric, metric_name
 
 ABLATIONS = ("chunk_average", "window_average")
 CONTROL = "memory_reset_trained"
+RANDOM_TWIN = "random_weights_trained"
 FEATURES = "features_alone"
 _CONSTANTS = ("majority", "mean")
 _EFFECTS = {
     "good": "Memory helps.",
     "unsure": "It is not shown that memory helps.",
     "bad": "Memory does harm.",
+}
+_STARTS = {
+    "good": "The pretrained weights help.",
+    "unsure": "It is not shown that the pretrained weights help.",
+    "bad": "The pretrained weights do harm.",
 }
 _ADDS = {
     "good": "The network adds to its features.",
@@ -39,8 +46,8 @@ def summary_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
         (None if there is none); and chosen_on, where it is the best: ``validation``, or
         ``evaluated`` if metrics on a validation part of its own are not known. If there is a
         trained control, also memory, the rating of the model against it; where that is ``bad``,
-        the rating is, too. If there are feature regressions, also network, the rating of the model
-        against them alone.
+        the rating is, too. If there is one from random weights, also pretraining. If there are
+        feature regressions, also network, the rating of the model against them alone.
     """
     if "summary" in metrics:
         return dict(metrics["summary"])
@@ -51,6 +58,11 @@ def summary_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
         summary["sentence"] += f" {_EFFECTS[effect]} {compared['sentence']}"
         summary["rating"] = "bad" if effect == "bad" else summary["rating"]
         summary["memory"] = effect
+    compared = (metrics.get("differences") or {}).get(RANDOM_TWIN)
+    if compared is not None:
+        effect = outcome(compared)
+        summary["sentence"] += f" {_STARTS[effect]} {compared['sentence']}"
+        summary["pretraining"] = effect
     compared = (metrics.get("differences") or {}).get(FEATURES)
     if compared is not None:
         effect = outcome(compared)
@@ -86,7 +98,7 @@ def best_baseline(metrics: Mapping[str, Any]) -> tuple[str | None, str | None, i
 
     On validation a constant prediction counts as 0: its MCC is 0, and its R2 at most that.
     """
-    of_model = (*ABLATIONS, CONTROL, FEATURES)
+    of_model = (*ABLATIONS, CONTROL, RANDOM_TWIN, FEATURES)
     keys = [key for key in metrics.get("differences") or {} if key not in of_model]
     if not keys:
         return None, None, 0

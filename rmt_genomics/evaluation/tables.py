@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rmt_genomics.errors import three_digits
-from rmt_genomics.evaluation.summary import CONTROL, FEATURES, summary_of
+from rmt_genomics.evaluation.summary import CONTROL, FEATURES, RANDOM_TWIN, summary_of
 from rmt_genomics.model.metrics import metric_keys, metric_name
 from rmt_genomics.prediction.output_formats import probability_columns, score_and_probabilities
 from rmt_genomics.prediction.predictor import Prediction
@@ -48,6 +48,11 @@ _BASELINES = {  # display name and meaning by key
         "windows, averaged",
         "this model on windows of one segment, each with its own composition, logits averaged; an "
         "ablation of the model, not an independent baseline",
+    ),
+    RANDOM_TWIN: (
+        "from random weights",
+        "the same network, trained from random weights instead of the pretrained ones (train "
+        "--control): data, split, seed, settings and number of steps are those of the model",
     ),
     CONTROL: (
         "trained without memory",

@@ -17,7 +17,8 @@ from rmt_genomics.atomic_io import write_text
 from rmt_genomics.datasets.similarity import percent
 from rmt_genomics.errors import DataError, RMTGenomicsWarning
 from rmt_genomics.evaluation.control import FOLDER as CONTROL_FOLDER
-from rmt_genomics.evaluation.summary import CONTROL
+from rmt_genomics.evaluation.control import control_kind
+from rmt_genomics.evaluation.summary import CONTROL, RANDOM_TWIN
 from rmt_genomics.evaluation.tables import baseline_name, summary_sentences
 from rmt_genomics.model.config import PRETRAINING, ClassifierConfig
 from rmt_genomics.model.features import describe
@@ -65,11 +66,12 @@ def write_model_card(folder: str | Path) -> Path:
 
 
 def _is_control(folder: Path) -> bool:
-    """Whether a folder is in that of a model, and has the same network without memory."""
+    """Whether a folder is in that of a model, and has its control."""
     configs = [folder / CONFIG, folder.parent / CONFIG]
     if folder.name != CONTROL_FOLDER or not all(path.is_file() for path in configs):
         return False
-    return [read_config(path).memory_reset for path in configs] == ["segment", "never"]
+    resets = [read_config(path).memory_reset for path in configs]
+    return resets == ["segment", "never"] or control_kind(folder.parent, folder) == RANDOM_TWIN
 
 
 def _write(folder: Path) -> Path:
@@ -87,7 +89,7 @@ def _write(folder: Path) -> Path:
     if config.task == PRETRAINING:
         card = _pretrained_card(results, config)
     elif _is_control(folder.resolve()) and not results.metrics:  # else it is a run of its own
-        card = _control_card(results, read_run_results(folder.resolve().parent))
+        card = _control_card(folder.resolve(), results)
     else:
         card = _card(results, config)
     signature = f"<!-- rmt-genomics wrote this card: {_checksum(card)}. Edited, it is kept. -->"
@@ -210,18 +212,23 @@ def _parts(results: RunResults) -> Iterator[tuple[str, int, int]]:
         yield part, len({name for name, _, _ in windows}), num_bp
 
 
-def _control_card(results: RunResults, of_model: RunResults) -> str:
-    metrics = of_model.metrics
-    control = (metrics.get("baselines") or {}).get(CONTROL)
+def _control_card(folder: Path, results: RunResults) -> str:
+    of_model = read_run_results(folder.parent)
+    metrics, key = of_model.metrics, control_kind(folder.parent, folder)
+    control = (metrics.get("baselines") or {}).get(key)
     rows = None
     if control is not None:
-        name = baseline_name(CONTROL, control)
+        name = baseline_name(key, control)
         rows = metrics_table(metrics, {"the model": metrics, name: control})
-    difference = (metrics.get("differences") or {}).get(CONTROL) or {}
+    difference = (metrics.get("differences") or {}).get(key) or {}
+    how = "trained without memory" if key == CONTROL else "trained from random weights"
     card = markdown_environment().get_template("control_card.md")
     return card.render(
         front_matter=Markdown(_front_matter(results)),
-        name=f"{of_model.name}: trained without memory",
+        name=f"{of_model.name}: {how}",
+        how=how,
+        key=key,
+        is_without_memory=key == CONTROL,
         model_name=of_model.name,
         metrics=rows,
         sentence=difference.get("sentence"),

@@ -1,7 +1,8 @@
-"""A trained control: the same network without memory, trained beside the model.
+"""A trained control: the same network without memory, or from random weights.
 
-``DIR/control`` is its run folder: that of a training with ``model.memory_reset = "segment"`` and
-the data, split, seed and settings of the model. It makes the steps of the model: it trains for as
+``DIR/control`` is its run folder: that of a training with ``model.memory_reset = "segment"``, or
+without the weights that the model starts from, and the data, split, seed and other settings of the
+model. It makes the steps of the model: it trains for as
 many epochs, in the same stages of a curriculum, whatever its own validation loss is. A process of
 its own trains it: beside the model on a CPU with two cores or more, which they divide; after it
 elsewhere.
@@ -45,8 +46,9 @@ from rmt_genomics.training.run_folder import RunFolder
 
 logger = logging.getLogger("rmt_genomics.training")
 
-CONTROL = "memory-reset"
-"""The value of ``--control``."""
+MEMORY_RESET, RANDOM_WEIGHTS = "memory-reset", "random-weights"
+CONTROLS = {MEMORY_RESET: "without memory", RANDOM_WEIGHTS: "from random weights"}
+"""The values of ``--control``, and how each is trained."""
 
 _WAIT_SECONDS = 0.2
 
@@ -180,6 +182,7 @@ class Control:
     """The control of a run, and the process that trains it.
 
     Args:
+        name: One of ``CONTROLS``.
         job: The training of the model.
         device: Where it is trained.
         is_parallel: Whether both are trained at the same time.
@@ -187,7 +190,8 @@ class Control:
 
     _relay: threading.Thread  # logs the messages of the process; is there if that is
 
-    def __init__(self, job: TrainingJob, device: str, *, is_parallel: bool) -> None:
+    def __init__(self, name: str, job: TrainingJob, device: str, *, is_parallel: bool) -> None:
+        self.name = name
         self.job = replace(job, device=device)
         self.folder = RunFolder(job.out).control
         self.is_parallel = is_parallel
@@ -219,24 +223,20 @@ class Control:
         folder = RunFolder(job.out).control
         is_finished = job.resume and folder.is_finished
         if name is None and job.resume and not is_finished and folder.config.is_file():
-            is_control = read_config(folder.config).model.memory_reset == "segment"
-            name = CONTROL if is_control else None
+            name = _name_of(read_config(folder.config), config)
         if name is None:
             return None
-        if name != CONTROL:
-            raise ConfigError(f"control is {name!r}, but must be {CONTROL!r}, or left out.")
-        if config.model.memory_reset == "segment":
-            raise ConfigError(
-                f"model.memory_reset is 'segment', so the model has no memory, but --control "
-                f"{CONTROL} compares a model with the same network without memory. Leave one out."
-            )
+        if name not in CONTROLS:
+            names = " or ".join(map(repr, CONTROLS))
+            raise ConfigError(f"control is {name!r}, but must be {names}, or left out.")
+        changes = _changes(name, config)
         if distributed.world_size > 1:
+            settings = " ".join(f"--set {key}={value}" for key, value in changes.items())
             raise ConfigError(
-                f"--control {CONTROL} needs one process, but --devices {distributed.devices} and "
+                f"--control {name} needs one process, but --devices {distributed.devices} and "
                 f"--num-nodes {distributed.num_nodes} start {distributed.world_size}. Train the "
-                "control with a command of its own: the same one with --set "
-                f"model.memory_reset=segment --out {folder.path} instead of --control; then "
-                f"evaluate {job.out}."
+                f"control with a command of its own: the same one with {settings or 'no init_from'}"
+                f" --out {folder.path} instead of --control; then evaluate {job.out}."
             )
         if folder.path.exists() and not folder.path.is_dir():
             raise ConfigError(
@@ -246,7 +246,7 @@ class Control:
         if is_finished:
             logger.info("control: Nothing to resume: it had finished.")
             return None
-        return cls(job, device, is_parallel=device == "cpu" and num_cores() > 1)
+        return cls(name, job, device, is_parallel=device == "cpu" and num_cores() > 1)
 
     @contextmanager
     def sharing_cores(self) -> Iterator[None]:
@@ -268,14 +268,15 @@ class Control:
         self.job = replace(
             self.job,
             out=self.folder.path,
-            config=config.replace(model=config.model.replace(memory_reset="segment")),
+            config=_config_of(self.name, config),
             resume=can_resume,
             # Only what is proved to be of a run; the model's training has checked that it may.
             overwrite=not (can_resume or is_unused(self.folder.path)),
         )
         if self.is_parallel:
             threads = counted(torch.get_num_threads(), "thread")
-            logger.info("Training a control without memory beside the model (%s each).", threads)
+            how = CONTROLS[self.name]
+            logger.info("Training a control %s beside the model (%s each).", how, threads)
             self._start()
 
     def report(self, stages: Sequence[int], *, is_finished: bool = False) -> None:
@@ -287,7 +288,7 @@ class Control:
     def finish(self, metrics: MetricsLogger) -> str | None:
         """Train the control to its end, after the model; return why it failed, or None."""
         if self._process is None:
-            logger.info("Training a control without memory.")
+            logger.info("Training a control %s.", CONTROLS[self.name])
             torch.cuda.empty_cache()
             self._start()
         elif not self._has_ended:
@@ -420,3 +421,50 @@ def _receive_progress(connection: Connection, progress: ModelProgress) -> None:
             stages, is_finished = connection.recv()
             progress.update(stages, is_finished=is_finished)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _changes(name: str, config: ExperimentConfig) -> dict[str, str]:
+    """Return the settings of a control that are not those of its model; None is "not set".
+
+    Raises:
+        ConfigError: If the model has nothing that the control is to be without.
+    """
+    if name == MEMORY_RESET:
+        if config.model.memory_reset == "segment":
+            raise ConfigError(
+                f"model.memory_reset is 'segment', so the model has no memory, but --control "
+                f"{name} compares a model with the same network without memory. Leave one out."
+            )
+        return {"model.memory_reset": "segment"}
+    if config.training.freeze == "encoder":
+        raise ConfigError(
+            f"training.freeze is 'encoder', but --control {name} trains the same network from "
+            "random weights, and random weights that stay learn nothing. Leave one out."
+        )
+    if config.training.init_from is not None:
+        return {}
+    if config.model.backbone is None or config.model.backbone_weights == "random":
+        raise ConfigError(
+            f"--control {name} trains the same network from random weights, but the model itself "
+            "starts from such: neither --init-from nor model.backbone is set. Leave --control out."
+        )
+    return {"model.backbone_weights": "random"}
+
+
+def _config_of(name: str, config: ExperimentConfig) -> ExperimentConfig:
+    """Return the settings of the control of a model with these settings."""
+    changes = {key.removeprefix("model."): value for key, value in _changes(name, config).items()}
+    config = config.replace(model=config.model.replace(**changes))
+    if name == MEMORY_RESET or config.training.init_from is None:
+        return config
+    changed = {"init_from": None, "keep_head": False, "encoder_lr_factor": 1.0}
+    return config.replace(training=config.training.replace(**changed))
+
+
+def _name_of(control: ExperimentConfig, model: ExperimentConfig) -> str | None:
+    """Return which control an earlier run has started; None if it is none."""
+    if control.model.memory_reset == "segment":
+        return MEMORY_RESET
+    has_none = control.training.init_from is None and model.training.init_from is not None
+    is_random = has_none or control.model.backbone_weights == "random"
+    return RANDOM_WEIGHTS if is_random else None

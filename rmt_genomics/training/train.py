@@ -132,8 +132,9 @@ def train(  # noqa: PLR0913  # the options of the command line
             their number changes the time, not the result. Lightning starts them (each runs the
             program that called this), unless torchrun or srun has done so.
         num_nodes: Machines, which must share the folders of inputs and run.
-        control: ``memory-reset`` also trains the same network without memory, in the folder
-            ``out/control`` and in a process of its own (see ``training.control``).
+        control: ``memory-reset`` also trains the same network without memory, ``random-weights``
+            without the pretrained weights that it starts from, in the folder ``out/control`` and in
+            a process of its own (see ``training.control``).
         window_bp: The same as the setting ``data.window_bp``, which it replaces.
         step_bp: The same as ``data.step_bp``.
         started_at: ``time.monotonic()`` when the time budget began, if there is one; None = now.

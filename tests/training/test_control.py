@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from rmt_genomics import RMTClassifier
 from rmt_genomics.datasets import LabelSource
 from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
-from rmt_genomics.training import ExperimentConfig, TrainingResult
+from rmt_genomics.training import ExperimentConfig, TrainingResult, train
 from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.config_file import read_config
 from rmt_genomics.training.control import Control, ModelProgress, TrainingJob
@@ -28,6 +28,9 @@ from rmt_genomics.training.distributed import DistributedSetup, num_cores
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.run_folder import RunFolder
 from rmt_genomics.training.train import run_training
+from tests.cli.toys import succeed
+from tests.model.encoders import save_encoder
+from tests.training import test_pretraining
 from tests.training.test_train import are_equal, rows_of
 from tests.training.toys import TINY, run, settings, weights_of, write_data
 
@@ -242,7 +245,7 @@ def test_a_control_that_is_not_proved_to_be_ours_is_not_touched(
 @pytest.mark.parametrize(
     ("options", "changes", "message"),
     [
-        ({"name": "none"}, {}, "control is 'none', but must be 'memory-reset', or left out"),
+        ({"name": "none"}, {}, "control is 'none', but must be 'memory-reset' or 'random-weights'"),
         ({}, {"model__memory_reset": "segment"}, "so the model has no memory, but --control"),
         (
             {"distributed": DistributedSetup(2)},
@@ -282,7 +285,7 @@ class Ended(BaseProcess):
 def received(messages: list[Any], exitcode: int = 0) -> Control:
     """Return a control that has received these messages from its process."""
     paths = Path("a.fa"), Path("labels.tsv")
-    control = Control(job(paths, Path("run"), settings()), "cpu", is_parallel=True)
+    control = Control("memory-reset", job(paths, Path("run"), settings()), "cpu", is_parallel=True)
     ours, theirs = multiprocessing.Pipe()
     for message in messages:
         theirs.send(message)
@@ -379,3 +382,84 @@ def test_model_and_control_are_stopped_and_resumed_together(data: Data, tmp_path
         assert "trained without memory" in (out / name).read_text()
     assert sentence in metrics["summary"]["sentence"]
     assert not any("steps, and its control" in note for note in metrics["notes"])
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    folder = tmp_path / "encoder"
+    test_pretraining.run(test_pretraining.write_records(tmp_path / "dna.fa"), folder)
+    return folder
+
+
+def test_the_twin_starts_from_random_weights_and_is_a_baseline(
+    data: Data, tmp_path: Path, encoder: Path
+) -> None:
+    words = ["--init-from", encoder, "--device", "cpu", "--set", "model.features=none"]
+    words += ["--set", "training.max_epochs=2", "--control", "random-weights"]
+
+    succeed("train", *data[:1], "--labels", data[1], "--out", tmp_path / "run", *words)
+
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert "random_weights_trained" in metrics["baselines"]
+    assert metrics["summary"]["pretraining"] in ("good", "unsure", "bad")
+    assert "pretrained weights" in metrics["summary"]["sentence"]
+    twin = read_config(tmp_path / "run/control/config.toml")
+    assert twin.training.init_from is None
+    scratch = train(data[0], data[1], tmp_path / "scratch", twin, device="cpu")
+    assert scratch.model is not None
+    assert are_equal(weights_of(tmp_path / "scratch"), weights_of(tmp_path / "run/control"))
+    card = (tmp_path / "run/control/README.md").read_text()
+    assert "trained from random weights" in card
+    assert "whether the pretrained weights help" in card
+
+
+def test_the_twin_of_a_pretrained_encoder_of_others(data: Data, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra hf: transformers is not installed")
+    settings = {
+        "model.backbone": save_encoder(tmp_path / "encoder"),
+        "model.features": "none",
+        "model.num_memory_tokens": 2,
+        "model.segment_length": 40,
+        "training.max_epochs": 1,
+    }
+    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    words += ["--device", "cpu", "--control", "random-weights"]
+
+    succeed("train", data[0], "--labels", data[1], "--out", tmp_path / "run", *words)
+
+    twin = read_config(tmp_path / "run/control/config.toml")
+    assert twin.model.backbone_weights == "random"
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert {"random_weights_trained", "linear_probe"} <= set(metrics["baselines"])
+
+
+def test_a_resumed_run_continues_its_twin(
+    data: Data, tmp_path: Path, encoder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = {key: value for key, value in TINY.items() if key.startswith("training.")}
+    config = read_config(None, [f"{k}={v}" for k, v in {**model, "model.features": "none"}.items()])
+    config = config.replace(training=config.training.replace(init_from=str(encoder)))
+    train(*data, tmp_path / "run", config, device="cpu", control="random-weights")
+    (tmp_path / "run/control/model.safetensors").unlink()
+
+    with caplog.at_level(logging.INFO):
+        train(*data, tmp_path / "run", config, device="cpu", resume=True)
+
+    assert "Training a control from random weights" in caplog.text
+    assert (tmp_path / "run/control/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("training", "problem"),
+    [
+        ({}, "the model itself starts from such: neither --init-from nor model.backbone is set"),
+        ({"init_from": "bacteria-small", "freeze": "encoder"}, "random weights that stay learn"),
+    ],
+)
+def test_a_twin_of_a_model_without_pretrained_weights_is_refused(
+    data: Data, tmp_path: Path, training: dict[str, Any], problem: str
+) -> None:
+    config = read_config(None, [f"training.{key}={value}" for key, value in training.items()])
+
+    with pytest.raises(ConfigError, match=problem):
+        train(*data, tmp_path / "run", config, device="cpu", control="random-weights")
