@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rmt_genomics.dna.alphabet import Codes
+from rmt_genomics.dna.alphabet import UNKNOWN, Codes
 from rmt_genomics.errors import ConfigError
 from rmt_genomics.interpretation.occlusion import segment_pieces
 from rmt_genomics.interpretation.tracks import Target
@@ -38,14 +38,14 @@ class Breakpoints:
     class_name: str
     positions: tuple[int, ...]
     """The first base after each breakpoint, 0-based, forward strand; none in a record that is too
-    short for a cut."""
+    short for a cut, or has no known base."""
 
     score: float
     """Sum over the two parts of the natural logarithm of the probability of the class; NaN if there
     is no breakpoint."""
 
     whole: float
-    """The same of the record as it is, once."""
+    """The same of the record as it is, once; NaN if it has no known base."""
 
 
 def find_breakpoints(
@@ -96,6 +96,8 @@ def breakpoints_of(
     """Find them in base codes; see ``find_breakpoints``."""
     target = target_of_parts(model, class_name)
     check_number(number, step_bp)
+    if not (codes < UNKNOWN).any():  # no known base: nothing is predicted
+        return Breakpoints(record, len(codes), class_name, (), float("nan"), float("nan"))
     borders = _borders(model, len(codes), number, step_bp)
     (whole,) = _log_probabilities(model, [codes], target.index, on_read)
     places = list(combinations(borders, number))

@@ -152,11 +152,12 @@ def load_model(source: str | Path, *, device: str | torch.device = "cpu") -> Any
     return model
 
 
-def read_joint_config(folder: Path) -> ClassifierConfig:
+def read_joint_config(folder: Path, *, needs_classes: bool = True) -> ClassifierConfig:
     """Read the settings of a model, or those that a cross-validation has as one."""
     folders = model_folders(folder)
     config = joint_config([read_config(find_model_file(each, CONFIG)) for each in folders])
-    config.check_has_classes(folder)
+    if needs_classes:
+        config.check_has_classes(folder)
     return config
 
 

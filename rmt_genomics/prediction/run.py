@@ -69,6 +69,9 @@ class PredictionConfig:
     format: str = "tsv"
     class_name: str | None = None
     device: str = "auto"
+    embeds: bool = False
+    """Whether embeddings are written, for which a model needs no classes."""
+
     model_folder: Path | None = None
     """Where ``model_dir`` was found. A model of the hub is looked for once in a run."""
 
@@ -159,7 +162,7 @@ class PredictionRun:
         self.device = choose_device(config.device)
         self.folder = config.model_folder or find_model_folder(config.model_dir)
         self.config = replace(config, model_folder=self.folder)
-        model_config = read_joint_config(self.folder)
+        model_config = read_joint_config(self.folder, needs_classes=not config.embeds)
         self.output_format = config.output_format(model_config)
         self.decision_rule = config.decision_rule
         self.decision_rule.check(model_config)

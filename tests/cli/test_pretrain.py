@@ -85,7 +85,15 @@ def test_embed_takes_the_model_and_other_commands_refuse_it(
     labels.write_text("record\tlabel\n" + "".join(f"r{i}\t{'ab'[i % 2]}\n" for i in range(8)))
 
     succeed("embed", pretrained, fasta, "--out", tmp_path / "e.npy")
-    assert np.load(tmp_path / "e.npy").shape == (8, 16)
+    embedding = np.load(tmp_path / "e.npy")
+    assert embedding.shape == (8, 16)
+    table = tmp_path / "e.tsv"
+    succeed("embed", pretrained, fasta, "--out", table)
+    assert table.read_text() == succeed("embed", pretrained, fasta).stdout
+    lines = table.read_text().splitlines(keepends=True)
+    table.unlink()
+    run("embed", pretrained, fasta, "--out", table, "--resume")
+    assert table.read_text() == "".join(lines)
     sentence = "the model was pretrained without labels, so it has no classes to predict"
     for arguments in (
         ("predict", pretrained, fasta),

@@ -66,11 +66,13 @@ def test_it_is_the_best_place_of_all_predictions(number: int) -> None:
     assert found.whole == pytest.approx(np.log(model.predict_proba([letters])[0, 1]))
 
 
-def test_a_record_of_one_segment_has_none() -> None:
-    found = find_breakpoints(toy(), "ACGT", "a")
+@pytest.mark.parametrize("letters", ["ACGT", "N" * 30])
+def test_a_record_of_one_segment_or_without_bases_has_none(letters: str) -> None:
+    found = find_breakpoints(toy(), letters, "a")
 
     assert found.positions == ()
     assert np.isnan(found.score)
+    assert np.isnan(found.whole) == (letters[0] == "N")
 
 
 def test_a_long_record_has_fewer_borders(monkeypatch: pytest.MonkeyPatch) -> None:
