@@ -9,7 +9,6 @@ doi:10.1016/S0893-6080(05)80023-1). So a model is hardly worse than counting k-m
 Dimensions: n examples, c classes.
 """
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,8 +30,6 @@ from rmt_genomics.training.automatic import SHORT_BP, Choice, TrainingPart
 from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.data_module import PreparedData
 from rmt_genomics.training.loss import RegressionLoss, WeightedLoss
-
-logger = logging.getLogger("rmt_genomics.training")
 
 _STRENGTHS = (1.0, 0.1, 0.01, 0.001)  # scikit-learn's C: smaller is a stronger regularization
 _OF_LARGE_FITS = (0.01,)
@@ -187,8 +184,10 @@ class FeatureFits:
 
 def add_regressions(
     model: RMTClassifier, fit: Fit, data: PreparedData, loss: WeightedLoss | RegressionLoss
-) -> None:
+) -> str:
     """Add regressions to a trained model, each part times the factor that validates best.
+
+    Returns a sentence that says so.
 
     Args:
         model: Its regressions are still zero.
@@ -223,7 +222,7 @@ def add_regressions(
         share = of_regression / len(fit.regressions)
         for module, regression in zip(model.regressions, fit.regressions.values(), strict=True):
             module.set_from(regression, mean, std, share=share)  # type: ignore[operator]
-    logger.info(
+    return (
         f"{of_network:g} x network + {of_regression:g} x regression on "
         f"{' and '.join(fit.regressions)}: val_loss {three_digits(losses[best])}; of the network "
         f"{three_digits(losses[1.0, 0.0])}, of the regression {three_digits(losses[0.0, 1.0])}"

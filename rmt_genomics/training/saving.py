@@ -8,9 +8,7 @@ import logging
 import math
 import shutil
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +25,8 @@ from rmt_genomics.training.module import ClassifierModule, TrainingModule
 from rmt_genomics.training.run_folder import RunFolder
 from rmt_genomics.training.thresholds import with_thresholds
 
+logger = logging.getLogger("rmt_genomics.training")
+
 _MOST_TIME = 0.05  # of a training, for the best model so far
 
 
@@ -37,7 +37,8 @@ class ModelSaver:
         folder: Where to.
         store: The sequences.
         train: The examples whose composition the training range describes.
-        finish: Returns the model of a module as it is saved, on the CPU.
+        finish: Returns the model of a module as it is saved, on the CPU. With ``is_final=False`` it
+            says nothing of it.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class ModelSaver:
         folder: RunFolder,
         store: SequenceStore,
         train: Sequence[Example],
-        finish: Callable[[TrainingModule], RMTClassifier],
+        finish: Callable[..., RMTClassifier],
     ) -> None:
         self.folder = folder
         self.store = store
@@ -74,8 +75,8 @@ class ModelSaver:
         began = time.monotonic()
         if began < self._next_at or module.trainer.received_sigterm:
             return
-        with _quiet(), module.without_hooks():
-            model = self.finish(module)
+        with module.without_hooks():
+            model = self.finish(module, is_final=False)
         target = self.folder.best_model
         target.mkdir(parents=True, exist_ok=True)
         for name in ("environment.txt", "config.toml", "split.tsv"):  # what it has seen, windows
@@ -91,7 +92,12 @@ class ModelSaver:
 
 
 def finished_classifier(
-    module: TrainingModule, data: PreparedData, config: ExperimentConfig, fit: Fit | None
+    module: TrainingModule,
+    data: PreparedData,
+    config: ExperimentConfig,
+    fit: Fit | None,
+    *,
+    is_final: bool = True,
 ) -> RMTClassifier:
     """Return a copy of the model as it is saved, with its regressions and thresholds."""
     assert isinstance(module, ClassifierModule)
@@ -99,10 +105,13 @@ def finished_classifier(
     merge_adapters(model)
     device = module.trainer.strategy.root_device  # the model may be on the CPU again
     if fit is not None:
-        add_regressions(model.to(device), fit, data, module.loss)
+        message = add_regressions(model.to(device), fit, data, module.loss)
+        if is_final:
+            logger.info(message)
     model = model.cpu()
     model.eval().requires_grad_()  # like a model that was loaded from the folder
-    model.config = with_thresholds(model, data, config.training.threshold, device=device)
+    threshold = config.training.threshold
+    model.config = with_thresholds(model, data, threshold, device=device, quiet=not is_final)
     return model
 
 
@@ -110,16 +119,3 @@ def training_range(store: SequenceStore, train: Sequence[Example]) -> TrainingRa
     """Return what the composition of a sequence is compared with, if training examples have any."""
     examples = train[:: 1 + (len(train) - 1) // MAX_EXAMPLES]
     return TrainingRange.fit(store.codes(each.interval) for each in examples)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Say nothing of a model that is not the final one."""
-    logger = logging.getLogger("rmt_genomics.training")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -36,11 +36,17 @@ def check_threshold(threshold: float | str, scheme: LabelScheme) -> None:
 
 
 def with_thresholds(
-    model: RMTClassifier, data: "PreparedData", threshold: float | str, *, device: torch.device
+    model: RMTClassifier,
+    data: "PreparedData",
+    threshold: float | str,
+    *,
+    device: torch.device,
+    quiet: bool = False,
 ) -> ClassifierConfig:
     """Return the config of a trained model with its thresholds; ``auto`` chooses them.
 
-    The model is on the CPU; for its predictions it is moved to ``device``.
+    The model is on the CPU; for its predictions it is moved to ``device``. With ``quiet`` it
+    says nothing of what was chosen.
 
     Warns:
         RMTGenomicsWarning: Of classes that keep 0.5, since the validation part has none or only
@@ -61,7 +67,7 @@ def with_thresholds(
     )
     model.cpu()
     found, without = best_thresholds(data.scheme.targets(examples), probabilities, config.task)
-    if without:
+    if without and not quiet:
         names = ", ".join(shown(config.classes[index]) for index in without[:5])
         more = f" and {len(without) - 5} more" if len(without) > 5 else ""
         warnings.warn(
@@ -75,5 +81,6 @@ def with_thresholds(
         return config
     pairs = zip(config.classes[-count:], found, strict=True)
     values = ", ".join(f"{name} {three_digits(value)}" for name, value in pairs)
-    logger.info("Thresholds chosen on the validation part (for MCC): %s.", values)
+    if not quiet:
+        logger.info("Thresholds chosen on the validation part (for MCC): %s.", values)
     return config.replace(thresholds=found, thresholds_from="validation")

@@ -1,5 +1,6 @@
 """The model of the best epoch so far: there while a run lasts, and after it was killed."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,10 +82,13 @@ def test_commands_take_it_and_the_run_can_be_resumed(data: Data, tmp_path: Path)
 
 
 def test_saving_it_changes_nothing_in_the_run(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    changes = {**FEATURES, "model__dropout": 0.2}
-    run(data, tmp_path / "one", **changes)
+    changes = {**FEATURES, "model__dropout": 0.2, "training__threshold": "auto"}
+    with caplog.at_level(logging.INFO):
+        run(data, tmp_path / "one", **changes)
+    assert caplog.text.count("x network + ") == 1  # of the final model
+    assert caplog.text.count("Thresholds chosen") <= 1
     monkeypatch.setattr(ModelSaver, "save_so_far", lambda *_: None)
     run(data, tmp_path / "other", **changes)
 
@@ -97,7 +101,8 @@ def test_it_takes_a_twentieth_of_the_time(
 ) -> None:
     now, written = [0.0], []
 
-    def finish(_: TrainingModule) -> RMTClassifier:
+    def finish(_: TrainingModule, *, is_final: bool) -> RMTClassifier:
+        assert not is_final
         now[0] += 10
         written.append(now[0])
         return model
