@@ -73,9 +73,7 @@ def embed(
         click.get_current_context().with_resource(new)
         if out.suffix == ".tsv" and (resume or not settings.pipes):
             check_partial(out, resume=resume, overwrite=overwrite)
-            config = PredictionConfig(
-                model_dir=model_dir, input=settings, device=device, embeds=True
-            )
+            config = PredictionConfig(model_dir=model_dir, input=settings, device=device)
             write_embedding_table(config, out, resume=resume)
             return
     records = InputReader(settings)

@@ -7,7 +7,7 @@ held in memory.
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 from zipfile import BadZipFile
@@ -132,7 +132,8 @@ def write_embedding_table(config: PredictionConfig, out: Path, *, resume: bool) 
         RMTGenomicsError: If the input is wrong, or an interrupted run had other settings or input.
     """
     config.input.check_rereadable()
-    run, columns = PredictionRun(config), config.input.interval_columns
+    run = PredictionRun(replace(config, embeds=True))
+    columns = config.input.interval_columns
     model = RMTClassifier.from_pretrained(run.folder, device=run.device)
     key = {**run.key(), "output": "embeddings"}
     header = [_header(columns, model.config.encoding_width)]
