@@ -33,7 +33,7 @@ from rmt_genomics.training.config import ExperimentConfig
 from rmt_genomics.training.config_file import read_config, to_toml
 from rmt_genomics.training.curriculum import Curriculum
 from rmt_genomics.training.data_module import RunData
-from rmt_genomics.training.distributed import broadcast
+from rmt_genomics.training.distributed import broadcast, rank_and_world_size
 from rmt_genomics.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class CheckpointCallback(Checkpoint):
                 self.epochs_since_best = 0
             self.best_loss = loss
             trainer.save_checkpoint(self.folder.best, weights_only=True)
-            if trainer.is_global_zero:
+            if rank_and_world_size()[0] == 0:
                 self.on_best(pl_module)
         self.stop_or_advance(trainer, pl_module)
         self._save(trainer)
