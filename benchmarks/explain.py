@@ -7,9 +7,9 @@ sequences of at most 16 segments of 512 bases, for ``--train-seconds`` of proces
 explains fresh sequences of ``--length`` (64 kb) that it predicts rightly: AUROC of the size of the
 attribution against the bases of the motifs, mean over sequences.
 
-Breakpoints: ``--mosaic-model`` is a model of the mosaics in ``--mosaics``. The borders of segments
-at which the effect of occlusion changes most are compared with the true breakpoints: found within
-one segment.
+Breakpoints: ``--mosaic-model`` is a model of the mosaics in ``--mosaics``. True breakpoints are
+compared with those of ``find_breakpoints``, and with the borders of segments at which the effect of
+occlusion changes most: found within one segment.
 
 Cost: time of each method relative to one prediction, and the peak of memory of one record of
 ``--cost-length`` (1 Mb), in a process of its own.
@@ -190,10 +190,10 @@ def _breakpoints(options: argparse.Namespace) -> dict[str, Any]:
         if not true:
             continue
         ways = {
-            f"{len(true)}_of_parts": breakpoints_of(
+            "joins" if len(true) == 1 else "insertions": breakpoints_of(
                 model, record.codes, "intact", len(true)
             ).positions,
-            "by_occlusion": _changes(model, record.codes, len(true)),
+            "all_by_occlusion": _changes(model, record.codes, len(true)),
         }
         for way, found in ways.items():
             near.setdefault(way, []).extend(

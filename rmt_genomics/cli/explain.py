@@ -41,7 +41,7 @@ _METHODS = ("gradient", "integrated_gradients", "occlusion", "occlusion_shuffle"
 @click.option(
     "--breakpoints",
     "num_breakpoints",
-    type=click.Choice(["1", "2"]),
+    type=click.IntRange(1, 2),
     help="Also find so many breakpoints; needs --class.",
 )
 @click.option("--bigwig", is_flag=True, help="Also write METHOD.bw.")
@@ -131,12 +131,13 @@ def _write(
     """Write the tracks of each record as they come, and a table of all breakpoints."""
     from rmt_genomics.interpretation.breakpoints import table_lines
 
-    cuts = []
-    for codes, tracks, cut in explained:
+    found = []
+    for codes, tracks, breakpoints in explained:
         files.add(codes, tracks)
-        cuts.extend([] if cut is None else [cut])
-    if cuts:
-        text = "".join(f"{line}\n" for line in table_lines(cuts))
+        if breakpoints is not None:
+            found.append(breakpoints)
+    if found:
+        text = "".join(f"{line}\n" for line in table_lines(found))
         (files.folder / "breakpoints.tsv").write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -161,7 +162,7 @@ def _interval(text: str | None, methods: Sequence[str]) -> "Interval | None":
     return part
 
 
-def _check_breakpoints(number: str | None, class_name: str | None, interval: str | None) -> None:
+def _check_breakpoints(number: int | None, class_name: str | None, interval: str | None) -> None:
     """Raise an error if breakpoints are asked for without what they need."""
     if number is not None and class_name is None:
         raise click.UsageError(
@@ -175,7 +176,7 @@ def _check_breakpoints(number: str | None, class_name: str | None, interval: str
         )
 
 
-def _check_piece(piece_bp: int | None, methods: Sequence[str], breakpoints: str | None) -> None:
+def _check_piece(piece_bp: int | None, methods: Sequence[str], breakpoints: int | None) -> None:
     """Raise ConfigError if a length of pieces is given, but no method has pieces."""
     from rmt_genomics.errors import ConfigError
     from rmt_genomics.interpretation import BY_PIECES
@@ -247,16 +248,16 @@ def _explained(
                 explainer.attribute(name, interval, piece_bp if name in BY_PIECES else None)
                 for name in methods
             ]
-            cut = None
+            breakpoints = None
             if number is not None:
-                cut = breakpoints_of(
+                breakpoints = breakpoints_of(
                     model,
                     record.codes,
                     class_name,
-                    int(number),
-                    step_bp=piece_bp,
+                    number,
+                    piece_bp=piece_bp,
                     record=record.name,
                     on_read=progress.update,
                 )
-            yield record.codes, tracks, cut
+            yield record.codes, tracks, breakpoints
             del record, explainer, tracks

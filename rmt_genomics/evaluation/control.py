@@ -100,10 +100,9 @@ def _problems(model_dir: Path, model: RMTClassifier, folder: Path, kind: str) ->
     config = read_config(folder / CONFIG)
     if kind == CONTROL and (model.config.memory_reset, config.memory_reset) != ("never", "segment"):
         yield "the model must have a memory, and the control none"
+    may_differ = (_MEMORY, *_CHOSEN) if kind == CONTROL else _CHOSEN
     for key, value in model.config:
-        if key not in (*([_MEMORY] if kind == CONTROL else []), *_CHOSEN) and value != (
-            other := getattr(config, key)
-        ):
+        if key not in may_differ and value != (other := getattr(config, key)):
             yield f"its {key} is {other}, and that of the model {value}"
     settings, others = (_flat_settings(each / _SETTINGS) for each in (model_dir, folder))
     for key in settings.keys() & others.keys() - set(_MAY_DIFFER[kind]):

@@ -10,13 +10,14 @@ between and the rest, joined, as a host is without its insertion.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rmt_genomics.dna.alphabet import UNKNOWN, Codes
-from rmt_genomics.errors import ConfigError
+from rmt_genomics.errors import ConfigError, counted
 from rmt_genomics.interpretation.occlusion import segment_pieces
 from rmt_genomics.interpretation.tracks import Target
 from rmt_genomics.model import RMTClassifier
@@ -24,6 +25,9 @@ from rmt_genomics.model.batching import compute_in_batches, encode_sequences
 
 MOST_BORDERS = {1: 256, 2: 32}
 """By the number of breakpoints; the borders of longer records are further apart."""
+
+MOST_PLACES = 1 << 16
+"""For one record: of a breakpoint, or of a pair."""
 
 _LEAST = 1e-6  # of a probability, before its logarithm
 _PLACES_AT_ONCE, _BP_AT_ONCE = 256, 1 << 26
@@ -54,7 +58,7 @@ def find_breakpoints(
     class_name: str,
     number: int = 1,
     *,
-    step_bp: int | None = None,
+    piece_bp: int | None = None,
     record: str = "sequence",
 ) -> Breakpoints:
     """Find the breakpoints at which both parts of a sequence look most like a class.
@@ -68,19 +72,19 @@ def find_breakpoints(
         sequence: DNA letters, 5' to 3': text, ``Bio.Seq`` or ``SeqRecord``.
         class_name: That class.
         number: 1, or 2: a part in between, and the rest joined.
-        step_bp: Distance of the borders; default: the segments of the model, but at most
+        piece_bp: Distance of the borders in bp; default: the segments of the model, but at most
             ``MOST_BORDERS`` borders.
         record: Its name.
 
     Raises:
-        ConfigError: If the model has no such class, or predicts a number, or another ``number`` or
-            step is given.
+        ConfigError: If the model has no such class, or predicts a number; another ``number`` is
+            given, or a ``piece_bp`` so small that there are more than ``MOST_PLACES`` places.
         DataError: If it is not DNA.
     """
     if not isinstance(model, RMTClassifier):
         model = RMTClassifier.from_pretrained(model)
     (codes,) = encode_sequences([sequence], caller="find_breakpoints")
-    return breakpoints_of(model, codes, class_name, number, step_bp=step_bp, record=record)
+    return breakpoints_of(model, codes, class_name, number, piece_bp=piece_bp, record=record)
 
 
 def breakpoints_of(
@@ -89,17 +93,23 @@ def breakpoints_of(
     class_name: str,
     number: int = 1,
     *,
-    step_bp: int | None = None,
+    piece_bp: int | None = None,
     record: str = "sequence",
     on_read: Callable[[int], object] = lambda _: None,
 ) -> Breakpoints:
     """Find them in base codes; see ``find_breakpoints``."""
     target = target_of_parts(model, class_name)
-    check_number(number, step_bp)
+    check_number(number, piece_bp)
     if not (codes < UNKNOWN).any():  # no known base: nothing is predicted
         return Breakpoints(record, len(codes), class_name, (), float("nan"), float("nan"))
-    borders = _borders(model, len(codes), number, step_bp)
+    borders = _borders(model, len(codes), number, piece_bp)
     (whole,) = _log_probabilities(model, [codes], target.index, on_read)
+    if (count := comb(len(borders), number)) > MOST_PLACES:
+        raise ConfigError(
+            f"{record}: pieces of {piece_bp} bp have {len(borders):,} borders, so {count:,} places "
+            f"for {counted(number, 'breakpoint')}, but at most {MOST_PLACES:,} are tried. Give "
+            "longer pieces."
+        )
     places = list(combinations(borders, number))
     together = max(1, min(_PLACES_AT_ONCE, _BP_AT_ONCE // len(codes)))
     scores = [
@@ -133,12 +143,12 @@ def target_of_parts(model: RMTClassifier, class_name: str) -> Target:
     return target
 
 
-def check_number(number: int, step_bp: int | None) -> None:
+def check_number(number: int, piece_bp: int | None) -> None:
     """Raise ConfigError unless there may be so many breakpoints, and borders so far apart."""
     if number not in MOST_BORDERS:
         raise ConfigError(f"the number of breakpoints is {number}, but must be 1 or 2.")
-    if step_bp is not None and step_bp < 1:
-        raise ConfigError(f"step_bp is {step_bp}, but must be at least 1.")
+    if piece_bp is not None and piece_bp < 1:
+        raise ConfigError(f"piece_bp is {piece_bp}, but must be at least 1.")
 
 
 def table_lines(found: Sequence[Breakpoints]) -> Iterator[str]:
@@ -150,10 +160,10 @@ def table_lines(found: Sequence[Breakpoints]) -> Iterator[str]:
         yield "\t".join([each.record, str(each.length), each.class_name, positions, *scores])
 
 
-def _borders(model: RMTClassifier, length_bp: int, number: int, step_bp: int | None) -> list[int]:
+def _borders(model: RMTClassifier, length_bp: int, number: int, piece_bp: int | None) -> list[int]:
     """Return the borders of the segments, or of as many joined as needed."""
-    starts = np.array([start for start, _ in segment_pieces(model, length_bp, step_bp)][1:])
-    if step_bp is None and len(starts) > MOST_BORDERS[number]:
+    starts = np.array([start for start, _ in segment_pieces(model, length_bp, piece_bp)][1:])
+    if piece_bp is None and len(starts) > MOST_BORDERS[number]:
         starts = starts[np.linspace(0, len(starts) - 1, MOST_BORDERS[number]).astype(int)]
     return [int(start) for start in starts]
 

@@ -231,12 +231,16 @@ class Control:
             raise ConfigError(f"control is {name!r}, but must be {names}, or left out.")
         changes = _changes(name, config)
         if distributed.world_size > 1:
-            settings = " ".join(f"--set {key}={value}" for key, value in changes.items())
+            remedy = "Train with one process, or leave --control out."
+            if changes:
+                settings = " ".join(f"--set {key}={value}" for key, value in changes.items())
+                remedy = (
+                    f"Train the control with a command of its own: the same one with {settings} "
+                    f"--out {folder.path} instead of --control; then evaluate {job.out}."
+                )
             raise ConfigError(
                 f"--control {name} needs one process, but --devices {distributed.devices} and "
-                f"--num-nodes {distributed.num_nodes} start {distributed.world_size}. Train the "
-                f"control with a command of its own: the same one with {settings or 'no init_from'}"
-                f" --out {folder.path} instead of --control; then evaluate {job.out}."
+                f"--num-nodes {distributed.num_nodes} start {distributed.world_size}. {remedy}"
             )
         if folder.path.exists() and not folder.path.is_dir():
             raise ConfigError(
@@ -424,7 +428,9 @@ def _receive_progress(connection: Connection, progress: ModelProgress) -> None:
 
 
 def _changes(name: str, config: ExperimentConfig) -> dict[str, str]:
-    """Return the settings of a control that are not those of its model; None is "not set".
+    """Return the settings of a control that replace those of its model.
+
+    There are none where the control only leaves ``training.init_from`` out.
 
     Raises:
         ConfigError: If the model has nothing that the control is to be without.
@@ -463,7 +469,7 @@ def _config_of(name: str, config: ExperimentConfig) -> ExperimentConfig:
 
 def _name_of(control: ExperimentConfig, model: ExperimentConfig) -> str | None:
     """Return which control an earlier run has started; None if it is none."""
-    if control.model.memory_reset == "segment":
+    if control.model.memory_reset != model.model.memory_reset:
         return MEMORY_RESET
     has_none = control.training.init_from is None and model.training.init_from is not None
     is_random = has_none or control.model.backbone_weights == "random"

@@ -110,13 +110,16 @@ class TrainingModule(LightningModule):
     def teardown(self, stage: str) -> None:
         """Remove the hooks: a copy of the model must not contain this module."""
         del stage
+        self._remove_hooks()
+
+    def _remove_hooks(self) -> None:
         for hook in self.hooks:
             hook.remove()
 
     @contextmanager
     def without_hooks(self) -> Iterator[None]:
         """Let the model be copied while it is trained."""
-        self.teardown("fit")
+        self._remove_hooks()
         try:
             yield
         finally:

@@ -429,7 +429,6 @@ class _Run:
         )
 
 
-def _finished(module: TrainingModule, *, is_final: bool = True) -> RMTClassifier:
+def _finished(module: TrainingModule) -> RMTClassifier:
     """Return a copy of the encoder as it is saved."""
-    del is_final
     return deepcopy(module.evaluated_model).cpu().eval().requires_grad_()

@@ -37,8 +37,9 @@ class ModelSaver:
         folder: Where to.
         store: The sequences.
         train: The examples whose composition the training range describes.
-        finish: Returns the model of a module as it is saved, on the CPU. With ``is_final=False`` it
-            says nothing of it.
+        finish: Returns the model of a module as it is saved, on the CPU.
+        finish_quietly: The same without a message, for a model that is not the final one; default:
+            ``finish``.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class ModelSaver:
         folder: RunFolder,
         store: SequenceStore,
         train: Sequence[Example],
-        finish: Callable[..., RMTClassifier],
+        finish: Callable[[TrainingModule], RMTClassifier],
+        finish_quietly: Callable[[TrainingModule], RMTClassifier] | None = None,
     ) -> None:
         self.folder = folder
         self.store = store
         self.train = train
         self.finish = finish
+        self.finish_quietly = finish_quietly or finish
         self._next_at = -math.inf
 
     @cached_property
@@ -76,7 +79,7 @@ class ModelSaver:
         if began < self._next_at or module.trainer.received_sigterm:
             return
         with module.without_hooks():
-            model = self.finish(module, is_final=False)
+            model = self.finish_quietly(module)
         target = self.folder.best_model
         target.mkdir(parents=True, exist_ok=True)
         for name in ("environment.txt", "config.toml", "split.tsv"):  # what it has seen, windows
@@ -97,7 +100,7 @@ def finished_classifier(
     config: ExperimentConfig,
     fit: Fit | None,
     *,
-    is_final: bool = True,
+    quiet: bool = False,
 ) -> RMTClassifier:
     """Return a copy of the model as it is saved, with its regressions and thresholds."""
     assert isinstance(module, ClassifierModule)
@@ -106,12 +109,12 @@ def finished_classifier(
     device = module.trainer.strategy.root_device  # the model may be on the CPU again
     if fit is not None:
         message = add_regressions(model.to(device), fit, data, module.loss)
-        if is_final:
+        if not quiet:
             logger.info(message)
     model = model.cpu()
     model.eval().requires_grad_()  # like a model that was loaded from the folder
     threshold = config.training.threshold
-    model.config = with_thresholds(model, data, threshold, device=device, quiet=not is_final)
+    model.config = with_thresholds(model, data, threshold, device=device, quiet=quiet)
     return model
 
 

@@ -192,8 +192,7 @@ def run_training(
         with distributed.session(), runtime.engine(device), sharing:
             module = _make_module(data, config, curriculum, initial, record, seed=seed, rows=rows)
             loaders = SplitDataModule(data, curriculum, config.training, seed=seed, device=device)
-            finish = partial(finished_classifier, data=data, config=config, fit=fit)
-            saver = ModelSaver(folder, data.store, data.split.train, finish)
+            saver = _saver(folder, data, config, fit)
             callbacks = _callbacks(saver, config, metrics, distributed, control_run, follows, clock)
             trainer = make_trainer(folder, config, callbacks, device, distributed)
             if checkpoint is not None:
@@ -365,6 +364,14 @@ def start_from(
         messages.append(f"The encoder is frozen: {counted(num_trained, 'weight')} are trained.")
     for message in messages:
         rank_zero_only(logger.info)(message)
+
+
+def _saver(
+    folder: RunFolder, data: PreparedData, config: ExperimentConfig, fit: Fit | None
+) -> ModelSaver:
+    finish = partial(finished_classifier, data=data, config=config, fit=fit)
+    quietly = partial(finish, quiet=True)
+    return ModelSaver(folder, data.store, data.split.train, finish, quietly)
 
 
 def _callbacks(

@@ -41,8 +41,10 @@ def test_two_breakpoints_enclose_an_insertion(monkeypatch: pytest.MonkeyPatch) -
     found = find_breakpoints(toy(), "A" * 12 + "C" * 18 + "A" * 24, "a", 2)
 
     assert (found.positions, found.score) == ((12, 30), 0.0)
-    finer = find_breakpoints(toy(), "A" * 12 + "C" * 20 + "A" * 24, "a", 2, step_bp=4)
+    finer = find_breakpoints(toy(), "A" * 12 + "C" * 20 + "A" * 24, "a", 2, piece_bp=4)
     assert finer.positions == (12, 32)
+    both_sides = find_breakpoints(toy(), "A" * 6 + "C" * 6 + "G" * 6 + "A" * 12, "a", 2)
+    assert both_sides.positions == (6, 12)  # of the right side alone it would be (12, 18)
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -90,8 +92,10 @@ def test_what_cannot_be_asked_is_refused() -> None:
         find_breakpoints(model, "ACGT", "x")
     with pytest.raises(ConfigError, match="number of breakpoints is 3, but must be 1 or 2"):
         find_breakpoints(model, "ACGT", "a", 3)
-    with pytest.raises(ConfigError, match="step_bp is 0, but must be at least 1"):
-        find_breakpoints(model, "ACGT", "a", step_bp=0)
+    with pytest.raises(ConfigError, match="piece_bp is 0, but must be at least 1"):
+        find_breakpoints(model, "ACGT", "a", piece_bp=0)
+    with pytest.raises(ConfigError, match="399 borders, so 79,401 places for 2 breakpoints, but"):
+        find_breakpoints(model, "ACGT" * 100, "a", 2, piece_bp=1)
     number = toy(classes=("rate",), task="regression")
     with pytest.raises(ConfigError, match="predicts a number, but breakpoints need"):
         find_breakpoints(number, "ACGT", "rate")

@@ -23,7 +23,7 @@ from rmt_genomics.errors import ConfigError, RMTGenomicsWarning
 from rmt_genomics.training import ExperimentConfig, TrainingResult, train
 from rmt_genomics.training.callbacks import MetricsLogger
 from rmt_genomics.training.config_file import read_config
-from rmt_genomics.training.control import Control, ModelProgress, TrainingJob
+from rmt_genomics.training.control import Control, ModelProgress, TrainingJob, _name_of
 from rmt_genomics.training.distributed import DistributedSetup, num_cores
 from rmt_genomics.training.module import ClassifierModule
 from rmt_genomics.training.run_folder import RunFolder
@@ -447,6 +447,15 @@ def test_a_resumed_run_continues_its_twin(
 
     assert "Training a control from random weights" in caplog.text
     assert (tmp_path / "run/control/model.safetensors").is_file()
+
+
+def test_the_twin_of_a_model_without_memory_is_known_when_resumed() -> None:
+    model = settings(model__memory_reset="segment", training__init_from="bacteria-small")
+    twin = model.replace(training=model.training.replace(init_from=None))
+
+    assert _name_of(twin, model) == "random-weights"
+    assert _name_of(settings(model__memory_reset="segment"), settings()) == "memory-reset"
+    assert _name_of(settings(), settings()) is None
 
 
 @pytest.mark.parametrize(

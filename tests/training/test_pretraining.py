@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from rmt_genomics.training.pretraining import (
     pretrain,
 )
 from tests.training.test_train import are_equal, rows_of
-from tests.training.toys import TINY, sequence, weights_of
+from tests.training.toys import TINY, sequence, stop_at, weights_of
 
 CHANGES = {
     **{key: value for key, value in TINY.items() if key != "model.features"},
@@ -49,21 +48,6 @@ def run(fasta: Path, out: Path, **options: Any) -> PretrainingResult:
 @pytest.fixture
 def fasta(tmp_path: Path) -> Path:
     return write_records(tmp_path / "toy.fa")
-
-
-def stop_at(epoch: int, batch: int, action: Callable[[], object]) -> None:
-    """Simulate Ctrl-C before a batch."""
-    plain = PretrainingModule.training_step
-
-    def step(self: PretrainingModule, inputs: Any, batch_idx: int) -> Any:
-        if (self.current_epoch, batch_idx) == (epoch, batch):
-            raise KeyboardInterrupt
-        return plain(self, inputs, batch_idx)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PretrainingModule, "training_step", step)
-        with pytest.raises(KeyboardInterrupt):
-            action()
 
 
 def test_the_run_folder_is_a_model_folder_with_settings_and_metrics(

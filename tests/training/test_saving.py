@@ -21,7 +21,7 @@ from rmt_genomics.training.saving import ModelSaver
 from tests.cli.toys import fail, succeed
 from tests.training import test_pretraining
 from tests.training.test_train import are_equal, rows_of
-from tests.training.toys import run, weights_of, write_data
+from tests.training.toys import run, stop_at, weights_of, write_data
 
 Data = tuple[Path, Path]
 FEATURES: dict[str, Any] = {"model__features": '["kmer:2"]', "training__weight_average": 0.5}
@@ -34,17 +34,7 @@ def data(tmp_path: Path) -> Data:
 
 def killed_after_an_epoch(action: Callable[[], object]) -> None:
     """Simulate a kill in the first step of the second epoch, after which nothing is written."""
-    plain = TrainingModule.training_step
-
-    def step(self: TrainingModule, inputs: Any, batch_idx: int) -> Any:
-        if self.current_epoch == 1:
-            raise KeyboardInterrupt
-        return plain(self, inputs, batch_idx)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainingModule, "training_step", step)
-        with pytest.raises(KeyboardInterrupt):
-            action()
+    stop_at(1, 0, action)
 
 
 @pytest.mark.parametrize("changes", [{}, FEATURES], ids=["network", "features and average"])
@@ -101,8 +91,7 @@ def test_it_takes_a_twentieth_of_the_time(
 ) -> None:
     now, written = [0.0], []
 
-    def finish(_: TrainingModule, *, is_final: bool) -> RMTClassifier:
-        assert not is_final
+    def finish(_: TrainingModule) -> RMTClassifier:
         now[0] += 10
         written.append(now[0])
         return model
@@ -156,13 +145,7 @@ def test_overwriting_removes_it_and_keeps_other_files(data: Data, tmp_path: Path
 
 
 def test_before_the_first_epoch_has_ended_there_is_none(data: Data, tmp_path: Path) -> None:
-    def step(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainingModule, "training_step", step)
-        with pytest.raises(KeyboardInterrupt):
-            run(data, tmp_path / "run")
+    stop_at(0, 0, lambda: run(data, tmp_path / "run"))
 
     message = fail("predict", tmp_path / "run", data[0])
     assert "training has not finished, and has no model yet" in message

@@ -1,16 +1,18 @@
 """A data set that a tiny model learns in seconds: GC-rich records against AT-rich ones."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from rmt_genomics.training import ExperimentConfig, TrainingResult, read_config, train
 from rmt_genomics.training.checkpoints import read_checkpoint
+from rmt_genomics.training.module import TrainingModule
 
 TINY = {
     "model.dim": 8,
@@ -66,6 +68,21 @@ def run(data: tuple[Path, Path], out: Path, **options: Any) -> TrainingResult:
     """Train on the CPU; options with ``__`` are settings, as ``settings`` takes them."""
     changes = {name: options.pop(name) for name in list(options) if "__" in name}
     return train(*data, out, settings(**changes), device="cpu", **options)
+
+
+def stop_at(epoch: int, batch: int, action: Callable[[], object]) -> None:
+    """Simulate Ctrl-C before a batch of a training, or of a pretraining."""
+    plain = TrainingModule.training_step
+
+    def step(self: TrainingModule, inputs: Any, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (epoch, batch):
+            raise KeyboardInterrupt
+        return plain(self, inputs, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            action()
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
